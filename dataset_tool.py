@@ -1,0 +1,93 @@
+"""Make a dataset archive from a folder, a zip, CIFAR-10, MNIST, LSUN, or from nothing (`--source=drawn:1000`)."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dnnlib.dataset_writer import FORMATS, Options, write_dataset
+from dnnlib.errors import UserError
+from dnnlib.image_convert import CROPS, FILTERS, Shape
+from dnnlib.image_sources import DRAWN_SIZE, open_source
+from dnnlib.parsing import floats
+
+NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+
+
+@click.command(help=__doc__, context_settings={"show_default": True})
+@click.option("--source", required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N.")
+@click.option("--dest", required=True, help="New archive (OUT.zip) or new folder.")
+@click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")
+@click.option("--crop", type=click.Choice(CROPS), default="none", help="What to keep of images that are not square.")
+@click.option("--filter", "filter_name", type=click.Choice(list(FILTERS)), default="lanczos", help="Resizes.")
+@click.option("--max-images", type=click.IntRange(min=1), help="Stop after that many images.")
+@click.option(
+    "--labels", type=click.Choice(["auto", "folders", "none"]), default="auto", help="Where labels come from."
+)
+@click.option("--background", default="white", help="Seen through transparent pixels: white, black or R,G,B.")
+@click.option("--format", "file_format", type=click.Choice(list(FORMATS)), default="png", help="Of the files written.")
+@click.option(
+    "--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail", help="What to do with damaged files."
+)
+@click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
+def convert(
+    source: str,
+    dest: str,
+    resolution: int | None,
+    crop: str,
+    filter_name: str,
+    max_images: int | None,
+    labels: str,
+    background: str,
+    file_format: str,
+    on_bad_image: str,
+    gray: bool | None,
+) -> None:
+    if resolution is not None and resolution & (resolution - 1):
+        lower = 1 << (resolution.bit_length() - 1)
+        raise UserError(f"--resolution {resolution} is not a power of two; try {lower} or {2 * lower}")
+    options = Options(
+        shape=Shape(resolution, crop, filter_name),
+        mode=None if gray is None else "L" if gray else "RGB",
+        background=_colour(background),
+        file_format=file_format,
+        max_images=max_images,
+        skip_bad_images=on_bad_image == "skip",
+    )
+    if os.path.exists(source) and os.path.exists(dest) and os.path.samefile(source, dest):
+        raise UserError(f"--dest {dest} is the source itself; choose another name")
+    images = open_source(source, labels, drawn_size=resolution or DRAWN_SIZE)
+    record = write_dataset(images, dest, options)
+    click.echo(f"{dest}: {record['num_images']} images of {record['resolution']}x{record['resolution']}")
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    if text in NAMED_COLOURS:
+        return NAMED_COLOURS[text]
+    levels = floats(text, 3, "--background")
+    if not all(level in range(256) for level in levels):
+        raise UserError(f"--background {text} has levels outside 0..255; write for example 255,255,255")
+    return tuple(int(level) for level in levels)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code. Errors are one sentence on standard error."""
+    logging.basicConfig(format="%(message)s")
+    try:
+        convert.main(arguments, standalone_mode=False)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except click.exceptions.Abort:
+        print("Interrupted; nothing was written", file=sys.stderr)
+        return 1
+    except click.ClickException as error:
+        print(f"Error: {error.format_message()}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

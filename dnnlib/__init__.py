@@ -1,0 +1,1 @@
+"""Everything that needs no torch: errors, configuration, files, registries, logging."""

@@ -1,0 +1,109 @@
+"""Frozen dataclasses as configuration: to and from plain values, overridden by name, compared."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from dnnlib.errors import UserError, unknown_name
+
+
+def require(condition: bool, name: str, value: Any, bound: str) -> None:
+    """Raise UserError unless `condition` holds: the value's name, the value, and what it must be."""
+    if not condition:
+        raise UserError(f"{name} is {value}, must be {bound}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a dataclass as nested dicts of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """Build dataclass `cls` from nested dicts; fields left out keep their defaults.
+
+    Raises UserError for an unknown field (with the nearest known name) and for a value of another type.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls)]
+    arguments = {}
+    for name, value in values.items():
+        if name not in known:
+            raise unknown_name("field", where + name, [where + other for other in known])
+        arguments[name] = _convert(hints[name], value, where + name)
+    return cls(**arguments)
+
+
+def with_overrides(config: Any, overrides: Mapping[str, str]) -> Any:
+    """Return `config` with fields replaced: keys are dotted names, values are JSON or plain words.
+
+    `with_overrides(config, {"loss.r1_gamma": "0.5", "augment.mode": "none"})`; the word `null` means None.
+    """
+    values = to_dict(config)
+    for path, text in overrides.items():
+        *parents, name = path.split(".")
+        node, cls = values, type(config)
+        for depth, parent in enumerate(parents):
+            cls = _nested_class(cls, parent, ".".join(parents[:depth]))
+            node[parent] = {} if node[parent] is None else node[parent]
+            node = node[parent]
+        node[name] = _parse(text)
+    return from_dict(type(config), values)
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """Return `name: old -> new` for each field in which two configurations differ."""
+    old, new = _flatten(to_dict(before)), _flatten(to_dict(after))
+    names = sorted(old.keys() | new.keys())
+    return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
+
+
+def _nested_class(cls, name, where):
+    prefix = f"{where}." if where else ""
+    hints = typing.get_type_hints(cls)
+    if name not in hints:
+        raise unknown_name("field", prefix + name, [prefix + other for other in hints])
+    for candidate in (hints[name], *typing.get_args(hints[name])):
+        if dataclasses.is_dataclass(candidate):
+            return candidate
+    raise UserError(f"field '{prefix}{name}' has no fields of its own; set it directly: --set {prefix}{name}=value")
+
+
+def _parse(text):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _convert(hint, value, where):
+    """Return `value` as the annotated type, or raise UserError."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in choices:
+            return None
+        return _convert(next(choice for choice in choices if choice is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in choices:
+            raise unknown_name(f"value of {where}", str(value), [str(choice) for choice in choices])
+        return value
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} is {value!r}, must be a group of fields; set one of them: --set {where}.name=value")
+        return from_dict(hint, value, f"{where}.")
+    if origin in (tuple, list):
+        return origin(_convert(choices[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise UserError(f"{where} is {value!r}, must be of type {hint.__name__}")
+    return value
+
+
+def _flatten(values, prefix=""):
+    flat = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

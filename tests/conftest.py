@@ -1,0 +1,27 @@
+"""Shared by all tests: where the reference numbers are, and one thread of arithmetic a process."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Return a reader: `golden(name)` gives (arrays, cases) of one reference file."""
+
+    def read(name):
+        arrays = np.load(GOLDEN_DIR / f"{name}.npz")
+        return arrays, json.loads(bytes(arrays["cases"]))
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)

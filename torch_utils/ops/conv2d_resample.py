@@ -1,0 +1,76 @@
+"""Convolution with a resampling filter on either side, done where it costs least."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_utils.ops.upfirdn2d import filter_size, parse_padding, upfirdn2d
+
+
+def conv2d_resample(
+    x: Tensor,
+    w: Tensor,
+    f: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    flip_weight: bool = True,
+    flip_filter: bool = False,
+) -> Tensor:
+    """Upsample by `up`, convolve with `w`, downsample by `down`.
+
+    Args:
+        x: `[N, C_in, H, W]`.
+        w: `[C_out, C_in // groups, kh, kw]` in the dtype of `x`.
+        f: low-pass filter from `setup_filter`, needed when `up` or `down` exceed 1.
+        padding: with respect to the upsampled image; 1 keeps the size for a 3x3 kernel.
+        flip_weight: True correlates (as torch does), False convolves.
+        flip_filter: the same for `f`: False convolves.
+
+    Returns:
+        `[N, C_out, H * up // down, W * up // down]` when `padding` keeps the size.
+    """
+    kernel = w.shape[-1]
+    margins = _margins(filter_size(f), up, down, parse_padding(padding))
+    w = w if flip_weight else w.flip([2, 3])
+    if up > 1:
+        if kernel == 1 and down == 1:
+            # A 1x1 kernel commutes with the filter, and there are fewer pixels before it.
+            x = F.conv2d(x, w, groups=groups)
+            return upfirdn2d(x, f, up=up, padding=margins, flip_filter=flip_filter, gain=up**2)
+        x = F.conv_transpose2d(x, _transposed(w, groups), stride=up, groups=groups)
+        x0, x1, y0, y1 = margins
+        height, width = w.shape[2:]
+        margins = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
+        return upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter, gain=up**2)
+    if down > 1:
+        if kernel == 1:
+            x = upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter)
+            return F.conv2d(x, w, groups=groups)
+        x = upfirdn2d(x, f, padding=margins, flip_filter=flip_filter)
+        return F.conv2d(x, w, stride=down, groups=groups)
+    x0, x1, y0, y1 = margins
+    if x0 == x1 >= 0 and y0 == y1 >= 0:
+        return F.conv2d(x, w, padding=(y0, x0), groups=groups)
+    return F.conv2d(F.pad(x, margins), w, groups=groups)
+
+
+def _margins(size, up, down, padding):
+    """Return the padding that keeps the filter centred on what is up- or downsampled."""
+    around = list(padding)
+    for axis, taps in enumerate(size):
+        if up > 1:
+            around[2 * axis] += (taps + up - 1) // 2
+            around[2 * axis + 1] += (taps - up) // 2
+        if down > 1:
+            around[2 * axis] += (taps - down + 1) // 2
+            around[2 * axis + 1] += (taps - down) // 2
+    return tuple(around)
+
+
+def _transposed(w, groups):
+    """Return the weight with which a transposed convolution correlates the zero-stuffed image with `w`."""
+    grouped = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # [C_in, C_out // groups, kh, kw]
+    return grouped.flip([2, 3])

@@ -1,0 +1,55 @@
+"""Convolution whose input channels are scaled by a style (StyleGAN2, section 2.2)."""
+
+import torch
+from torch import Tensor
+
+from torch_utils.ops.conv2d_resample import conv2d_resample
+
+
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: int = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+) -> Tensor:
+    """Scale the channels of `x`, convolve with the shared weight, and bring each output channel to unit variance.
+
+    Scaling activations instead of weights keeps one convolution for the whole batch: per-sample weights would make it
+    a grouped one, several times slower. The demodulation factor (StyleGAN2, Eq. 3) is a small matrix product.
+
+    Args:
+        x: `[N, C_in, H, W]`, any floating dtype.
+        weight: `[C_out, C_in, kh, kw]`, float32.
+        styles: `[N, C_in]`, float32.
+        noise: broadcastable to the output, added after demodulation, or None.
+        up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
+        demodulate: divide each output channel by the norm of its modulated weight.
+
+    Returns:
+        `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.
+    """
+    assert styles.shape == (x.shape[0], weight.shape[1]), f"styles {tuple(styles.shape)} for {tuple(x.shape)}"
+    if x.dtype == torch.float16 and demodulate:
+        # Demodulation cancels any scale, so both factors can be brought where float16 neither overflows nor loses bits.
+        weight = weight / (weight.abs().amax([1, 2, 3], keepdim=True) * weight[0].numel() ** 0.5)
+        styles = styles / styles.abs().amax(1, keepdim=True)
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    weight_x = weight.to(x.dtype)
+    x = conv2d_resample(x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
+    noise = None if noise is None else noise.to(x.dtype)
+    if demodulate:
+        scale = demodulation(weight, styles).to(x.dtype)[:, :, None, None]
+        return x * scale if noise is None else torch.addcmul(noise, x, scale)
+    return x if noise is None else x + noise
+
+
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """Return `1 / norm of weight[o] * styles[n]` as `[N, C_out]`."""
+    power = weight.square().sum([2, 3])  # [C_out, C_in]
+    return (styles.square() @ power.t() + 1e-8).rsqrt()

@@ -1,0 +1,1 @@
+"""What trains: data, networks, augmentation, losses and the loop."""

@@ -1,0 +1,249 @@
+"""The configuration tree: what a run is, from the command line to every constructor.
+
+Each part is frozen and checks itself. `RunConfig` holds what may change when a run is continued; everything else
+defines the run.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dnnlib.config import require
+from training.augment import AugmentPipeConfig
+
+
+@dataclass(frozen=True)
+class PrecisionConfig:
+    """Which blocks compute in fewer bits."""
+
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    blocks: int = 4  # how many of the highest resolutions use `dtype`; the others stay in float32
+    conv_clamp: float | None = 256.0  # bound of activations; needed by fp16, harmless elsewhere
+
+    def __post_init__(self):
+        require(self.blocks >= 0, "precision.blocks", self.blocks, "at least 0")
+        require(self.conv_clamp is None or self.conv_clamp > 0, "precision.conv_clamp", self.conv_clamp, "above 0")
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    """The mapping network M_0."""
+
+    num_layers: int = 8
+    lr_multiplier: float = 0.01
+    w_avg_beta: float = 0.995
+
+    def __post_init__(self):
+        require(self.num_layers >= 1, "mapping.num_layers", self.num_layers, "at least 1")
+        require(0 <= self.w_avg_beta < 1, "mapping.w_avg_beta", self.w_avg_beta, "from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class QualityConfig:
+    """The DegradBlocks (paper, section 3.2)."""
+
+    variant: Literal["paper", "released", "adain"] = "paper"
+    q_dim: int = 16  # D_q
+    channels: int = 32  # L
+    depth: int = 3  # P, convolutions in the projection
+    blocks: int = 2  # M, how many of the last synthesis blocks have one
+
+    def __post_init__(self):
+        for name in ("q_dim", "channels", "depth", "blocks"):
+            require(getattr(self, name) >= 1, f"quality.{name}", getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """StyleGAN2's generator; with `quality`, QC-StyleGAN's."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Literal["skip", "resnet", "orig"] = "skip"
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    quality: QualityConfig | None = None
+
+    def __post_init__(self):
+        for name in ("z_dim", "w_dim", "channel_base", "channel_max"):
+            require(getattr(self, name) >= 1, f"generator.{name}", getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """StyleGAN2's discriminator."""
+
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Literal["resnet", "skip", "orig"] = "resnet"
+    mapping_layers: int = 8  # of the network that embeds the class
+    mbstd_group_size: int | None = 4  # images that share one standard deviation; None: the whole batch
+    mbstd_channels: int = 1
+    freeze_layers: int = 0  # Freeze-D: layers, from the image on, that keep their weights
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+
+    def __post_init__(self):
+        for name in ("channel_base", "channel_max", "mapping_layers"):
+            require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
+        require(self.freeze_layers >= 0, "discriminator.freeze_layers", self.freeze_layers, "at least 0")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are read."""
+
+    path: str = ""
+    resolution: int | None = None  # read from the data when None
+    mirror: bool = False
+    subset: int | None = None
+    use_labels: bool = False
+    degradation: str = "mixture"  # recipe of the real degraded images in qc mode
+    licence: str = ""  # of the images; travels with the networks
+
+    def __post_init__(self):
+        require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam (supplement B)."""
+
+    lr: float = 0.0025
+    beta1: float = 0.0
+    beta2: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and intervals of the loss terms."""
+
+    r1_gamma: float = 1.0
+    r1_interval: int = 16  # lazy regularisation of the discriminators: every so many steps
+    pl_weight: float = 2.0
+    pl_interval: int = 4
+    pl_batch_shrink: int = 2
+    pl_decay: float = 0.01
+    style_mixing_prob: float = 0.9
+    distill_weight: float = 3.0  # lambda_KD, supplement B
+
+    def __post_init__(self):
+        for name in ("r1_interval", "pl_interval", "pl_batch_shrink"):
+            require(getattr(self, name) >= 1, f"loss.{name}", getattr(self, name), "at least 1")
+        for name in ("r1_gamma", "pl_weight", "distill_weight"):
+            require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
+        require(0 <= self.style_mixing_prob <= 1, "loss.style_mixing_prob", self.style_mixing_prob, "from 0 to 1")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Adaptive discriminator augmentation."""
+
+    mode: Literal["ada", "fixed", "none"] = "ada"
+    p: float = 0.0  # strength at the start (ada) or throughout (fixed)
+    target: float = 0.6  # of the sign of D(real), the heuristic's r_t
+    interval: int = 4  # steps between adjustments
+    kimg: float = 500.0  # how long p takes from 0 to 1 at its fastest
+    pipe: str = "bgc"
+    overrides: AugmentPipeConfig | None = None  # strengths of one's own, instead of `pipe`
+
+    def __post_init__(self):
+        require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")
+        require(self.interval >= 1, "augment.interval", self.interval, "at least 1")
+        require(self.kimg > 0, "augment.kimg", self.kimg, "above 0")
+
+
+@dataclass(frozen=True)
+class EmaConfig:
+    """The moving average of the generator's weights."""
+
+    kimg: float = 10.0  # half-life
+    rampup: float | None = 0.05  # half-life at most this share of the images seen; None: no ramp-up
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the run is carried out; may differ each time a run is continued."""
+
+    kimg: float = 25000.0
+    kimg_per_tick: float = 4.0
+    snapshot_ticks: int = 50
+    image_ticks: int = 50
+    keep_snapshots: int | None = None  # the newest so many networks stay; None: all
+    gpus: int = 1
+    batch_gpu: int | None = None  # images a process handles at once; None: all of its share
+    device: str | None = None  # None: the best there is
+    workers: int = 3
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    fused_optimizer: bool = True
+
+    def __post_init__(self):
+        require(self.kimg > 0, "kimg", self.kimg, "above 0")
+        require(self.kimg_per_tick > 0, "run.kimg_per_tick", self.kimg_per_tick, "above 0")
+        require(self.snapshot_ticks >= 1, "run.snapshot_ticks", self.snapshot_ticks, "at least 1")
+        require(self.image_ticks >= 1, "run.image_ticks", self.image_ticks, "at least 1")
+        require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
+        require(self.workers >= 0, "workers", self.workers, "at least 0")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run."""
+
+    mode: Literal["base", "qc"] = "base"
+    init_from: str | None = None
+    train_all: bool = False  # qc: train the whole generator, not only the last M blocks (ablation A)
+    batch: int = 32  # over all processes
+    seed: int = 0
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer_g: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer_d: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self):
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
+        if self.mode == "qc":
+            require(self.init_from is not None, "init-from", self.init_from, "the network of a base run: --init-from=F")
+            require(self.generator.quality is not None, "generator.quality", None, "a configuration in mode qc")
+        else:
+            require(self.generator.quality is None, "generator.quality", "set", "left out in mode base")
+
+
+def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
+    """Return (images a process, images it handles at once); raise UserError when they do not divide.
+
+    The minibatch standard deviation looks at groups of images, so a round must hold whole groups.
+    """
+    from dnnlib.errors import UserError
+
+    batch, batch_gpu = config.batch, config.run.batch_gpu
+    if batch % processes:
+        cures = f"{batch - batch % processes or processes} or {batch + processes - batch % processes}"
+        raise UserError(f"--batch {batch} is not divisible by {processes} GPUs; try {cures}")
+    share = batch // processes
+    batch_gpu = share if batch_gpu is None else min(batch_gpu, share)
+    if batch_gpu < 1 or share % batch_gpu:
+        cures = " or ".join(str(n) for n in range(1, share + 1) if share % n == 0)
+        raise UserError(f"--batch-gpu {batch_gpu} does not divide the {share} images of each GPU; try {cures}")
+    group = config.discriminator.mbstd_group_size
+    if group is not None and batch_gpu % min(group, batch_gpu):
+        raise UserError(
+            f"{batch_gpu} images at once are not divisible by discriminator.mbstd_group_size {group}; "
+            f"try --set discriminator.mbstd_group_size={max(n for n in range(1, group) if batch_gpu % n == 0)}"
+        )
+    return share, batch_gpu
+
+
+def defining(config: TrainConfig) -> TrainConfig:
+    """Return `config` with the parts that may change between continuations set to their defaults."""
+    return dataclasses.replace(config, run=RunConfig())

@@ -1,0 +1,174 @@
+"""The layers that StyleGAN2's networks are made of; all learn at an equal rate (weights ~ N(0, 1), scaled at run time)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.upfirdn2d import setup_filter
+
+RESAMPLE_TAPS = (1, 3, 3, 1)
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """Scale each row of `[N, C]` so that its mean square is one."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class FullyConnected(nn.Module):
+    """`[N, in_features] -> [N, out_features]`, with an optional bias and activation."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        act: str = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+    ):
+        super().__init__()
+        self.act = act
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), float(bias_init))) if bias else None
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype) * self.bias_gain
+        if self.act == "linear" and bias is not None:
+            return torch.addmm(bias, x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
+        x = x @ (self.weight.to(x.dtype) * self.weight_gain).t()
+        return bias_act(x, bias, act=self.act)
+
+
+class Convolution(nn.Module):
+    """`[N, C_in, H, W] -> [N, C_out, H * up / down, W * up / down]`, with an optional bias and activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bias: bool = True,
+        act: str = "linear",
+        up: int = 1,
+        down: int = 1,
+        conv_clamp: float | None = None,
+    ):
+        super().__init__()
+        self.act, self.up, self.down, self.conv_clamp = act, up, down, conv_clamp
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        padding = self.weight.shape[-1] // 2
+        x = conv2d_resample(
+            x, weight, self.resample_filter, up=self.up, down=self.down, padding=padding, flip_weight=self.up == 1
+        )
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, self.bias, act=self.act, gain=ACTIVATIONS[self.act].gain * gain, clamp=clamp)
+
+
+class SynthesisLayer(nn.Module):
+    """A modulated convolution with noise, bias and leaky ReLU.
+
+    Args:
+        in_channels, out_channels: of the activations that pass through.
+        extra_channels: outputs beyond `out_channels`, computed only when asked for (`released` DegradBlock).
+        w_dim: width of the latent.
+        resolution: of the output.
+        up: upsampling factor.
+        conv_clamp: bound of the activations, or None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        up: int = 1,
+        conv_clamp: float | None = None,
+        extra_channels: int = 0,
+    ):
+        super().__init__()
+        self.out_channels, self.resolution, self.up, self.conv_clamp = out_channels, resolution, up, conv_clamp
+        width = out_channels + extra_channels
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(width, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0, extra: bool = False) -> Tensor:
+        """Map `x [N, C_in, h, w]` and `w [N, w_dim]` to `[N, out_channels (+ extra_channels if extra), H, W]`.
+
+        `noise` is `[N or 1, 1, H, W]` with unit variance, or None.
+        """
+        weight, bias = (self.weight, self.bias) if extra else self._main()
+        x = modulated_conv2d(
+            x,
+            weight,
+            self.affine(w),
+            noise=None if noise is None else noise * self.noise_strength,
+            up=self.up,
+            padding=1,
+            resample_filter=self.resample_filter,
+            flip_weight=self.up == 1,
+        )
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, bias, act="lrelu", gain=ACTIVATIONS["lrelu"].gain * gain, clamp=clamp)
+
+    def _main(self):
+        if self.weight.shape[0] == self.out_channels:
+            return self.weight, self.bias
+        return self.weight[: self.out_channels], self.bias[: self.out_channels]
+
+
+class ToRGB(nn.Module):
+    """A modulated 1x1 convolution to image channels, without demodulation."""
+
+    def __init__(self, in_channels: int, img_channels: int, w_dim: int, conv_clamp: float | None = None):
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(img_channels))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map `x [N, C, H, W]` and `w [N, w_dim]` to `[N, img_channels, H, W]`."""
+        styles = self.affine(w) * self.weight_gain
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
+        return bias_act(x, self.bias, clamp=self.conv_clamp)
+
+
+class MinibatchStd(nn.Module):
+    """Append `num_channels` maps that hold the standard deviation over groups of images.
+
+    Args:
+        group_size: images in a group, or None for the whole batch; the batch must hold whole groups.
+        num_channels: maps; each looks at its own share of the channels.
+    """
+
+    def __init__(self, group_size: int | None, num_channels: int = 1):
+        super().__init__()
+        self.group_size, self.num_channels = group_size, num_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        images, channels, height, width = x.shape
+        group = images if self.group_size is None else min(self.group_size, images)
+        assert images % group == 0, f"{images} images are not whole groups of {group}"
+        # Image i belongs to group i mod (images / group).
+        y = x.float().reshape(group, images // group, self.num_channels, channels // self.num_channels, height, width)
+        deviation = (y.var(0, correction=0) + 1e-8).sqrt().mean([2, 3, 4])  # [images / group, num_channels]
+        maps = deviation.to(x.dtype)[:, :, None, None].repeat(group, 1, height, width)
+        return torch.cat([x, maps], dim=1)
