@@ -43,8 +43,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def sha256(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file as hex digits."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush_to_disk(path: str) -> None:

@@ -12,7 +12,7 @@ FILTERS = {name: PIL.Image.Resampling[name.upper()] for name in ("box", "bilinea
 CROPS = ("none", "center", "center-wide")
 WIDE = 4 / 3
 
-Box = tuple[float, float, float, float]
+Box = tuple[int, int, int, int]
 
 
 def to_gray_or_rgb(image: PIL.Image.Image, background: tuple[int, int, int]) -> PIL.Image.Image:
@@ -60,8 +60,8 @@ class Shape:
         width, height = box[2] - box[0], box[3] - box[1]
         if self.crop == "none" and width != height:
             raise UserError(f"{what} has {image.width}x{image.height} pixels, not a square; pass --crop=center")
-        side = self.resolution or round(width)
-        size = (side, max(1, round(side * height / width)))
+        side = self.resolution or width
+        size = (side, round(side / WIDE) if self.crop == "center-wide" else side)
         if size != image.size:
             image = image.resize(size, FILTERS[self.filter], box=box)
         if size[0] == size[1]:

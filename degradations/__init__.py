@@ -1,0 +1,13 @@
+"""Degradations: a sharp uint8 image and a random generator in, a worse image and the record of what was done out."""
+
+import cv2
+
+from degradations.applied import Applied
+from degradations.primitives import apply_primitive, primitives
+from degradations.recipes import degrade, recipes
+
+__all__ = ["Applied", "apply_primitive", "degrade", "primitives", "recipes"]
+
+# Set on import, so that no data loader can forget it: its workers are the parallelism, a pool of OpenCV threads in
+# each would oversubscribe the cores, and such a pool does not survive the fork that starts a worker.
+cv2.setNumThreads(0)

@@ -1,0 +1,80 @@
+"""Show one degradation: `python -m degradations PHOTO --recipe mixture --seed 3 -o out.png`."""
+
+import json
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+
+from degradations import Applied, apply_primitive, degrade
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+from dnnlib.parsing import existing
+
+
+@click.command()
+@click.argument("photo", type=Path)
+@click.option("--recipe", metavar="NAME", help="Mixture or track to apply  [default: mixture]")
+@click.option("--primitive", metavar="NAME", help="A single degradation instead of a recipe")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another result")
+@click.option("-o", "--output", type=Path, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside it]")
+def main(photo: Path, recipe: str | None, primitive: str | None, seed: int, output: Path | None) -> None:
+    """Degrade PHOTO, write the result as PNG and print what was done as JSON."""
+    try:
+        if recipe is not None and primitive is not None:
+            raise UserError("--recipe and --primitive exclude each other; give one of them")
+        kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
+        name = "mixture" if name is None else name
+        image, record = run(read_photo(photo), kind, name, np.random.default_rng(seed))
+        output = output or photo.with_name(f"{photo.stem}-{name}-{seed}.png")
+        check_output(output, photo)
+        write_png(output, image)
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
+    applied = [entry.to_json() for entry in record]
+    click.echo(json.dumps({"output": str(output), kind: name, "seed": seed, "applied": applied}, indent=2))
+
+
+def run(image: np.ndarray, kind: str, name: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
+    """Degrade uint8 [H, W, C] by the recipe or the primitive (`kind`) called `name`."""
+    if kind == "recipe":
+        return degrade(image, name, rng)
+    degraded, applied = apply_primitive(image, name, rng)
+    return degraded, [applied]
+
+
+def check_output(output: Path, photo: Path) -> None:
+    """Raise UserError unless `output` is a PNG file other than the photo itself."""
+    if output.suffix.lower() != ".png":
+        raise UserError(f"the output {output} is not a .png file, the one format written; name it {output.stem}.png")
+    if output.resolve() == photo.resolve():
+        raise UserError(f"the output {output} is the photo itself; choose another name for -o")
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """Read a photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when the file is gray; transparency is dropped."""
+    try:
+        encoded = existing(path, "photo").read_bytes()
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYCOLOR)  # bytes: OpenCV stumbles over é
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; name a readable image file") from error
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UserError(f"cannot read {path} as an image; it is damaged or of another kind, try a PNG or JPEG file")
+    return image[:, :, None] if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W, 1 or 3] (gray or RGB) as PNG, in one step."""
+    if image.shape[2] == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".png", image)[1].tobytes()
+    with replace_file(path) as temporary:
+        temporary.write_bytes(encoded)
+
+
+if __name__ == "__main__":
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged photo is reported once, by us
+    main(prog_name="python -m degradations")
