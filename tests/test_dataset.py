@@ -1,5 +1,7 @@
 """Datasets: what they serve, what they refuse, and batches that depend on the seed and the image counter alone."""
 
+import contextlib
+import gc
 import io
 import itertools
 import json
@@ -76,9 +78,6 @@ def take(batches, count):
     return list(itertools.islice(batches, count))
 
 
-# Content
-
-
 def test_folder_and_zip_serve_the_same_images_in_sorted_order(tmp_path, archive):
     files = random_files()
     folder = ImageDataset(write_folder(tmp_path / "folder", files))
@@ -124,7 +123,10 @@ def test_subsets_are_ordered_nested_and_depend_on_the_seed(archive):
     def chosen(subset, seed):
         dataset = ImageDataset(archive, subset=subset, seed=seed, use_labels=True)
         assert len(dataset) == subset and dataset.label_dim == 10
-        return [dataset.files.names.index(f"{n % 2:02d}/img{n}.png") for n in map(np.argmax, map(dataset.label, range(subset)))]
+        return [
+            dataset.files.names.index(f"{n % 2:02d}/img{n}.png")
+            for n in map(np.argmax, map(dataset.label, range(subset)))
+        ]
 
     for seed in range(3):
         small, large = chosen(4, seed), chosen(7, seed)
@@ -144,9 +146,6 @@ def test_pair_depends_on_the_key_alone(archive):
 def test_unknown_recipe_is_named(archive):
     with pytest.raises(UserError, match="did you mean 'mixture'"):
         ImageDataset(archive, degradation="mixtur")
-
-
-# Labels
 
 
 def test_integer_labels_are_one_hot(archive):
@@ -184,9 +183,6 @@ def test_wrong_labels_are_named(tmp_path, labels, parts):
     with pytest.raises(UserError) as caught:
         ImageDataset(path, use_labels=True)
     assert_sentence(caught.value, *parts)
-
-
-# Formats
 
 
 @pytest.mark.parametrize(
@@ -242,9 +238,6 @@ def test_false_record_is_noticed_when_an_image_is_read(tmp_path):
         dataset.image(3)
 
 
-# Damage
-
-
 @pytest.fixture
 def damaged(tmp_path):
     """Ten labelled images, of which file 3 (img6) has no end and file 4 (img8) has no beginning."""
@@ -272,6 +265,18 @@ def test_truncated_file_is_named_also_from_a_worker(damaged, workers):
     with pytest.raises(UserError) as caught:
         take(TrainingBatches(dataset, 9, slice(0, 9), seed=0, workers=workers), 1)
     assert_sentence(caught.value, "image 3", str(path), "00/img6.png", "--on-bad-image=skip")
+
+
+def test_nothing_keeps_the_workers_after_an_error(damaged):
+    dataset = ImageDataset(without_second_damage(damaged))
+    before = set(multiprocessing.active_children())
+    gc.disable()
+    try:
+        with contextlib.suppress(UserError):
+            take(TrainingBatches(dataset, 9, slice(0, 9), seed=0, workers=1), 1)
+        assert set(multiprocessing.active_children()) <= before
+    finally:
+        gc.enable()
 
 
 def test_skipping_serves_the_next_readable_image_and_its_label(damaged):
@@ -311,9 +316,6 @@ def test_a_cut_file_is_unreadable_or_complete(tmp_path, kept, plain_pillow):
             assert_sentence(error, "image 0", "a.png")
 
 
-# Processes
-
-
 def checksum(dataset, index):
     return int(dataset.image(index).astype(np.int64).sum())
 
@@ -345,9 +347,6 @@ def test_spawned_process_gets_a_copy_without_the_handle(archive):
     assert dataset.files._archive is not None and pickle.loads(pickle.dumps(dataset)).files._archive is None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(checksum, (dataset, 0)) == expected
-
-
-# Batches
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dnnlib.config import require
-from training.augment import AugmentPipeConfig
+from dnnlib.errors import UserError, unknown_name
+from training.augment_config import PIPES, AugmentPipeConfig
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ class AugmentConfig:
 
     def __post_init__(self):
         require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")
+        if self.pipe not in PIPES:
+            raise unknown_name("augmentation pipe", self.pipe, PIPES)
         require(self.interval >= 1, "augment.interval", self.interval, "at least 1")
         require(self.kimg > 0, "augment.kimg", self.kimg, "above 0")
 
@@ -174,6 +177,7 @@ class RunConfig:
     kimg_per_tick: float = 4.0
     snapshot_ticks: int = 50
     image_ticks: int = 50
+    state_ticks: int = 10
     keep_snapshots: int | None = None  # the newest so many networks stay; None: all
     gpus: int = 1
     batch_gpu: int | None = None  # images a process handles at once; None: all of its share
@@ -187,6 +191,7 @@ class RunConfig:
         require(self.kimg_per_tick > 0, "run.kimg_per_tick", self.kimg_per_tick, "above 0")
         require(self.snapshot_ticks >= 1, "run.snapshot_ticks", self.snapshot_ticks, "at least 1")
         require(self.image_ticks >= 1, "run.image_ticks", self.image_ticks, "at least 1")
+        require(self.state_ticks >= 1, "run.state_ticks", self.state_ticks, "at least 1")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
 
@@ -224,8 +229,6 @@ def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
 
     The minibatch standard deviation looks at groups of images, so a round must hold whole groups.
     """
-    from dnnlib.errors import UserError
-
     batch, batch_gpu = config.batch, config.run.batch_gpu
     if batch % processes:
         cures = f"{batch - batch % processes or processes} or {batch + processes - batch % processes}"

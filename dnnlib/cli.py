@@ -1,0 +1,25 @@
+"""What all commands share: errors as one sentence, and exit codes."""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+
+import click
+
+from dnnlib.errors import UserError
+
+
+def one_sentence_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command: a UserError is printed without traceback, and the exit code is 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped

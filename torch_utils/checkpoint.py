@@ -1,0 +1,86 @@
+"""Two kinds of files: networks (safetensors with a JSON header) and training states (tensors only, no code)."""
+
+import errno
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+
+FORMAT_VERSION = 1
+HEADER = "qc_stylegan"
+
+
+def save_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header as safetensors, in one step; the format version is added to the header."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({"format_version": FORMAT_VERSION, **header})
+    with replace_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={HEADER: text})
+        except SafetensorError as error:
+            raise _write_failure(temporary, error) from error
+
+
+def read_header(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the header of a file that `save_tensors` wrote; raise UserError for any other file."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    if HEADER not in metadata:
+        raise UserError(f"{path} is a safetensors file, but none of this program's networks; give a network-snapshot")
+    header = json.loads(metadata[HEADER])
+    if header["format_version"] > FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {header['format_version']}, this program reads up to {FORMAT_VERSION}; "
+            "update the program"
+        )
+    return header
+
+
+def load_tensors(path: str | os.PathLike, prefix: str = "") -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    with _opened(path) as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - no mapping
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+
+def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
+    """Write nested dicts and lists of tensors, numbers and strings, in one step."""
+    with replace_file(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            raise _write_failure(temporary, error) from error
+
+
+def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `save_state` wrote; nothing in the file can run code."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is damaged or no training state; delete it to start the run anew") from error
+
+
+def _opened(path):
+    if not Path(path).is_file():
+        raise UserError(f"network {path} does not exist; check the path")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise UserError(f"{path} is truncated or no safetensors file; copy or download it again") from error
+
+
+def _write_failure(path, error):
+    """Return the OSError behind a library's failure to write."""
+    status = os.statvfs(Path(path).parent)
+    if status.f_bavail * status.f_frsize < 1 << 20:
+        return OSError(errno.ENOSPC, "the disk is full")
+    return OSError(errno.EIO, f"{error}")

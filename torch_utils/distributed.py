@@ -1,0 +1,150 @@
+"""One process a GPU: started here, or joined where torchrun has started them."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from dnnlib.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all that share the work."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes."""
+        if self.size == 1:
+            return value
+        value = value.clone()
+        dist.all_reduce(value)
+        return value
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace every gradient by its mean over all processes, in one message."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` holds in any process."""
+        return flag if self.size == 1 else self.sum(torch.tensor(float(flag), device=self.device)).item() > 0
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def best_device(name: str | None = None) -> torch.device:
+    """Return the device called `name`, or the best there is: CUDA, else MPS, else CPU."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}'; try cuda, mps or cpu") from None
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type, lambda: True)
+    if not available():
+        raise UserError(f"--device={name} is not available here; try --device=cpu")
+    return device
+
+
+def planned_processes(gpus: int) -> int:
+    """Return how many processes will share the work: torchrun's number where it started this one, else `gpus`."""
+    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else gpus
+
+
+def run(function: Callable[..., None], gpus: int, device: str | None, *arguments: Any) -> None:
+    """Call `function(world, *arguments)` in every process.
+
+    Under torchrun this process joins the others; else `gpus` processes are started on this machine. A UserError in
+    any of them is raised here.
+    """
+    kind = best_device(device)
+    if kind.type == "cuda" and not _under_torchrun() and gpus > torch.cuda.device_count():
+        raise UserError(f"--gpus={gpus} but this machine has {torch.cuda.device_count()}; use as many or fewer")
+    if _under_torchrun():
+        _join(function, kind, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), None, arguments)
+    elif gpus == 1:
+        function(World(0, 1, kind), *arguments)
+    else:
+        _start(function, kind, gpus, arguments)
+
+
+def _under_torchrun():
+    return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def _start(function, kind, gpus, arguments):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
+    errors = mp.get_context("spawn").SimpleQueue()
+    processes = mp.spawn(
+        _spawned, args=(function, kind, gpus, address, errors, arguments), nprocs=gpus, join=False
+    )
+    # The children save and stop by themselves: hand the signal on, and wait for them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: [os.kill(pid, received) for pid in processes.pids()])
+    try:
+        while not processes.join():
+            pass
+    except mp.ProcessExitedException:
+        if not errors.empty():
+            raise UserError(errors.get()) from None
+        raise
+
+
+def _spawned(rank, function, kind, gpus, address, errors, arguments):
+    os.environ["LOCAL_RANK"] = str(rank)
+    try:
+        _join(function, kind, rank, gpus, address, arguments)
+    except UserError as error:
+        errors.put(str(error))
+        _leave(1)
+    _leave(0)
+
+
+def _join(function, kind, rank, size, address, arguments):
+    device = kind
+    if kind.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if kind.type == "cuda" else "gloo", init_method=address or "env://", rank=rank, world_size=size
+    )
+    try:
+        function(World(rank, size, device), *arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def _leave(code):
+    """Leave without interpreter shutdown, during which gloo's threads sometimes abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

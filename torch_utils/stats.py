@@ -1,0 +1,38 @@
+"""Running means of training statistics, kept on the device until somebody reads them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class Statistics:
+    """Sums of named values since the last reading."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.sums: dict[str, Tensor] = {}  # name -> (number of values, their sum)
+
+    @torch.no_grad()
+    def report(self, name: str, value: Tensor | float) -> None:
+        """Add the elements of `value` to the statistic called `name`."""
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
+        total = torch.stack([value.new_tensor(float(value.numel())), value.sum()])
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def read(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, float]:
+        """Return the means since the last reading, over all processes, and begin anew."""
+        if not self.sums:
+            return {}
+        names = sorted(self.sums)
+        count, total = reduce(torch.stack([self.sums[name] for name in names])).double().cpu().unbind(1)
+        self.sums = {}
+        return dict(zip(names, (total / count.clamp(min=1)).tolist(), strict=True))
+
+    def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, Tensor]:
+        """Return the sums so far, over all processes."""
+        return {name: reduce(value.clone()) for name, value in sorted(self.sums.items())}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from saved sums; of several processes, one does."""
+        self.sums = {name: value.to(self.device) for name, value in state.items()}

@@ -1,0 +1,163 @@
+"""Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc)."""
+
+import dataclasses
+import json
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.config import to_dict, with_overrides
+from dnnlib.errors import UserError
+from torch_utils.distributed import planned_processes, run
+from training import presets
+from training.config import TrainConfig, batch_per_process
+from training.loop import image_format, open_dataset, train
+from training.networks import ImageFormat, build_discriminator, build_generator, load_generator
+from training.networks_qcstylegan import Generator as QualityGenerator
+from training.summary import network_table
+
+# Flag -> the field of the configuration that it sets.
+FIELDS = {
+    "data": "data.path",
+    "mirror": "data.mirror",
+    "cond": "data.use_labels",
+    "subset": "data.subset",
+    "degradation": "data.degradation",
+    "licence": "data.licence",
+    "seed": "seed",
+    "gamma": "loss.r1_gamma",
+    "lr": ("optimizer_g.lr", "optimizer_d.lr"),
+    "precision": ("generator.precision.dtype", "discriminator.precision.dtype"),
+    "aug": "augment.mode",
+    "aug_p": "augment.p",
+    "target": "augment.target",
+    "augpipe": "augment.pipe",
+    "freezed": "discriminator.freeze_layers",
+    "variant": "generator.quality.variant",
+    "kimg": "run.kimg",
+    "tick": "run.kimg_per_tick",
+    "snap": "run.snapshot_ticks",
+    "keep_snapshots": "run.keep_snapshots",
+    "gpus": "run.gpus",
+    "batch_gpu": "run.batch_gpu",
+    "device": "run.device",
+    "workers": "run.workers",
+    "on_bad_image": "run.on_bad_image",
+}
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
+@click.option("--data", required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
+@click.option("--mode", type=click.Choice(["base", "qc"]), default="base", help="What to train.")
+@click.option("--init-from", metavar="NETWORK", help="Network to start from; in mode qc the base network.")
+@click.option("--preset", "preset_name", default="auto", help=f"One of {', '.join(presets.PRESETS)}.")
+@click.option("--ablation", type=click.Choice(sorted(presets.ABLATIONS)), help="Of the paper's supplement, Table 4.")
+@click.option("--batch", type=int, help="Images a step, over all GPUs.  [default: the preset's]")
+@click.option("--batch-gpu", type=int, help="Images a GPU handles at once; the rest is accumulated.")
+@click.option("--gpus", type=int, help="Processes to start on this machine (torchrun's number under torchrun).")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--kimg", type=float, help="Length of the training, in thousands of images.")
+@click.option("--tick", type=float, help="Thousands of images between two lines of the log.")
+@click.option("--snap", type=int, help="Ticks between two networks.")
+@click.option("--keep-snapshots", type=int, help="Keep only the newest so many networks.")
+@click.option("--cond/--uncond", default=None, help="Condition on the labels of dataset.json.")
+@click.option("--mirror/--no-mirror", default=None, help="Add each image's mirror image.")
+@click.option("--subset", type=int, help="Use only so many images.")
+@click.option("--degradation", help="Recipe of the real degraded images in mode qc.")
+@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
+@click.option("--licence", help="Of the images; noted in the networks.")
+@click.option("--workers", type=int, help="Processes that read and degrade images.")
+@click.option("--seed", type=int, help="Of all random numbers.")
+@click.option("--gamma", type=float, help="Weight of R1.")
+@click.option("--lr", type=float, help="Learning rate of all networks.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the highest resolutions.")
+@click.option("--aug", type=click.Choice(["ada", "fixed", "none"]), help="Augmentation of what discriminators see.")
+@click.option("--aug-p", type=float, help="Its probability (at the start, for ada).")
+@click.option("--target", type=float, help="What ada holds E[sign D(real)] at.")
+@click.option("--augpipe", help="Which augmentations: blit, geom, ..., bgc, bgcfnc.")
+@click.option("--freezed", type=int, help="Freeze-D: layers of the discriminators that stay as they are.")
+@click.option("--variant", type=click.Choice(["paper", "released", "adain"]), help="Of the DegradBlock.")
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
+@one_sentence_errors
+def main(outdir, preset_name, dry_run, **flags):
+    """Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc).
+
+    \b
+    python train.py --outdir=runs/base --data=cats.zip --gpus=8
+    python train.py --outdir=runs/qc --data=cats.zip --gpus=8 --mode=qc --init-from=runs/base/network-snapshot-....safetensors
+    """
+    config, images = resolve(preset_name, **flags)
+    batch_per_process(config, planned_processes(config.run.gpus))
+    if dry_run:
+        click.echo(json.dumps(to_dict(config), indent=2))
+        click.echo(network_table(build_generator(config.generator, images), "Generator"))
+        click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
+        return
+    run(train, config.run.gpus, config.run.device, config, outdir)
+
+
+def resolve(preset_name: str, mode: str, init_from: str | None, ablation: str | None, batch: int | None, overrides, **flags):
+    """Return the configuration that flags ask for, and the format of its images.
+
+    The order is: preset, mode, ablation, flags, --set.
+    """
+    if mode == "qc" and init_from is None:
+        raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
+    values = dict(_named(flags)) | dict(_assignment(text) for text in overrides)
+    data_values = {path: text for path, text in values.items() if path.startswith("data.") or path == "run.on_bad_image"}
+    images = image_format(open_dataset(with_overrides(TrainConfig(), data_values)))
+    config = presets.build(preset_name, images.resolution, batch)
+    config = with_overrides(config, {"data.resolution": str(images.resolution)})
+    if init_from is not None:
+        config = _start_from(config, mode, init_from, images)
+    if ablation is not None:
+        if mode != "qc":
+            raise UserError(f"--ablation={ablation} changes QC-StyleGAN; add --mode=qc")
+        config = presets.ABLATIONS[ablation](config)
+    return with_overrides(config, values), images
+
+
+def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFormat) -> TrainConfig:
+    """Return `config` with the architecture of the network that it starts from."""
+    base, header = load_generator(init_from)
+    if (base.img_resolution, base.img_channels, base.c_dim) != (images.resolution, images.channels, images.c_dim):
+        raise UserError(
+            f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with {base.img_channels} channels "
+            f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
+            f"{images.channels} and {images.c_dim}; convert the data with dataset_tool.py or choose another network"
+        )
+    stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
+    if mode == "qc":
+        if isinstance(base, QualityGenerator):
+            raise UserError(f"{init_from} is a QC network already; --mode=qc starts from a network of --mode=base")
+        return presets.as_qc(stored, init_from, base.config)
+    generator = dataclasses.replace(base.config, precision=config.generator.precision)
+    return dataclasses.replace(stored, init_from=init_from, generator=generator)
+
+
+def _shape(header):
+    """Return the fields of the stored discriminator that its weights depend on."""
+    names = ("channel_base", "channel_max", "architecture", "mapping_layers", "mbstd_channels")
+    return {name: header["discriminator"][name] for name in names}
+
+
+def _named(flags):
+    """Yield (field, value as text) for each flag that was given."""
+    for flag, value in flags.items():
+        if value is not None:
+            paths = FIELDS[flag] if isinstance(FIELDS[flag], tuple) else (FIELDS[flag],)
+            for path in paths:
+                yield path, json.dumps(value)
+
+
+def _assignment(text):
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UserError(f"--set {text} has no value; write --set field=value")
+    return name, value
+
+
+if __name__ == "__main__":
+    main()

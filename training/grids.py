@@ -1,0 +1,39 @@
+"""Sheets of images, written as PNG."""
+
+import io
+import math
+import os
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from dnnlib.files import replace_file
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """Return float images `[N, C, H, W]` in [-1, 1] as uint8 `[N, H, W, C]`; what lies outside is clipped."""
+    images = (images.float() * 127.5 + 127.5).round().clamp(0, 255)
+    return images.permute(0, 2, 3, 1).byte().cpu().numpy()
+
+
+def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write a uint8 image `[H, W, 1 or 3]` in one step."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+    with replace_file(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def sheet(images: np.ndarray, columns: int) -> np.ndarray:
+    """Tile uint8 images `[N, H, W, C]` row by row into `[rows * H, columns * W, C]`; places left over stay white."""
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    tiles = np.full((rows * columns, height, width, channels), 255, np.uint8)
+    tiles[:count] = images
+    return tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
+
+
+def sheet_size(resolution: int) -> tuple[int, int]:
+    """Return (columns, rows) of a sheet that fills a screen."""
+    return max(2, min(16, 2048 // resolution)), max(2, min(8, 1024 // resolution))

@@ -1,0 +1,90 @@
+"""Networks and their files: build from a configuration, save, load."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from dnnlib.config import from_dict, to_dict
+from dnnlib.errors import UserError
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from training import networks_qcstylegan, networks_stylegan2
+from training.config import DiscriminatorConfig, GeneratorConfig
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What every network of a run must agree on."""
+
+    resolution: int
+    channels: int
+    c_dim: int
+
+
+def build_generator(config: GeneratorConfig, images: ImageFormat) -> networks_stylegan2.Generator:
+    """Return a generator with fresh weights: QC-StyleGAN's when `config.quality` is set, else StyleGAN2's."""
+    module = networks_stylegan2 if config.quality is None else networks_qcstylegan
+    return module.Generator(config, images.c_dim, images.resolution, images.channels)
+
+
+def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> networks_stylegan2.Discriminator:
+    """Return a discriminator with fresh weights."""
+    return networks_stylegan2.Discriminator(config, images.c_dim, images.resolution, images.channels)
+
+
+def save_network(
+    path: str | os.PathLike,
+    G_ema: networks_stylegan2.Generator,
+    discriminators: dict[str, nn.Module],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a network: the generator's moving average, and the discriminators that a new run can start from.
+
+    Args:
+        path: of the safetensors file, replaced in one step.
+        G_ema: its tensors are stored as `G_ema.NAME`.
+        discriminators: by stream, `sharp` and perhaps `degraded`; stored as `D_STREAM.NAME`.
+        provenance: training length, data, licence; goes into the header.
+    """
+    tensors = {f"G_ema.{name}": tensor for name, tensor in G_ema.state_dict().items()}
+    for stream, D in discriminators.items():
+        tensors |= {f"D_{stream}.{name}": tensor for name, tensor in D.state_dict().items()}
+    header = {
+        "generator": to_dict(G_ema.config),
+        "discriminator": to_dict(next(iter(discriminators.values())).config),
+        "images": to_dict(ImageFormat(G_ema.img_resolution, G_ema.img_channels, G_ema.c_dim)),
+        "preprocessing": "uint8 RGB or gray, mapped to float32 in [-1, 1] by x / 127.5 - 1",
+        **provenance,
+    }
+    save_tensors(path, tensors, header)
+
+
+def load_generator(path: str | os.PathLike) -> tuple[networks_stylegan2.Generator, dict[str, Any]]:
+    """Return the generator of a network file, in evaluation mode on the CPU, and the file's header.
+
+    Raises UserError for a file that is missing, truncated, of a newer format, or no network.
+    """
+    header = read_header(path)
+    G = build_generator(from_dict(GeneratorConfig, header["generator"]), from_dict(ImageFormat, header["images"]))
+    _load(G, path, "G_ema.")
+    return G.eval().requires_grad_(False), header
+
+
+def load_discriminator(path: str | os.PathLike, stream: str) -> networks_stylegan2.Discriminator:
+    """Return the discriminator of a stream, or the sharp one where the file has no other."""
+    header = read_header(path)
+    D = build_discriminator(
+        from_dict(DiscriminatorConfig, header["discriminator"]), from_dict(ImageFormat, header["images"])
+    )
+    stored = load_tensors(path, f"D_{stream}.")
+    _load(D, path, f"D_{stream}." if stored else "D_sharp.")
+    return D
+
+
+def _load(module, path, prefix):
+    try:
+        module.load_state_dict(load_tensors(path, prefix), strict=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error

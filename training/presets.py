@@ -1,0 +1,146 @@
+"""Named configurations. The three of the paper carry the values of its supplement's Table 1."""
+
+import dataclasses
+from collections.abc import Callable
+
+from dnnlib.errors import unknown_name
+from training.config import (
+    AugmentConfig,
+    DiscriminatorConfig,
+    EmaConfig,
+    GeneratorConfig,
+    LossConfig,
+    MappingConfig,
+    OptimizerConfig,
+    PrecisionConfig,
+    QualityConfig,
+    RunConfig,
+    TrainConfig,
+)
+
+# For each ablation of the supplement's Table 4, what it changes.
+ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
+    "A": lambda config: dataclasses.replace(_without_distillation(config), train_all=True),
+    "B": lambda config: _without_distillation(config),
+    "C": lambda config: _with_quality(config, blocks=1),
+    "D": lambda config: _with_quality(config, depth=5),
+    "E": lambda config: _with_quality(config, q_dim=8, channels=64),
+    "F": lambda config: _with_quality(config, variant="adain"),
+}
+
+
+def build(name: str, resolution: int, batch: int | None = None) -> TrainConfig:
+    """Return the preset called `name` for square images of `resolution` pixels.
+
+    `batch` matters to those that derive their values from it (`auto`); None lets the preset choose.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    config = PRESETS[name](resolution, batch)
+    return config if batch is None else dataclasses.replace(config, batch=batch)
+
+
+def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> TrainConfig:
+    """Return the quality-controllable training of a base network whose generator is known."""
+    quality = config.generator.quality or QualityConfig()
+    precision = config.generator.precision
+    generator = dataclasses.replace(generator, quality=quality, precision=precision)
+    return dataclasses.replace(config, mode="qc", init_from=init_from, generator=generator)
+
+
+def _preset(
+    channel_base: int,
+    batch: int,
+    gamma: float,
+    mbstd: int | None = 4,
+    lr: float = 0.0025,
+    mapping_layers: int = 8,
+    ema: EmaConfig | None = None,
+    dtype: str = "fp16",
+    **changes,
+) -> TrainConfig:
+    precision = PrecisionConfig(dtype=dtype)
+    return TrainConfig(
+        batch=batch,
+        generator=GeneratorConfig(
+            channel_base=channel_base, mapping=MappingConfig(num_layers=mapping_layers), precision=precision
+        ),
+        discriminator=DiscriminatorConfig(channel_base=channel_base, mbstd_group_size=mbstd, precision=precision),
+        optimizer_g=OptimizerConfig(lr=lr),
+        optimizer_d=OptimizerConfig(lr=lr),
+        loss=LossConfig(r1_gamma=gamma),
+        ema=ema or EmaConfig(),
+        **changes,
+    )
+
+
+def _auto(resolution, batch):
+    """Values that are known to be sound at any resolution (ADA, appendix C: gamma grows with the image's area)."""
+    batch = batch or max(min(4096 // resolution, 32), 8)
+    return _preset(
+        channel_base=16384 if resolution < 512 else 32768,
+        batch=batch,
+        gamma=0.0002 * resolution**2 / batch,
+        lr=0.002 if resolution >= 1024 else 0.0025,
+        mapping_layers=2,
+        ema=EmaConfig(kimg=batch * 10 / 32),
+    )
+
+
+def _paper(channel_base, gamma):
+    ema = EmaConfig(kimg=20, rampup=None)
+    run = RunConfig(kimg=5000)  # training length
+    return lambda resolution, batch: _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
+
+
+def _stylegan2(resolution, batch):
+    """Config F of the StyleGAN2 paper."""
+    return _preset(
+        32768, 32, 10, lr=0.002, ema=EmaConfig(kimg=10, rampup=None), augment=AugmentConfig(mode="none"), dtype="fp32"
+    )
+
+
+def _cifar(resolution, batch):
+    """CIFAR-10 of the ADA paper (appendix C): no path lengths, no mixing, wide networks, a plain discriminator."""
+    config = _preset(
+        32768, 64, 0.01, mbstd=32, mapping_layers=2, ema=EmaConfig(kimg=500), augment=AugmentConfig(kimg=100)
+    )
+    return dataclasses.replace(
+        config,
+        loss=dataclasses.replace(config.loss, pl_weight=0.0, style_mixing_prob=0.0),
+        discriminator=dataclasses.replace(config.discriminator, architecture="orig"),
+    )
+
+
+def _demo(resolution, batch):
+    """Networks so small that a laptop's CPU shows results within minutes."""
+    config = _preset(
+        1024, 16, 0.05, lr=0.004, mapping_layers=2, ema=EmaConfig(kimg=1), dtype="bf16", run=RunConfig(workers=0)
+    )
+    return dataclasses.replace(
+        config,
+        generator=dataclasses.replace(config.generator, z_dim=64, w_dim=64, channel_max=64),
+        discriminator=dataclasses.replace(config.discriminator, channel_max=64, mapping_layers=2),
+        loss=dataclasses.replace(config.loss, pl_weight=0.0),
+        augment=AugmentConfig(kimg=50),
+    )
+
+
+PRESETS: dict[str, Callable[[int, int | None], TrainConfig]] = {
+    "auto": _auto,
+    "paper256": _paper(channel_base=16384, gamma=1.0),  # FFHQ: half the feature maps
+    "paper512": _paper(channel_base=32768, gamma=0.5),  # AFHQ-Cat
+    "church256": _paper(channel_base=32768, gamma=100.0),  # LSUN-Church
+    "stylegan2": _stylegan2,
+    "cifar": _cifar,
+    "demo": _demo,
+}
+
+
+def _without_distillation(config):
+    return dataclasses.replace(config, loss=dataclasses.replace(config.loss, distill_weight=0.0))
+
+
+def _with_quality(config, **changes):
+    quality = dataclasses.replace(config.generator.quality or QualityConfig(), **changes)
+    return dataclasses.replace(config, generator=dataclasses.replace(config.generator, quality=quality))

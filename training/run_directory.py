@@ -1,0 +1,88 @@
+"""The files of a run."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dnnlib.config import differences, from_dict, to_dict
+from dnnlib.errors import UserError
+from dnnlib.files import write_text
+from torch_utils.checkpoint import load_state, save_state
+from training.config import TrainConfig, defining
+
+
+class RunDirectory:
+    """Names, reads and writes what lies in a run's directory.
+
+    `config.json`, `log.txt`, `stats.jsonl`, TensorBoard events, `reals*.png` and `fakes*.png`,
+    `network-snapshot-<kimg>.safetensors`, `training-state.pt`.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    @property
+    def state_path(self) -> Path:
+        """The training state, replaced in one step."""
+        return self.path / "training-state.pt"
+
+    def network_path(self, images_seen: int) -> Path:
+        """Where the network of this moment goes."""
+        return self.path / f"network-snapshot-{images_seen // 1000:06d}.safetensors"
+
+    def prepare(self, config: TrainConfig) -> None:
+        """Create the directory, or check that it belongs to the same run; write `config.json`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot create {self.path}: {error.strerror}; choose another --outdir") from error
+        path = self.path / "config.json"
+        if path.exists() and self.state_path.exists():
+            try:
+                before = from_dict(TrainConfig, json.loads(path.read_text(encoding="utf-8")))
+            except json.JSONDecodeError:
+                raise UserError(f"{path} is damaged; restore it, or choose another --outdir") from None
+            changes = differences(defining(before), defining(config))
+            if changes:
+                raise UserError(
+                    f"{self.path} holds a run with another configuration ({'; '.join(changes)}); "
+                    "repeat its command to continue it, or choose another --outdir"
+                )
+        write_text(path, json.dumps(to_dict(config), indent=2) + "\n")
+
+    def load_state(self) -> dict[str, Any] | None:
+        """Return the training state, or None when there is none yet."""
+        return load_state(self.state_path) if self.state_path.exists() else None
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replace the training state; on any failure the previous one stays whole."""
+        save_state(self.state_path, state)
+
+    def append_stats(self, record: dict[str, Any]) -> None:
+        """Add a line to `stats.jsonl`."""
+        with open(self.path / "stats.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_stats_after(self, images_seen: int) -> None:
+        """Drop the lines of steps that an interrupted run took after its last state; it will take them again."""
+        path = self.path / "stats.jsonl"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(path, "".join(line for line in lines if _images_seen(line) <= images_seen))
+
+    def prune_networks(self, keep: int | None, log: Callable[[str], None]) -> None:
+        """Delete all but the newest `keep` networks."""
+        if keep is None:
+            return
+        for path in sorted(self.path.glob("network-snapshot-[0-9]*.safetensors"))[:-keep]:
+            path.unlink()
+            log(f"Deleted {path.name}, as --keep-snapshots={keep} asks")
+
+
+def _images_seen(line):
+    try:
+        return json.loads(line)["images_seen"]
+    except (json.JSONDecodeError, KeyError):  # the run was stopped in the middle of the line
+        return float("inf")

@@ -1,0 +1,421 @@
+"""One training step, for both modes: the networks, their optimizers, and what happens to them with each batch."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_utils.distributed import World
+from torch_utils.seeding import BatchRandom, derive_seed
+from torch_utils.stats import Statistics
+from training import losses
+from training.ada import AdaptiveStrength
+from training.augment import PIPES, AugmentPipe
+from training.config import OptimizerConfig, TrainConfig, batch_per_process
+from training.dataset import Batch
+from training.ema import ema_decay, update_ema
+from training.guard import FiniteGuard
+from training.networks import (
+    ImageFormat,
+    build_discriminator,
+    build_generator,
+    load_discriminator,
+    load_generator,
+)
+
+
+class Purpose(IntEnum):
+    """What random numbers are drawn for; each purpose has its own sequence at every step."""
+
+    GENERATOR = 0
+    PATH_LENGTH = 1
+    FAKES = 2
+    DISCRIMINATOR = 3
+    R1 = 4
+
+
+@dataclass
+class Stream:
+    """One kind of images (sharp or degraded): its discriminator, and what augments them."""
+
+    name: str
+    index: int
+    D: nn.Module
+    optimizer: torch.optim.Optimizer
+    augment: AugmentPipe | None
+    strength: AdaptiveStrength | None
+    pl_mean: Tensor  # running mean of the generator's path lengths in this mode
+
+    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom) -> Tensor:
+        """Return D's opinion of augmented `images [N, C, H, W]`, as `[N, 1]`."""
+        return self.D(images if self.augment is None else self.augment(images, rng), c)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "D": self.D.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "augment": {} if self.augment is None else self.augment.state_dict(),
+            "strength": {} if self.strength is None else self.strength.state_dict(),
+            "pl_mean": self.pl_mean,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], keep_counts: bool) -> None:
+        self.D.load_state_dict(state["D"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.augment is not None:
+            self.augment.load_state_dict(state["augment"])
+        if self.strength is not None:
+            self.strength.load_state_dict(state["strength"], keep_counts)
+        self.pl_mean.copy_(state["pl_mean"])
+
+
+@dataclass(frozen=True)
+class Round:
+    """The images that go through the networks at once, as float32 in [-1, 1], and where they stand in the batch."""
+
+    reals: dict[str, Tensor]  # by stream, [N, C, H, W]
+    c: Tensor  # [N, c_dim]
+    rows: slice  # of the whole batch
+
+
+class Trainer:
+    """All that training changes.
+
+    In mode `base` there is one stream, `sharp`. In mode `qc` there are two, `sharp` and `degraded`, and a frozen
+    teacher (paper, section 3.3).
+
+    Args:
+        config: the run.
+        images: of the data.
+        world: this process's place among all.
+    """
+
+    def __init__(self, config: TrainConfig, images: ImageFormat, world: World):
+        self.config, self.images, self.world = config, images, world
+        self.share, self.batch_gpu = batch_per_process(config, world.size)
+        self.images_seen = 0
+        self.steps = 0
+        self.statistics = Statistics(world.device)
+        self.guard = FiniteGuard()
+        self.teacher = None
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(config.seed, 0))
+            self._build_generator()
+            names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
+            self.streams = [self._build_stream(index, name) for index, name in enumerate(names)]
+        self.optimizer_g = self._optimizer(self.G.trainable_parameters(), config.optimizer_g, self._pl_interval)
+
+    def step(self, batch: Batch) -> None:
+        """Train on this process's share of one batch."""
+        rounds = list(self._rounds(batch))
+        self.train_generator(rounds)
+        if self._pl_interval and self.steps % self._pl_interval == 0:
+            self.regularize_generator(rounds)
+        fakes = [self.make_fakes(round_) for round_ in rounds]
+        for stream in self.streams:
+            self.train_discriminator(stream, rounds, fakes)
+            if self._r1_interval and self.steps % self._r1_interval == 0:
+                self.regularize_discriminator(stream, rounds)
+        self.steps += 1
+        self.images_seen += self.config.batch
+        update_ema(self.G_ema, self.G, ema_decay(self.config.ema, self.config.batch, self.images_seen))
+        for stream in self.streams:
+            if stream.strength is not None:
+                stream.strength.step()
+
+    def train_generator(self, rounds: list[Round]) -> None:
+        """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher."""
+        mean_w = torch.zeros(self.G.w_dim, device=self.world.device)
+        with self._phase("G", self.G, self.optimizer_g) as backward:
+            for round_ in rounds:
+                rng = self._random(Purpose.GENERATOR, round_)
+                ws = self._sample_ws(rng, round_.c)
+                mean_w += ws.detach()[:, 0].sum(0)  # [w_dim]; style mixing never reaches the first layer
+                fakes, distillation = self._synthesize(ws, rng, distill=True)
+                total = self.config.loss.distill_weight * distillation
+                for stream in self.streams:
+                    logits = stream.logits(fakes[stream.name], round_.c, rng)
+                    self._report(f"Loss/scores/fake/{stream.name}", logits)
+                    loss = losses.generator_loss(logits).mean()
+                    self._report(f"Loss/G/{stream.name}", loss, watch="G")
+                    total = total + loss
+                if self.teacher is not None:
+                    self._report("Loss/G/distillation", distillation, watch="G")
+                backward(total, len(ws))
+        if not self._frozen:
+            self.G.mapping.track_average(self.world.sum(mean_w) / self.config.batch)
+
+    def regularize_generator(self, rounds: list[Round]) -> None:
+        """Path length regularisation of each stream, on a part of the batch (lazy: the loss counts for the interval)."""
+        config = self.config.loss
+        sums = torch.zeros(len(self.streams), 2, device=self.world.device)
+        with self._phase("G_reg", self.G, self.optimizer_g) as backward:
+            for round_ in rounds:
+                rows = slice(round_.rows.start, round_.rows.stop, config.pl_batch_shrink)
+                rng = self._random(Purpose.PATH_LENGTH, round_, rows)
+                ws = self._sample_ws(rng, round_.c[:: config.pl_batch_shrink])
+                ws = ws if ws.requires_grad else ws.requires_grad_()
+                total = 0
+                for stream, images in self._synthesize_apart(ws, rng):
+                    noise = rng.randn(*images.shape[1:]) / images.shape[-1]
+                    lengths = losses.path_lengths(images, ws, noise)
+                    penalty = losses.path_length_penalty(lengths, stream.pl_mean).mean()
+                    self._report(f"Loss/path_penalty/{stream.name}", penalty, watch="G_reg")
+                    sums[stream.index] += torch.stack([lengths.detach().sum(), lengths.new_tensor(len(lengths))])
+                    total = total + penalty * config.pl_weight * config.pl_interval
+                backward(total, round_.rows.stop - round_.rows.start)
+        for stream, (length, count) in zip(self.streams, self.world.sum(sums), strict=True):
+            stream.pl_mean.lerp_(length / count, config.pl_decay)
+
+    @torch.no_grad()
+    def make_fakes(self, round_: Round) -> dict[str, Tensor]:
+        """Return fresh fakes of each stream for the discriminators; one pass of the generator makes them all."""
+        rng = self._random(Purpose.FAKES, round_)
+        return self._synthesize(self._sample_ws(rng, round_.c), rng)[0]
+
+    def train_discriminator(self, stream: Stream, rounds: list[Round], fakes: list[dict[str, Tensor]]) -> None:
+        """Logistic loss on fakes and reals of one stream."""
+        phase = f"D_{stream.name}"
+        with self._phase(phase, stream.D, stream.optimizer) as backward:
+            for round_, fake in zip(rounds, fakes, strict=True):
+                rng = self._random(Purpose.DISCRIMINATOR, round_, stream=stream)
+                images = fake[stream.name]
+                logits = stream.logits(images, round_.c, rng)
+                loss_fake = losses.discriminator_loss_fake(logits).mean()
+                real_logits = stream.logits(round_.reals[stream.name], round_.c, rng)
+                loss_real = losses.discriminator_loss_real(real_logits).mean()
+                self._report(f"Loss/scores/real/{stream.name}", real_logits)
+                self._report(f"Loss/signs/real/{stream.name}", real_logits.sign())
+                self._report(f"Loss/D/{stream.name}", loss_fake + loss_real, watch=phase)
+                if stream.strength is not None:
+                    stream.strength.observe(real_logits.detach())
+                backward(loss_fake + loss_real, len(images))
+
+    def regularize_discriminator(self, stream: Stream, rounds: list[Round]) -> None:
+        """R1 on the reals of one stream (lazy: the loss counts for the interval)."""
+        config = self.config.loss
+        phase = f"D_{stream.name}_reg"
+        with self._phase(phase, stream.D, stream.optimizer) as backward:
+            for round_ in rounds:
+                images = round_.reals[stream.name].detach().requires_grad_()
+                logits = stream.logits(images, round_.c, self._random(Purpose.R1, round_, stream=stream))
+                penalty = losses.r1_penalty(logits, images).mean()
+                self._report(f"Loss/r1_penalty/{stream.name}", penalty, watch=phase)
+                backward(penalty * (config.r1_gamma / 2 * config.r1_interval), len(images))
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return what is trained, by the phase that trains it."""
+        return {"G": self.G} | {f"D_{stream.name}": stream.D for stream in self.streams}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs to go on exactly, as dicts of tensors and numbers.
+
+        Every process calls this, since counts are summed over all.
+        """
+        return {
+            "images_seen": self.images_seen,
+            "steps": self.steps,
+            "G": self.G.state_dict(),
+            "G_ema": self.G_ema.state_dict(),
+            "teacher": {} if self.teacher is None else self.teacher.state_dict(),
+            "optimizer_g": self.optimizer_g.state_dict(),
+            "streams": {stream.name: stream.state_dict() for stream in self.streams},
+            "statistics": self.statistics.state_dict(self.world.sum),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        self.images_seen, self.steps = state["images_seen"], state["steps"]
+        self.G.load_state_dict(state["G"])
+        self.G_ema.load_state_dict(state["G_ema"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        self.optimizer_g.load_state_dict(state["optimizer_g"])
+        for stream in self.streams:
+            stream.load_state_dict(state["streams"][stream.name], keep_counts=self.world.is_first)
+        if self.world.is_first:  # the counts are those of all processes
+            self.statistics.load_state_dict(state["statistics"])
+
+    @property
+    def _frozen(self) -> bool:
+        """Whether everything before the last M blocks keeps the teacher's weights."""
+        return self.config.mode == "qc" and not self.config.train_all
+
+    @property
+    def _pl_interval(self) -> int:
+        return self.config.loss.pl_interval if self.config.loss.pl_weight > 0 else 0
+
+    @property
+    def _r1_interval(self) -> int:
+        return self.config.loss.r1_interval if self.config.loss.r1_gamma > 0 else 0
+
+    def _build_generator(self):
+        config, device = self.config, self.world.device
+        self.G = build_generator(config.generator, self.images)
+        if config.init_from is not None:
+            base, _ = load_generator(config.init_from)
+            if config.mode == "base":
+                self.G.load_state_dict(base.state_dict())
+            else:
+                self.G.load_base(base)
+                if config.loss.distill_weight > 0:
+                    self.teacher = base.to(device)
+        self.G.to(device)
+        self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        if self._frozen:
+            self.G.freeze_trunk()
+
+    def _build_stream(self, index, name):
+        config, device = self.config, self.world.device
+        D = build_discriminator(config.discriminator, self.images)
+        if config.init_from is not None:
+            D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
+        D.to(device)
+        augment = strength = None
+        if config.augment.mode != "none":
+            augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(device)
+            augment.p.fill_(config.augment.p)
+        if config.augment.mode == "ada":
+            strength = AdaptiveStrength(
+                augment.p,
+                config.augment.target,
+                config.batch,
+                interval=config.augment.interval,
+                kimg=config.augment.kimg,
+                reduce=self.world.sum,
+            )
+        optimizer = self._optimizer(D.trainable_parameters(), config.optimizer_d, self._r1_interval)
+        return Stream(name, index, D, optimizer, augment, strength, torch.zeros([], device=device))
+
+    def _optimizer(self, parameters: dict[str, nn.Parameter], config: OptimizerConfig, interval: int):
+        """Return Adam; with lazy regularisation it takes one step more each interval, so each step counts for less."""
+        ratio = interval / (interval + 1) if interval else 1.0
+        return torch.optim.Adam(
+            list(parameters.values()),
+            lr=config.lr * ratio,
+            betas=(config.beta1**ratio, config.beta2**ratio),
+            eps=config.eps,
+            fused=self.config.run.fused_optimizer,
+        )
+
+    def _rounds(self, batch: Batch) -> Iterator[Round]:
+        """Split this process's share of a batch into what goes through the networks at once."""
+        device = self.world.device
+        reals = {"sharp": batch.images}
+        if len(self.streams) == 2:
+            reals["degraded"] = batch.degraded
+        first = self.world.rank * self.share
+        for start in range(0, self.share, self.batch_gpu):
+            part = slice(start, start + self.batch_gpu)
+            yield Round(
+                reals={
+                    name: images[part].to(device, non_blocking=True).float() / 127.5 - 1
+                    for name, images in reals.items()
+                },
+                c=batch.labels[part].to(device, non_blocking=True),
+                rows=slice(first + start, first + start + self.batch_gpu),
+            )
+
+    def _random(self, purpose: Purpose, round_: Round, rows: slice | None = None, stream: Stream | None = None):
+        key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
+        return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device)
+
+    def _sample_ws(self, rng: BatchRandom, c: Tensor) -> Tensor:
+        """Return random `ws [N, num_ws, w_dim]`, some of them mixed from two latents."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+            ws = self.G.mapping(rng.randn(self.G.z_dim), c)
+            if self.config.loss.style_mixing_prob == 0:
+                return ws
+            other = self.G.mapping(rng.randn(self.G.z_dim), c)
+            cutoff = rng.randint(1, self.G.num_ws, 1)
+            mixed = rng.rand(1) < self.config.loss.style_mixing_prob
+            layer = torch.arange(self.G.num_ws, device=ws.device)
+            return torch.where((mixed & (layer >= cutoff))[:, :, None], other, ws)
+
+    def _synthesize(self, ws: Tensor, rng: BatchRandom, distill: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        """Return each stream's images of the same content, and the distillation loss if asked for (else 0)."""
+        synthesis = self.G.synthesis
+        noise = synthesis.make_noise("random", len(ws), rng)
+        zero = ws.new_zeros([])
+        if self.config.mode == "base":
+            return {"sharp": synthesis(ws, noise=noise)}, zero
+        q = rng.randn(self.G.q_dim)
+        x, img = self._trunk(ws, noise)
+        images, features = synthesis.finish(x, img, ws, noise, q, both=True)
+        sharp, degraded = images.chunk(2)
+        if distill and self.teacher is not None:
+            zero = self._distillation(x, img, ws, noise, [feature[: len(ws)] for feature in features])
+        return {"sharp": sharp, "degraded": degraded}, zero
+
+    def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
+        """Yield each stream's images from its own pass after the trunk, as derivatives of one alone want it."""
+        noise = self.G.synthesis.make_noise("random", len(ws), rng)
+        if self.config.mode == "base":
+            yield self.streams[0], self.G.synthesis(ws, noise=noise)
+            return
+        x, img = self.G.synthesis.trunk(ws, noise)
+        for stream, q in zip(self.streams, (None, rng.randn(self.G.q_dim)), strict=True):
+            yield stream, self.G.synthesis.finish(x, img, ws, noise, q)[0]
+
+    def _trunk(self, ws, noise):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+            return self.G.synthesis.trunk(ws, noise)
+
+    @torch.no_grad()
+    def _teacher_features(self, x, img, ws, noise):
+        teacher = self.teacher.synthesis
+        head = self.G.synthesis.head
+        if not self._frozen:
+            x, img, _ = teacher.run(ws, noise, range(head.start))
+        return teacher.run(ws, noise, head, x, img)[2]
+
+    def _distillation(self, x, img, ws, noise, features):
+        """Eq. 11. A frozen trunk is the teacher's own, so its features serve both."""
+        return losses.distillation_loss(self._teacher_features(x, img, ws, noise), features)
+
+    def _report(self, name, value, watch=None):
+        self.statistics.report(name, value)
+        if watch is not None:
+            self.guard.watch(watch, f"loss {name.removeprefix('Loss/')}", value)
+
+    def _phase(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> "_Phase":
+        return _Phase(self, name, network, optimizer)
+
+
+class _Phase:
+    """Gradients for one network, accumulated over rounds, averaged over processes, then a step of its optimizer."""
+
+    def __init__(self, trainer: Trainer, name: str, network: nn.Module, optimizer: torch.optim.Optimizer):
+        self.trainer, self.name, self.optimizer = trainer, name, optimizer
+        self.parameters = list(network.trainable_parameters().values())
+        others = [other for other in trainer.networks().values() if other is not network]
+        self.passive = [p for other in others for p in other.trainable_parameters().values()]
+
+    def __enter__(self) -> Callable[[Tensor, int], None]:
+        for parameter in self.passive:
+            parameter.requires_grad_(False)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._backward
+
+    def __exit__(self, kind, *_):
+        for parameter in self.passive:
+            parameter.requires_grad_(True)
+        if kind is not None:
+            return
+        for parameter in self.parameters:
+            if parameter.grad is None:  # every process must bring the same gradients
+                parameter.grad = torch.zeros_like(parameter)
+        self.trainer.world.average_gradients(self.parameters)
+        if self.trainer.config.generator.precision.dtype == "fp16":
+            # float16 overflows now and then; such an element sits out one step.
+            for parameter in self.parameters:
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+        self.optimizer.step()
+
+    def _backward(self, loss: Tensor, images: int) -> None:
+        """Add the gradients of a mean over `images` images of this process's share."""
+        (loss * (images / self.trainer.share)).backward()
