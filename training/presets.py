@@ -22,10 +22,10 @@ from training.config import (
 ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "A": lambda config: dataclasses.replace(_without_distillation(config), train_all=True),
     "B": lambda config: _without_distillation(config),
-    "C": lambda config: _with_quality(config, blocks=1),
-    "D": lambda config: _with_quality(config, depth=5),
-    "E": lambda config: _with_quality(config, q_dim=8, channels=64),
-    "F": lambda config: _with_quality(config, variant="adain"),
+    "C": lambda config: with_quality(config, blocks=1),
+    "D": lambda config: with_quality(config, depth=5),
+    "E": lambda config: with_quality(config, q_dim=8, channels=64),
+    "F": lambda config: with_quality(config, variant="adain"),
 }
 
 
@@ -141,6 +141,7 @@ def _without_distillation(config):
     return dataclasses.replace(config, loss=dataclasses.replace(config.loss, distill_weight=0.0))
 
 
-def _with_quality(config, **changes):
+def with_quality(config: TrainConfig, **changes) -> TrainConfig:
+    """Return `config` with some fields of its DegradBlocks changed."""
     quality = dataclasses.replace(config.generator.quality or QualityConfig(), **changes)
     return dataclasses.replace(config, generator=dataclasses.replace(config.generator, quality=quality))

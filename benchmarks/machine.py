@@ -1,0 +1,69 @@
+"""What a measurement was taken on, and how fast that machine convolves."""
+
+import platform
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+
+def describe(device: torch.device) -> str:
+    """Return the processor, the threads, and the version of torch."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{name}; torch {torch.__version__}"
+
+
+def seconds(function: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """Return the median time of a call, after one call that warms up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = _now(device)
+        function()
+        times.append(_now(device) - start)
+    return sorted(times)[len(times) // 2]
+
+
+def convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations a second of a large 3x3 convolution: the bound that networks can approach."""
+    x = torch.randn(8, 256, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    w = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    operations = 2 * x.shape[0] * 32 * 32 * w.numel()
+    with torch.no_grad():
+        return operations / seconds(lambda: F.conv2d(x, w, padding=1), device, repeats=10)
+
+
+class Operations(TorchDispatchMode):
+    """Counts the floating-point operations of convolutions and matrix products, derivatives included."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        if packet in flop_registry:
+            self.count += flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def _now(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = dict(line.split(":", 1) for line in file if ":" in line)
+        return {key.strip(): value.strip() for key, value in lines.items()}["model name"]
+    except (OSError, KeyError):
+        return platform.processor() or platform.machine()
