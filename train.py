@@ -11,6 +11,7 @@ from dnnlib.errors import UserError
 from torch_utils.distributed import planned_processes, run
 from training import presets
 from training.config import TrainConfig, batch_per_process
+from training.dataset import check_recipe
 from training.loop import image_format, open_dataset, train
 from training.networks import ImageFormat, build_discriminator, build_generator, load_generator
 from training.networks_qcstylegan import Generator as QualityGenerator
@@ -90,6 +91,8 @@ def main(outdir, preset_name, dry_run, **flags):
     """
     config, images = resolve(preset_name, **flags)
     batch_per_process(config, planned_processes(config.run.gpus))
+    if config.mode == "qc":
+        check_recipe(config.data.degradation)
     if dry_run:
         click.echo(json.dumps(to_dict(config), indent=2))
         click.echo(network_table(build_generator(config.generator, images), "Generator"))
@@ -156,6 +159,8 @@ def _assignment(text):
     name, separator, value = text.partition("=")
     if not separator:
         raise UserError(f"--set {text} has no value; write --set field=value")
+    if name in ("mode", "init_from"):  # the architecture depends on them, so they come before all fields
+        raise UserError(f"--set {text} comes too late; write --{name.replace('_', '-')}={value}")
     return name, value
 
 

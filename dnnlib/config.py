@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -24,8 +25,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     """Build dataclass `cls` from nested dicts; fields left out keep their defaults.
 
-    Raises UserError for an unknown field (with the nearest known name) and for a value of another type.
+    Raises UserError for an unknown field (with the nearest known name), for a value of another type, for a number that
+    is not finite, and for a missing field that has no default.
     """
+    if not isinstance(values, Mapping):
+        raise _not_a_group(where.rstrip(".") or cls.__name__, values)
     hints = typing.get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
     arguments = {}
@@ -33,6 +37,9 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
         if name not in known:
             raise unknown_name("field", where + name, [where + other for other in known])
         arguments[name] = _convert(hints[name], value, where + name)
+    for field in dataclasses.fields(cls):
+        if field.name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
+            raise UserError(f"field '{where}{field.name}' is missing; add it")
     return cls(**arguments)
 
 
@@ -47,8 +54,10 @@ def with_overrides(config: Any, overrides: Mapping[str, str]) -> Any:
         node, cls = values, type(config)
         for depth, parent in enumerate(parents):
             cls = _nested_class(cls, parent, ".".join(parents[:depth]))
-            node[parent] = {} if node[parent] is None else node[parent]
+            node[parent] = {} if node.get(parent) is None else node[parent]
             node = node[parent]
+            if not isinstance(node, dict):
+                raise _not_a_group(".".join(parents[: depth + 1]), node)
         node[name] = _parse(text)
     return from_dict(type(config), values)
 
@@ -71,6 +80,10 @@ def _nested_class(cls, name, where):
     raise UserError(f"field '{prefix}{name}' has no fields of its own; set it directly: --set {prefix}{name}=value")
 
 
+def _not_a_group(where, value):
+    return UserError(f"{where} is {value!r}, must be a group of fields; set one of them: --set {where}.name=value")
+
+
 def _parse(text):
     try:
         return json.loads(text)
@@ -91,11 +104,14 @@ def _convert(hint, value, where):
         return value
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise UserError(f"{where} is {value!r}, must be a group of fields; set one of them: --set {where}.name=value")
+            raise _not_a_group(where, value)
         return from_dict(hint, value, f"{where}.")
     if origin in (tuple, list):
+        if not isinstance(value, (tuple, list)):
+            raise UserError(f"{where} is {value!r}, must be a list such as [1, 0.5]")
         return origin(_convert(choices[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) in (int, float):
+        require(abs(value) <= sys.float_info.max, where, value, "a finite number")
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise UserError(f"{where} is {value!r}, must be of type {hint.__name__}")

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,13 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
         metadata = file.metadata() or {}
     if HEADER not in metadata:
         raise UserError(f"{path} is a safetensors file, but none of this program's networks; give a network-snapshot")
-    header = json.loads(metadata[HEADER])
-    if header["format_version"] > FORMAT_VERSION:
+    header = _parsed(metadata[HEADER])
+    version = header.get("format_version")
+    if type(version) is not int:
+        raise UserError(f"the header of {path} is damaged; copy or download it again")
+    if version > FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {header['format_version']}, this program reads up to {FORMAT_VERSION}; "
-            "update the program"
+            f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; update the program"
         )
     return header
 
@@ -62,11 +63,25 @@ def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
 
 
 def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save_state` wrote; nothing in the file can run code."""
+    """Read what `save_state` wrote; nothing in the file can run code. Raises UserError for any other file."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except Exception as error:  # damaged pickles raise nearly anything
         raise UserError(f"{path} is damaged or no training state; delete it to start the run anew") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is no training state; delete it to start the run anew")
+    return state
+
+
+def _parsed(text):
+    """Return the JSON object in `text`, or {}."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _opened(path):
@@ -74,6 +89,8 @@ def _opened(path):
         raise UserError(f"network {path} does not exist; check the path")
     try:
         return safe_open(path, framework="pt")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error
     except SafetensorError as error:
         raise UserError(f"{path} is truncated or no safetensors file; copy or download it again") from error
 

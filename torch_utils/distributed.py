@@ -62,12 +62,13 @@ def best_device(name: str | None = None) -> torch.device:
     """Return the device called `name`, or the best there is: CUDA, else MPS, else CPU."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
     try:
         device = torch.device(name)
-    except RuntimeError:
+        is_available = available[device.type]
+    except (RuntimeError, KeyError):
         raise UserError(f"unknown device '{name}'; try cuda, mps or cpu") from None
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type, lambda: True)
-    if not available():
+    if not is_available() or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"--device={name} is not available here; try --device=cpu")
     return device
 

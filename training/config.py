@@ -19,11 +19,16 @@ class PrecisionConfig:
 
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     blocks: int = 4  # how many of the highest resolutions use `dtype`; the others stay in float32
-    conv_clamp: float | None = 256.0  # bound of activations; needed by fp16, harmless elsewhere
+    conv_clamp: float | None = None  # bound of activations; None: 256 in fp16, which needs one, and none elsewhere
 
     def __post_init__(self):
         require(self.blocks >= 0, "precision.blocks", self.blocks, "at least 0")
         require(self.conv_clamp is None or self.conv_clamp > 0, "precision.conv_clamp", self.conv_clamp, "above 0")
+
+    @property
+    def clamp(self) -> float | None:
+        """The bound that layers apply."""
+        return 256.0 if self.conv_clamp is None and self.dtype == "fp16" else self.conv_clamp
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class MappingConfig:
 
     def __post_init__(self):
         require(self.num_layers >= 1, "mapping.num_layers", self.num_layers, "at least 1")
+        require(self.lr_multiplier > 0, "mapping.lr_multiplier", self.lr_multiplier, "above 0")
         require(0 <= self.w_avg_beta < 1, "mapping.w_avg_beta", self.w_avg_beta, "from 0 to below 1")
 
 
@@ -88,7 +94,10 @@ class DiscriminatorConfig:
     def __post_init__(self):
         for name in ("channel_base", "channel_max", "mapping_layers"):
             require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
-        require(self.freeze_layers >= 0, "discriminator.freeze_layers", self.freeze_layers, "at least 0")
+        for name in ("mbstd_channels", "freeze_layers"):
+            require(getattr(self, name) >= 0, f"discriminator.{name}", getattr(self, name), "at least 0")
+        group = self.mbstd_group_size
+        require(group is None or group >= 1, "discriminator.mbstd_group_size", group, "at least 1, or null for all")
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,10 @@ class OptimizerConfig:
     eps: float = 1e-8
 
     def __post_init__(self):
-        require(self.lr > 0, "optimizer.lr", self.lr, "above 0")
+        for name in ("lr", "eps"):
+            require(getattr(self, name) > 0, f"optimizer.{name}", getattr(self, name), "above 0")
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,8 @@ class LossConfig:
             require(getattr(self, name) >= 1, f"loss.{name}", getattr(self, name), "at least 1")
         for name in ("r1_gamma", "pl_weight", "distill_weight"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
-        require(0 <= self.style_mixing_prob <= 1, "loss.style_mixing_prob", self.style_mixing_prob, "from 0 to 1")
+        for name in ("pl_decay", "style_mixing_prob"):
+            require(0 <= getattr(self, name) <= 1, f"loss.{name}", getattr(self, name), "from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,7 @@ class AugmentConfig:
 
     def __post_init__(self):
         require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")
+        require(-1 <= self.target <= 1, "augment.target", self.target, "from -1 to 1")
         if self.pipe not in PIPES:
             raise unknown_name("augmentation pipe", self.pipe, PIPES)
         require(self.interval >= 1, "augment.interval", self.interval, "at least 1")
@@ -167,6 +181,10 @@ class EmaConfig:
 
     kimg: float = 10.0  # half-life
     rampup: float | None = 0.05  # half-life at most this share of the images seen; None: no ramp-up
+
+    def __post_init__(self):
+        require(self.kimg >= 0, "ema.kimg", self.kimg, "at least 0")
+        require(self.rampup is None or self.rampup > 0, "ema.rampup", self.rampup, "above 0, or null for none")
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,8 @@ class RunConfig:
         require(self.snapshot_ticks >= 1, "run.snapshot_ticks", self.snapshot_ticks, "at least 1")
         require(self.image_ticks >= 1, "run.image_ticks", self.image_ticks, "at least 1")
         require(self.state_ticks >= 1, "run.state_ticks", self.state_ticks, "at least 1")
+        keep = self.keep_snapshots
+        require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
 
@@ -217,11 +237,12 @@ class TrainConfig:
 
     def __post_init__(self):
         require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
         if self.mode == "qc":
-            require(self.init_from is not None, "init-from", self.init_from, "the network of a base run: --init-from=F")
-            require(self.generator.quality is not None, "generator.quality", None, "a configuration in mode qc")
+            require(self.init_from is not None, "init_from", "null", "a base network in mode qc")
+            require(self.generator.quality is not None, "generator.quality", "null", "set in mode qc")
         else:
-            require(self.generator.quality is None, "generator.quality", "set", "left out in mode base")
+            require(self.generator.quality is None, "generator.quality", "set", "left out without --mode=qc")
 
 
 def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:

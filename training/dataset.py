@@ -4,6 +4,7 @@ import functools
 import itertools
 import logging
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ class ImageDataset:
         self.name = self.files.path.stem
         self.mirror, self.on_bad_image, self.degradation = mirror, on_bad_image, degradation
         if degradation is not None:
-            _check_recipe(degradation)
+            check_recipe(degradation)
         self.bad_images: dict[int, str] = {}  # index in `files` -> why it cannot be read
         metadata = self.files.metadata()
         self.resolution, self.channels = self._image_format(metadata)
@@ -173,7 +174,8 @@ class ImageDataset:
         return UserError(f"none of the images of {self.files.path} can be read: {first_reason}")
 
 
-def _check_recipe(name: str) -> None:
+def check_recipe(name: str) -> None:
+    """Raise UserError unless there is a degradation recipe called `name`."""
     from degradations import recipes
 
     if name not in recipes():
@@ -339,7 +341,12 @@ def _unchanged(answer: Any) -> Any:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Keep libraries to one thread, since the workers share the cores, and leave warnings to the main process."""
+    """Keep libraries to one thread, since the workers share the cores, and leave warnings to the main process.
+
+    Ctrl-C and cluster schedulers signal all processes of a run; the main one saves, and ends the workers afterwards.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     logger.disabled = True
     try:

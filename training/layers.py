@@ -13,6 +13,15 @@ from torch_utils.ops.upfirdn2d import setup_filter
 RESAMPLE_TAPS = (1, 3, 3, 1)
 
 
+def folded_gain(act: str, gain: float) -> float:
+    """Return the factor of weight and bias that stands in for a gain after the activation.
+
+    These activations scale with their argument, and a weight is so much smaller than what it makes.
+    """
+    assert act in ("linear", "relu", "lrelu"), f"{act} does not scale with its argument"
+    return ACTIVATIONS[act].gain * gain
+
+
 def normalize_second_moment(x: Tensor) -> Tensor:
     """Scale each row of `[N, C]` so that its mean square is one."""
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
@@ -67,13 +76,15 @@ class Convolution(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        weight = (self.weight * self.weight_gain).to(x.dtype)
+        factor = folded_gain(self.act, gain)
+        weight = (self.weight * (self.weight_gain * factor)).to(x.dtype)
         padding = self.weight.shape[-1] // 2
         x = conv2d_resample(
             x, weight, self.resample_filter, up=self.up, down=self.down, padding=padding, flip_weight=self.up == 1
         )
+        bias = None if self.bias is None else self.bias * factor
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act=self.act, gain=ACTIVATIONS[self.act].gain * gain, clamp=clamp)
+        return bias_act(x, bias, act=self.act, gain=1, clamp=clamp)
 
 
 class SynthesisLayer(nn.Module):
@@ -114,18 +125,20 @@ class SynthesisLayer(nn.Module):
         `noise` is `[N or 1, 1, H, W]` with unit variance, or None.
         """
         weight, bias = (self.weight, self.bias) if extra else self._main()
+        factor = folded_gain("lrelu", gain)
         x = modulated_conv2d(
             x,
             weight,
             self.affine(w),
-            noise=None if noise is None else noise * self.noise_strength,
+            noise=None if noise is None else noise * (self.noise_strength * factor),
             up=self.up,
             padding=1,
             resample_filter=self.resample_filter,
             flip_weight=self.up == 1,
+            gain=factor,
         )
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, bias, act="lrelu", gain=ACTIVATIONS["lrelu"].gain * gain, clamp=clamp)
+        return bias_act(x, bias * factor, act="lrelu", gain=1, clamp=clamp)
 
     def _main(self):
         if self.weight.shape[0] == self.out_channels:

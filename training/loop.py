@@ -154,17 +154,18 @@ class _Loop:
         self._report()
         if tick % run.image_ticks == 0 and not done:
             self._draw_fakes()
-        if tick % run.state_ticks == 0 and not done:
-            self._save_state()
         if tick % run.snapshot_ticks == 0 and not done:
             self._save_network()
+        if tick % run.state_ticks == 0 and not done:
+            self._save_state()  # last: what could not be written before is made anew by the same command
 
     def _finish(self, done, stop):
         self.trainer.guard.check(self.trainer.networks())
-        self._save_state()
         if done:
             self._draw_fakes()
             self._save_network()
+        self._save_state()  # last: what could not be written before is made anew by the same command
+        if done:
             self.log.line(f"Done: {self.directory.network_path(self.trainer.images_seen)}")
         else:
             name = signal.Signals(stop.signal).name if stop.signal else "a signal"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from dnnlib.config import from_dict, to_dict
+from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from training import networks_qcstylegan, networks_stylegan2
@@ -20,6 +20,12 @@ class ImageFormat:
     resolution: int
     channels: int
     c_dim: int
+
+    def __post_init__(self):
+        side = self.resolution
+        require(side >= 4 and side & (side - 1) == 0, "resolution", side, "a power of two from 4 on")
+        require(self.channels >= 1, "channels", self.channels, "at least 1")
+        require(self.c_dim >= 0, "c_dim", self.c_dim, "at least 0")
 
 
 def build_generator(config: GeneratorConfig, images: ImageFormat) -> networks_stylegan2.Generator:
@@ -65,21 +71,29 @@ def load_generator(path: str | os.PathLike) -> tuple[networks_stylegan2.Generato
 
     Raises UserError for a file that is missing, truncated, of a newer format, or no network.
     """
-    header = read_header(path)
-    G = build_generator(from_dict(GeneratorConfig, header["generator"]), from_dict(ImageFormat, header["images"]))
+    header, parts = _described(path)
+    G = build_generator(parts["generator"], parts["images"])
     _load(G, path, "G_ema.")
     return G.eval().requires_grad_(False), header
 
 
 def load_discriminator(path: str | os.PathLike, stream: str) -> networks_stylegan2.Discriminator:
     """Return the discriminator of a stream, or the sharp one where the file has no other."""
-    header = read_header(path)
-    D = build_discriminator(
-        from_dict(DiscriminatorConfig, header["discriminator"]), from_dict(ImageFormat, header["images"])
-    )
+    _, parts = _described(path)
+    D = build_discriminator(parts["discriminator"], parts["images"])
     stored = load_tensors(path, f"D_{stream}.")
     _load(D, path, f"D_{stream}." if stored else "D_sharp.")
     return D
+
+
+def _described(path):
+    """Return the header of a network file, and by name the configurations that it holds."""
+    header = read_header(path)
+    kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
+    try:
+        return header, {name: from_dict(kind, header.get(name), f"{name}.") for name, kind in kinds.items()}
+    except UserError as error:
+        raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
 
 
 def _load(module, path, prefix):

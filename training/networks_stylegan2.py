@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dnnlib.config import require
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upsample2d
 from training.config import DiscriminatorConfig, GeneratorConfig, PrecisionConfig
 from training.layers import (
@@ -139,7 +140,7 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels, self.w_dim = in_channels, out_channels, w_dim
         self.resolution, self.dtype = resolution, dtype
-        self.conv_clamp = config.precision.conv_clamp
+        self.conv_clamp = config.precision.clamp
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
@@ -345,7 +346,7 @@ class DiscriminatorBlock(nn.Module):
     ):
         super().__init__()
         self.resolution, self.dtype, self.skip_images = resolution, dtype, config.architecture == "skip"
-        clamp = config.precision.conv_clamp
+        clamp = config.precision.clamp
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         if in_channels == 0 or self.skip_images:
             self.fromrgb = Convolution(img_channels, channels, 1, act="lrelu", conv_clamp=clamp)
@@ -373,7 +374,9 @@ class DiscriminatorEpilogue(nn.Module):
     def __init__(self, channels: int, cmap_dim: int, img_channels: int, config: DiscriminatorConfig):
         super().__init__()
         self.cmap_dim = cmap_dim
-        clamp = config.precision.conv_clamp
+        clamp = config.precision.clamp
+        maps = config.mbstd_channels
+        require(not maps or channels % maps == 0, "discriminator.mbstd_channels", maps, f"a divisor of {channels}")
         if config.architecture == "skip":
             self.fromrgb = Convolution(img_channels, channels, 1, act="lrelu")
         self.mbstd = MinibatchStd(config.mbstd_group_size, config.mbstd_channels) if config.mbstd_channels else None
@@ -402,10 +405,13 @@ class Discriminator(nn.Module):
         config: widths, architecture, precision, frozen layers.
         c_dim: width of the labels; 0: unconditional.
         img_resolution, img_channels: of the images.
+
+    Raises UserError where the configuration does not fit the images.
     """
 
     def __init__(self, config: DiscriminatorConfig, c_dim: int, img_resolution: int, img_channels: int):
         super().__init__()
+        require(img_resolution >= 8, "resolution", img_resolution, "at least 8; enlarge them with dataset_tool.py")
         self.config, self.c_dim = config, c_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.block_resolutions = resolutions(img_resolution)[:0:-1]  # highest first, down to 8
@@ -443,6 +449,6 @@ class Discriminator(nn.Module):
         names = ("fromrgb", "conv0", "conv1", "skip")
         blocks = [getattr(self, f"b{resolution}") for resolution in self.block_resolutions]
         layers = [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
-        assert count <= len(layers), f"cannot freeze {count} of {len(layers)} layers"
+        require(count <= len(layers), "discriminator.freeze_layers", count, f"at most {len(layers)}, all but the last")
         for layer in layers[:count]:
             layer.requires_grad_(False)

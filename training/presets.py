@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from dnnlib.config import require
 from dnnlib.errors import unknown_name
 from training.config import (
     AugmentConfig,
@@ -36,6 +37,7 @@ def build(name: str, resolution: int, batch: int | None = None) -> TrainConfig:
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
+    require(batch is None or batch >= 1, "batch", batch, "at least 1")
     config = PRESETS[name](resolution, batch)
     return config if batch is None else dataclasses.replace(config, batch=batch)
 

@@ -38,23 +38,23 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot create {self.path}: {error.strerror}; choose another --outdir") from error
-        path = self.path / "config.json"
-        if path.exists() and self.state_path.exists():
-            try:
-                before = from_dict(TrainConfig, json.loads(path.read_text(encoding="utf-8")))
-            except json.JSONDecodeError:
-                raise UserError(f"{path} is damaged; restore it, or choose another --outdir") from None
-            changes = differences(defining(before), defining(config))
+        if self.state_path.exists():
+            changes = differences(defining(self._stored_config()), defining(config))
             if changes:
                 raise UserError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changes)}); "
                     "repeat its command to continue it, or choose another --outdir"
                 )
-        write_text(path, json.dumps(to_dict(config), indent=2) + "\n")
+        write_text(self._config_path, json.dumps(to_dict(config), indent=2) + "\n")
 
     def load_state(self) -> dict[str, Any] | None:
-        """Return the training state, or None when there is none yet."""
-        return load_state(self.state_path) if self.state_path.exists() else None
+        """Return the training state, or None when there is none yet; raise UserError when it is damaged."""
+        if not self.state_path.exists():
+            return None
+        state = load_state(self.state_path)
+        if not isinstance(state.get("trainer"), dict):
+            raise UserError(f"{self.state_path} is no training state; delete it to start the run anew")
+        return state
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the training state; on any failure the previous one stays whole."""
@@ -79,6 +79,19 @@ class RunDirectory:
         for path in sorted(self.path.glob("network-snapshot-[0-9]*.safetensors"))[:-keep]:
             path.unlink()
             log(f"Deleted {path.name}, as --keep-snapshots={keep} asks")
+
+    @property
+    def _config_path(self) -> Path:
+        return self.path / "config.json"
+
+    def _stored_config(self) -> TrainConfig:
+        """Return the configuration of the run that has left its state here."""
+        try:
+            return from_dict(TrainConfig, json.loads(self._config_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, UserError) as error:
+            raise UserError(
+                f"{self._config_path} cannot be read ({error}); restore it, or choose another --outdir"
+            ) from error
 
 
 def _images_seen(line):

@@ -21,7 +21,7 @@ class Activation:
 ACTIVATIONS = {
     "linear": Activation(lambda x, alpha: x),
     "relu": Activation(lambda x, alpha: F.relu(x), gain=math.sqrt(2)),
-    "lrelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), alpha=0.2, gain=math.sqrt(2)),
+    "lrelu": Activation(F.leaky_relu, alpha=0.2, gain=math.sqrt(2)),
     "tanh": Activation(lambda x, alpha: torch.tanh(x)),
     "sigmoid": Activation(lambda x, alpha: torch.sigmoid(x)),
     "elu": Activation(lambda x, alpha: F.elu(x)),
@@ -54,10 +54,13 @@ def bias_act(
     activation = ACTIVATIONS[act]
     alpha = activation.alpha if alpha is None else alpha
     gain = activation.gain if gain is None else gain
+    function = activation.function
     if b is not None:
         assert b.ndim == 1 and b.shape[0] == x.shape[dim], f"bias {tuple(b.shape)} for axis {dim} of {tuple(x.shape)}"
         x = x + b.to(x.dtype).reshape([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
-    x = activation.function(x, alpha)
+        if act == "lrelu" and alpha > 0:
+            function = F.leaky_relu_  # the sum is nobody else's: on a CPU, half the memory traffic
+    x = function(x, alpha)
     if gain != 1:
         x = x * gain
     if clamp is not None:

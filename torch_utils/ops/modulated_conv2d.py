@@ -17,6 +17,7 @@ def modulated_conv2d(
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     flip_weight: bool = True,
+    gain: float = 1.0,
 ) -> Tensor:
     """Scale the channels of `x`, convolve with the shared weight, and bring each output channel to unit variance.
 
@@ -30,6 +31,7 @@ def modulated_conv2d(
         noise: broadcastable to the output, added after demodulation, or None.
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
         demodulate: divide each output channel by the norm of its modulated weight.
+        gain: factor of the result, before the noise.
 
     Returns:
         `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.
@@ -44,8 +46,9 @@ def modulated_conv2d(
     x = conv2d_resample(x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
     noise = None if noise is None else noise.to(x.dtype)
     if demodulate:
-        scale = demodulation(weight, styles).to(x.dtype)[:, :, None, None]
+        scale = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]
         return x * scale if noise is None else torch.addcmul(noise, x, scale)
+    x = x if gain == 1 else x * gain
     return x if noise is None else x + noise
 
 

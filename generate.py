@@ -1,0 +1,108 @@
+"""Make images from a network: seeds and quality codes to single images, figures, strips and videos."""
+
+import math
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from dnnlib.parsing import integers
+from torch_utils.checkpoint import read_header
+from torch_utils.distributed import best_device
+from torch_utils.memory import keep_freed_memory
+from training.generation import Sampling, check_class, load
+from training.generation_output import prepare_directory, write_content_walk, write_images, write_quality_walk
+from training.quality_codes import MAX_SEED, parse_qualities
+
+WALKS = {"quality": write_quality_walk, "content": write_content_walk}
+DEFAULT_STEPS = {"strip": 8, "mp4": 60}
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.option("--network", required=True, metavar="FILE", help="A network-snapshot.")
+@click.option("--seeds", required=True, metavar="LIST", help="Which images, such as 0-7,12.")
+@click.option("--outdir", default="out", help="Where the files go; those of the same name are replaced.")
+@click.option("--trunc", type=float, default=1.0, help="Truncation psi; below 1: closer to the mean, less varied.")
+@click.option("--class", "class_index", type=int, help="Of a conditional network.")
+@click.option("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const", help="random: by seed.")
+@click.option(
+    "--quality",
+    "texts",
+    multiple=True,
+    default=["sharp"],
+    help="sharp, random (another for each seed), seed:5, a file (.npy, .npz, .json, .txt), or as many numbers as the "
+    "network's code has. Give it several times for several images a seed.",
+)
+@click.option("--quality-scale", type=float, default=1.0, help="Factor of every quality code; 0: sharp.")
+@click.option("--degradations", type=click.IntRange(min=0), default=0, help="Random quality codes besides, a seed.")
+@click.option("--grid", is_flag=True, help="Also a figure, grid.png, with the sharp image beside the degraded ones.")
+@click.option("--save-codes", is_flag=True, help="Also codes.npz: filename, seed, ws, q.")
+@click.option("--interpolate", type=click.Choice(list(WALKS)), help="Instead: from sharp through the qualities; or "
+    "a loop through the seeds, with the quality of the first.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), help="From a quality or seed to the next.  [default: 8; mp4: 60]")
+@click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Of an interpolation.  [default: strip]")
+@click.option("--fps", type=click.IntRange(1, 240), help="Of an mp4.  [default: 30]")
+@click.option("--batch", type=click.IntRange(min=1), help="Seeds at once.  [default: 32 on a GPU, else 8]")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
+@one_sentence_errors
+def main(network, seeds, outdir, interpolate, grid, save_codes, steps, output, fps, device, precision, **flags):
+    """Make images from a network.
+
+    Image number s comes from the latent RandomState(s).randn(1, z_dim), its degradation k from the quality code
+    RandomState([s, k]).randn(1, q_dim); --quality=random is k = 0, --degradations=K is k = 0 to K - 1. codes.json says
+    how each image of the latest call was made.
+
+    \b
+    python generate.py --network=qc.safetensors --seeds=0-7,12 --trunc=0.7 --degradations=3 --grid
+    python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
+    """
+    seeds = _seeds(seeds, distinct=interpolate != "content")
+    _check_flags(interpolate, {"grid": grid, "save-codes": save_codes}, {"steps": steps, "output": output, "fps": fps})
+    if fps is not None and output != "mp4":
+        raise UserError(f"--fps={fps} belongs to a video; add --output=mp4")
+    for name, value in {"--trunc": flags["trunc"], "--quality-scale": flags["quality_scale"]}.items():
+        if not math.isfinite(value):
+            raise UserError(f"{name}={value} must be finite; write for example {name}=0.7")
+    device = best_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    G = load(network, device, precision)
+    check_class(G, flags["class_index"])
+    texts = ["sharp", *flags["texts"]] if grid else flags["texts"]
+    qualities = parse_qualities(texts, seeds, getattr(G, "q_dim", 0), flags["degradations"], flags["quality_scale"])
+    batch = flags["batch"] or (8 if device.type == "cpu" else 32)
+    sampling = Sampling(flags["class_index"], flags["trunc"], flags["noise_mode"], batch)
+    outdir = prepare_directory(outdir)
+    if interpolate is None:
+        provenance = {"network": network, "sha256": sha256(network), "licence": read_header(network).get("licence")}
+        write_images(G, seeds, qualities, sampling, outdir, provenance, grid, save_codes)
+    else:
+        output = output or "strip"
+        steps = steps or DEFAULT_STEPS[output]
+        fps = (fps or 30) if output == "mp4" else None
+        WALKS[interpolate](G, seeds, qualities, sampling, outdir, steps, fps)
+
+
+def _seeds(text, distinct):
+    seeds = integers(text)
+    if max(seeds) > MAX_SEED:
+        raise UserError(f"--seeds={text} names {max(seeds)}, must be at most {MAX_SEED}; choose smaller seeds")
+    if distinct and len(set(seeds)) < len(seeds):
+        twice = next(seed for index, seed in enumerate(seeds) if seed in seeds[:index])
+        raise UserError(f"--seeds={text} names {twice} twice, and its files would have the same names; name it once")
+    return seeds
+
+
+def _check_flags(interpolate, of_images, of_walks):
+    """Raise UserError for a flag that has no effect together with, or without, --interpolate."""
+    for name, value in (of_walks if interpolate is None else of_images).items():
+        if value:
+            cure = "add --interpolate=quality or content" if interpolate is None else "leave one of them out"
+            other = "without" if interpolate is None else "with"
+            raise UserError(f"--{name} has no effect {other} --interpolate; {cure}")
+
+
+if __name__ == "__main__":
+    main()
