@@ -1,6 +1,7 @@
 """Make images from a network: seeds and quality codes to single images, figures, strips and videos."""
 
 import math
+from collections import Counter
 
 import click
 
@@ -12,7 +13,7 @@ from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 from training.generation import Sampling, check_class, load
-from training.generation_output import prepare_directory, write_content_walk, write_images, write_quality_walk
+from training.generation_output import write_content_walk, write_images, write_quality_walk
 from training.quality_codes import MAX_SEED, parse_qualities
 
 WALKS = {"quality": write_quality_walk, "content": write_content_walk}
@@ -35,11 +36,15 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
     "network's code has. Give it several times for several images a seed.",
 )
 @click.option("--quality-scale", type=float, default=1.0, help="Factor of every quality code; 0: sharp.")
-@click.option("--degradations", type=click.IntRange(min=0), default=0, help="Random quality codes besides, a seed.")
+@click.option("--degradations", type=click.IntRange(min=0), default=0, help="Random codes for each seed besides.")
 @click.option("--grid", is_flag=True, help="Also a figure, grid.png, with the sharp image beside the degraded ones.")
 @click.option("--save-codes", is_flag=True, help="Also codes.npz: filename, seed, ws, q.")
-@click.option("--interpolate", type=click.Choice(list(WALKS)), help="Instead: from sharp through the qualities; or "
-    "a loop through the seeds, with the quality of the first.")  # fmt: skip
+@click.option(
+    "--interpolate",
+    type=click.Choice(list(WALKS)),
+    help="Instead of images. quality: each seed from sharp through all qualities; content: a loop through all seeds, "
+    "with quality and noise of the first.",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="From a quality or seed to the next.  [default: 8; mp4: 60]")
 @click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Of an interpolation.  [default: strip]")
 @click.option("--fps", type=click.IntRange(1, 240), help="Of an mp4.  [default: 30]")
@@ -74,7 +79,6 @@ def main(network, seeds, outdir, interpolate, grid, save_codes, steps, output, f
     qualities = parse_qualities(texts, seeds, getattr(G, "q_dim", 0), flags["degradations"], flags["quality_scale"])
     batch = flags["batch"] or (8 if device.type == "cpu" else 32)
     sampling = Sampling(flags["class_index"], flags["trunc"], flags["noise_mode"], batch)
-    outdir = prepare_directory(outdir)
     if interpolate is None:
         provenance = {"network": network, "sha256": sha256(network), "licence": read_header(network).get("licence")}
         write_images(G, seeds, qualities, sampling, outdir, provenance, grid, save_codes)
@@ -90,7 +94,7 @@ def _seeds(text, distinct):
     if max(seeds) > MAX_SEED:
         raise UserError(f"--seeds={text} names {max(seeds)}, must be at most {MAX_SEED}; choose smaller seeds")
     if distinct and len(set(seeds)) < len(seeds):
-        twice = next(seed for index, seed in enumerate(seeds) if seed in seeds[:index])
+        twice = Counter(seeds).most_common(1)[0][0]
         raise UserError(f"--seeds={text} names {twice} twice, and its files would have the same names; name it once")
     return seeds
 

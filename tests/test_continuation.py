@@ -47,10 +47,10 @@ def test_a_new_trainer_goes_on_exactly(config, tmp_path, mode):
     straight, first = new_trainer(config(mode)), new_trainer(config(mode))
     train(straight, 20)
     directory = RunDirectory(tmp_path)
-    directory.save_state(train(first, 10).state_dict())
+    directory.save_state({"trainer": train(first, 10).state_dict()})
     torch.manual_seed(123)
     resumed = new_trainer(config(mode))
-    resumed.load_state_dict(directory.load_state())
+    resumed.load_state_dict(directory.load_state()["trainer"])
     train(resumed, 10)
     assert not changed(snapshot(straight), snapshot(resumed))
     for stream in resumed.streams:

@@ -1,5 +1,7 @@
 """One process a GPU: started here, or joined where torchrun has started them."""
 
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -105,27 +107,51 @@ def _start(function, kind, gpus, arguments):
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
     errors = mp.get_context("spawn").SimpleQueue()
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # an error comes alone, as one sentence
     processes = mp.spawn(
         _spawned, args=(function, kind, gpus, address, errors, arguments), nprocs=gpus, join=False
     )
-    # The children save and stop by themselves: hand the signal on, and wait for them.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: [os.kill(pid, received) for pid in processes.pids()])
     try:
-        while not processes.join():
-            pass
-    except mp.ProcessExitedException:
+        with _signals_handed_on(processes.pids()):
+            while not processes.join():
+                pass
+    except (mp.ProcessExitedException, mp.ProcessRaisedException):  # of the process that happened to end first
         if not errors.empty():
             raise UserError(errors.get()) from None
         raise
 
 
+@contextlib.contextmanager
+def _signals_handed_on(pids):
+    """Leave SIGINT and SIGTERM to the children, which save and stop by themselves."""
+
+    def hand_on(number, _):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.kill(pid, number)
+
+    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def _spawned(rank, function, kind, gpus, address, errors, arguments):
     os.environ["LOCAL_RANK"] = str(rank)
+
+    def reported(*everything):
+        """Call `function`; its error is on its way before the others notice that this process has left the group."""
+        try:
+            function(*everything)
+        except UserError as error:
+            errors.put(str(error))
+            raise
+
     try:
-        _join(function, kind, rank, gpus, address, arguments)
-    except UserError as error:
-        errors.put(str(error))
+        _join(reported, kind, rank, gpus, address, arguments)
+    except UserError:
         _leave(1)
     _leave(0)
 

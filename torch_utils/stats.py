@@ -33,6 +33,7 @@ class Statistics:
         """Return the sums so far, over all processes."""
         return {name: reduce(value.clone()) for name, value in sorted(self.sums.items())}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from saved sums; of several processes, one does."""
-        self.sums = {name: value.to(self.device) for name, value in state.items()}
+    def load_state_dict(self, state: dict[str, Tensor], keep_counts: bool = True) -> None:
+        """Continue from saved sums. Of several processes one keeps them; the others count the same names from zero."""
+        sums = {name: value.to(self.device) for name, value in state.items()}
+        self.sums = sums if keep_counts else {name: torch.zeros_like(value) for name, value in sums.items()}

@@ -252,7 +252,8 @@ def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
     """
     batch, batch_gpu = config.batch, config.run.batch_gpu
     if batch % processes:
-        cures = f"{batch - batch % processes or processes} or {batch + processes - batch % processes}"
+        lower = batch - batch % processes
+        cures = " or ".join(str(n) for n in (lower, lower + processes) if n > 0)
         raise UserError(f"--batch {batch} is not divisible by {processes} GPUs; try {cures}")
     share = batch // processes
     batch_gpu = share if batch_gpu is None else min(batch_gpu, share)

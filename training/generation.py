@@ -182,7 +182,7 @@ def generate(
 
 
 def _tensor(codes, device):
-    return torch.from_numpy(np.ascontiguousarray(codes, np.float32)).to(device)
+    return torch.tensor(codes, dtype=torch.float32, device=device)
 
 
 def _no_rows(ws):

@@ -50,7 +50,7 @@ def write_images(
     seeds: Sequence[int],
     qualities: Sequence[Quality],
     sampling: Sampling,
-    outdir: Path,
+    outdir: str | os.PathLike,
     provenance: dict[str, Any],
     grid: bool = False,
     save_codes: bool = False,
@@ -59,7 +59,7 @@ def write_images(
 
     Args:
         G, seeds, qualities, sampling: as for `training.generation.generate`.
-        outdir: existing directory.
+        outdir: created where there is none.
         provenance: of the network, goes into `codes.json`.
         grid: write `grid.png` too: a row a seed, a column a quality.
         save_codes: write `codes.npz` too, whose rows follow those of `codes.json`: `filename` (str), `seed` (int64),
@@ -67,6 +67,7 @@ def write_images(
     """
     if grid:
         check_grid_size(len(seeds), len(qualities), G.img_resolution)
+    outdir = prepare_directory(outdir)
     q_dim = getattr(G, "q_dim", 0)
     records, ws, shown = [], [], []
     bar = tqdm.tqdm(total=len(seeds) * len(qualities), unit="img", disable=None, dynamic_ncols=True)
@@ -95,7 +96,7 @@ def write_quality_walk(
     seeds: Sequence[int],
     qualities: Sequence[Quality],
     sampling: Sampling,
-    outdir: Path,
+    outdir: str | os.PathLike,
     steps: int,
     fps: int | None = None,
 ) -> None:
@@ -106,8 +107,11 @@ def write_quality_walk(
     stations = list(qualities[1:] if qualities[0].is_sharp else qualities)
     if not stations:
         raise UserError("--interpolate=quality has nowhere to go from sharp; add for example --quality=random")
-    codes = torch.from_numpy(code_rows(stations, slice(None), len(seeds), G.q_dim))  # [K, S, q_dim]
     columns = _step_labels([SHARP.label] + [quality.label for quality in stations], steps)
+    if fps is None:
+        check_grid_size(len(seeds), len(columns), G.img_resolution)
+    outdir = prepare_directory(outdir)
+    codes = torch.from_numpy(code_rows(stations, slice(None), len(seeds), G.q_dim))  # [K, S, q_dim]
     walks = (
         (f"seed{seed:04d}-quality", _walk_of_seed(G, seed, codes[:, row], sampling, steps))
         for row, seed in enumerate(seeds)
@@ -115,7 +119,6 @@ def write_quality_walk(
     if fps is not None:
         _write_videos(walks, outdir, fps, len(seeds) * len(columns))
         return
-    check_grid_size(len(seeds), len(columns), G.img_resolution)
     strips = np.stack([list(images) for _, images in _progress(walks, len(seeds), "strip")])
     save_png(outdir / "quality.png", labelled_grid(strips, [f"seed {seed}" for seed in seeds], columns))
 
@@ -125,7 +128,7 @@ def write_content_walk(
     seeds: Sequence[int],
     qualities: Sequence[Quality],
     sampling: Sampling,
-    outdir: Path,
+    outdir: str | os.PathLike,
     steps: int,
     fps: int | None = None,
 ) -> None:
@@ -135,18 +138,21 @@ def write_content_walk(
     where degraded), a row from each seed to the next; with it as `content.mp4`.
     """
     if len(seeds) < 2:
-        raise UserError(f"--interpolate=content needs two seeds or more, and --seeds names only {seeds[0]}; add another")
+        raise UserError(f"--interpolate=content needs at least two seeds, and --seeds names only {seeds[0]}; add one")
+    if fps is None:
+        check_grid_size(len(seeds), steps, G.img_resolution)
+    outdir = prepare_directory(outdir)
     names = ["content" if quality.is_sharp else f"content-{quality.label}" for quality in qualities]
     walks = zip(names, (_loop(G, seeds, quality, sampling, steps) for quality in qualities), strict=True)
     if fps is not None:
         _write_videos(walks, outdir, fps, len(qualities) * len(seeds) * steps)
         return
-    check_grid_size(len(seeds), steps, G.img_resolution)
     rows = [f"{seed} to {follower}" for seed, follower in zip(seeds, [*seeds[1:], seeds[0]], strict=True)]
     columns = [f"{100 * step / steps:.3g}%" for step in range(steps)]
     for name, images in _progress(walks, len(qualities), "strip"):
         strip = np.stack(list(images))
-        save_png(outdir / f"{name}.png", labelled_grid(strip.reshape(len(seeds), steps, *strip.shape[1:]), rows, columns))
+        strip = strip.reshape(len(seeds), steps, *strip.shape[1:])
+        save_png(outdir / f"{name}.png", labelled_grid(strip, rows, columns))
 
 
 def _walk_of_seed(G, seed, codes, sampling, steps):

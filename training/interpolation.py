@@ -17,9 +17,9 @@ def path_through(keys: Tensor, steps: int) -> Tensor:
     Returns: `[(K - 1) * steps + 1, ...]`; keys are met exactly.
     """
     assert steps >= 1, f"{steps} steps lead nowhere"
-    shares = torch.arange(steps, device=keys.device) / steps
+    shares = torch.arange(steps, device=keys.device, dtype=keys.dtype) / steps
     weights = shares.view(1, steps, *[1] * (keys.ndim - 1))
-    points = keys[:-1, None].lerp(keys[1:, None], weights.to(keys.dtype))  # [K - 1, steps, ...]
+    points = keys[:-1, None].lerp(keys[1:, None], weights)  # [K - 1, steps, ...]
     return torch.cat([points.flatten(0, 1), keys[-1:]])
 
 

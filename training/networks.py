@@ -1,6 +1,7 @@
 """Networks and their files: build from a configuration, save, load."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,8 @@ def load_generator(path: str | os.PathLike) -> tuple[networks_stylegan2.Generato
     Raises UserError for a file that is missing, truncated, of a newer format, or no network.
     """
     header, parts = _described(path)
-    G = build_generator(parts["generator"], parts["images"])
+    with _blaming_header(path):
+        G = build_generator(parts["generator"], parts["images"])
     _load(G, path, "G_ema.")
     return G.eval().requires_grad_(False), header
 
@@ -80,7 +82,8 @@ def load_generator(path: str | os.PathLike) -> tuple[networks_stylegan2.Generato
 def load_discriminator(path: str | os.PathLike, stream: str) -> networks_stylegan2.Discriminator:
     """Return the discriminator of a stream, or the sharp one where the file has no other."""
     _, parts = _described(path)
-    D = build_discriminator(parts["discriminator"], parts["images"])
+    with _blaming_header(path):
+        D = build_discriminator(parts["discriminator"], parts["images"])
     stored = load_tensors(path, f"D_{stream}.")
     _load(D, path, f"D_{stream}." if stored else "D_sharp.")
     return D
@@ -90,8 +93,14 @@ def _described(path):
     """Return the header of a network file, and by name the configurations that it holds."""
     header = read_header(path)
     kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
-    try:
+    with _blaming_header(path):
         return header, {name: from_dict(kind, header.get(name), f"{name}.") for name, kind in kinds.items()}
+
+
+@contextmanager
+def _blaming_header(path):
+    try:
+        yield
     except UserError as error:
         raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
 

@@ -411,7 +411,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig, c_dim: int, img_resolution: int, img_channels: int):
         super().__init__()
-        require(img_resolution >= 8, "resolution", img_resolution, "at least 8; enlarge them with dataset_tool.py")
+        require(img_resolution >= 8, "resolution", img_resolution, "at least 8; enlarge the images")
         self.config, self.c_dim = config, c_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.block_resolutions = resolutions(img_resolution)[:0:-1]  # highest first, down to 8
@@ -449,6 +449,6 @@ class Discriminator(nn.Module):
         names = ("fromrgb", "conv0", "conv1", "skip")
         blocks = [getattr(self, f"b{resolution}") for resolution in self.block_resolutions]
         layers = [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
-        require(count <= len(layers), "discriminator.freeze_layers", count, f"at most {len(layers)}, all but the last")
+        require(count <= len(layers), "discriminator.freeze_layers", count, f"at most {len(layers)}")
         for layer in layers[:count]:
             layer.requires_grad_(False)

@@ -88,7 +88,7 @@ def read_codes(path: str | Path, q_dim: int) -> np.ndarray:
     if path.suffix.lower() not in READERS:
         raise UserError(f"quality file {path} has none of the endings {', '.join(READERS)}; convert it to one of them")
     try:
-        codes = np.asarray(READERS[path.suffix.lower()](path), dtype=np.float32)
+        codes = np.atleast_1d(np.asarray(READERS[path.suffix.lower()](path), dtype=np.float32))
     except KeyError:
         raise UserError(f"quality file {path} has no entry 'q'; store the codes under that name") from None
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -114,7 +114,8 @@ def _parse(text, seeds, q_dim):
     if os.path.isfile(text) or Path(text).suffix.lower() in READERS:
         codes = read_codes(text, q_dim)
         if len(codes) not in (1, len(seeds)):
-            raise UserError(f"quality file {text} holds {len(codes)} codes for {len(seeds)} seeds; give 1 or {len(seeds)}")
+            wanted = f"1 or {len(seeds)}" if len(seeds) > 1 else "1"
+            raise UserError(f"quality file {text} holds {len(codes)} codes for {len(seeds)} seeds; give {wanted}")
         return _for_all(re.sub(r"[^\w-]+", "_", Path(text).stem), codes, seeds)
     if re.fullmatch(r"[-+.\d\[(].*|nan.*|inf.*", text.strip(), re.IGNORECASE | re.DOTALL):
         codes = _finite(np.array([floats(text, q_dim, "--quality")], np.float32), f"--quality={text}")
@@ -139,7 +140,7 @@ def _with_unique_labels(qualities):
     for quality in qualities:
         if quality.is_sharp and any(other.is_sharp for other in unique):  # the same image again
             continue
-        candidates = (f"{quality.label}-{number}" if number > 1 else quality.label for number in range(1, len(qualities) + 1))
+        candidates = [quality.label] + [f"{quality.label}-{number}" for number in range(2, len(qualities) + 1)]
         label = next(candidate for candidate in candidates if candidate not in taken)
         taken.add(label)
         unique.append(replace(quality, label=label))

@@ -228,7 +228,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state."""
+        """Take up a saved state, whose counts are those of all processes: the first one keeps them."""
         self.images_seen, self.steps = state["images_seen"], state["steps"]
         self.G.load_state_dict(state["G"])
         self.G_ema.load_state_dict(state["G_ema"])
@@ -237,8 +237,7 @@ class Trainer:
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         for stream in self.streams:
             stream.load_state_dict(state["streams"][stream.name], keep_counts=self.world.is_first)
-        if self.world.is_first:  # the counts are those of all processes
-            self.statistics.load_state_dict(state["statistics"])
+        self.statistics.load_state_dict(state["statistics"], keep_counts=self.world.is_first)
 
     @property
     def _frozen(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 def setup_filter(
     f: Tensor | Sequence[float] | None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     normalize: bool = True,
     flip_filter: bool = False,
     gain: float = 1,
@@ -19,12 +19,13 @@ def setup_filter(
 
     Args:
         f: taps (1-D, 2-D, or None for the identity).
+        device: of the result; None: where new tensors go.
         normalize: divide by the sum, so that a constant image keeps its value.
         flip_filter: reverse the taps.
         gain: amplification of the signal by the whole filter.
         separable: keep 1-D taps 1-D. By default that pays from eight taps on.
     """
-    taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
+    taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32, device=device)
     taps = taps.reshape(1) if taps.ndim == 0 else taps
     assert taps.ndim in (1, 2) and taps.numel() > 0, f"a filter has one or two axes and some taps, not {taps.shape}"
     if separable is None:
@@ -35,7 +36,7 @@ def setup_filter(
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.ndim)))
-    return (taps * gain ** (taps.ndim / 2)).to(device)
+    return taps * gain ** (taps.ndim / 2)
 
 
 def upfirdn2d(

@@ -1,0 +1,190 @@
+"""Processes that share a batch do what one does alone, and end together."""
+
+import dataclasses
+import os
+import signal
+import zipfile
+
+import pytest
+import torch
+from runs import (
+    ALONE,
+    changed,
+    finish,
+    new_trainer,
+    png,
+    read_stats,
+    snapshot,
+    start,
+    tiny_command,
+    tiny_config,
+    train,
+    wait_for_images,
+    write_base,
+    write_images,
+)
+from tolerance import assert_close
+
+from dnnlib.errors import UserError
+from torch_utils import distributed
+from torch_utils.checkpoint import load_state, save_state
+
+STEPS = 4  # with path lengths in steps 0 and 2, and R1 in steps 0 and 3
+TINY = "--kimg=0.032", "--tick=0.016"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
+
+
+@pytest.fixture(scope="module")
+def configs(files):
+    """Return a configuration for each mode whose discriminators look at one image at a time."""
+    data, base = files
+    changes = {"discriminator": {"mbstd_group_size": 1}, "augment": {"p": 0.3}}
+    return {"base": tiny_config(data, **changes), "qc": tiny_config(data, base, **changes)}
+
+
+def train_each_mode(world, configs, folder):
+    """Save the state after some steps; then, in new trainers, that after continuing for one more."""
+    for mode, config in configs.items():
+        save(world, train(new_trainer(config, world), STEPS), folder / f"{mode}.pt")
+        resumed = new_trainer(config, world)
+        resumed.load_state_dict(load_state(folder / f"{mode}.pt"))
+        save(world, train(resumed, 1), folder / f"{mode}-later.pt")
+
+
+def save(world, trainer, path):
+    state = trainer.state_dict()
+    if world.is_first:
+        save_state(path, state)
+    world.barrier()
+
+
+@pytest.fixture(scope="module")
+def shared_runs(configs, tmp_path_factory):
+    """Return the folder of the states that two processes have come to."""
+    folder = tmp_path_factory.mktemp("shared")
+    distributed.run(train_each_mode, 2, "cpu", configs, folder)
+    return folder
+
+
+def assert_same_training(actual, expected):
+    """Assert that two states differ by no more than the order of summation makes."""
+    actual, expected = snapshot(actual), snapshot(expected)
+    assert actual.keys() == expected.keys()
+    weights = 0
+    for name, value in expected.items():
+        if not isinstance(value, torch.Tensor):
+            assert actual[name] == value, name
+        elif name.startswith(".statistics"):
+            means = [sums[1] / sums[0] for sums in (actual[name], value)]  # the number counts reports
+            assert_close(*means, rtol=1e-4, what=name)
+        elif ".optimizer" in name:
+            assert_close(actual[name], value, rtol=1e-3, what=name)
+        else:
+            assert_close(actual[name], value, rtol=3e-5, what=name)
+            weights += value.numel()
+    assert weights > 10_000
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_two_processes_equal_one(configs, shared_runs, mode):
+    alone = train(new_trainer(configs[mode]), STEPS)
+    assert_same_training(load_state(shared_runs / f"{mode}.pt"), alone.state_dict())
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_two_processes_continue_as_one(configs, shared_runs, mode):
+    """A state holds what all processes have counted, and continuing counts nothing twice."""
+    alone = new_trainer(configs[mode])
+    alone.load_state_dict(load_state(shared_runs / f"{mode}.pt"))
+    states = load_state(shared_runs / f"{mode}-later.pt"), train(alone, 1).state_dict()
+    for name in states[0]["statistics"].copy():
+        counted, expected = (state["statistics"].pop(name) for state in states)
+        if "/scores/" in name or "/signs/" in name:  # which count images; losses count how often they were reported
+            assert_close(counted, expected, rtol=1e-4, what=name)
+    assert_same_training(*states)
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(configs, mode):
+    config = configs[mode]
+    parts = dataclasses.replace(config, run=dataclasses.replace(config.run, batch_gpu=4))
+    whole, accumulated = (train(new_trainer(each), STEPS) for each in (config, parts))
+    assert accumulated.batch_gpu == 4
+    assert_same_training(accumulated.state_dict(), whole.state_dict())
+
+
+def fail_in_one(world, rank):
+    if world.rank == rank:
+        raise UserError(f"process {rank} has had enough; give it another batch")
+    world.sum(torch.zeros(1))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_one_process_is_raised_here(rank):
+    """Also where the others fail as well, since they wait for it in vain."""
+    with pytest.raises(UserError, match=f"^process {rank} has had enough; give it another batch$"):
+        distributed.run(fail_in_one, 2, "cpu", rank)
+
+
+def interrupt_parent(world):
+    received = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: received.append(number))
+    world.barrier()
+    if world.is_first:
+        os.kill(os.getppid(), signal.SIGTERM)
+    while not received:
+        signal.pause()
+
+
+def test_signals_are_handed_on():
+    """Each process hears of a signal to the parent, whose handlers are afterwards what they were."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    distributed.run(interrupt_parent, 2, "cpu")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_the_command_stops_and_continues_with_another_number_of_processes(files, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(tiny_command(outdir, *files, "--gpus=2", "--kimg=1", "--tick=0.016"))
+    wait_for_images(process, outdir, 16)
+    process.send_signal(signal.SIGTERM)
+    code, output, errors = finish(process)
+    assert code == 0, errors
+    assert "Stopped by SIGTERM" in output
+    seen = load_state(outdir / "training-state.pt")["trainer"]["images_seen"]
+    code, output, errors = finish(start(tiny_command(outdir, *files, f"--kimg={(seen + 16) / 1000}", "--tick=0.016")))
+    assert code == 0, errors
+    assert "Continuing at" in output and "Done: " in output
+    assert load_state(outdir / "training-state.pt")["trainer"]["images_seen"] == seen + 16
+    assert [record["images_seen"] for record in read_stats(outdir)] == list(range(16, seen + 17, 16))
+
+
+def test_a_bad_image_ends_all_processes_with_one_sentence(files, tmp_path):
+    """Only one of them reads it; the other is waiting for its gradients."""
+    data = tmp_path / "images"
+    with zipfile.ZipFile(files[0]) as archive:
+        archive.extractall(data)
+    (data / "img03.png").write_bytes(png(3)[:-200])
+    code, _, errors = finish(start(tiny_command(tmp_path / "run", data, files[1], "--gpus=2", *TINY)))
+    assert code == 1
+    [sentence] = [line for line in errors.splitlines() if line]
+    assert sentence.startswith("Error: ") and "img03.png" in sentence
+
+
+def test_torchrun_starts_the_command(files, tmp_path):
+    """Two processes of torchrun's come to the state of two that the command itself has started."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    outdir = tmp_path / "run"
+    code, output, errors = finish(start([*launcher, *tiny_command(outdir, *files, *TINY)]))
+    assert code == 0, errors
+    assert output.count("Done: ") == 1
+    code, _, errors = finish(start(tiny_command(tmp_path / "alone", *files, *TINY)))
+    assert code == 0, errors
+    states = [load_state(path / "training-state.pt")["trainer"] for path in (outdir, tmp_path / "alone")]
+    assert_same_training(*states)

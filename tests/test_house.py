@@ -1,0 +1,216 @@
+"""The house: which package may import which, what reads files, and the oldest Python that the source is for."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnnlib.errors import UserError
+from dnnlib.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+# A package may import those of lower rank only; `degradations` and `metrics` stand side by side.
+RANKS = {"dnnlib": 0, "torch_utils": 1, "degradations": 2, "metrics": 2, "training": 3, "inversion": 4}
+SCRIPTS = 5
+# What the light packages may import from outside; the others may import anything that is not ours.
+OUTSIDE = {"dnnlib": {"PIL", "click", "lmdb", "numpy", "pyspng", "tqdm"}, "degradations": {"click", "cv2", "numpy"}}
+
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name in RANKS)
+MODULES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))] + sorted(ROOT.glob("*.py"))
+PROGRAM = MODULES + sorted((ROOT / "benchmarks").rglob("*.py"))
+SOURCES = PROGRAM + sorted((ROOT / "tests").rglob("*.py"))
+SCRIPT_NAMES = {path.stem for path in ROOT.glob("*.py")}
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path, **options):
+    return ast.parse(path.read_text(encoding="utf-8"), str(path), **options)
+
+
+def imports_of(tree):
+    """Return the dotted names that a module imports anywhere, also within functions."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno} imports relatively"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def rank(top):
+    return SCRIPTS if top in SCRIPT_NAMES else RANKS.get(top)
+
+
+def forbidden_imports(owner, names):
+    """Return those of the imported dotted names that a module of package (or script) `owner` may not have."""
+    bad = []
+    for name in sorted(names):
+        top = name.partition(".")[0]
+        if rank(top) is not None:
+            bad += [name] if top != owner and rank(top) >= rank(owner) else []
+            bad += [name] if owner == "degradations" and top == "torch_utils" else []
+        elif owner in OUTSIDE and top not in OUTSIDE[owner] | sys.stdlib_module_names:
+            bad.append(name)
+    return bad
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path):
+    owner = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert forbidden_imports(owner, imports_of(tree_of(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "statement"),
+    [
+        ("dnnlib", "import torch"),
+        ("dnnlib", "from safetensors import safe_open"),
+        ("dnnlib", "from torch_utils import stats"),
+        ("torch_utils", "def f():\n    from training.config import TrainConfig"),
+        ("torch_utils", "import metrics"),
+        ("degradations", "import torch.nn"),
+        ("degradations", "from torch_utils.seeding import BatchRandom"),
+        ("degradations", "import metrics"),
+        ("metrics", "import training.networks"),
+        ("metrics", "import degradations"),
+        ("training", "import inversion"),
+        ("training", "import train"),
+        ("inversion", "import train"),
+        ("train", "import dataset_tool"),
+    ],
+)
+def test_the_import_rule_sees_what_is_forbidden(owner, statement):
+    assert forbidden_imports(owner, imports_of(ast.parse(statement)))
+
+
+def test_training_never_imports_metrics():
+    for path in MODULES:
+        if path.is_relative_to(ROOT / "training"):
+            tops = {name.partition(".")[0] for name in imports_of(tree_of(path))}
+            assert "metrics" not in tops, name_of(path)
+
+
+def test_dnnlib_and_degradations_load_no_torch():
+    """Not even by way of what they import."""
+    modules = [name_of(path).removesuffix(".py").replace("/", ".") for path in MODULES]
+    light = [name for name in modules if name.startswith(("dnnlib.", "degradations."))]
+    code = f"import sys, {', '.join(light)}; sys.exit(any(name.split('.')[0] == 'torch' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pandas"}
+
+
+def dotted(node):
+    """Return `a.b.c` of a name or attribute, else the empty string."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def unpickling(tree):
+    """Return what a module does that could run the code in a file."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in PICKLING | {"torch.serialization"}:
+            found.append(f"from {node.module} import ...")
+        elif isinstance(node, ast.ClassDef) and any(dotted(base).endswith("Unpickler") for base in node.bases):
+            if not any(isinstance(item, ast.FunctionDef) and item.name == "find_class" for item in node.body):
+                found.append(f"class {node.name} without find_class")
+        elif isinstance(node, ast.Call):
+            name, keywords = dotted(node.func), {word.arg: word.value for word in node.keywords}
+            module, _, function = name.rpartition(".")
+            if module in PICKLING and function in ("load", "loads", "open", "Unpickler", "read_pickle"):
+                found.append(name)
+            elif name == "torch.load" and not is_true(keywords.get("weights_only")):
+                found.append("torch.load without weights_only=True")
+            elif is_true(keywords.get("allow_pickle")) or name in ("eval", "exec", "yaml.load", "torch.hub.load"):
+                found.append(name)
+    return found
+
+
+def is_true(node):
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+@pytest.mark.parametrize("path", PROGRAM, ids=name_of)
+def test_nothing_runs_code_of_a_file(path):
+    assert unpickling(tree_of(path)) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle\npickle.load(file)",
+        "import pickle\npickle.Unpickler(file).load()",
+        "from pickle import loads",
+        "import pickle\nclass Reader(pickle.Unpickler):\n    pass",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=trusted)",
+        "np.load(path, allow_pickle=True)",
+        "eval(text)",
+    ],
+)
+def test_the_search_sees_what_unpickles(code):
+    assert unpickling(ast.parse(code))
+
+
+def test_the_search_lets_restricted_readers_pass():
+    restricted = "class Reader(pickle.Unpickler):\n    def find_class(self, module, name):\n        raise ValueError"
+    assert unpickling(ast.parse(f"torch.load(path, weights_only=True)\n{restricted}")) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_syntax_is_that_of_python_3_10(path):
+    tree_of(path, feature_version=(3, 10))
+
+
+def registries():
+    """Yield (package, prefix, kind) of each `Registry(...)` in the source."""
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call) and dotted(node.func) == "Registry":
+                yield tuple(ast.literal_eval(argument) for argument in node.args)
+
+
+REGISTRIES = sorted(set(registries()))
+
+
+def test_registries_are_found():
+    assert {prefix for _, prefix, _ in REGISTRIES} >= {"primitive_", "recipe_"}
+
+
+@pytest.mark.parametrize(("package", "prefix", "kind"), REGISTRIES)
+def test_registry_imports_all_it_names(package, prefix, kind):
+    registry = Registry(package, prefix, kind)
+    names = registry.names()
+    assert names == sorted(names) and names
+    for name in names:
+        assert registry.get(name).__name__ == f"{package}.{prefix}{name}"
+    with pytest.raises(UserError) as caught:
+        registry.get(names[0] + "x")
+    assert str(caught.value).startswith(f"unknown {kind} '{names[0]}x'; did you mean '{names[0]}'?")
+
+
+def test_a_new_file_is_a_new_name(tmp_path, monkeypatch):
+    package = tmp_path / "house_of_shapes"
+    package.mkdir()
+    for name in ("__init__", "shape_square", "shape_circle", "other"):
+        (package / f"{name}.py").write_text(f"NAME = {name!r}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("house_of_shapes", "shape_", "shape")
+    assert registry.names() == ["circle", "square"]
+    assert registry.get("circle").NAME == "shape_circle"
+    (package / "shape_star.py").write_text("NAME = 'star'\n")
+    assert registry.names() == ["circle", "square", "star"]
+    with pytest.raises(UserError, match=r"^unknown shape 'other'; Known: circle, square, star$"):
+        registry.get("other")
