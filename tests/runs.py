@@ -17,8 +17,8 @@ from networks import SMALL, SMALL_D
 from dnnlib.config import from_dict, to_dict
 from torch_utils.distributed import World
 from training.config import QualityConfig, TrainConfig
-from training.loop import image_format, open_dataset
 from training.dataset import TrainingBatches
+from training.loop import image_format, open_dataset
 from training.networks import ImageFormat, build_discriminator, build_generator, save_network
 from training.trainer import Trainer
 
