@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -87,7 +89,7 @@ def main(outdir, preset_name, dry_run, **flags):
 
     \b
     python train.py --outdir=runs/base --data=cats.zip --gpus=8
-    python train.py --outdir=runs/qc --data=cats.zip --gpus=8 --mode=qc --init-from=runs/base/network-snapshot-....safetensors
+    python train.py --outdir=runs/qc --data=cats.zip --gpus=8 --mode=qc --init-from=runs/base/network-....safetensors
     """
     config, images = resolve(preset_name, **flags)
     batch_per_process(config, planned_processes(config.run.gpus))
@@ -101,7 +103,15 @@ def main(outdir, preset_name, dry_run, **flags):
     run(train, config.run.gpus, config.run.device, config, outdir)
 
 
-def resolve(preset_name: str, mode: str, init_from: str | None, ablation: str | None, batch: int | None, overrides, **flags):
+def resolve(
+    preset_name: str,
+    mode: str,
+    init_from: str | None,
+    ablation: str | None,
+    batch: int | None,
+    overrides: Sequence[str],
+    **flags: Any,
+) -> tuple[TrainConfig, ImageFormat]:
     """Return the configuration that flags ask for, and the format of its images.
 
     The order is: preset, mode, ablation, flags, --set.
@@ -109,7 +119,7 @@ def resolve(preset_name: str, mode: str, init_from: str | None, ablation: str | 
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
     values = dict(_named(flags)) | dict(_assignment(text) for text in overrides)
-    data_values = {path: text for path, text in values.items() if path.startswith("data.") or path == "run.on_bad_image"}
+    data_values = {path: text for path, text in values.items() if path.startswith(("data.", "run.on_bad_image"))}
     images = image_format(open_dataset(with_overrides(TrainConfig(), data_values)))
     config = presets.build(preset_name, images.resolution, batch)
     config = with_overrides(config, {"data.resolution": str(images.resolution)})

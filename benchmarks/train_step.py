@@ -6,6 +6,7 @@ python -m benchmarks.train_step [--resolution 64 --channel-base 8192 --channel-m
 import dataclasses
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -30,12 +31,14 @@ from training.trainer import Trainer
 @click.option("--mapping-layers", default=2)
 @click.option("--batch", default=8)
 @click.option("--precision", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]), default=["fp32", "bf16"])
-@click.option("--variant", multiple=True, type=click.Choice(["paper", "released", "adain"]), default=["released", "paper"])
+@click.option("--variant", "variants", multiple=True, default=["released", "paper"], help="Of the DegradBlock.")
 @click.option("--aug", default="none", help="none: as in the figures that these are compared with; or ada.")
 @click.option("--repeats", default=3)
 @click.option("--device", default=None)
 @click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
-def main(resolution, channel_base, channel_max, mapping_layers, batch, precision, variant, aug, repeats, device, json_path):
+def main(
+    resolution, channel_base, channel_max, mapping_layers, batch, precision, variants, aug, repeats, device, json_path
+):
     """Print seconds for each phase and for an average step."""
     device = best_device(device)
     if device.type == "cpu":
@@ -53,7 +56,7 @@ def main(resolution, channel_base, channel_max, mapping_layers, batch, precision
         with tempfile.TemporaryDirectory() as folder:
             network = Path(folder) / "base.safetensors"
             save_network(network, base.G_ema, {"sharp": base.streams[0].D}, {})
-            for name in variant:
+            for name in variants:
                 qc = presets.as_qc(config, str(network), config.generator)
                 qc = presets.with_quality(qc, variant=name)
                 trainer = Trainer(qc, images, World(0, 1, device))
@@ -96,8 +99,8 @@ def _measure(title, trainer, rate, repeats):
     }
     for stream in trainer.streams:
         name = f"D_{stream.name}"
-        phases[name] = (lambda stream=stream: trainer.train_discriminator(stream, rounds, fakes), 1)
-        phases[f"{name}_reg"] = (lambda stream=stream: trainer.regularize_discriminator(stream, rounds), loss.r1_interval)
+        phases[name] = partial(trainer.train_discriminator, stream, rounds, fakes), 1
+        phases[f"{name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds), loss.r1_interval
     click.echo(f"\n{title}\n{'phase':<16}{'seconds':>9}{'every':>7}{'GFLOP':>9}{'of conv rate':>14}")
     total = total_operations = 0.0
     for name, (function, interval) in phases.items():
@@ -106,12 +109,13 @@ def _measure(title, trainer, rate, repeats):
         operations, time = operations.count, seconds(function, device, repeats)
         total, total_operations = total + time / interval, total_operations + operations / interval
         click.echo(f"{name:<16}{time:>9.3f}{interval:>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}")
+    share = total_operations / total / rate
     click.echo(
-        f"{'average step':<16}{total:>9.3f}{'':>7}{total_operations / 1e9:>9.0f}{total_operations / total / rate:>13.0%}"
+        f"{'average step':<16}{total:>9.3f}{'':>7}{total_operations / 1e9:>9.0f}{share:>13.0%}"
         f"   {batch / total:.1f} images/s, the arithmetic alone {total_operations / rate:.2f} s, "
         f"{peak_memory(device) / 2**30:.2f} GB"
     )
-    return {"mode": title, "seconds": total, "gflop": total_operations / 1e9, "share": total_operations / total / rate}
+    return {"mode": title, "seconds": total, "gflop": total_operations / 1e9, "share": share}
 
 
 @torch.no_grad()
@@ -122,7 +126,8 @@ def _measure_generation(G, repeats):
         z, q = z.to(device), q.to(device)
         sharp = seconds(lambda: G(z, noise_mode="const"), device, 3 * repeats)  # noqa: B023 - called at once
         degraded = seconds(lambda: G(z, q=q, noise_mode="const"), device, 3 * repeats)  # noqa: B023
-        click.echo(f"generate, batch {count}: {sharp / count * 1e3:.1f} ms an image sharp, {degraded / count * 1e3:.1f} degraded")
+        sharp, degraded = sharp / count * 1e3, degraded / count * 1e3
+        click.echo(f"generate, batch {count}: {sharp:.1f} ms an image sharp, {degraded:.1f} degraded")
 
 
 if __name__ == "__main__":

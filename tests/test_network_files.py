@@ -446,10 +446,10 @@ def refused_state(path):
 
 
 @same_folder
-@given(share=st.floats(0, 1, exclude_max=True))
-def test_truncated_state_is_refused(tmp_path, share):
+@given(share=st.floats(0, 1, exclude_max=True), size=st.sampled_from([10, 100_000]))
+def test_truncated_state_is_refused(tmp_path, share, size):
     path = tmp_path / "state.pt"
-    save_state(path, STATE)
+    save_state(path, STATE | {"weights": torch.zeros(size)})
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     assert refused_state(path) == f"{path} is damaged or no training state; delete it to start the run anew"

@@ -66,8 +66,8 @@ def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> d
     """Read what `save_state` wrote; nothing in the file can run code. Raises UserError for any other file."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the file") from error
     except Exception as error:  # damaged pickles raise nearly anything
         raise UserError(f"{path} is damaged or no training state; delete it to start the run anew") from error
     if not isinstance(state, dict):

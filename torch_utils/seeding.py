@@ -25,7 +25,9 @@ class BatchRandom:
         device: where the numbers are drawn.
     """
 
-    def __init__(self, key: Sequence[int], batch_size: int, rows: slice | None = None, device: torch.device | str = "cpu"):
+    def __init__(
+        self, key: Sequence[int], batch_size: int, rows: slice | None = None, device: torch.device | str = "cpu"
+    ):
         self.generator = torch.Generator(device).manual_seed(derive_seed(*key))
         self.batch_size, self.rows, self.device = batch_size, rows or slice(None), torch.device(device)
 

@@ -1,6 +1,6 @@
 """DegradBlock (paper, section 3.2): features and a quality code to a residual that vanishes with the code.
 
-Every variant maps `f [N, C, H, W]` and `q [N, D_q]` to `r [N, C', H, W]` and is homogeneous of degree 1 in `q` (Eq. 10):
+Every variant maps `f [N, C, H, W]` and `q [N, D_q]` to `r [N, C', H, W]`, homogeneous of degree 1 in `q` (Eq. 10):
 what depends on `q` is linear in it, and what follows are bias-free convolutions and ReLU.
 """
 
@@ -15,7 +15,7 @@ from training.layers import Convolution
 
 
 class Projection(nn.Module):
-    """pi (Eq. 9): `depth` bias-free convolutions with ReLU between. The last starts at zero, so training starts sharp."""
+    """pi (Eq. 9): `depth` bias-free convolutions, ReLU between them. The last begins at zero: training starts sharp."""
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, depth: int, kernel_size: int):
         super().__init__()

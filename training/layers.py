@@ -1,4 +1,4 @@
-"""The layers that StyleGAN2's networks are made of; all learn at an equal rate (weights ~ N(0, 1), scaled at run time)."""
+"""The layers of StyleGAN2's networks; all learn at an equal rate (weights begin as N(0, 1), scaled at run time)."""
 
 import math
 

@@ -115,7 +115,7 @@ class _Loop:
                 if trainer.images_seen < self.total:
                     self._train(stop)
                 else:
-                    self.log.line(f"Nothing to do: the run has its {self.config.run.kimg:g} kimg; raise --kimg to go on")
+                    self.log.line(f"Nothing to do: the run has its {self.config.run.kimg:g} kimg; raise --kimg")
         finally:
             self.log.close()
             if self.events is not None:

@@ -82,7 +82,7 @@ class QualitySynthesis(SynthesisNetwork):
     def __init__(self, config: GeneratorConfig, img_resolution: int, img_channels: int):
         super().__init__(config, img_resolution, img_channels)
         first = self.num_blocks - config.quality.blocks
-        require(first >= 1, "quality.blocks", config.quality.blocks, f"below {self.num_blocks}, the number of resolutions")
+        require(first >= 1, "quality.blocks", config.quality.blocks, f"below {self.num_blocks}, the synthesis blocks")
         self.head = range(first, self.num_blocks)
 
     def make_block(self, config: GeneratorConfig, *arguments) -> SynthesisBlock:

@@ -230,7 +230,7 @@ class SynthesisNetwork(nn.Module):
         return len(resolutions(self.img_resolution))
 
     def block_ws(self, ws: Tensor, index: int) -> Tensor:
-        """Return the part of `ws [N, num_ws, w_dim]` that block `index` uses; the image's `w` is shared with the next."""
+        """Return the part of `ws [N, num_ws, w_dim]` for block `index`; the image's `w` is also the next block's."""
         first = max(0, 2 * index - 1)
         return ws[:, first : first + self.block(index).num_conv + 1]
 

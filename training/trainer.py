@@ -150,7 +150,7 @@ class Trainer:
             self.G.mapping.track_average(self.world.sum(mean_w) / self.config.batch)
 
     def regularize_generator(self, rounds: list[Round]) -> None:
-        """Path length regularisation of each stream, on a part of the batch (lazy: the loss counts for the interval)."""
+        """Path length regularisation of each stream on a part of the batch (lazy: it counts for the whole interval)."""
         config = self.config.loss
         sums = torch.zeros(len(self.streams), 2, device=self.world.device)
         with self._phase("G_reg", self.G, self.optimizer_g) as backward:
@@ -196,7 +196,7 @@ class Trainer:
                 backward(loss_fake + loss_real, len(images))
 
     def regularize_discriminator(self, stream: Stream, rounds: list[Round]) -> None:
-        """R1 on the reals of one stream (lazy: the loss counts for the interval)."""
+        """R1 on the reals of one stream (lazy: it counts for the whole interval)."""
         config = self.config.loss
         phase = f"D_{stream.name}_reg"
         with self._phase(phase, stream.D, stream.optimizer) as backward:
