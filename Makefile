@@ -3,48 +3,54 @@
 # make lint   the linter
 # make bench  seconds for each phase of a training step
 PYTHON ?= python3
-VENV := .venv
-PY := $(VENV)/bin/python
+VENV ?= .venv
+PY ?= $(VENV)/bin/python
+READY ?= $(VENV)/ready
+READY_DEV ?= $(VENV)/ready-dev
 
-.PHONY: demo test lint bench clean-demo
+DEMO ?= demo
+DEMO_SIZE ?= 32
+DEMO_IMAGES ?= 3000
+DEMO_BASE_KIMG ?= 24
+DEMO_QC_KIMG ?= 12
+NEWEST = ls $(1)/network-snapshot-*.safetensors | tail -n 1
 
-demo: demo/samples/grid.png
+.PHONY: demo test lint bench
+
+demo: $(DEMO)/samples/grid.png
 	@echo
-	@echo "Look at demo/samples/grid.png: each row is one seed, sharp at the left, then through five quality codes."
-	@echo "More of them: $(PY) generate.py --network=demo/qc.safetensors --seeds=100-107 --quality=random --grid --outdir=out"
+	@echo "Look at $<: each row is one seed, first sharp, then through five quality codes. More:"
+	@echo "$(PY) generate.py --network=$(DEMO)/qc.safetensors --seeds=100-107 --quality=random --grid --outdir=out"
 
-demo/samples/grid.png: demo/qc.safetensors
-	$(PY) generate.py --network=$< --seeds=0-7 --quality=sharp --quality=random --degradations=5 --grid --outdir=demo/samples
+$(DEMO)/samples/grid.png: $(DEMO)/qc.safetensors
+	$(PY) generate.py --network=$< --seeds=0-7 --degradations=5 --grid --outdir=$(DEMO)/samples
 
-demo/qc.safetensors: demo/base.safetensors
-	$(PY) train.py --outdir=demo/qc --data=demo/faces.zip --preset=demo --mode=qc --init-from=$< --kimg=12 --tick=1
-	cp demo/qc/network-snapshot-000012.safetensors $@
+$(DEMO)/qc.safetensors: $(DEMO)/base.safetensors
+	$(PY) train.py --outdir=$(DEMO)/qc --data=$(DEMO)/faces.zip --preset=demo --mode=qc --init-from=$< --kimg=$(DEMO_QC_KIMG)
+	cp "$$($(call NEWEST,$(DEMO)/qc))" $@
 
-demo/base.safetensors: demo/faces.zip
-	$(PY) train.py --outdir=demo/base --data=$< --preset=demo --kimg=24 --tick=2
-	cp demo/base/network-snapshot-000024.safetensors $@
+$(DEMO)/base.safetensors: $(DEMO)/faces.zip
+	$(PY) train.py --outdir=$(DEMO)/base --data=$< --preset=demo --kimg=$(DEMO_BASE_KIMG)
+	cp "$$($(call NEWEST,$(DEMO)/base))" $@
 
-demo/faces.zip: $(VENV)/ready
-	mkdir -p demo
-	$(PY) dataset_tool.py --source=drawn:3000 --resolution=32 --dest=$@
+$(DEMO)/faces.zip: $(READY)
+	mkdir -p $(DEMO)
+	$(PY) dataset_tool.py --source=drawn:$(DEMO_IMAGES) --resolution=$(DEMO_SIZE) --dest=$@
 
-test: $(VENV)/ready-dev
+test: $(READY_DEV)
 	$(PY) -m pytest
 
-lint: $(VENV)/ready-dev
+lint: $(READY_DEV)
 	$(PY) -m ruff check .
 
-bench: $(VENV)/ready
+bench: $(READY)
 	$(PY) -m benchmarks.train_step
-
-clean-demo:
-	rm -rf demo
 
 $(VENV)/ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/ready-dev: requirements-dev.txt $(VENV)/ready
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PY) -m pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $@

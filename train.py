@@ -10,7 +10,8 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError
-from torch_utils.distributed import planned_processes, run
+from torch_utils.distributed import best_device, planned_processes, run
+from torch_utils.precision import fastest_dtype
 from training import presets
 from training.config import TrainConfig, batch_per_process
 from training.dataset import check_recipe
@@ -74,7 +75,9 @@ FIELDS = {
 @click.option("--seed", type=int, help="Of all random numbers.")
 @click.option("--gamma", type=float, help="Weight of R1.")
 @click.option("--lr", type=float, help="Learning rate of all networks.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the highest resolutions.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of high resolutions.  [default: suits the device]"
+)
 @click.option("--aug", type=click.Choice(["ada", "fixed", "none"]), help="Augmentation of what discriminators see.")
 @click.option("--aug-p", type=float, help="Its probability (at the start, for ada).")
 @click.option("--target", type=float, help="What ada holds E[sign D(real)] at.")
@@ -122,6 +125,7 @@ def resolve(
     data_values = {path: text for path, text in values.items() if path.startswith(("data.", "run.on_bad_image"))}
     images = image_format(open_dataset(with_overrides(TrainConfig(), data_values)))
     config = presets.build(preset_name, images.resolution, batch)
+    config = presets.with_precision(config, fastest_dtype(best_device(flags["device"])))
     config = with_overrides(config, {"data.resolution": str(images.resolution)})
     if init_from is not None:
         config = _start_from(config, mode, init_from, images)

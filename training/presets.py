@@ -42,6 +42,16 @@ def build(name: str, resolution: int, batch: int | None = None) -> TrainConfig:
     return config if batch is None else dataclasses.replace(config, batch=batch)
 
 
+def with_precision(config: TrainConfig, dtype: str) -> TrainConfig:
+    """Return `config` with the mixed precision of its networks in `dtype`; what is all float32 stays so."""
+    parts = {}
+    for name in ("generator", "discriminator"):
+        part = getattr(config, name)
+        if part.precision.dtype != "fp32":
+            parts[name] = dataclasses.replace(part, precision=dataclasses.replace(part.precision, dtype=dtype))
+    return dataclasses.replace(config, **parts)
+
+
 def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> TrainConfig:
     """Return the quality-controllable training of a base network whose generator is known."""
     quality = config.generator.quality or QualityConfig()
@@ -116,9 +126,8 @@ def _cifar(resolution, batch):
 
 def _demo(resolution, batch):
     """Networks so small that a laptop's CPU shows results within minutes."""
-    config = _preset(
-        1024, 16, 0.05, lr=0.004, mapping_layers=2, ema=EmaConfig(kimg=1), dtype="bf16", run=RunConfig(workers=0)
-    )
+    run = RunConfig(kimg=24, kimg_per_tick=1, workers=1)
+    config = _preset(1024, 8, 0.05, lr=0.003, mapping_layers=2, ema=EmaConfig(kimg=1), run=run)
     return dataclasses.replace(
         config,
         generator=dataclasses.replace(config.generator, z_dim=64, w_dim=64, channel_max=64),
