@@ -25,3 +25,5 @@ def golden():
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+    yield
+    torch.set_flush_denormal(False)  # training sets it for its whole process

@@ -16,6 +16,7 @@ from networks import SMALL, SMALL_D
 
 from dnnlib.config import from_dict, to_dict
 from torch_utils.distributed import World
+from training import loop
 from training.config import QualityConfig, TrainConfig
 from training.dataset import TrainingBatches
 from training.loop import image_format, open_dataset
@@ -100,6 +101,14 @@ def train(trainer, steps):
     for _ in range(steps):
         trainer.step(next(stream))
     return trainer
+
+
+def run_here(config, outdir):
+    """Run the training loop in this process, and leave the processor as it was."""
+    try:
+        loop.train(ALONE, config, outdir)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def first_round(trainer):

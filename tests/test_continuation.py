@@ -6,11 +6,11 @@ import signal
 import pytest
 import torch
 from runs import (
-    ALONE,
     changed,
     finish,
     new_trainer,
     read_stats,
+    run_here,
     snapshot,
     start,
     tiny_command,
@@ -115,11 +115,26 @@ def test_the_command_continues_after_every_signal(files, uninterrupted, tmp_path
     assert_same_run(outdir, uninterrupted)
 
 
+HOLD_BATCHES = """
+import sys
+from training.dataset import ImageDataset, TrainingBatches
+batches = iter(TrainingBatches(ImageDataset(sys.argv[1]), 8, slice(None), 0, workers=2))
+next(batches)
+raise KeyError("an error while the workers are busy")
+"""
+
+
+def test_workers_end_with_their_process(files):
+    """They outlive a signal from elsewhere, but not a process that fails without a word to them."""
+    code, _, errors = finish(start(["-c", HOLD_BATCHES, files[0]]))
+    assert code == 1 and "KeyError" in errors
+
+
 def test_a_failure_to_write_the_last_network_is_made_good(files, tmp_path, monkeypatch, capfd):
     """The state that says "done" is written last, so that the same command writes the network that is missing."""
     config = tiny_config(*files, run={"kimg": 0.016})
     whole = tmp_path / "whole"
-    loop.train(ALONE, config, whole)
+    run_here(config, whole)
 
     def refuse(*_):
         raise UserError("the disk is full")
@@ -128,13 +143,13 @@ def test_a_failure_to_write_the_last_network_is_made_good(files, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_network", refuse)
         with pytest.raises(UserError, match="the disk is full"):
-            loop.train(ALONE, config, outdir)
-    loop.train(ALONE, config, outdir)
+            run_here(config, outdir)
+    run_here(config, outdir)
     name = "network-snapshot-000000.safetensors"
     assert (outdir / name).read_bytes() == (whole / name).read_bytes()
     files_before = {path: path.read_bytes() for path in outdir.glob("[ns]*")}
     capfd.readouterr()
-    loop.train(ALONE, config, outdir)
+    run_here(config, outdir)
     assert "Nothing to do" in capfd.readouterr().out
     assert files_before == {path: path.read_bytes() for path in outdir.glob("[ns]*")}
 
@@ -150,17 +165,17 @@ def test_a_state_comes_after_the_network_of_its_tick(files, tmp_path, monkeypatc
         save_state(directory, state)
 
     monkeypatch.setattr(RunDirectory, "save_state", check)
-    monkeypatch.setattr(RunDirectory, "network_path", lambda directory, images: directory.path / f"{images}.safetensors")
+    monkeypatch.setattr(RunDirectory, "network_path", lambda directory, images: directory.path / f"{images}.network")
     run = {"kimg": 0.024, "kimg_per_tick": 0.008, "snapshot_ticks": 1, "state_ticks": 1}
-    loop.train(ALONE, tiny_config(files[0], run=run), tmp_path)
+    run_here(tiny_config(files[0], run=run), tmp_path)
     assert states == [8, 16, 24]
 
 
 def test_another_configuration_does_not_continue(files, tmp_path):
     """What defines a run is compared; how it is carried out may change."""
     run = {"kimg": 0.008}
-    loop.train(ALONE, tiny_config(files[0], run=run), tmp_path)
+    run_here(tiny_config(files[0], run=run), tmp_path)
     with pytest.raises(UserError, match=r"loss.r1_gamma: 1.0 -> 2.0.*another --outdir"):
-        loop.train(ALONE, tiny_config(files[0], loss={"r1_gamma": 2.0}, run=run), tmp_path)
-    loop.train(ALONE, tiny_config(files[0], run={"kimg": 0.016, "batch_gpu": 4, "kimg_per_tick": 0.008}), tmp_path)
+        run_here(tiny_config(files[0], loss={"r1_gamma": 2.0}, run=run), tmp_path)
+    run_here(tiny_config(files[0], run={"kimg": 0.016, "batch_gpu": 4, "kimg_per_tick": 0.008}), tmp_path)
     assert [record["images_seen"] for record in read_stats(tmp_path)] == [16]

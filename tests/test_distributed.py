@@ -1,7 +1,6 @@
 """Processes that share a batch do what one does alone, and end together."""
 
 import json
-import os
 import signal
 import zipfile
 from dataclasses import replace
@@ -9,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from runs import (
-    ALONE,
     finish,
     new_trainer,
     png,
     read_stats,
+    run_here,
     snapshot,
     start,
     tiny_command,
@@ -29,7 +28,6 @@ from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from torch_utils import distributed
 from torch_utils.checkpoint import load_state, save_state
-from training import loop
 from training.config import TrainConfig
 
 STEPS = 4  # with path lengths in steps 0 and 2, and R1 in steps 0 and 3
@@ -128,26 +126,10 @@ def fail_in_one(world):
 
 
 def test_an_error_in_one_process_is_raised_here():
-    """Although the other one fails as well, since it waits in vain."""
+    """Although the other one fails as well, since it waits in vain; signal handlers are afterwards what they were."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(UserError, match="^process 1 has had enough; give it another batch$"):
         distributed.run(fail_in_one, 2, "cpu")
-
-
-def interrupt_parent(world):
-    received = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: received.append(number))
-    world.barrier()
-    if world.is_first:
-        os.kill(os.getppid(), signal.SIGTERM)
-    while not received:
-        signal.pause()
-
-
-def test_signals_are_handed_on():
-    """Each process hears of a signal to the parent, whose handlers are afterwards what they were."""
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    distributed.run(interrupt_parent, 2, "cpu")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
@@ -161,7 +143,7 @@ def test_the_command_stops_and_continues_with_another_number_of_processes(files,
     assert "Stopped by SIGTERM" in output
     seen = load_state(outdir / "training-state.pt")["trainer"]["images_seen"]
     config = stored_config(outdir)
-    loop.train(ALONE, replace(config, run=replace(config.run, gpus=1, kimg=(seen + 16) / 1000)), outdir)
+    run_here(replace(config, run=replace(config.run, gpus=1, kimg=(seen + 16) / 1000)), outdir)
     assert load_state(outdir / "training-state.pt")["trainer"]["images_seen"] == seen + 16
     assert [record["images_seen"] for record in read_stats(outdir)] == list(range(16, seen + 17, 16))
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import ALONE, ROOT, finish, read_stats, start, tiny_command, tiny_config, write_base, write_images
+from runs import ROOT, finish, read_stats, run_here, start, tiny_command, tiny_config, write_base, write_images
 
 from dnnlib.errors import UserError
 from torch_utils.checkpoint import load_state, save_state
-from training import loop
 from training.guard import FiniteGuard
 from training.trainer import Trainer
 
@@ -28,7 +27,7 @@ def files(tmp_path_factory):
 
 def train_for(files, outdir, steps, **changes):
     run = {"kimg": steps * 0.008, "kimg_per_tick": 0.016, "state_ticks": 1}
-    loop.train(ALONE, tiny_config(*files, run=run, **changes), outdir)
+    run_here(tiny_config(*files, run=run, **changes), outdir)
     return outdir / "training-state.pt"
 
 
@@ -190,7 +189,7 @@ def test_a_run_on_a_full_disk_keeps_its_state(files, tmp_path, monkeypatch):
 def test_a_cut_state_is_no_state(saved, kept):
     path, before = saved
     path.write_bytes(before[:kept])
-    with pytest.raises(UserError, match="is damaged or no training state"):
+    with pytest.raises(UserError, match="training-state.pt"):
         load_state(path)
 
 

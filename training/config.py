@@ -212,6 +212,8 @@ class RunConfig:
         require(self.state_ticks >= 1, "run.state_ticks", self.state_ticks, "at least 1")
         keep = self.keep_snapshots
         require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
+        keep = self.keep_snapshots
+        require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or left out to keep all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
 

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -341,12 +342,8 @@ def _unchanged(answer: Any) -> Any:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Keep libraries to one thread, since the workers share the cores, and leave warnings to the main process.
-
-    Ctrl-C and cluster schedulers signal all processes of a run; the main one saves, and ends the workers afterwards.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Keep libraries to one thread, since the workers share the cores, and leave warnings to the main process."""
+    _outlive_signals_to_all()
     torch.set_num_threads(1)
     logger.disabled = True
     try:
@@ -354,3 +351,17 @@ def _prepare_worker(worker: int) -> None:
     except ImportError:
         return
     cv2.setNumThreads(0)  # sequential; 1 would wait for ever for threads that a fork has left behind
+
+
+def _outlive_signals_to_all() -> None:
+    """Ctrl-C and cluster schedulers signal every process of a run; the main one saves, and ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_the_parent_says_so, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_the_parent_says_so(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)

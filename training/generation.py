@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from torch_utils.precision import fastest_dtype
 from torch_utils.seeding import BatchRandom
 from training import networks_qcstylegan
 from training.grids import to_uint8
@@ -68,16 +69,16 @@ def load(path: str | os.PathLike, device: torch.device, precision: str = "stored
     Args:
         path: of the network.
         device: where it goes.
-        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained). float16 is a
-            hundred times slower on a CPU, so stored float16 becomes float32 there.
+        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
+            CPU that has no instructions for the stored type).
 
     Raises UserError for a file that is missing, damaged, or no network.
     """
     G, _ = load_generator(path)
     if precision == "stored":
         precision = G.config.precision.dtype
-        if precision == "fp16" and device.type == "cpu":
-            logging.warning("the network computes in float16, which is slow on a CPU; float32 is used instead")
+        if device.type == "cpu" and precision not in ("fp32", fastest_dtype(device)):
+            logging.warning("the network computes in %s, which is slow on this CPU; fp32 is used instead", precision)
             precision = "fp32"
     return with_precision(G, precision).to(device)
 

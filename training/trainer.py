@@ -1,7 +1,7 @@
 """One training step, for both modes: the networks, their optimizers, and what happens to them with each batch."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -13,19 +13,14 @@ from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom, derive_seed
 from torch_utils.stats import Statistics
 from training import losses
-from training.ada import AdaptiveStrength
-from training.augment import PIPES, AugmentPipe
-from training.config import OptimizerConfig, TrainConfig, batch_per_process
+from training.config import TrainConfig, batch_per_process
 from training.dataset import Batch
 from training.ema import ema_decay, update_ema
 from training.guard import FiniteGuard
-from training.networks import (
-    ImageFormat,
-    build_discriminator,
-    build_generator,
-    load_discriminator,
-    load_generator,
-)
+from training.networks import ImageFormat, build_generator, load_generator
+from training.optimizer import lazy_adam
+from training.phase import Phase
+from training.stream import Stream, build_stream
 
 
 class Purpose(IntEnum):
@@ -36,41 +31,6 @@ class Purpose(IntEnum):
     FAKES = 2
     DISCRIMINATOR = 3
     R1 = 4
-
-
-@dataclass
-class Stream:
-    """One kind of images (sharp or degraded): its discriminator, and what augments them."""
-
-    name: str
-    index: int
-    D: nn.Module
-    optimizer: torch.optim.Optimizer
-    augment: AugmentPipe | None
-    strength: AdaptiveStrength | None
-    pl_mean: Tensor  # running mean of the generator's path lengths in this mode
-
-    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom) -> Tensor:
-        """Return D's opinion of augmented `images [N, C, H, W]`, as `[N, 1]`."""
-        return self.D(images if self.augment is None else self.augment(images, rng), c)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "D": self.D.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "augment": {} if self.augment is None else self.augment.state_dict(),
-            "strength": {} if self.strength is None else self.strength.state_dict(),
-            "pl_mean": self.pl_mean,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], keep_counts: bool) -> None:
-        self.D.load_state_dict(state["D"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.augment is not None:
-            self.augment.load_state_dict(state["augment"])
-        if self.strength is not None:
-            self.strength.load_state_dict(state["strength"], keep_counts)
-        self.pl_mean.copy_(state["pl_mean"])
 
 
 @dataclass(frozen=True)
@@ -106,8 +66,10 @@ class Trainer:
             torch.manual_seed(derive_seed(config.seed, 0))
             self._build_generator()
             names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
-            self.streams = [self._build_stream(index, name) for index, name in enumerate(names)]
-        self.optimizer_g = self._optimizer(self.G.trainable_parameters(), config.optimizer_g, self._pl_interval)
+            self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
+        self.optimizer_g = lazy_adam(
+            self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run.fused_optimizer
+        )
 
     def step(self, batch: Batch) -> None:
         """Train on this process's share of one batch."""
@@ -130,7 +92,7 @@ class Trainer:
     def train_generator(self, rounds: list[Round]) -> None:
         """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher."""
         mean_w = torch.zeros(self.G.w_dim, device=self.world.device)
-        with self._phase("G", self.G, self.optimizer_g) as backward:
+        with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
                 rng = self._random(Purpose.GENERATOR, round_)
                 ws = self._sample_ws(rng, round_.c)
@@ -153,7 +115,7 @@ class Trainer:
         """Path length regularisation of each stream on a part of the batch (lazy: it counts for the whole interval)."""
         config = self.config.loss
         sums = torch.zeros(len(self.streams), 2, device=self.world.device)
-        with self._phase("G_reg", self.G, self.optimizer_g) as backward:
+        with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
                 rows = slice(round_.rows.start, round_.rows.stop, config.pl_batch_shrink)
                 rng = self._random(Purpose.PATH_LENGTH, round_, rows)
@@ -180,7 +142,7 @@ class Trainer:
     def train_discriminator(self, stream: Stream, rounds: list[Round], fakes: list[dict[str, Tensor]]) -> None:
         """Logistic loss on fakes and reals of one stream."""
         phase = f"D_{stream.name}"
-        with self._phase(phase, stream.D, stream.optimizer) as backward:
+        with self._phase(stream.D, stream.optimizer) as backward:
             for round_, fake in zip(rounds, fakes, strict=True):
                 rng = self._random(Purpose.DISCRIMINATOR, round_, stream=stream)
                 images = fake[stream.name]
@@ -199,7 +161,7 @@ class Trainer:
         """R1 on the reals of one stream (lazy: it counts for the whole interval)."""
         config = self.config.loss
         phase = f"D_{stream.name}_reg"
-        with self._phase(phase, stream.D, stream.optimizer) as backward:
+        with self._phase(stream.D, stream.optimizer) as backward:
             for round_ in rounds:
                 images = round_.reals[stream.name].detach().requires_grad_()
                 logits = stream.logits(images, round_.c, self._random(Purpose.R1, round_, stream=stream))
@@ -267,39 +229,6 @@ class Trainer:
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         if self._frozen:
             self.G.freeze_trunk()
-
-    def _build_stream(self, index, name):
-        config, device = self.config, self.world.device
-        D = build_discriminator(config.discriminator, self.images)
-        if config.init_from is not None:
-            D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
-        D.to(device)
-        augment = strength = None
-        if config.augment.mode != "none":
-            augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(device)
-            augment.p.fill_(config.augment.p)
-        if config.augment.mode == "ada":
-            strength = AdaptiveStrength(
-                augment.p,
-                config.augment.target,
-                config.batch,
-                interval=config.augment.interval,
-                kimg=config.augment.kimg,
-                reduce=self.world.sum,
-            )
-        optimizer = self._optimizer(D.trainable_parameters(), config.optimizer_d, self._r1_interval)
-        return Stream(name, index, D, optimizer, augment, strength, torch.zeros([], device=device))
-
-    def _optimizer(self, parameters: dict[str, nn.Parameter], config: OptimizerConfig, interval: int):
-        """Return Adam; with lazy regularisation it takes one step more each interval, so each step counts for less."""
-        ratio = interval / (interval + 1) if interval else 1.0
-        return torch.optim.Adam(
-            list(parameters.values()),
-            lr=config.lr * ratio,
-            betas=(config.beta1**ratio, config.beta2**ratio),
-            eps=config.eps,
-            fused=self.config.run.fused_optimizer,
-        )
 
     def _rounds(self, batch: Batch) -> Iterator[Round]:
         """Split this process's share of a batch into what goes through the networks at once."""
@@ -381,40 +310,8 @@ class Trainer:
         if watch is not None:
             self.guard.watch(watch, f"loss {name.removeprefix('Loss/')}", value)
 
-    def _phase(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> "_Phase":
-        return _Phase(self, name, network, optimizer)
-
-
-class _Phase:
-    """Gradients for one network, accumulated over rounds, averaged over processes, then a step of its optimizer."""
-
-    def __init__(self, trainer: Trainer, name: str, network: nn.Module, optimizer: torch.optim.Optimizer):
-        self.trainer, self.name, self.optimizer = trainer, name, optimizer
-        self.parameters = list(network.trainable_parameters().values())
-        others = [other for other in trainer.networks().values() if other is not network]
-        self.passive = [p for other in others for p in other.trainable_parameters().values()]
-
-    def __enter__(self) -> Callable[[Tensor, int], None]:
-        for parameter in self.passive:
-            parameter.requires_grad_(False)
-        self.optimizer.zero_grad(set_to_none=True)
-        return self._backward
-
-    def __exit__(self, kind, *_):
-        for parameter in self.passive:
-            parameter.requires_grad_(True)
-        if kind is not None:
-            return
-        for parameter in self.parameters:
-            if parameter.grad is None:  # every process must bring the same gradients
-                parameter.grad = torch.zeros_like(parameter)
-        self.trainer.world.average_gradients(self.parameters)
-        if self.trainer.config.generator.precision.dtype == "fp16":
-            # float16 overflows now and then; such an element sits out one step.
-            for parameter in self.parameters:
-                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
-        self.optimizer.step()
-
-    def _backward(self, loss: Tensor, images: int) -> None:
-        """Add the gradients of a mean over `images` images of this process's share."""
-        (loss * (images / self.trainer.share)).backward()
+    def _phase(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Phase:
+        others = [other for other in self.networks().values() if other is not network]
+        # float16 overflows now and then; an element that did sits out one step.
+        forgive_overflow = self.config.generator.precision.dtype == "fp16"
+        return Phase(self.world, optimizer, network, others, self.share, forgive_overflow)

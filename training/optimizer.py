@@ -1,0 +1,23 @@
+"""Adam for lazily regularised networks."""
+
+import torch
+from torch import nn
+
+from training.config import OptimizerConfig
+
+
+def lazy_adam(
+    parameters: dict[str, nn.Parameter], config: OptimizerConfig, interval: int, fused: bool
+) -> torch.optim.Adam:
+    """Return Adam for a network that is regularised every `interval` steps (0: never).
+
+    Each interval then has one step more, so each step counts for less (StyleGAN2, appendix B).
+    """
+    ratio = interval / (interval + 1) if interval else 1.0
+    return torch.optim.Adam(
+        list(parameters.values()),
+        lr=config.lr * ratio,
+        betas=(config.beta1**ratio, config.beta2**ratio),
+        eps=config.eps,
+        fused=fused,
+    )

@@ -1,0 +1,60 @@
+"""The frame of every training phase."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from torch_utils.distributed import World
+
+
+class Phase:
+    """Gradients for one network, accumulated over rounds, averaged over processes, then a step of its optimizer.
+
+    Entering gives a function `backward(loss, images)`: the loss is a mean over so many images of this process.
+
+    Args:
+        world: this process's place among all.
+        optimizer: of the network.
+        network: what is trained.
+        others: networks that take part, without gradients for their weights.
+        share: images of the batch that this process sees, over all rounds.
+        forgive_overflow: set gradients that are not finite to zero instead of letting them through.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        optimizer: torch.optim.Optimizer,
+        network: nn.Module,
+        others: Iterable[nn.Module],
+        share: int,
+        forgive_overflow: bool,
+    ):
+        self.world, self.optimizer, self.share, self.forgive_overflow = world, optimizer, share, forgive_overflow
+        self.parameters = list(network.trainable_parameters().values())
+        self.passive = [parameter for other in others for parameter in other.trainable_parameters().values()]
+
+    def __enter__(self) -> Callable[[Tensor, int], None]:
+        for parameter in self.passive:
+            parameter.requires_grad_(False)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._backward
+
+    def __exit__(self, kind, *_):
+        for parameter in self.passive:
+            parameter.requires_grad_(True)
+        if kind is not None:
+            return
+        for parameter in self.parameters:
+            if parameter.grad is None:  # every process must bring the same gradients
+                parameter.grad = torch.zeros_like(parameter)
+        self.world.average_gradients(self.parameters)
+        if self.forgive_overflow:
+            for parameter in self.parameters:
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+        self.optimizer.step()
+
+    def _backward(self, loss: Tensor, images: int) -> None:
+        """Add the gradients of a mean over `images` images of this process's share."""
+        (loss * (images / self.share)).backward()

@@ -1,0 +1,74 @@
+"""One kind of images, sharp or degraded: its discriminator, and what augments them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_utils.distributed import World
+from torch_utils.seeding import BatchRandom
+from training.ada import AdaptiveStrength
+from training.augment import PIPES, AugmentPipe
+from training.config import TrainConfig
+from training.networks import ImageFormat, build_discriminator, load_discriminator
+from training.optimizer import lazy_adam
+
+
+@dataclass
+class Stream:
+    """One kind of images (sharp or degraded): its discriminator, and what augments them."""
+
+    name: str
+    index: int
+    D: nn.Module
+    optimizer: torch.optim.Optimizer
+    augment: AugmentPipe | None
+    strength: AdaptiveStrength | None
+    pl_mean: Tensor  # running mean of the generator's path lengths in this mode
+
+    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom) -> Tensor:
+        """Return D's opinion of augmented `images [N, C, H, W]`, as `[N, 1]`."""
+        return self.D(images if self.augment is None else self.augment(images, rng), c)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "D": self.D.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "augment": {} if self.augment is None else self.augment.state_dict(),
+            "strength": {} if self.strength is None else self.strength.state_dict(),
+            "pl_mean": self.pl_mean,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], keep_counts: bool) -> None:
+        self.D.load_state_dict(state["D"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.augment is not None:
+            self.augment.load_state_dict(state["augment"])
+        if self.strength is not None:
+            self.strength.load_state_dict(state["strength"], keep_counts)
+        self.pl_mean.copy_(state["pl_mean"])
+
+
+def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat, world: World) -> Stream:
+    """Return stream number `index`, called `sharp` or `degraded`; its D begins as that of `config.init_from`."""
+    D = build_discriminator(config.discriminator, images)
+    if config.init_from is not None:
+        D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
+    D.to(world.device)
+    augment = strength = None
+    if config.augment.mode != "none":
+        augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(world.device)
+        augment.p.fill_(config.augment.p)
+    if config.augment.mode == "ada":
+        strength = AdaptiveStrength(
+            augment.p,
+            config.augment.target,
+            config.batch,
+            interval=config.augment.interval,
+            kimg=config.augment.kimg,
+            reduce=world.sum,
+        )
+    interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
+    optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
+    return Stream(name, index, D, optimizer, augment, strength, torch.zeros([], device=world.device))
