@@ -122,10 +122,11 @@ def resolve(
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
     values = dict(_named(flags)) | dict(_assignment(text) for text in overrides)
-    data_values = {path: text for path, text in values.items() if path.startswith(("data.", "run.on_bad_image"))}
-    images = image_format(open_dataset(with_overrides(TrainConfig(), data_values)))
+    surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
+    surroundings = with_overrides(TrainConfig(), surroundings)
+    images = image_format(open_dataset(surroundings))
     config = presets.build(preset_name, images.resolution, batch)
-    config = presets.with_precision(config, fastest_dtype(best_device(flags["device"])))
+    config = presets.with_precision(config, fastest_dtype(best_device(surroundings.run.device)))
     config = with_overrides(config, {"data.resolution": str(images.resolution)})
     if init_from is not None:
         config = _start_from(config, mode, init_from, images)

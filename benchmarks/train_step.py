@@ -14,11 +14,10 @@ import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, seconds
 from torch_utils.distributed import World, best_device
-from torch_utils.memory import keep_freed_memory
+from torch_utils.memory import keep_freed_memory, peak_memory
 from training import presets
 from training.config import AugmentConfig, MappingConfig, TrainConfig
 from training.dataset import Batch
-from training.loop import peak_memory
 from training.networks import ImageFormat, save_network
 from training.networks_stylegan2 import DTYPES
 from training.trainer import Trainer

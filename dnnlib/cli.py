@@ -1,5 +1,6 @@
 """What all commands share: errors as one sentence, and exit codes."""
 
+import errno
 import functools
 import logging
 import sys
@@ -19,7 +20,15 @@ def one_sentence_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
+            _fail(error)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _fail(f"{error.filename or 'the log'} could not be written, the disk is full; free some space and go on")
 
     return wrapped
+
+
+def _fail(message):
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(1)

@@ -272,5 +272,9 @@ def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
 
 
 def defining(config: TrainConfig) -> TrainConfig:
-    """Return `config` with the parts that may change between continuations set to their defaults."""
-    return dataclasses.replace(config, run=RunConfig())
+    """Return `config` without what may change when a run is continued, perhaps on another kind of device."""
+    parts = {"run": RunConfig()}
+    for name in ("generator", "discriminator"):
+        part = getattr(config, name)
+        parts[name] = dataclasses.replace(part, precision=dataclasses.replace(part.precision, dtype="fp32"))
+    return dataclasses.replace(config, **parts)

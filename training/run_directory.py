@@ -12,6 +12,8 @@ from dnnlib.files import write_text
 from torch_utils.checkpoint import load_state, save_state
 from training.config import TrainConfig, defining
 
+STATE_VERSION = 1
+
 
 class RunDirectory:
     """Names, reads and writes what lies in a run's directory.
@@ -54,11 +56,16 @@ class RunDirectory:
         state = load_state(self.state_path)
         if not isinstance(state.get("trainer"), dict):
             raise UserError(f"{self.state_path} is no training state; delete it to start the run anew")
+        if state.get("format_version") != STATE_VERSION:
+            raise UserError(
+                f"{self.state_path} has format version {state.get('format_version')}, this program continues "
+                f"{STATE_VERSION}; use the version of the program that wrote it"
+            )
         return state
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the training state; on any failure the previous one stays whole."""
-        save_state(self.state_path, state)
+        save_state(self.state_path, {"format_version": STATE_VERSION, **state})
 
     def append_stats(self, record: dict[str, Any]) -> None:
         """Add a line to `stats.jsonl`."""
