@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_utils.ops.upfirdn2d import filter_size, parse_padding, upfirdn2d
+from torch_utils.ops.upfirdn2d import aligned_padding, upfirdn2d
 
 
 def conv2d_resample(
@@ -33,7 +33,7 @@ def conv2d_resample(
         `[N, C_out, H * up // down, W * up // down]` when `padding` keeps the size.
     """
     kernel = w.shape[-1]
-    margins = _margins(filter_size(f), up, down, parse_padding(padding))
+    margins = aligned_padding(f, up, down, padding)
     w = w if flip_weight else w.flip([2, 3])
     if up > 1:
         if kernel == 1 and down == 1:
@@ -55,19 +55,6 @@ def conv2d_resample(
     if x0 == x1 >= 0 and y0 == y1 >= 0:
         return F.conv2d(x, w, padding=(y0, x0), groups=groups)
     return F.conv2d(F.pad(x, margins), w, groups=groups)
-
-
-def _margins(size, up, down, padding):
-    """Return the padding that keeps the filter centred on what is up- or downsampled."""
-    around = list(padding)
-    for axis, taps in enumerate(size):
-        if up > 1:
-            around[2 * axis] += (taps + up - 1) // 2
-            around[2 * axis + 1] += (taps - up) // 2
-        if down > 1:
-            around[2 * axis] += (taps - down + 1) // 2
-            around[2 * axis + 1] += (taps - down) // 2
-    return tuple(around)
 
 
 def _transposed(w, groups):

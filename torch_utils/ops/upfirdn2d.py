@@ -78,14 +78,7 @@ def upsample2d(
     x: Tensor, f: Tensor, up: int = 2, padding: int | Sequence[int] = 0, flip_filter: bool = False, gain: float = 1
 ) -> Tensor:
     """Enlarge `[N, C, H, W]` by `up`, aligned so that `padding=0` gives exactly `[N, C, H * up, W * up]`."""
-    width, height = filter_size(f)
-    x0, x1, y0, y1 = parse_padding(padding)
-    around = (
-        x0 + (width + up - 1) // 2,
-        x1 + (width - up) // 2,
-        y0 + (height + up - 1) // 2,
-        y1 + (height - up) // 2,
-    )
+    around = aligned_padding(f, up, 1, padding)
     return upfirdn2d(x, f, up=up, padding=around, flip_filter=flip_filter, gain=gain * up * up)
 
 
@@ -93,15 +86,23 @@ def downsample2d(
     x: Tensor, f: Tensor, down: int = 2, padding: int | Sequence[int] = 0, flip_filter: bool = False, gain: float = 1
 ) -> Tensor:
     """Shrink `[N, C, H, W]` by `down`, aligned so that `padding=0` gives exactly `[N, C, H // down, W // down]`."""
-    width, height = filter_size(f)
-    x0, x1, y0, y1 = parse_padding(padding)
-    around = (
-        x0 + (width - down + 1) // 2,
-        x1 + (width - down) // 2,
-        y0 + (height - down + 1) // 2,
-        y1 + (height - down) // 2,
-    )
+    around = aligned_padding(f, 1, down, padding)
     return upfirdn2d(x, f, down=down, padding=around, flip_filter=flip_filter, gain=gain)
+
+
+def aligned_padding(
+    f: Tensor | None, up: int, down: int, padding: int | Sequence[int] = 0
+) -> tuple[int, int, int, int]:
+    """Return `padding` as (x0, x1, y0, y1), enlarged so that the filter stays centred on what is resampled."""
+    around = list(parse_padding(padding))
+    for axis, taps in enumerate(filter_size(f)):
+        if up > 1:
+            around[2 * axis] += (taps + up - 1) // 2
+            around[2 * axis + 1] += (taps - up) // 2
+        if down > 1:
+            around[2 * axis] += (taps - down + 1) // 2
+            around[2 * axis + 1] += (taps - down) // 2
+    return tuple(around)
 
 
 def filter_size(f: Tensor | None) -> tuple[int, int]:
