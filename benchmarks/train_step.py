@@ -1,6 +1,6 @@
 """Time a training step, phase by phase, in both modes; and the generation of images.
 
-python -m benchmarks.train_step [--resolution 64 --channel-base 8192 --channel-max 256 --batch 8]
+python -m benchmarks.train_step [--textbook] [--resolution 64 --channel-base 8192 --channel-max 256 --batch 8]
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import click
 import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, seconds
+from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import keep_freed_memory, peak_memory
 from training import presets
@@ -32,11 +33,23 @@ from training.trainer import Trainer
 @click.option("--precision", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]), default=["fp32", "bf16"])
 @click.option("--variant", "variants", multiple=True, default=["released", "paper"], help="Of the DegradBlock.")
 @click.option("--aug", default="none", help="none: as in the figures that these are compared with; or ada.")
+@click.option("--textbook", is_flag=True, help="Also the step as it is usually arranged, and how much faster ours is.")
 @click.option("--repeats", default=3)
 @click.option("--device", default=None)
 @click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
 def main(
-    resolution, channel_base, channel_max, mapping_layers, batch, precision, variants, aug, repeats, device, json_path
+    resolution,
+    channel_base,
+    channel_max,
+    mapping_layers,
+    batch,
+    precision,
+    variants,
+    aug,
+    textbook,
+    repeats,
+    device,
+    json_path,
 ):
     """Print seconds for each phase and for an average step."""
     device = best_device(device)
@@ -50,16 +63,17 @@ def main(
         rate = convolution_rate(device, DTYPES[dtype])
         click.echo(f"\n{dtype}: a large convolution runs at {rate / 1e9:.0f} GFLOP/s")
         config = _config(channel_base, channel_max, mapping_layers, batch, dtype, aug)
-        base = Trainer(config, images, World(0, 1, device))
-        records.append(_measure("base", base, rate, repeats) | {"dtype": dtype})
+        measure = partial(_compare, images=images, device=device, rate=rate, repeats=repeats, textbook=textbook)
+        base, record = measure("base", config)
+        records.append(record | {"dtype": dtype})
         with tempfile.TemporaryDirectory() as folder:
             network = Path(folder) / "base.safetensors"
             save_network(network, base.G_ema, {"sharp": base.streams[0].D}, {})
             for name in variants:
                 qc = presets.as_qc(config, str(network), config.generator)
                 qc = presets.with_quality(qc, variant=name)
-                trainer = Trainer(qc, images, World(0, 1, device))
-                records.append(_measure(f"qc, {name} block", trainer, rate, repeats) | {"dtype": dtype})
+                trainer, record = measure(f"qc, {name} block", qc)
+                records.append(record | {"dtype": dtype})
                 _measure_generation(trainer.G_ema, repeats)
     click.echo(f"\npeak memory of the whole measurement: {peak_memory(device) / 2**30:.2f} GB")
     if json_path:
@@ -83,6 +97,19 @@ def _config(channel_base, channel_max, mapping_layers, batch, dtype, aug) -> Tra
         ),
         augment=AugmentConfig(mode=aug),
     )
+
+
+def _compare(title, config, images, device, rate, repeats, textbook):
+    """Measure our step, and if asked the textbook's; return our trainer and the record."""
+    world = World(0, 1, device)
+    trainer = Trainer(config, images, world)
+    record = _measure(title, trainer, rate, repeats)
+    if textbook:
+        with arranged_as_usual():
+            usual = _measure(f"{title}, textbook arrangement", TextbookTrainer(config, images, world), rate, repeats)
+        record["textbook_seconds"] = usual["seconds"]
+        click.echo(f"{title}: {usual['seconds'] / record['seconds']:.2f} times as fast as the textbook arrangement")
+    return trainer, record
 
 
 def _measure(title, trainer, rate, repeats):

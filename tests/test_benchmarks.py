@@ -2,12 +2,19 @@
 
 import json
 
+import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
+from tolerance import assert_close
 
+from benchmarks import textbook
 from benchmarks.machine import Operations
 from benchmarks.train_step import main
+from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.upfirdn2d import setup_filter
+from training.trainer import Trainer
 
 
 def test_operations_counts_a_convolution_and_its_derivatives():
@@ -31,3 +38,22 @@ def test_train_step(tmp_path):
     records = json.loads(path.read_text())["records"]
     assert [record["mode"] for record in records] == ["base", "qc, released block", "qc, paper block"]
     assert all(record["seconds"] > 0 and record["gflop"] > 0 for record in records)
+
+
+@pytest.mark.parametrize("up,down", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_textbook_convolution_is_the_same_map(up, down, demodulate):
+    x, w, s, f = torch.randn(2, 4, 8, 8), torch.randn(3, 4, 3, 3), torch.randn(2, 4), setup_filter([1, 3, 3, 1])
+    arguments = {"up": up, "down": down, "padding": 1, "resample_filter": f, "demodulate": demodulate, "gain": 1.5}
+    assert_close(textbook.modulated_conv2d(x, w, s, **arguments), modulated_conv2d(x, w, s, **arguments))
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_textbook_step_trains_the_same(tmp_path, mode):
+    base = write_base(tmp_path / "base.safetensors") if mode == "qc" else None
+    config = tiny_config(write_images(tmp_path / "images.zip"), base, augment={"mode": "none"})
+    ours = train(Trainer(config, IMAGES, ALONE), 3)
+    with textbook.arranged_as_usual():
+        usual = train(textbook.TextbookTrainer(config, IMAGES, ALONE), 3)
+    for (name, a), b in zip(ours.G.named_parameters(), usual.G.parameters(), strict=True):
+        assert_close(a, b, rtol=1e-3, what=name)

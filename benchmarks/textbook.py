@@ -1,0 +1,84 @@
+"""The same training step as it is usually arranged, to be measured against in the same run.
+
+Each image has convolution weights of its own (one grouped convolution for the batch), and sharp pass, degraded pass and
+teacher each go through the whole network.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.seeding import BatchRandom
+from training import layers, losses
+from training.stream import Stream
+from training.trainer import Trainer
+
+
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: int = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+    gain: float = 1.0,
+) -> Tensor:
+    """Return what `torch_utils.ops.modulated_conv2d` returns, by modulated weights."""
+    images = x.shape[0]
+    w = weight[None] * styles[:, None, :, None, None]  # [N, C_out, C_in, kh, kw]
+    if demodulate:
+        w = w * (w.square().sum([2, 3, 4], keepdim=True) + 1e-8).rsqrt()
+    y = conv2d_resample(
+        x.reshape(1, -1, *x.shape[2:]),
+        (w * gain).flatten(0, 1).to(x.dtype),
+        resample_filter,
+        up=up,
+        down=down,
+        padding=padding,
+        groups=images,
+        flip_weight=flip_weight,
+    )
+    y = y.reshape(images, -1, *y.shape[2:])
+    return y if noise is None else y + noise.to(y.dtype)
+
+
+class TextbookTrainer(Trainer):
+    """A trainer whose passes share nothing; used inside `arranged_as_usual`."""
+
+    def _synthesize(self, ws: Tensor, rng: BatchRandom, distill: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        synthesis = self.G.synthesis
+        noise = synthesis.make_noise("random", len(ws), rng)
+        if self.config.mode == "base":
+            return {"sharp": synthesis(ws, noise=noise)}, ws.new_zeros([])
+        q = rng.randn(self.G.q_dim)
+        sharp, features = synthesis.finish(*synthesis.trunk(ws, noise), ws, noise)
+        degraded, _ = synthesis.finish(*synthesis.trunk(ws, noise), ws, noise, q)
+        distillation = ws.new_zeros([])
+        if distill and self.teacher is not None:
+            with torch.no_grad():
+                _, _, teacher = self.teacher.synthesis.run(ws, noise, range(synthesis.num_blocks))
+            distillation = losses.distillation_loss([teacher[index] for index in synthesis.head], features)
+        return {"sharp": sharp, "degraded": degraded}, distillation
+
+    def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
+        noise = self.G.synthesis.make_noise("random", len(ws), rng)
+        q = rng.randn(self.G.q_dim) if self.config.mode == "qc" else None
+        for stream, code in zip(self.streams, (None, q), strict=False):
+            quality = {} if code is None else {"q": code}
+            yield stream, self.G.synthesis(ws, noise=noise, **quality)
+
+
+class arranged_as_usual:  # noqa: N801 - reads as a statement
+    """Within this context, layers use modulated weights."""
+
+    def __enter__(self) -> None:
+        self.ours, layers.modulated_conv2d = layers.modulated_conv2d, modulated_conv2d
+
+    def __exit__(self, *_) -> None:
+        layers.modulated_conv2d = self.ours
