@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+aten = torch.ops.aten
+
 
 def describe(device: torch.device) -> str:
     """Return the processor, the threads, and the version of torch."""
@@ -49,9 +51,19 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
-        if packet in flop_registry:
+        if packet == aten.convolution:
+            self.count += _convolution(args[0], args[1], result, transposed=args[6])
+        elif packet == aten.convolution_backward:
+            self.count += _convolution(args[1], args[2], args[0], transposed=args[7]) * sum(args[10][:2])
+        elif packet in flop_registry:
             self.count += flop_registry[packet](*args, **(kwargs or {}), out_val=result)
         return result
+
+
+def _convolution(x, weight, y, transposed):
+    """Every weight meets every pixel on the small side once; the registry's formula forgets about groups."""
+    pixels = (x if transposed else y).shape[2:].numel()
+    return 2 * x.shape[0] * weight.numel() * pixels
 
 
 def _now(device):

@@ -17,12 +17,13 @@ from torch_utils.ops.upfirdn2d import setup_filter
 from training.trainer import Trainer
 
 
-def test_operations_counts_a_convolution_and_its_derivatives():
+@pytest.mark.parametrize("groups", [1, 3])
+def test_operations_counts_a_convolution_and_its_derivatives(groups):
     x = torch.randn(2, 3, 8, 8, requires_grad=True)
-    w = torch.randn(5, 3, 3, 3, requires_grad=True)
+    w = torch.randn(6, 3 // groups, 3, 3, requires_grad=True)
     with Operations() as counter:
-        y = F.conv2d(x, w, padding=1)
-    forward = 2 * y.numel() * 3 * 9
+        y = F.conv2d(x, w, padding=1, groups=groups)
+    forward = 2 * y.numel() * 9 * 3 // groups
     assert counter.count == forward
     with Operations() as counter:
         y.sum().backward()
