@@ -16,6 +16,7 @@ DEMO_QC_KIMG ?= 12
 NEWEST = ls $(1)/network-snapshot-*.safetensors | tail -n 1
 
 .PHONY: demo test lint bench
+.DELETE_ON_ERROR:
 
 demo: $(DEMO)/samples/grid.png
 	@echo

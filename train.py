@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from dnnlib.cli import one_sentence_errors
-from dnnlib.config import to_dict, with_overrides
+from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
+from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
 from torch_utils.precision import fastest_dtype
 from training import presets
-from training.config import TrainConfig, batch_per_process
+from training.config import GeneratorConfig, TrainConfig, batch_per_process
 from training.dataset import check_recipe
 from training.loop import image_format, open_dataset, train
 from training.networks import ImageFormat, build_discriminator, build_generator, load_generator
@@ -125,7 +126,8 @@ def resolve(
     surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
     surroundings = with_overrides(TrainConfig(), surroundings)
     images = image_format(open_dataset(surroundings))
-    config = presets.build(preset_name, images.resolution, batch)
+    processes = planned_processes(surroundings.run.gpus)
+    config = presets.build(preset_name, images.resolution, batch, processes)
     config = presets.with_precision(config, fastest_dtype(best_device(surroundings.run.device)))
     config = with_overrides(config, {"data.resolution": str(images.resolution)})
     if init_from is not None:
@@ -134,7 +136,24 @@ def resolve(
         if mode != "qc":
             raise UserError(f"--ablation={ablation} changes QC-StyleGAN; add --mode=qc")
         config = presets.ABLATIONS[ablation](config)
-    return with_overrides(config, values), images
+    config = with_overrides(config, values)
+    if init_from is not None:
+        _require_same_architecture(config, init_from)
+    return config, images
+
+
+def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
+    """Raise UserError when a flag gives the networks another shape than those that they start from."""
+    header = read_header(init_from)
+    stored = from_dict(GeneratorConfig, header["generator"])
+    as_stored = dataclasses.replace(config.generator, precision=stored.precision, quality=stored.quality)
+    changes = differences(stored, as_stored)
+    for name, value in _shape(header).items():
+        wanted = getattr(config.discriminator, name)
+        if wanted != value:
+            changes.append(f"discriminator.{name}: {value} -> {wanted}")
+    if changes:
+        raise UserError(f"{init_from} has another architecture ({'; '.join(changes)}); leave these fields as they are")
 
 
 def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFormat) -> TrainConfig:

@@ -32,7 +32,7 @@ from training.trainer import Trainer
 @click.option("--batch", default=8)
 @click.option("--precision", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]), default=["fp32", "bf16"])
 @click.option("--variant", "variants", multiple=True, default=["released", "paper"], help="Of the DegradBlock.")
-@click.option("--aug", default="none", help="none: as in the figures that these are compared with; or ada.")
+@click.option("--aug", type=click.Choice(["none", "ada"]), default="none", help="Of what the discriminators see.")
 @click.option("--textbook", is_flag=True, help="Also the step as it is usually arranged, and how much faster ours is.")
 @click.option("--repeats", default=3)
 @click.option("--device", default=None)

@@ -1,6 +1,5 @@
 """What all commands share: errors as one sentence, and exit codes."""
 
-import errno
 import functools
 import logging
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from dnnlib.errors import UserError
+from dnnlib.errors import as_user_error
 
 
 def one_sentence_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -19,16 +18,11 @@ def one_sentence_errors(command: Callable[..., None]) -> Callable[..., None]:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
         try:
             return command(*args, **kwargs)
-        except UserError as error:
-            _fail(error)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except Exception as error:
+            sentence = as_user_error(error)
+            if sentence is None:
                 raise
-            _fail(f"{error.filename or 'the log'} could not be written, the disk is full; free some space and go on")
+            click.echo(f"Error: {sentence}", err=True)
+            sys.exit(1)
 
     return wrapped
-
-
-def _fail(message):
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(1)

@@ -1,6 +1,7 @@
 """Errors that reach a person: one sentence with the value, the bound and the cure."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -18,3 +19,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return UserError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(known)}")
+
+
+def as_user_error(error: Exception) -> UserError | None:
+    """Return the sentence that a person should see instead of a traceback, or None where there is none."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{error.filename or 'a file'} cannot be written, the disk is full; free some space and go on")
+    return None

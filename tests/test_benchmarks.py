@@ -49,12 +49,22 @@ def test_textbook_convolution_is_the_same_map(up, down, demodulate):
     assert_close(textbook.modulated_conv2d(x, w, s, **arguments), modulated_conv2d(x, w, s, **arguments))
 
 
+@pytest.mark.parametrize("pl_weight", [0.0, 2.0])
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_textbook_step_trains_the_same(tmp_path, mode):
+def test_textbook_step_has_the_same_gradients(tmp_path, mode, pl_weight):
+    """Those of the last phase of each network: adversarial or path lengths for G, R1 for D."""
     base = write_base(tmp_path / "base.safetensors") if mode == "qc" else None
-    config = tiny_config(write_images(tmp_path / "images.zip"), base, augment={"mode": "none"})
-    ours = train(Trainer(config, IMAGES, ALONE), 3)
+    images, still = write_images(tmp_path / "images.zip"), {"lr": 1e-12}
+    config = tiny_config(
+        images, base, augment={"mode": "none"}, optimizer_g=still, optimizer_d=still, loss={"pl_weight": pl_weight}
+    )
+    ours = train(Trainer(config, IMAGES, ALONE), 1)
     with textbook.arranged_as_usual():
-        usual = train(textbook.TextbookTrainer(config, IMAGES, ALONE), 3)
-    for (name, a), b in zip(ours.G.named_parameters(), usual.G.parameters(), strict=True):
-        assert_close(a, b, rtol=1e-3, what=name)
+        usual = train(textbook.TextbookTrainer(config, IMAGES, ALONE), 1)
+    for phase, network in ours.networks().items():
+        others = usual.networks()[phase].trainable_parameters()
+        for name, parameter in network.trainable_parameters().items():
+            if parameter.grad is None:
+                assert others[name].grad is None
+            else:
+                assert_close(parameter.grad, others[name].grad, rtol=1e-3, what=f"{phase} {name}")

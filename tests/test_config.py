@@ -317,7 +317,6 @@ def test_differences_show_a_group_that_comes_and_goes():
     quality = dataclasses.replace(plain, quality=QualityConfig())
     assert differences(plain, quality) == [
         "quality.blocks: None -> 2",
-        "quality.channels: None -> 32",
         "quality.depth: None -> 3",
         "quality.q_dim: None -> 16",
         "quality.variant: None -> paper",
@@ -405,7 +404,8 @@ def test_presets_of_the_paper(name, channel_base, gamma):
     assert config.discriminator.architecture == "resnet"
     qc = presets.as_qc(config, "base.safetensors", config.generator)
     assert (qc.loss.distill_weight, qc.train_all) == (3.0, False)
-    assert qc.generator.quality == QualityConfig(variant="paper", q_dim=16, channels=32, depth=3, blocks=2)
+    assert qc.generator.quality == QualityConfig(variant="paper", q_dim=16, depth=3, blocks=2)
+    assert qc.generator.quality.width == 32
 
 
 ABLATIONS = {
@@ -413,7 +413,7 @@ ABLATIONS = {
     "B": {"loss.distill_weight: 3.0 -> 0.0"},
     "C": {"generator.quality.blocks: 2 -> 1"},
     "D": {"generator.quality.depth: 3 -> 5"},
-    "E": {"generator.quality.q_dim: 16 -> 8", "generator.quality.channels: 32 -> 64"},
+    "E": {"generator.quality.q_dim: 16 -> 8", "generator.quality.channels: None -> 64"},
     "F": {"generator.quality.variant: paper -> adain"},
 }
 

@@ -28,6 +28,7 @@ from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from torch_utils import distributed
 from torch_utils.checkpoint import load_state, save_state
+from training import loop
 from training.config import TrainConfig
 
 STEPS = 4  # with path lengths in steps 0 and 2, and R1 in steps 0 and 3
@@ -173,3 +174,16 @@ def test_torchrun_starts_the_command(files, tmp_path):
     alone = train(new_trainer(stored_config(tmp_path)), 4)
     alone.statistics.read()  # as the last tick has
     assert_same_training(load_state(tmp_path / "training-state.pt")["trainer"], alone.state_dict())
+
+
+def train_in_a_directory_of_ones_own(world, config, folder):
+    """As on nodes whose disks are their own: only the first process sees what it has saved before."""
+    loop.train(world, config, folder / str(world.rank))
+
+
+def test_processes_that_see_different_states_say_so(files, tmp_path):
+    config = tiny_config(files[0], run={"kimg": 0.008})
+    run_here(config, tmp_path / "0")
+    longer = replace(config, run=replace(config.run, kimg=0.016))
+    with pytest.raises(UserError, match=r"do not see the same training state .* \[8, 0\].* share"):
+        distributed.run(train_in_a_directory_of_ones_own, 2, "cpu", longer, tmp_path)

@@ -8,6 +8,7 @@ from tolerance import assert_close
 
 from training.config import QualityConfig
 from training.degrad_block import PaperDegradBlock
+from training.networks import with_precision
 
 VARIANTS = ["paper", "released", "adain"]
 ARCHITECTURES = ["skip", "resnet", "orig"]
@@ -84,18 +85,19 @@ def test_folded_combination_equals_equations_7_and_8():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_both_equals_two_calls(variant, architecture):
+@pytest.mark.parametrize("images", [1, 3])
+def test_both_equals_two_calls(variant, architecture, images):
     """Values and gradients of the shared computation are those of the sharp and the degraded pass."""
     G = quality_generator(variant, blocks=2, architecture=architecture)
     G.freeze_trunk()
-    ws, q = G.mapping(torch.randn(3, 16), None), torch.randn(3, G.q_dim)
-    noise = G.synthesis.make_noise("random", 3)
+    ws, q = G.mapping(torch.randn(images, 16), None), torch.randn(images, G.q_dim)
+    noise = G.synthesis.make_noise("random", images)
     x, img = G.synthesis.trunk(ws, noise)
-    probe = torch.randn(6, 3, 16, 16)
+    probe = torch.randn(2 * images, 3, 16, 16)
 
-    def run(*images):
-        images = torch.cat(images)
-        return images, torch.autograd.grad((images * probe).sum(), list(G.trainable_parameters().values()))
+    def run(*parts):
+        result = torch.cat(parts)
+        return result, torch.autograd.grad((result * probe).sum(), list(G.trainable_parameters().values()))
 
     together, gradients = run(G.synthesis.finish(x, img, ws, noise, q, both=True)[0])
     apart, expected = run(
@@ -119,3 +121,21 @@ def test_training_starts_sharp(variant):
     assert torch.equal(
         G.synthesis(ws, torch.randn(2, G.q_dim), noise_mode="const"), G.synthesis(ws, noise_mode="const")
     )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_residual_is_bounded_in_float16(variant):
+    G = with_precision(quality_generator(variant), "fp16")
+    ws = G.mapping(torch.randn(2, 16), None)
+    q = torch.randn(2, G.q_dim)
+    for scale in (1e4, 1e9):
+        assert torch.isfinite(G.synthesis(ws, scale * q, noise_mode="const")).all()
+    full = with_precision(G, "fp32")
+    assert_close(G.synthesis(ws, q, noise_mode="const"), full.synthesis(ws, q, noise_mode="const"), rtol=0.02)
+
+
+def test_every_variant_has_its_own_width():
+    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 16, 32]
+    narrow, wide = (quality_generator("released"), QualityConfig("released", q_dim=4, channels=8))
+    assert narrow.config.quality.width == wide.width == 8
+    assert narrow.synthesis.block(-1).convq.get_submodule("0").weight.shape[1] == 8

@@ -407,6 +407,24 @@ def test_wrong_qc_run_is_one_sentence_and_writes_nothing(command, shared, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("generator.mapping.num_layers", 5),
+        ("generator.mapping.lr_multiplier", 0.1),
+        ("generator.architecture", "resnet"),
+        ("generator.channel_max", 8),
+        ("discriminator.channel_max", 8),
+    ],
+)
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_networks_keep_the_architecture_they_start_from(command, shared, mode, field, value):
+    flags = [f"--mode={mode}", f"--init-from={shared / 'base.safetensors'}", f"--set={field}={value}"]
+    message = sentence(command(*flags))
+    name = field.rsplit(".", 1)[1]
+    assert "has another architecture" in message and f"{name}: " in message and f"-> {value}" in message
+
+
 def test_base_run_from_a_network_of_another_resolution(command, shared):
     message = sentence(command(f"--init-from={shared / 'large.safetensors'}"))
     assert message.startswith(f"{shared / 'large.safetensors'} makes 32x32 images")

@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, as_user_error
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,15 @@ def run(function: Callable[..., None], gpus: int, device: str | None, *arguments
     kind = best_device(device)
     if kind.type == "cuda" and not _under_torchrun() and gpus > torch.cuda.device_count():
         raise UserError(f"--gpus={gpus} but this machine has {torch.cuda.device_count()}; use as many or fewer")
+    if kind.type == "mps" and planned_processes(gpus) > 1:
+        raise UserError(f"--gpus={gpus} but a Mac's GPU takes one process; use --gpus=1 or --device=cpu")
+    if kind.index is not None and planned_processes(gpus) > 1:
+        raise UserError(f"--device={device} names one GPU for {planned_processes(gpus)} processes; use --device=cuda")
     if _under_torchrun():
         _join(function, kind, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), None, arguments)
     elif gpus == 1:
+        if kind.type == "cuda":
+            torch.cuda.set_device(kind)
         function(World(0, 1, kind), *arguments)
     else:
         _start(function, kind, gpus, arguments)
@@ -145,14 +151,13 @@ def _spawned(rank, function, kind, gpus, address, errors, arguments):
         """Call `function`; its error is on its way before the others notice that this process has left the group."""
         try:
             function(*everything)
-        except UserError as error:
-            errors.put(str(error))
+        except Exception as error:
+            if (sentence := as_user_error(error)) is not None:
+                errors.put(str(sentence))
+                _leave(1)
             raise
 
-    try:
-        _join(reported, kind, rank, gpus, address, arguments)
-    except UserError:
-        _leave(1)
+    _join(reported, kind, rank, gpus, address, arguments)
     _leave(0)
 
 
@@ -162,12 +167,15 @@ def _join(function, kind, rank, size, address, arguments):
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group(
-        "nccl" if kind.type == "cuda" else "gloo", init_method=address or "env://", rank=rank, world_size=size
+        "nccl" if kind.type == "cuda" else "gloo",
+        init_method=address or "env://",
+        rank=rank,
+        world_size=size,
+        device_id=device if kind.type == "cuda" else None,
     )
-    try:
-        function(World(rank, size, device), *arguments)
-    finally:
-        dist.destroy_process_group()
+    function(World(rank, size, device), *arguments)
+    # Only after success: the others of a process that has failed may be waiting for it, and it would wait for them.
+    dist.destroy_process_group()
 
 
 def _leave(code):

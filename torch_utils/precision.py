@@ -16,6 +16,13 @@ def fastest_dtype(device: torch.device) -> str:
     return "fp32"
 
 
+def suits(device: torch.device, dtype: str) -> bool:
+    """Return whether a device computes in `fp32`, `bf16` or `fp16` at its proper speed."""
+    if device.type == "cuda" and dtype == "fp16":
+        return True
+    return dtype in ("fp32", fastest_dtype(device))
+
+
 def cpu_flags() -> set[str]:
     """Return the processor's features as Linux names them; nothing elsewhere."""
     try:

@@ -8,7 +8,8 @@ import torch
 
 def derive_seed(*key: int) -> int:
     """Mix integers (run seed, images seen, purpose, ...) into one 63-bit seed."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    # The length is part of it, since trailing zeros of a key alone would not be.
+    return int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0] >> 1)
 
 
 class BatchRandom:
@@ -36,13 +37,17 @@ class BatchRandom:
 
     def randn(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` from the standard normal distribution."""
-        return torch.randn(self.batch_size, *shape, generator=self.generator, device=self.device)[self.rows]
+        return self._own(torch.randn(self.batch_size, *shape, generator=self.generator, device=self.device))
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` uniformly from [0, 1)."""
-        return torch.rand(self.batch_size, *shape, generator=self.generator, device=self.device)[self.rows]
+        return self._own(torch.rand(self.batch_size, *shape, generator=self.generator, device=self.device))
 
     def randint(self, low: int, high: int, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` integers from low..high-1."""
         size = (self.batch_size, *shape)
-        return torch.randint(low, high, size, generator=self.generator, device=self.device)[self.rows]
+        return self._own(torch.randint(low, high, size, generator=self.generator, device=self.device))
+
+    def _own(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return this process's rows; a copy of a part, so that the rest can be freed."""
+        return batch if len(self) == self.batch_size else batch[self.rows].clone()

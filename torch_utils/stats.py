@@ -17,7 +17,8 @@ class Statistics:
     def report(self, name: str, value: Tensor | float) -> None:
         """Add the elements of `value` to the statistic called `name`."""
         value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
-        total = torch.stack([value.new_tensor(float(value.numel())), value.sum()])
+        total = value.sum()
+        total = torch.stack([torch.full_like(total, value.numel()), total])
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def read(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, float]:
@@ -25,7 +26,7 @@ class Statistics:
         if not self.sums:
             return {}
         names = sorted(self.sums)
-        count, total = reduce(torch.stack([self.sums[name] for name in names])).double().cpu().unbind(1)
+        count, total = reduce(torch.stack([self.sums[name] for name in names])).cpu().double().unbind(1)
         self.sums = {}
         return dict(zip(names, (total / count.clamp(min=1)).tolist(), strict=True))
 

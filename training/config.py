@@ -51,13 +51,21 @@ class QualityConfig:
 
     variant: Literal["paper", "released", "adain"] = "paper"
     q_dim: int = 16  # D_q
-    channels: int = 32  # L
+    channels: int | None = None  # L; None: 32, and 16 in the released variant
     depth: int = 3  # P, convolutions in the projection
     blocks: int = 2  # M, how many of the last synthesis blocks have one
 
     def __post_init__(self):
         for name in ("q_dim", "channels", "depth", "blocks"):
-            require(getattr(self, name) >= 1, f"quality.{name}", getattr(self, name), "at least 1")
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"quality.{name}", value, "at least 1")
+
+    @property
+    def width(self) -> int:
+        """L, the channels between c and pi."""
+        if self.channels is not None:
+            return self.channels
+        return 16 if self.variant == "released" else 32
 
 
 @dataclass(frozen=True)
@@ -212,8 +220,6 @@ class RunConfig:
         require(self.state_ticks >= 1, "run.state_ticks", self.state_ticks, "at least 1")
         keep = self.keep_snapshots
         require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
-        keep = self.keep_snapshots
-        require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or left out to keep all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
 

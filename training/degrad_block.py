@@ -1,7 +1,8 @@
 """DegradBlock (paper, section 3.2): features and a quality code to a residual that vanishes with the code.
 
 Every variant maps `f [N, C, H, W]` and `q [N, D_q]` to `r [N, C', H, W]`, homogeneous of degree 1 in `q` (Eq. 10):
-what depends on `q` is linear in it, and what follows are bias-free convolutions and ReLU.
+what depends on `q` is linear in it, and what follows are bias-free convolutions and ReLU. The paper has Eq. 10 for all
+real factors; because of ReLU it holds from zero on.
 """
 
 import math
@@ -43,12 +44,11 @@ class PaperDegradBlock(nn.Module):
 
     def __init__(self, config: QualityConfig, in_channels: int, out_channels: int):
         super().__init__()
-        self.q_dim, self.channels = config.q_dim, config.channels
-        width = config.q_dim * config.channels
-        self.weight = nn.Parameter(torch.randn(width, in_channels, 3, 3))
+        self.q_dim, self.channels = config.q_dim, config.width
+        self.weight = nn.Parameter(torch.randn(config.q_dim * config.width, in_channels, 3, 3))
         # phi adds D_q components of unit variance, each times q_i ~ N(0, 1).
         self.weight_gain = 1 / math.sqrt(in_channels * 9 * config.q_dim)
-        self.convq = Projection(config.channels, config.channels, out_channels, config.depth, kernel_size=3)
+        self.convq = Projection(config.width, config.width, out_channels, config.depth, kernel_size=3)
 
     def forward(self, f: Tensor, q: Tensor) -> Tensor:
         return self.convq(self.combine(f, q))
@@ -71,7 +71,7 @@ class AdainDegradBlock(nn.Module):
         super().__init__()
         self.scale_and_shift = nn.Parameter(torch.randn(config.q_dim, 2 * in_channels))
         self.weight_gain = 1 / math.sqrt(config.q_dim)
-        self.convq = Projection(in_channels, config.channels, out_channels, config.depth, kernel_size=3)
+        self.convq = Projection(in_channels, config.width, out_channels, config.depth, kernel_size=3)
 
     def forward(self, f: Tensor, q: Tensor) -> Tensor:
         scale, shift = (q @ self.scale_and_shift * self.weight_gain)[:, :, None, None].to(f.dtype).chunk(2, dim=1)
@@ -84,13 +84,11 @@ class ReleasedDegradBlock(Projection):
     Its components have passed noise and activation, so the exchange of `PaperDegradBlock` is not open to it.
     """
 
-    CHANNELS = 16  # L of the released weights
-
     def __init__(self, config: QualityConfig, out_channels: int):
-        super().__init__(self.CHANNELS, out_channels, out_channels, config.depth, kernel_size=1)
+        super().__init__(config.width, out_channels, out_channels, config.depth, kernel_size=1)
 
     def forward(self, extra: Tensor, q: Tensor) -> Tensor:
         """Map conv1's extra channels `[N, D_q * L, H, W]` and `q [N, D_q]` to the residual."""
-        components = extra.unflatten(1, (q.shape[1], self.CHANNELS))
+        components = extra.unflatten(1, (q.shape[1], -1))
         weights = q.to(extra.dtype)[:, :, None, None, None]
         return super().forward((components * weights).sum(1))

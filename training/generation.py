@@ -7,7 +7,6 @@ From a notebook:
     sharp, degraded = render(G, ws, [None, torch.randn(3, G.q_dim, device=ws.device)], noise_of_seeds(G, [0, 1, 2]))
 """
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from torch_utils.precision import fastest_dtype
+from torch_utils.precision import suits
 from torch_utils.seeding import BatchRandom
 from training import networks_qcstylegan
 from training.grids import to_uint8
-from training.networks import ImageFormat, build_generator, load_generator
+from training.networks import load_generator, with_precision
 from training.networks_stylegan2 import Generator, Noise
 from training.quality_codes import Quality
 
@@ -70,27 +69,17 @@ def load(path: str | os.PathLike, device: torch.device, precision: str = "stored
         path: of the network.
         device: where it goes.
         precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
-            CPU that has no instructions for the stored type).
+            device that is slow at it).
 
     Raises UserError for a file that is missing, damaged, or no network.
     """
     G, _ = load_generator(path)
     if precision == "stored":
         precision = G.config.precision.dtype
-        if device.type == "cpu" and precision not in ("fp32", fastest_dtype(device)):
-            logging.warning("the network computes in %s, which is slow on this CPU; fp32 is used instead", precision)
+        if not suits(device, precision):
+            logging.warning("the network computes in %s, which this device does slowly; fp32 is used", precision)
             precision = "fp32"
     return with_precision(G, precision).to(device)
-
-
-def with_precision(G: Generator, dtype: str) -> Generator:
-    """Return a generator of the same weights whose highest resolutions compute in `fp32`, `bf16` or `fp16`."""
-    if G.config.precision.dtype == dtype:
-        return G
-    config = dataclasses.replace(G.config, precision=dataclasses.replace(G.config.precision, dtype=dtype))
-    other = build_generator(config, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
-    other.load_state_dict(G.state_dict())
-    return other.eval().requires_grad_(False)
 
 
 def check_class(G: Generator, class_index: int | None) -> None:

@@ -1,5 +1,7 @@
 """Stop at the first NaN or infinity, before it reaches a file."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,13 +21,20 @@ class FiniteGuard:
         key = phase, name
         self.flags[key] = self.flags[key] | bad if key in self.flags else bad
 
-    def check(self, networks: dict[str, nn.Module]) -> None:
-        """Raise UserError when a loss or a weight was not finite since the last check; name it and its phase."""
-        if self.flags and torch.stack(list(self.flags.values())).any():
-            bad = [key for key, flag in self.flags.items() if flag]
-            self.flags = {}
-            raise _not_finite(*bad[0])
+    def check(
+        self, networks: dict[str, nn.Module], reduce: Callable[[Tensor], Tensor] = lambda value: value
+    ) -> None:
+        """Raise UserError when a loss or a weight was not finite since the last check; name it and its phase.
+
+        `reduce` sums a tensor over all processes, so that all of them raise.
+        """
+        keys, flags = list(self.flags), list(self.flags.values())
         self.flags = {}
+        if keys:
+            counts = reduce(torch.stack(flags).float()).tolist()
+            for key, count in zip(keys, counts, strict=True):
+                if count:
+                    raise _not_finite(*key)
         for phase, network in networks.items():
             named = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
             norms = torch._foreach_norm([value.detach() for _, value in named])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
 from torch_utils.distributed import World
 from torch_utils.memory import keep_freed_memory
@@ -18,7 +19,7 @@ from training.run_directory import RunDirectory
 from training.trainer import Trainer
 
 # Steps between two looks, by all processes together, for a request to stop: each look waits for the devices.
-STOP_INTERVAL = 8
+STOP_INTERVAL = 4
 
 # Called in every process at each snapshot: (network file, its EMA generator, images seen) -> lines for the log.
 SnapshotHook = Callable[[Path, torch.nn.Module, int], list[str]]
@@ -50,13 +51,25 @@ def train(world: World, config: TrainConfig, outdir: str, on_snapshot: SnapshotH
     dataset = open_dataset(config)
     directory = RunDirectory(outdir)
     trainer = Trainer(config, image_format(dataset), world)
-    if world.is_first:
-        directory.prepare(config)
+    notes = directory.prepare(config) if world.is_first else []
     world.barrier()
     state = directory.load_state()
     if state is not None:
         trainer.load_state_dict(state["trainer"])
-    _Loop(world, config, directory, dataset, trainer, on_snapshot, resumed=state is not None).run()
+    _require_agreement(world, trainer.images_seen, outdir)
+    _Loop(world, config, directory, dataset, trainer, on_snapshot, resumed=state is not None).run(notes)
+
+
+def _require_agreement(world, images_seen, outdir):
+    """Raise UserError in every process unless all continue from the same state."""
+    seen = torch.zeros(world.size, dtype=torch.int64, device=world.device)
+    seen[world.rank] = images_seen
+    seen = world.sum(seen).tolist()
+    if len(set(seen)) > 1:
+        raise UserError(
+            f"the processes do not see the same training state in {outdir} (they are at {seen} images); "
+            "put --outdir on a disk that all nodes share"
+        )
 
 
 class _Loop:
@@ -71,11 +84,11 @@ class _Loop:
         self.report = Report(world, directory, config.run.kimg, trainer.images_seen)
         self.log = self.report.log
 
-    def run(self) -> None:
-        """Train to the end or to a signal."""
+    def run(self, notes: list[str]) -> None:
+        """Train to the end or to a signal; `notes` go to the log first."""
         trainer = self.trainer
         if self.resumed:
-            self.log.line(f"Continuing at {trainer.images_seen / 1000:.1f} kimg")
+            self.log.line("; ".join([f"Continuing at {trainer.images_seen / 1000:.1f} kimg", *notes]))
         else:
             self.log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}")
             if self.world.is_first:
@@ -106,20 +119,21 @@ class _Loop:
         for batch in batches:
             trainer.step(batch)
             self.log.advance(self.config.batch / 1000)
-            stopping = trainer.steps % STOP_INTERVAL == 0 and self.world.any(stop.signal is not None)
+            looks = self.world.size == 1 or trainer.steps % STOP_INTERVAL == 0
+            stopping = looks and self.world.any(stop.signal is not None)
             done = trainer.images_seen >= self.total
             tick = trainer.images_seen // self.tick_images
             if tick != (trainer.images_seen - self.config.batch) // self.tick_images or done:
                 self._tick(tick, done)
-            elif self.world.device.type == "cpu":
-                trainer.guard.check({})
+            elif self.world.device.type == "cpu" and self.world.size == 1:
+                trainer.guard.check({})  # where looking costs nothing
             if done or stopping:
                 break
         self._finish(done, stop)
 
     def _tick(self, tick, done):
         run = self.config.run
-        self.trainer.guard.check(self.trainer.networks())
+        self.trainer.guard.check(self.trainer.networks(), self.world.sum)
         self.report.tick(self.trainer)
         if tick % run.image_ticks == 0 and not done:
             self._draw_fakes()
@@ -129,7 +143,7 @@ class _Loop:
             self._save_state()  # last: what could not be written before is made anew by the same command
 
     def _finish(self, done, stop):
-        self.trainer.guard.check(self.trainer.networks())
+        self.trainer.guard.check(self.trainer.networks(), self.world.sum)
         if done:
             self._draw_fakes()
             self._save_network()

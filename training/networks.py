@@ -1,5 +1,6 @@
 """Networks and their files: build from a configuration, save, load."""
 
+import dataclasses
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,6 +104,16 @@ def _blaming_header(path):
         yield
     except UserError as error:
         raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
+
+
+def with_precision(G: networks_stylegan2.Generator, dtype: str) -> networks_stylegan2.Generator:
+    """Return a generator of the same weights whose highest resolutions compute in `fp32`, `bf16` or `fp16`."""
+    if G.config.precision.dtype == dtype:
+        return G
+    config = dataclasses.replace(G.config, precision=dataclasses.replace(G.config.precision, dtype=dtype))
+    other = build_generator(config, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
+    other.load_state_dict(G.state_dict())
+    return other.eval().requires_grad_(False)
 
 
 def _load(module, path, prefix):

@@ -10,6 +10,8 @@ from training.degrad_block import AdainDegradBlock, PaperDegradBlock, ReleasedDe
 from training.layers import SynthesisLayer
 from training.networks_stylegan2 import Noise, NormalSource, SynthesisBlock, SynthesisNetwork
 
+MAX_STRENGTH = 6e4  # of a quality code; float16 ends at 65504
+
 
 class QualityBlock(SynthesisBlock):
     """A synthesis block whose features are conv1(f) + DB(f, q), or just conv1(f) where there is no q."""
@@ -36,7 +38,15 @@ class QualityBlock(SynthesisBlock):
         if q is None:
             return super().forward(x, img, ws, noise)
         f, shortcut = self.enter(x, _fill(ws, len(x)), [_fill(layer, len(x)) for layer in noise])
-        y, residual = self.content_and_residual(f, ws[:, self.num_conv - 1], noise[-1], q)
+        w = ws[:, self.num_conv - 1]
+        if self.conv_clamp is None:
+            y, residual = self.content_and_residual(f, w, noise[-1], q)
+        else:
+            # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
+            strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)
+            y, residual = self.content_and_residual(f, w, noise[-1], q / strength)
+            residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
+            residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
         if not both:
             return self.leave(y + residual, shortcut, img, ws)
         images = len(q)
@@ -53,7 +63,7 @@ class ReleasedQualityBlock(QualityBlock):
     """The released model's: conv1 itself has the channels that the residual is made from."""
 
     def __init__(self, config: GeneratorConfig, *arguments):
-        self.extra_channels = config.quality.q_dim * ReleasedDegradBlock.CHANNELS
+        self.extra_channels = config.quality.q_dim * config.quality.width
         SynthesisBlock.__init__(self, config, *arguments)
         self.convq = ReleasedDegradBlock(config.quality, self.out_channels)
 
@@ -155,8 +165,8 @@ class Generator(networks_stylegan2.Generator):
 
 
 def _fill(value: Tensor | None, rows: int) -> Tensor | None:
-    """Repeat N rows to 2 N where so many are wanted; None and what broadcasts stay as they are."""
-    if value is None or len(value) in (1, rows):
+    """Repeat 1 or N rows until there are `rows`; None stays None."""
+    if value is None or len(value) == rows:
         return value
     return torch.cat([value] * (rows // len(value)))
 

@@ -1,5 +1,7 @@
 """Adam for lazily regularised networks."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -21,3 +23,11 @@ def lazy_adam(
         eps=config.eps,
         fused=fused,
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take up a saved state; whether steps are fused stays this run's own choice."""
+    fused = [group["fused"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, choice in zip(optimizer.param_groups, fused, strict=True):
+        group["fused"] = choice

@@ -46,13 +46,11 @@ class Phase:
             parameter.requires_grad_(True)
         if kind is not None:
             return
-        for parameter in self.parameters:
-            if parameter.grad is None:  # every process must bring the same gradients
-                parameter.grad = torch.zeros_like(parameter)
         self.world.average_gradients(self.parameters)
         if self.forgive_overflow:
             for parameter in self.parameters:
-                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+                if parameter.grad is not None:
+                    parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
         self.optimizer.step()
 
     def _backward(self, loss: Tensor, images: int) -> None:

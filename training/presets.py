@@ -30,15 +30,16 @@ ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
 }
 
 
-def build(name: str, resolution: int, batch: int | None = None) -> TrainConfig:
+def build(name: str, resolution: int, batch: int | None = None, processes: int = 1) -> TrainConfig:
     """Return the preset called `name` for square images of `resolution` pixels.
 
-    `batch` matters to those that derive their values from it (`auto`); None lets the preset choose.
+    `batch` and the number of processes matter to those that derive their values from them (`auto`); None lets the
+    preset choose.
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     require(batch is None or batch >= 1, "batch", batch, "at least 1")
-    config = PRESETS[name](resolution, batch)
+    config = PRESETS[name](resolution, batch, processes)
     return config if batch is None else dataclasses.replace(config, batch=batch)
 
 
@@ -86,13 +87,14 @@ def _preset(
     )
 
 
-def _auto(resolution, batch):
+def _auto(resolution, batch, processes):
     """Values that are known to be sound at any resolution (ADA, appendix C: gamma grows with the image's area)."""
-    batch = batch or max(min(4096 // resolution, 32), 8)
+    batch = batch or max(min(processes * min(4096 // resolution, 32), 64), processes, 8)
     return _preset(
         channel_base=16384 if resolution < 512 else 32768,
         batch=batch,
         gamma=0.0002 * resolution**2 / batch,
+        mbstd=max(1, min(4, batch // processes)),
         lr=0.002 if resolution >= 1024 else 0.0025,
         mapping_layers=2,
         ema=EmaConfig(kimg=batch * 10 / 32),
@@ -102,17 +104,17 @@ def _auto(resolution, batch):
 def _paper(channel_base, gamma):
     ema = EmaConfig(kimg=20, rampup=None)
     run = RunConfig(kimg=5000)  # training length
-    return lambda resolution, batch: _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
+    return lambda resolution, batch, processes: _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
 
 
-def _stylegan2(resolution, batch):
+def _stylegan2(resolution, batch, processes):
     """Config F of the StyleGAN2 paper."""
     return _preset(
         32768, 32, 10, lr=0.002, ema=EmaConfig(kimg=10, rampup=None), augment=AugmentConfig(mode="none"), dtype="fp32"
     )
 
 
-def _cifar(resolution, batch):
+def _cifar(resolution, batch, processes):
     """CIFAR-10 of the ADA paper (appendix C): no path lengths, no mixing, wide networks, a plain discriminator."""
     config = _preset(
         32768, 64, 0.01, mbstd=32, mapping_layers=2, ema=EmaConfig(kimg=500), augment=AugmentConfig(kimg=100)
@@ -124,7 +126,7 @@ def _cifar(resolution, batch):
     )
 
 
-def _demo(resolution, batch):
+def _demo(resolution, batch, processes):
     """Networks so small that a laptop's CPU shows results within minutes."""
     run = RunConfig(kimg=24, kimg_per_tick=1, workers=1)
     config = _preset(1024, 8, 0.05, lr=0.003, mapping_layers=2, ema=EmaConfig(kimg=1), run=run)
@@ -137,7 +139,7 @@ def _demo(resolution, batch):
     )
 
 
-PRESETS: dict[str, Callable[[int, int | None], TrainConfig]] = {
+PRESETS: dict[str, Callable[[int, int | None, int], TrainConfig]] = {
     "auto": _auto,
     "paper256": _paper(channel_base=16384, gamma=1.0),  # FFHQ: half the feature maps
     "paper512": _paper(channel_base=32768, gamma=0.5),  # AFHQ-Cat

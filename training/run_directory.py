@@ -34,20 +34,27 @@ class RunDirectory:
         """Where the network of this moment goes."""
         return self.path / f"network-snapshot-{images_seen // 1000:06d}.safetensors"
 
-    def prepare(self, config: TrainConfig) -> None:
-        """Create the directory, or check that it belongs to the same run; write `config.json`."""
+    def prepare(self, config: TrainConfig) -> list[str]:
+        """Create the directory, or check that it belongs to the same run; write `config.json`.
+
+        Returns what differs from the run so far in how its numbers come about: its precision.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot create {self.path}: {error.strerror}; choose another --outdir") from error
+        notes = []
         if self.state_path.exists():
-            changes = differences(defining(self._stored_config()), defining(config))
+            before = self._stored_config()
+            notes = [change for change in differences(before, config) if ".precision." in change]
+            changes = differences(defining(before), defining(config))
             if changes:
                 raise UserError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changes)}); "
                     "repeat its command to continue it, or choose another --outdir"
                 )
         write_text(self._config_path, json.dumps(to_dict(config), indent=2) + "\n")
+        return notes
 
     def load_state(self) -> dict[str, Any] | None:
         """Return the training state, or None when there is none yet; raise UserError when it is damaged."""

@@ -12,7 +12,7 @@ from training.ada import AdaptiveStrength
 from training.augment import PIPES, AugmentPipe
 from training.config import TrainConfig
 from training.networks import ImageFormat, build_discriminator, load_discriminator
-from training.optimizer import lazy_adam
+from training.optimizer import lazy_adam, load_optimizer
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Stream:
 
     def load_state_dict(self, state: dict[str, Any], keep_counts: bool) -> None:
         self.D.load_state_dict(state["D"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.augment is not None:
             self.augment.load_state_dict(state["augment"])
         if self.strength is not None:

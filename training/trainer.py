@@ -17,20 +17,26 @@ from training.config import TrainConfig, batch_per_process
 from training.dataset import Batch
 from training.ema import ema_decay, update_ema
 from training.guard import FiniteGuard
-from training.networks import ImageFormat, build_generator, load_generator
-from training.optimizer import lazy_adam
+from training.networks import ImageFormat, build_generator, load_generator, with_precision
+from training.optimizer import lazy_adam, load_optimizer
 from training.phase import Phase
 from training.stream import Stream, build_stream
+
+
+def forgives_overflow(network: nn.Module) -> bool:
+    """Whether gradients of this network may overflow now and then, as float16 does; such an element sits out a step."""
+    return network.config.precision.dtype == "fp16"
 
 
 class Purpose(IntEnum):
     """What random numbers are drawn for; each purpose has its own sequence at every step."""
 
-    GENERATOR = 0
-    PATH_LENGTH = 1
-    FAKES = 2
-    DISCRIMINATOR = 3
-    R1 = 4
+    INITIAL_WEIGHTS = 0
+    GENERATOR = 1
+    PATH_LENGTH = 2
+    FAKES = 3
+    DISCRIMINATOR = 4
+    R1 = 5
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Trainer:
         self.statistics = Statistics(world.device)
         self.guard = FiniteGuard()
         self.teacher = None
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed(config.seed, 0))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.seed, Purpose.INITIAL_WEIGHTS))
             self._build_generator()
             names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
@@ -126,8 +132,10 @@ class Trainer:
                     noise = rng.randn(*images.shape[1:]) / images.shape[-1]
                     lengths = losses.path_lengths(images, ws, noise)
                     penalty = losses.path_length_penalty(lengths, stream.pl_mean).mean()
-                    self._report(f"Loss/path_penalty/{stream.name}", penalty, watch="G_reg")
-                    sums[stream.index] += torch.stack([lengths.detach().sum(), lengths.new_tensor(len(lengths))])
+                    watch = None if forgives_overflow(self.G) else "G_reg"
+                    self._report(f"Loss/path_penalty/{stream.name}", penalty, watch)
+                    total_length = lengths.detach().sum()
+                    sums[stream.index] += torch.stack([total_length, torch.full_like(total_length, len(lengths))])
                     total = total + penalty * config.pl_weight * config.pl_interval
                 backward(total, round_.rows.stop - round_.rows.start)
         for stream, (length, count) in zip(self.streams, self.world.sum(sums), strict=True):
@@ -166,7 +174,8 @@ class Trainer:
                 images = round_.reals[stream.name].detach().requires_grad_()
                 logits = stream.logits(images, round_.c, self._random(Purpose.R1, round_, stream=stream))
                 penalty = losses.r1_penalty(logits, images).mean()
-                self._report(f"Loss/r1_penalty/{stream.name}", penalty, watch=phase)
+                watch = None if forgives_overflow(stream.D) else phase
+                self._report(f"Loss/r1_penalty/{stream.name}", penalty, watch)
                 backward(penalty * (config.r1_gamma / 2 * config.r1_interval), len(images))
 
     def networks(self) -> dict[str, nn.Module]:
@@ -196,7 +205,7 @@ class Trainer:
         self.G_ema.load_state_dict(state["G_ema"])
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])
-        self.optimizer_g.load_state_dict(state["optimizer_g"])
+        load_optimizer(self.optimizer_g, state["optimizer_g"])
         for stream in self.streams:
             stream.load_state_dict(state["streams"][stream.name], keep_counts=self.world.is_first)
         self.statistics.load_state_dict(state["statistics"], keep_counts=self.world.is_first)
@@ -224,7 +233,7 @@ class Trainer:
             else:
                 self.G.load_base(base)
                 if config.loss.distill_weight > 0:
-                    self.teacher = base.to(device)
+                    self.teacher = with_precision(base, config.generator.precision.dtype).to(device)
         self.G.to(device)
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         if self._frozen:
@@ -268,16 +277,16 @@ class Trainer:
         """Return each stream's images of the same content, and the distillation loss if asked for (else 0)."""
         synthesis = self.G.synthesis
         noise = synthesis.make_noise("random", len(ws), rng)
-        zero = ws.new_zeros([])
+        distillation = ws.new_zeros([])
         if self.config.mode == "base":
-            return {"sharp": synthesis(ws, noise=noise)}, zero
+            return {"sharp": synthesis(ws, noise=noise)}, distillation
         q = rng.randn(self.G.q_dim)
         x, img = self._trunk(ws, noise)
         images, features = synthesis.finish(x, img, ws, noise, q, both=True)
         sharp, degraded = images.chunk(2)
         if distill and self.teacher is not None:
-            zero = self._distillation(x, img, ws, noise, [feature[: len(ws)] for feature in features])
-        return {"sharp": sharp, "degraded": degraded}, zero
+            distillation = self._distillation(x, img, ws, noise, [feature[: len(ws)] for feature in features])
+        return {"sharp": sharp, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
         """Yield each stream's images from its own pass after the trunk, as derivatives of one alone want it."""
@@ -312,6 +321,4 @@ class Trainer:
 
     def _phase(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]
-        # float16 overflows now and then; an element that did sits out one step.
-        forgive_overflow = self.config.generator.precision.dtype == "fp16"
-        return Phase(self.world, optimizer, network, others, self.share, forgive_overflow)
+        return Phase(self.world, optimizer, network, others, self.share, forgives_overflow(network))
