@@ -11,8 +11,8 @@ READY_DEV ?= $(VENV)/ready-dev
 DEMO ?= demo
 DEMO_SIZE ?= 32
 DEMO_IMAGES ?= 3000
-DEMO_BASE_KIMG ?= 24
-DEMO_QC_KIMG ?= 12
+DEMO_BASE_KIMG ?= 18
+DEMO_QC_KIMG ?= 9
 NEWEST = ls $(1)/network-snapshot-*.safetensors | tail -n 1
 
 .PHONY: demo test lint bench

@@ -128,7 +128,7 @@ def _cifar(resolution, batch, processes):
 
 def _demo(resolution, batch, processes):
     """Networks so small that a laptop's CPU shows results within minutes."""
-    run = RunConfig(kimg=24, kimg_per_tick=1, workers=1)
+    run = RunConfig(kimg=18, kimg_per_tick=1, workers=1)
     config = _preset(1024, 8, 0.05, lr=0.003, mapping_layers=2, ema=EmaConfig(kimg=1), run=run)
     return dataclasses.replace(
         config,
