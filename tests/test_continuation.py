@@ -1,6 +1,8 @@
+
 """A run that was interrupted, however it was, ends with the bits of one that was not."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -169,6 +171,19 @@ def test_a_state_comes_after_the_network_of_its_tick(files, tmp_path, monkeypatc
     run = {"kimg": 0.024, "kimg_per_tick": 0.008, "snapshot_ticks": 1, "state_ticks": 1}
     run_here(tiny_config(files[0], run=run), tmp_path)
     assert states == [8, 16, 24]
+
+
+def test_data_may_move_to_another_folder(files, tmp_path):
+    run_here(tiny_config(files[0], run={"kimg": 0.008}), tmp_path / "run")
+    moved = tmp_path / "elsewhere" / files[0].name
+    moved.parent.mkdir()
+    shutil.copy(files[0], moved)
+    run_here(tiny_config(moved, run={"kimg": 0.016}), tmp_path / "run")
+    assert [record["images_seen"] for record in read_stats(tmp_path / "run")] == [8, 16]
+    other = tmp_path / "elsewhere" / "other.zip"
+    moved.rename(other)
+    with pytest.raises(UserError, match=r"data.path: .* -> other.zip"):
+        run_here(tiny_config(other, run={"kimg": 0.024}), tmp_path / "run")
 
 
 def test_another_configuration_does_not_continue(files, tmp_path):

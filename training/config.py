@@ -6,6 +6,7 @@ defines the run.
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from dnnlib.config import require
@@ -278,8 +279,10 @@ def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
 
 
 def defining(config: TrainConfig) -> TrainConfig:
-    """Return `config` without what may change when a run is continued, perhaps on another kind of device."""
-    parts = {"run": RunConfig()}
+    """Return `config` without what may change when a run is continued: devices, and the folders of files."""
+    parts = {"run": RunConfig(), "data": dataclasses.replace(config.data, path=Path(config.data.path).name)}
+    if config.init_from is not None:
+        parts["init_from"] = Path(config.init_from).name
     for name in ("generator", "discriminator"):
         part = getattr(config, name)
         parts[name] = dataclasses.replace(part, precision=dataclasses.replace(part.precision, dtype="fp32"))
