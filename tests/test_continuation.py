@@ -1,4 +1,3 @@
-
 """A run that was interrupted, however it was, ends with the bits of one that was not."""
 
 import os
