@@ -6,14 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from networks import SMALL_D, quality_generator
 from runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
 from tolerance import assert_close
 
-from benchmarks import textbook
+from benchmarks import textbook, twins
 from benchmarks.machine import Operations
 from benchmarks.train_step import main
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter
+from training.networks import save_network
+from training.networks_stylegan2 import Discriminator
 from training.trainer import Trainer
 
 
@@ -68,3 +71,12 @@ def test_textbook_step_has_the_same_gradients(tmp_path, mode, pl_weight):
                 assert others[name].grad is None
             else:
                 assert_close(parameter.grad, others[name].grad, rtol=1e-3, what=f"{phase} {name}")
+
+
+def test_twins(tmp_path):
+    G = quality_generator(resolution=16)
+    save_network(tmp_path / "qc.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+    flags = ["--network", str(tmp_path / "qc.safetensors"), "--seeds", "4", "--codes", "2"]
+    assert "content correlation: twins" in CliRunner().invoke(twins.main, flags, catch_exceptions=False).output
+    same = CliRunner().invoke(twins.main, [*flags, "--quality-scale", "0"], catch_exceptions=False).output
+    assert "twins 1.00" in same and "min 1.00, quartiles 1.00, 1.00, 1.00, max 1.00" in same
