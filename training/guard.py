@@ -45,6 +45,6 @@ class FiniteGuard:
 
 def _not_finite(phase, name):
     return UserError(
-        f"{name} became NaN or infinite in phase {phase}; the last saved state is untouched: continue from it with "
-        "a lower learning rate, or a higher --gamma"
+        f"{name} became NaN or infinite in phase {phase}; the last saved state is untouched: start a new run with "
+        "--init-from=its newest network and a lower --lr or a higher --gamma"
     )
