@@ -1,0 +1,213 @@
+"""Download a file: with progress, continued where it was cut off, checked, and whole or not there."""
+
+import errno
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from dnnlib import files
+from dnnlib.errors import UserError
+
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 18
+_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+
+
+def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") -> Path:
+    """Download `url` to `path`, whose folder is made where it is missing; return the path.
+
+    What has arrived lies in PATH.part. A later call goes on from there as long as the server has the same file, by
+    its ETag or date; where it tells neither, the download starts again.
+
+    Args:
+        url: http or https.
+        sha256: that the file must have, as hex digits: all 64 or the first of them.
+        label: what the progress bar says.
+
+    Raises UserError without network, for an answer other than the file, on a cut connection, a full disk, and
+    another checksum.
+    """
+    path, sha256 = Path(path), sha256.lower()
+    if not re.fullmatch("[0-9a-f]{0,64}", sha256):
+        raise UserError(f"{sha256} is no SHA-256; give up to 64 hex digits")
+    _require_web(url)
+    part = _Part(path.with_name(f"{path.name}.part"), url)
+    _on_disk(path.parent, lambda: path.parent.mkdir(parents=True, exist_ok=True))
+    _receive(part, label or path.name)
+    _check(part, sha256)
+    _on_disk(path, lambda: os.replace(part.path, path))
+    part.remove()
+    return path
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What has arrived of a file, and beside it, in PATH.part.json, which file that is."""
+
+    path: Path
+    url: str
+
+    @property
+    def note(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def validator(self) -> str:
+        """Return ETag or date of the file that the part is of; empty where it can't be continued."""
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            return note["validator"] if note["url"] == self.url and self.size() else ""
+        except (OSError, ValueError, LookupError, TypeError):
+            return ""
+
+    def start(self, validator: str) -> None:
+        """Forget what has arrived, and note which file arrives now."""
+        self.remove()
+        files.write_text(self.note, json.dumps({"url": self.url, "validator": validator}))
+
+    def remove(self) -> None:
+        for path in (self.path, self.note):
+            path.unlink(missing_ok=True)
+
+
+def _receive(part, label):
+    """Bring the part to its full length."""
+    size, validator = part.size(), part.validator()
+    wanted = {"Range": f"bytes={size}-", "If-Range": validator} if validator else {}
+    with _request(part.url, wanted) as answer:
+        if answer.status == 200:
+            _on_disk(part.path, lambda: part.start(_validator(answer.headers)))
+            return _store(answer, part, _number(answer.headers["Content-Length"]), label)
+        if not wanted:
+            raise UserError(f"{part.url} answers with HTTP {answer.status} instead of a file; try again later")
+        first, total = _content_range(answer.headers)
+        if _validator(answer.headers) in ("", validator):
+            if answer.status == 206 and first == size:
+                return _store(answer, part, total, label)
+            if answer.status == 416 and total == size:
+                return None  # nothing is left to fetch
+    _on_disk(part.path, part.remove)  # it is of another file: ask again, for all of it
+    return _receive(part, label)
+
+
+def _store(answer, part, total, label):
+    """Append the answer to the part, up to `total` bytes (None: however many come)."""
+    bar = tqdm(desc=label, total=total, initial=part.size(), unit="B", unit_scale=True, unit_divisor=1000, disable=None)
+    with bar:
+        _on_disk(part.path, lambda: _append(answer, part, bar))
+    if total is not None and part.size() != total:
+        raise _cut(part)
+
+
+def _append(answer, part, bar):
+    with open(part.path, "ab") as file:
+        while block := _next_block(answer, part):
+            file.write(block)
+            bar.update(len(block))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _next_block(answer, part):
+    try:
+        return answer.read(BLOCK)
+    except _NETWORK_ERRORS as error:
+        raise _cut(part) from error
+
+
+def _check(part, sha256):
+    actual = _on_disk(part.path, lambda: files.sha256(part.path))
+    if not actual.startswith(sha256):
+        _on_disk(part.path, part.remove)
+        raise UserError(
+            f"what {part.url} sent has the SHA-256 {actual[: max(len(sha256), 8)]} instead of {sha256}, so it was "
+            "deleted; try again, or get the file elsewhere"
+        )
+
+
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to other web addresses, never from encrypted to plain ones."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        _require_web(newurl)
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise UserError(f"{req.full_url} leads to {newurl}, which is not encrypted; get the file by hand")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _request(url, headers):
+    """Return the open answer: the file, a part of it, or 416 where there is no such part."""
+    always = {"User-Agent": "qc-stylegan", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers=always | headers)
+    try:
+        return urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and headers:
+            return error
+        error.close()
+        missing = error.code in (404, 410)
+        cure = "look for its new address and get it by hand" if missing else "try again later or get the file by hand"
+        raise UserError(f"{url} {'is not there' if missing else 'is refused'} (HTTP {error.code}); {cure}") from error
+    except _NETWORK_ERRORS as error:
+        raise UserError(f"cannot reach {urlsplit(url).netloc}: {_reason(error)}, then run this again") from error
+
+
+def _reason(error):
+    """Say what is wrong with the network, and what to do."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, socket.gaierror):
+        return "its address cannot be found; check the network connection"
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {TIMEOUT} s; check the network connection"
+    if isinstance(cause, ssl.SSLError):
+        return f"no safe connection ({cause.reason or cause}); check the clock and the certificates"
+    return f"{getattr(cause, 'strerror', None) or cause}; check the network connection"
+
+
+def _require_web(url):
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"{url} is no web address; give one that begins with https://")
+
+
+def _validator(headers):
+    """Return what identifies a file to the byte: a strong ETag, else the date of its last change, else nothing."""
+    etag = headers["ETag"] or ""
+    return etag if etag.startswith('"') else headers["Last-Modified"] or ""
+
+
+def _content_range(headers):
+    """Return first byte and total of `bytes 5-9/10` or `bytes */10`; None for what it does not say."""
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers["Content-Range"] or "")
+    return (_number(match[1]), _number(match[2])) if match else (None, None)
+
+
+def _number(text):
+    return int(text) if text and text.isdecimal() else None
+
+
+def _on_disk(path: Path, action: Callable):
+    """Return `action()`; say in one sentence what the disk has against it."""
+    try:
+        return action()
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full; free some space" if full else f"{error.strerror or error}; mend that"
+        raise UserError(f"cannot write {path}: {reason} and run this again") from error
+
+
+def _cut(part):
+    kept = f"{part.size():,} bytes are kept" if part.validator() else "it has to start again"
+    return UserError(f"the connection broke off while {part.url} arrived; run this again, {kept}")

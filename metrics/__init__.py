@@ -1,0 +1,1 @@
+"""Numbers for images: features of detectors, distances between sets, similarity of pairs."""
