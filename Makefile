@@ -13,7 +13,7 @@ DEMO_SIZE ?= 32
 DEMO_IMAGES ?= 3000
 DEMO_BASE_KIMG ?= 18
 DEMO_QC_KIMG ?= 9
-NEWEST = ls $(1)/network-snapshot-*.safetensors | tail -n 1
+NEWEST = ls $(1)/network-snapshot-[0-9]*.safetensors | tail -n 1
 
 .PHONY: demo test lint bench
 .DELETE_ON_ERROR:

@@ -10,6 +10,8 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
+from evaluation.snapshots import snapshot_metrics
+from metrics.feature_cache import default_cache_dir
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
 from torch_utils.precision import fastest_dtype
@@ -85,10 +87,13 @@ FIELDS = {
 @click.option("--augpipe", help="Which augmentations: blit, geom, ..., bgc, bgcfnc.")
 @click.option("--freezed", type=int, help="Freeze-D: layers of the discriminators that stay as they are.")
 @click.option("--variant", type=click.Choice(["paper", "released", "adain"]), help="Of the DegradBlock.")
+@click.option("--metrics", help="Measured at each snapshot, such as fid5k_full or fd5k_cifar, with commas.")
+@click.option("--best", help="NAME/QUALITY that decides which network is the best.  [default: the first, sharp]")
+@click.option("--weights-dir", metavar="DIR", help="Of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
 @one_sentence_errors
-def main(outdir, preset_name, dry_run, **flags):
+def main(outdir, preset_name, dry_run, metrics, best, weights_dir, **flags):
     """Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc).
 
     \b
@@ -99,12 +104,17 @@ def main(outdir, preset_name, dry_run, **flags):
     batch_per_process(config, planned_processes(config.run.gpus))
     if config.mode == "qc":
         check_recipe(config.data.degradation)
+    hook = None
+    if metrics is not None:
+        hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, default_cache_dir())
+    elif best is not None:
+        raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
     if dry_run:
         click.echo(json.dumps(to_dict(config), indent=2))
         click.echo(network_table(build_generator(config.generator, images), "Generator"))
         click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
         return
-    run(train, config.run.gpus, config.run.device, config, outdir)
+    run(train, config.run.gpus, config.run.device, config, outdir, hook)
 
 
 def resolve(

@@ -1,5 +1,6 @@
 """Image files in a folder or a zip archive: their names, headers, pixels and `dataset.json`."""
 
+import hashlib
 import io
 import json
 import os
@@ -86,6 +87,21 @@ class ImageFiles:
         """Return the bytes of one file; raise UnreadableImageError when they cannot be had."""
         with self._naming(name), self._open(name) as file:
             return file.read()
+
+    def fingerprint(self) -> str:
+        """Return hex digits that change when any image is added, removed, renamed or replaced.
+
+        A zip answers with the checksums in its directory, which costs nothing; a folder is read through.
+        """
+        digest = hashlib.sha256()
+        for name in self.names:
+            if self.is_zip:
+                entry = self._zip().getinfo(name)
+                content = f"{entry.CRC:08x} {entry.file_size}"
+            else:
+                content = hashlib.sha256(self.read(name)).hexdigest()
+            digest.update(f"{name}\0{content}\n".encode())
+        return digest.hexdigest()
 
     def header(self, name: str) -> ImageHeader:
         """Return size and mode without decoding pixels; raise UnreadableImageError for what is no image."""

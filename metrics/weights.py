@@ -54,10 +54,10 @@ class WeightsDirectory:
         return next((path for path in paths if path.is_file()), None)
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file, computed once for each state of it; raise UserError where it can't be read."""
     try:
-        status = path.stat()
+        status = os.stat(path)
         return _sha256(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error

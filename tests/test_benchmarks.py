@@ -6,13 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
-from networks import SMALL_D, quality_generator
+from networks import SMALL_D, quality_generator, small_generator
 from runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
 from tolerance import assert_close
 
-from benchmarks import textbook, twins
+from benchmarks import inversion, metrics, textbook, twins
 from benchmarks.machine import Operations
 from benchmarks.train_step import main
+from inversion.latents import Latents
+from inversion.pti import TuningOptions
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter
 from training.networks import save_network
@@ -80,3 +82,63 @@ def test_twins(tmp_path):
     assert "content correlation: twins" in CliRunner().invoke(twins.main, flags, catch_exceptions=False).output
     same = CliRunner().invoke(twins.main, [*flags, "--quality-scale", "0"], catch_exceptions=False).output
     assert "twins 1.00" in same and "min 1.00, quartiles 1.00, 1.00, 1.00, max 1.00" in same
+
+
+@pytest.mark.parametrize("fakes", ["qc network", "base network", "stand-ins"])
+def test_metrics_times_what_a_measurement_does(tmp_path, fakes):
+    """The stages, one after the other, find the very numbers that evaluate() finds, with either cache."""
+    flags, path = [f"--data={write_images(tmp_path / 'images.zip')}", "--device=cpu"], tmp_path / "numbers.json"
+    if fakes != "stand-ins":
+        G = quality_generator() if fakes == "qc network" else small_generator().eval()
+        save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+        flags.append(f"--network={tmp_path / 'G.safetensors'}")
+    flags += ["--images=10", "--batch=4", "--workers=1", f"--json={path}"]
+    result = CliRunner().invoke(metrics.main, flags, catch_exceptions=False)
+    assert "evaluate(), full cache" in result.output
+    records = json.loads(path.read_text())["records"]
+    assert [record["quality"] for record in records] == ["sharp"] + ["degraded"] * (fakes != "base network")
+    for record in records:
+        assert [(stage["name"], stage["images"]) for stage in record["stages"] + record["whole"]] == [
+            ("reading stand-ins" if fakes == "stand-ins" else "generating", 10),
+            ("reading" if record["quality"] == "sharp" else "reading and degrading", 10),
+            *[("features", 20), ("fd10_cifar", 20), ("kd10_cifar", 20), ("pr10_cifar", 20)],
+            *[("evaluate(), empty cache", 20), ("evaluate(), full cache", 10)],
+        ]
+        values = record["values"]
+        assert values["stages"] == values["empty cache"] == values["full cache"]
+        is_same_set = fakes == "stand-ins" and record["quality"] == "sharp"
+        assert (values["stages"]["fd10_cifar"] < 1e-6) == is_same_set
+
+
+def test_metrics_refuses_an_unknown_detector(tmp_path):
+    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--detector=nobody", "--device=cpu"]
+    result = CliRunner().invoke(metrics.main, flags)
+    assert result.exit_code == 1 and "unknown detector 'nobody'" in result.output
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_inversion(tmp_path, with_data):
+    G, path = quality_generator(), tmp_path / "numbers.json"
+    save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+    flags = ["--network", str(tmp_path / "G.safetensors"), "--photos=2", "--device=cpu", "--json", str(path)]
+    flags += ["--projector-steps=2", "--tuning-steps=3", "--measured-steps=2"]
+    flags += [f"--data={write_images(tmp_path / 'images.zip')}"] if with_data else []
+    result = CliRunner().invoke(inversion.main, flags, catch_exceptions=False)
+    assert "plain baseline, fp32 *" in result.output
+    records = {record["stage"]: record for record in json.loads(path.read_text())["records"]}
+    assert [records[name]["steps"] for name in ("projector", "tuning", "plain baseline, fp32")] == [2, 3, 500]
+    assert all(record["seconds_per_step"] > 0 for record in records.values())
+
+
+def test_inversion_needs_a_quality_code(tmp_path):
+    save_network(tmp_path / "G.safetensors", small_generator(), {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+    result = CliRunner().invoke(inversion.main, ["--network", str(tmp_path / "G.safetensors"), "--device=cpu"])
+    assert result.exit_code == 1 and "has no quality code" in result.output
+
+
+def test_inversion_baseline_tunes_nothing_of_the_network_itself():
+    G = quality_generator().requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
+    latents, targets = Latents(torch.randn(1, G.num_ws, G.w_dim), torch.randn(1, G.q_dim)), torch.rand(1, 3, 16, 16)
+    inversion._plain(G, latents, targets, inversion._perceptual(targets), TuningOptions(steps=2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())

@@ -237,6 +237,7 @@ def test_mixed_precision_suits_the_device_unless_a_flag_says_otherwise(shared, t
 def test_every_flag_is_documented_and_has_an_end():
     text = CliRunner().invoke(train.main, ["--help"]).stdout
     own = {"outdir", "preset_name", "dry_run", "mode", "init_from", "ablation", "batch", "overrides"}
+    own |= {"metrics", "best", "weights_dir"}
     for parameter in train.main.params:
         assert parameter.help and parameter.opts[0] in text
         assert (parameter.name in train.FIELDS) != (parameter.name in own)

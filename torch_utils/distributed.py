@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import tqdm
 from torch import Tensor
 
 from dnnlib.errors import UserError, as_user_error
@@ -38,6 +40,14 @@ class World:
         value = value.clone()
         dist.all_reduce(value)
         return value
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes, by rank: `[N, ...]` in each becomes `[size * N, ...]` in all."""
+        if self.size == 1:
+            return rows
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over all processes, in one message."""
@@ -146,6 +156,7 @@ def _signals_handed_on(pids):
 
 def _spawned(rank, function, kind, gpus, address, errors, arguments):
     os.environ["LOCAL_RANK"] = str(rank)
+    tqdm.tqdm.set_lock(threading.RLock())  # its own lock is a semaphore of the system, which _leave would leave behind
 
     def reported(*everything):
         """Call `function`; its error is on its way before the others notice that this process has left the group."""

@@ -23,6 +23,11 @@ def suits(device: torch.device, dtype: str) -> bool:
     return dtype in ("fp32", fastest_dtype(device))
 
 
+def with_float64(device: torch.device) -> torch.device:
+    """Return `device`, or the CPU in place of a Mac's GPU, which has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def cpu_flags() -> set[str]:
     """Return the processor's features as Linux names them; nothing elsewhere."""
     try:

@@ -1,6 +1,7 @@
 """Training images: what a dataset holds, and the endless, reproducible stream of batches made from it."""
 
 import functools
+import hashlib
 import itertools
 import logging
 import os
@@ -77,6 +78,13 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return self.num_images * (2 if self.mirror else 1)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hex digits that change with the images, and with the choice among them; see ImageFiles."""
+        digest = hashlib.sha256(self.files.fingerprint().encode())
+        digest.update(self._chosen.tobytes())
+        return digest.hexdigest()
 
     def image(self, index: int) -> np.ndarray:
         """Return uint8 `[C, H, W]`, contiguous; raise UnreadableImageError for a damaged file (or when all are)."""
@@ -266,10 +274,10 @@ class TrainingBatches:
         self._loader = torch.utils.data.DataLoader(
             _NumberedImages(dataset, seed),
             batch_sampler=_Counters(batch_size, rows, start),
-            collate_fn=_unchanged,
+            collate_fn=unchanged,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=prepare_worker,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, so that iterating draws nothing from the global one
         )
@@ -337,12 +345,13 @@ def _stack(arrays: Iterable[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(list(arrays)))
 
 
-def _unchanged(answer: Any) -> Any:
+def unchanged(answer: Any) -> Any:
+    """Collate what a dataset's `__getitems__` has put together already."""
     return answer
 
 
-def _prepare_worker(worker: int) -> None:
-    """Keep libraries to one thread, since the workers share the cores, and leave warnings to the main process."""
+def prepare_worker(worker: int) -> None:
+    """Ready a DataLoader's worker: one thread, as the workers share the cores; warnings are for the main process."""
     _outlive_signals_to_all()
     torch.set_num_threads(1)
     logger.disabled = True

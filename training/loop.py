@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,8 +22,17 @@ from training.trainer import Trainer
 # Steps between two looks, by all processes together, for a request to stop: each look waits for the devices.
 STOP_INTERVAL = 4
 
-# Called in every process at each snapshot: (network file, its EMA generator, images seen) -> lines for the log.
-SnapshotHook = Callable[[Path, torch.nn.Module, int], list[str]]
+
+@dataclass(frozen=True)
+class SnapshotReport:
+    """What is found out about a snapshot: lines for the log, and numbers by name for TensorBoard."""
+
+    lines: list[str]
+    scalars: dict[str, float]
+
+
+# Called in every process at each snapshot: (world, network file, its EMA generator, images seen) -> report.
+SnapshotHook = Callable[[World, Path, torch.nn.Module, int], SnapshotReport]
 
 
 def open_dataset(config: TrainConfig) -> ImageDataset:
@@ -137,18 +147,24 @@ class _Loop:
         self.report.tick(self.trainer)
         if tick % run.image_ticks == 0 and not done:
             self._draw_fakes()
-        if tick % run.snapshot_ticks == 0 and not done:
+        if done:
+            return
+        is_snapshot = tick % run.snapshot_ticks == 0
+        if is_snapshot:
             self._save_network()
-        if tick % run.state_ticks == 0 and not done:
-            self._save_state()  # last: what could not be written before is made anew by the same command
+        if tick % run.state_ticks == 0 or (is_snapshot and self.on_snapshot is not None):
+            self._save_state()  # after the network: one that could not be written is made anew by the same command
+        if is_snapshot:
+            self._report_snapshot()  # after the state, since it may take long
 
     def _finish(self, done, stop):
         self.trainer.guard.check(self.trainer.networks(), self.world.sum)
         if done:
             self._draw_fakes()
             self._save_network()
-        self._save_state()  # last: what could not be written before is made anew by the same command
+        self._save_state()  # after the network: one that could not be written is made anew by the same command
         if done:
+            self._report_snapshot()
             self.log.line(f"Done: {self.directory.network_path(self.trainer.images_seen)}")
         else:
             self.log.line(
@@ -181,9 +197,12 @@ class _Loop:
             save_network(path, trainer.G_ema, discriminators, provenance)
             self.directory.prune_networks(self.config.run.keep_snapshots, self.log.line)
         self.world.barrier()
+
+    def _report_snapshot(self):
         if self.on_snapshot is not None:
-            for line in self.on_snapshot(path, trainer.G_ema, trainer.images_seen):
-                self.log.line(line)
+            trainer, path = self.trainer, self.directory.network_path(self.trainer.images_seen)
+            found = self.on_snapshot(self.world, path, trainer.G_ema, trainer.images_seen)
+            self.report.snapshot(found.lines, found.scalars, trainer.images_seen)
 
 
 def _prepare_process(config, world):

@@ -48,6 +48,16 @@ class Report:
                 self.events.add_scalar(name, value, trainer.images_seen)
             self.events.flush()
 
+    def snapshot(self, lines: list[str], scalars: dict[str, float], images_seen: int) -> None:
+        """Print what was found out about a snapshot; the time that it took is not counted as training."""
+        for line in lines:
+            self.log.line(line)
+        if self.world.is_first:
+            for name, value in scalars.items():
+                self.events.add_scalar(name, value, images_seen)
+            self.events.flush()
+        self.last = time.perf_counter(), images_seen
+
     def close(self) -> None:
         """End the progress bar and close the files."""
         self.log.close()

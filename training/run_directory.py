@@ -18,9 +18,12 @@ STATE_VERSION = 1
 class RunDirectory:
     """Names, reads and writes what lies in a run's directory.
 
-    `config.json`, `log.txt`, `stats.jsonl`, TensorBoard events, `reals*.png` and `fakes*.png`,
+    `config.json`, `log.txt`, `stats.jsonl`, `metric-<name>.jsonl`, TensorBoard events, `reals*.png` and `fakes*.png`,
     `network-snapshot-<kimg>.safetensors`, `training-state.pt`.
     """
+
+    config_class: type = TrainConfig
+    network_name = "network-snapshot"
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -32,9 +35,19 @@ class RunDirectory:
 
     def network_path(self, images_seen: int) -> Path:
         """Where the network of this moment goes."""
-        return self.path / f"network-snapshot-{images_seen // 1000:06d}.safetensors"
+        return self.path / f"{self.network_name}-{images_seen // 1000:06d}.safetensors"
 
-    def prepare(self, config: TrainConfig) -> list[str]:
+    @property
+    def best_path(self) -> Path:
+        """The best network so far, where a metric says which."""
+        return self.path / f"{self.network_name}-best.safetensors"
+
+    @staticmethod
+    def defining(config: Any) -> Any:
+        """Return the part of a configuration that must stay the same when the run is continued."""
+        return defining(config)
+
+    def prepare(self, config: Any) -> list[str]:
         """Create the directory, or check that it belongs to the same run; write `config.json`.
 
         Returns what differs from the run so far in how its numbers come about: its precision.
@@ -46,8 +59,8 @@ class RunDirectory:
         notes = []
         if self.state_path.exists():
             before = self._stored_config()
-            notes = [change for change in differences(before, config) if ".precision." in change]
-            changes = differences(defining(before), defining(config))
+            notes = [change for change in differences(before, config) if ".precision" in change]
+            changes = differences(self.defining(before), self.defining(config))
             if changes:
                 raise UserError(
                     f"{self.path} holds a run with another configuration ({'; '.join(changes)}); "
@@ -81,8 +94,7 @@ class RunDirectory:
 
     def forget_stats_after(self, images_seen: int) -> None:
         """Drop the lines of steps that an interrupted run took after its last state; it will take them again."""
-        path = self.path / "stats.jsonl"
-        if path.exists():
+        for path in self.path.glob("*.jsonl"):
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             write_text(path, "".join(line for line in lines if _images_seen(line) <= images_seen))
 
@@ -90,7 +102,7 @@ class RunDirectory:
         """Delete all but the newest `keep` networks."""
         if keep is None:
             return
-        for path in sorted(self.path.glob("network-snapshot-[0-9]*.safetensors"))[:-keep]:
+        for path in sorted(self.path.glob(f"{self.network_name}-[0-9]*.safetensors"))[:-keep]:
             path.unlink()
             log(f"Deleted {path.name}, as --keep-snapshots={keep} asks")
 
@@ -98,10 +110,10 @@ class RunDirectory:
     def _config_path(self) -> Path:
         return self.path / "config.json"
 
-    def _stored_config(self) -> TrainConfig:
+    def _stored_config(self) -> Any:
         """Return the configuration of the run that has left its state here."""
         try:
-            return from_dict(TrainConfig, json.loads(self._config_path.read_text(encoding="utf-8")))
+            return from_dict(self.config_class, json.loads(self._config_path.read_text(encoding="utf-8")))
         except (OSError, ValueError, UserError) as error:
             raise UserError(
                 f"{self._config_path} cannot be read ({error}); restore it, or choose another --outdir"
@@ -110,6 +122,6 @@ class RunDirectory:
 
 def _images_seen(line):
     try:
-        return json.loads(line)["images_seen"]
-    except (json.JSONDecodeError, KeyError):  # the run was stopped in the middle of the line
+        return json.loads(line).get("images_seen", -1)  # a number that was not measured by the run itself stays
+    except json.JSONDecodeError:  # the run was stopped in the middle of the line
         return float("inf")

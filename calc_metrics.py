@@ -1,0 +1,105 @@
+"""Measure networks and images: distances to real images, tables of the paper, similarity of pairs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from evaluation.commands_images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
+from evaluation.commands_inversion_tables import (
+    editability_command,
+    inversion_command,
+    restoration_command,
+    stability_command,
+)
+from evaluation.commands_tables import classify_command, runtime_command, table1_command
+from evaluation.fakes import FakeOptions
+from evaluation.job import QUALITIES, Job, measure
+from evaluation.results import append_records, result_line
+from metrics.commands_weights import weights
+from metrics.feature_cache import default_cache_dir
+from metrics.metric import known_metrics, parse_requests
+from metrics.weights import WeightsDirectory
+from torch_utils.distributed import World, run
+from torch_utils.memory import keep_freed_memory
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"show_default": True, "max_content_width": 120}, no_args_is_help=True
+)
+@click.option("--network", metavar="FILE", help="A network-snapshot, whose images are measured.")
+@click.option("--images", metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
+@click.option("--data", metavar="PATH", help="Folder or zip of the real images, as dataset_tool.py writes it.")
+@click.option("--metrics", "names", default="fd_cifar", help="Names, with commas; --list shows all.")
+@click.option("--quality", "qualities", multiple=True, default=["sharp"], type=click.Choice(QUALITIES))
+@click.option("--samples", type=int, help="Generated images wherever a name has no number.  [default: 50000]")
+@click.option("--degradation", help="Recipe for the real images of quality degraded.  [default: the network's]")
+@click.option("--trunc", type=float, default=1.0, help="Truncation psi.")
+@click.option("--noise-mode", type=click.Choice(["random", "const", "none"]), default="random")
+@click.option("--class", "class_index", type=int, help="Of a conditional network.  [default: as in the data]")
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, help="Of the generated images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of degradations and random subsets.")
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that read real images.")
+@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Processes (torchrun's number under torchrun).")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
+@click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
+@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE]")
+@click.option("-o", "--outdir", metavar="DIR", help="Append each result to DIR/metric-NAME.jsonl.")
+@click.option("--json", "as_json", is_flag=True, help="Print whole records.")
+@click.option("--list", "listed", is_flag=True, help="Print the names of all metrics, and stop.")
+@click.pass_context
+@one_sentence_errors
+def main(context, names, qualities, samples, weights_dir, cache_dir, outdir, as_json, listed, gpus, device, **flags):
+    """Measure a network, or a folder of images, against real ones.
+
+    \b
+    python calc_metrics.py --network=qc.safetensors --data=cats.zip --metrics=fid50k_full,kid50k_full \\
+        --quality=sharp --quality=degraded
+    python calc_metrics.py --network=qc.safetensors --data=cats.zip --metrics=fd_cifar,pr5k_cifar
+    python calc_metrics.py --images=restored/ --data=sharp/ --metrics=fd_cifar
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if listed:
+        click.echo("\n".join(known_metrics()))
+        return
+    if (flags["network"] is None) == (flags["images"] is None):
+        raise UserError("what is measured must be one of --network=FILE and --images=PATH; give one of them")
+    options = {name: flags.pop(name) for name in ("first_seed", "noise_mode", "class_index", "batch")}
+    job = Job(
+        requests=tuple(parse_requests(names, samples)),
+        qualities=tuple(dict.fromkeys(qualities)),
+        options=FakeOptions(truncation_psi=flags.pop("trunc"), **options),
+        weights=WeightsDirectory.find(weights_dir),
+        cache_dir=Path(cache_dir) if cache_dir else default_cache_dir(),
+        **flags,
+    )
+    run(print_results, gpus, device, job, outdir, as_json)
+
+
+def print_results(world: World, job: Job, outdir: str | None, as_json: bool) -> None:
+    """Measure, print, and append to the files in `outdir`."""
+    if world.device.type == "cpu":
+        keep_freed_memory()
+    results = measure(world, job)
+    if outdir is not None:
+        append_records(outdir, results)
+    for result in results:
+        click.echo(json.dumps(result.record) if as_json else result_line(result))
+
+
+for command in (
+    *(weights, table1_command, classify_command, runtime_command),
+    *(pairs_command, niqe_command, fit_niqe_command, identity_consistency_command),
+    *(restoration_command, inversion_command, stability_command, editability_command),
+):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

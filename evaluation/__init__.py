@@ -1,0 +1,1 @@
+"""Where networks and data meet metrics: streams of images, results, tables."""

@@ -1,0 +1,136 @@
+"""Metrics during training: what `train.py --metrics` does at each snapshot."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dnnlib.errors import UserError
+from evaluation.evaluate import Result, evaluate
+from evaluation.fakes import FakeOptions
+from evaluation.job import load_detectors, network_sources, prepare_device
+from evaluation.reals import real_stream
+from evaluation.results import append_records, result_line
+from metrics.feature_cache import FeatureCache
+from metrics.metric import Request, check_counts, parse_requests
+from metrics.weights import WeightsDirectory
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.distributed import World
+from training.config import TrainConfig
+from training.dataset import ImageDataset
+from training.loop import SnapshotReport
+from training.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class SnapshotMetrics:
+    """Measures both streams of a snapshot, writes `metric-<name>.jsonl`, and keeps the best network.
+
+    Attributes:
+        config: of the run; the real images are its own, without mirrored copies.
+        outdir: of the run.
+        requests: what to measure.
+        best: name of the metric and quality that decide which network is the best.
+        weights: of the detectors.
+        cache_dir: of the real images' features.
+    """
+
+    config: TrainConfig
+    outdir: str
+    requests: tuple[Request, ...]
+    best: tuple[str, str]
+    weights: WeightsDirectory
+    cache_dir: Path
+
+    @property
+    def qualities(self) -> tuple[str, ...]:
+        """The streams of the run."""
+        return ("sharp", "degraded") if self.config.mode == "qc" else ("sharp",)
+
+    def __call__(self, world: World, path: Path, G_ema: torch.nn.Module, images_seen: int) -> SnapshotReport:
+        """Measure a snapshot; every process calls."""
+        prepare_device(world.device)
+        detectors = load_detectors(world, self.requests, self.weights)
+        cache, reals = FeatureCache(self.cache_dir), self._reals()
+        results: dict[tuple[str, str], Result] = {}
+        for quality in self.qualities:
+            compared = real_stream(reals, quality, self.config.seed, workers=self.config.run.workers)
+            labels = reals if G_ema.c_dim > 0 else None
+            sources = network_sources(G_ema, quality, FakeOptions(), compared, labels, path.stem)
+            for result in evaluate(world, self.requests, sources, detectors, cache, self.config.seed):
+                result.record.update(images_seen=images_seen, quality=quality, network=path.name)
+                results[result.name, quality] = result
+        if not world.is_first:
+            return SnapshotReport([], {})
+        append_records(self.outdir, list(results.values()))
+        lines = [line for result in results.values() for line in result_line(result).splitlines()]
+        lines += self._keep_best(path, results[self.best])
+        scalars = {f"Metrics/{name}/{q}": v for (_, q), r in results.items() for name, v in r.values.items()}
+        return SnapshotReport(lines, scalars)
+
+    def check(self) -> None:
+        """Raise UserError for what can be known to fail before training begins."""
+        reals = self._reals()
+        for request in self.requests:
+            check_counts(request, request.count, None if request.metric.reals == "none" else reals.num_images)
+        load_detectors(World(0, 1, torch.device("cpu")), self.requests, self.weights)
+
+    def _reals(self):
+        data = self.config.data
+        return ImageDataset(
+            data.path,
+            subset=data.subset,
+            use_labels=data.use_labels,
+            seed=self.config.seed,
+            on_bad_image=self.config.run.on_bad_image,
+            degradation=data.degradation if self.config.mode == "qc" else None,
+        )
+
+    def _keep_best(self, path: Path, result: Result) -> list[str]:
+        """Make a network the best one if it is; its header says by which number. Returns lines for the log."""
+        name, quality = self.best
+        value = next(iter(result.values.values()))
+        best_path = RunDirectory(self.outdir).best_path
+        previous = _stored_best(best_path)
+        sign = -1 if next(r for r in self.requests if r.name == name).metric.larger_is_better else 1
+        same_measure = (previous.get("metric"), previous.get("quality")) == self.best
+        is_better = not same_measure or sign * value < sign * previous["value"]
+        if not (is_better and math.isfinite(value)):
+            return []
+        best = {"metric": name, "quality": quality, "value": value}
+        save_tensors(best_path, load_tensors(path), {**read_header(path), "best": best})
+        return [f"{best_path.name} is now {path.name}: {name} {quality} {value:.5g}"]
+
+
+def _stored_best(path: Path) -> dict:
+    """Return what made a stored network the best, or {} when there is none, or a damaged one."""
+    if not path.exists():
+        return {}
+    try:
+        return read_header(path).get("best", {})
+    except UserError:
+        return {}
+
+
+def snapshot_metrics(
+    config: TrainConfig, outdir: str, names: str, best: str | None, weights_dir: str | None, cache_dir: Path
+) -> SnapshotMetrics:
+    """Return the hook that `--metrics=NAMES --best=NAME/QUALITY` asks for.
+
+    Raises UserError for unknown names, for missing weights, and for too few images.
+    """
+    requests = tuple(parse_requests(names))
+    known = [request.name for request in requests]
+    name, _, quality = (best or f"{known[0]}/sharp").partition("/")
+    name = ",".join(request.name for request in parse_requests(name))
+    hook = SnapshotMetrics(
+        config, outdir, requests, (name, quality or "sharp"), WeightsDirectory.find(weights_dir), cache_dir
+    )
+    if name not in known or hook.best[1] not in hook.qualities:
+        choices = ", ".join(f"{n}/{q}" for n in known for q in hook.qualities)
+        raise UserError(f"--best={best} is not among what is measured; choose one of {choices}")
+    hook.check()
+    return hook
+
+

@@ -1,0 +1,126 @@
+"""The small classifier behind the embedded detector.
+
+Its form is that of networks made for short training (Page 2018, "How to train your ResNet"; Jordan 2024, "94% on
+CIFAR-10 in 3.29 seconds on a single GPU"): a fixed whitening of patches, then six convolutions.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import fusion
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PATCH = 2  # side of the whitened patches
+WIDTHS = (2 * 3 * PATCH**2, 64, 192, 224)  # of the whitening and of the stages
+# Of CIFAR-10's pixels, 0..255.
+MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
+LOGIT_SCALE = 1 / 9
+
+
+class Convolution(nn.Module):
+    """3x3 convolution, perhaps 2x2 maximum, normalisation, GELU.
+
+    Args:
+        in_channels: that enter.
+        out_channels: that leave.
+        normalised: with batch normalisation (of a learned mean, but no learned scale) as it is trained; without, as it
+            is stored.
+        pooled: halve the sides.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, normalised: bool, pooled: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=not normalised)
+        self.norm = nn.BatchNorm2d(out_channels, momentum=0.4) if normalised else nn.Identity()
+        self.pooled = pooled
+        if normalised:
+            nn.init.dirac_(self.conv.weight[: min(in_channels, out_channels)].data)
+            self.norm.weight.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.pooled:
+            x = F.max_pool2d(x, 2)
+        return F.gelu(self.norm(x))
+
+    def folded(self) -> nn.Conv2d:
+        """Return a convolution with bias in place of convolution and normalisation, whose scale is positive."""
+        return fusion.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+
+
+class CifarNetwork(nn.Module):
+    """Ten-class classifier of 32x32 photos; being convolutional, it takes larger ones as well.
+
+    Args:
+        normalised: with batch normalisation, as it is trained; without, as it is stored.
+    """
+
+    def __init__(self, normalised: bool = False):
+        super().__init__()
+        self.whiten = nn.Conv2d(3, WIDTHS[0], PATCH, bias=False).requires_grad_(False)
+        self.stages = nn.ModuleList()
+        for narrow, wide in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+            pair = [Convolution(narrow, wide, normalised, pooled=True), Convolution(wide, wide, normalised)]
+            self.stages.append(nn.Sequential(*pair))
+        self.head = nn.Linear(WIDTHS[-1], len(CLASSES), bias=False)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return what whitening and stages give, `[N, WIDTHS[l], ~H/2^l, ~W/2^l]`, for images float in 0..255."""
+        x = F.gelu(self.whiten(standardised(images)))
+        maps = [x]
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `[N, 10]` for RGB images `[N, 3, H, W]`, float in 0..255."""
+        return LOGIT_SCALE * self.head(self.maps(images)[-1].amax((2, 3)))
+
+    @torch.no_grad()
+    def set_whitening(self, images: Tensor) -> None:
+        """Make the first layer give uncorrelated patches of unit variance, each with both signs."""
+        patches = standardised(images).unfold(2, PATCH, 1).unfold(3, PATCH, 1)  # [N, 3, H - 1, W - 1, PATCH, PATCH]
+        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH**2)
+        variances, vectors = torch.linalg.eigh(patches.T.double() @ patches.double() / len(patches))
+        filters = (vectors / (variances + 5e-4).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
+        self.whiten.weight.copy_(torch.cat([filters, -filters]))
+
+    @torch.no_grad()
+    def unfold(self, stored: "CifarNetwork", images: Tensor) -> None:
+        """Take over a stored network, to train it further: the means of normalisation are measured on some images."""
+        self.load_state_dict(stored.state_dict(), strict=False)
+        own, theirs = ([m for m in net.modules() if isinstance(m, Convolution)] for net in (self, stored))
+        for ours, folded in zip(own, theirs, strict=True):
+            means: list[Tensor] = []
+            hook = ours.norm.register_forward_pre_hook(lambda _, inputs, into=means: into.append(inputs[0]))
+            self.train().maps(images)
+            hook.remove()
+            ours.norm.bias.copy_(folded.conv.bias + means[0].mean((0, 2, 3)))
+
+    def folded(self) -> "CifarNetwork":
+        """Return the network for evaluation, its normalisation part of the convolutions."""
+        stored = CifarNetwork(normalised=False)
+        stored.load_state_dict(self.state_dict(), strict=False)
+        for name, module in self.named_modules():
+            if isinstance(module, Convolution):
+                stored.get_submodule(name).conv = module.folded()
+        return stored.eval()
+
+
+def standardised(images: Tensor) -> Tensor:
+    """Return images `[N, 3, H, W]` in 0..255 with CIFAR-10's channels at mean 0 and deviation 1."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (images - mean) / std
+
+
+def load_stored(network: CifarNetwork, tensors: dict[str, Tensor]) -> CifarNetwork:
+    """Fill a network from tensors of half precision."""
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network.eval().requires_grad_(False)
+
+
+def predict(network: CifarNetwork, images: Tensor) -> Tensor:
+    """Return class numbers of uint8 images, in batches."""
+    with torch.no_grad():
+        return torch.cat([network(batch.float()).argmax(1) for batch in images.split(500)])

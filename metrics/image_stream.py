@@ -1,0 +1,32 @@
+"""Images as metrics see them: a number of batches, whatever makes them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """Images 0..count-1 in batches that are the same for any number of processes.
+
+    Attributes:
+        name: for progress bars and messages.
+        count: of images.
+        batch: images in each batch; the last one may have fewer.
+        batches: `(first, step)` -> batches number first, first + step, ..., uint8 `[N, C, H, W]`.
+        identity: returns all that the images depend on, as JSON; part of results, and the key of cached features.
+    """
+
+    name: str
+    count: int
+    batch: int
+    batches: Callable[[int, int], Iterator[Tensor]]
+    identity: Callable[[], dict[str, Any]]
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches."""
+        return -(-self.count // self.batch)
+
