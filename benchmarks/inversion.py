@@ -1,0 +1,220 @@
+"""Time what inverting a photo takes (paper, Table 3), and how much of it each economy of pivotal tuning saves.
+
+python -m benchmarks.inversion --network=pretrained/afhqcat64-qc.safetensors --data=afhqcat64-val.zip
+"""
+
+import copy
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.machine import describe
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import write_text
+from evaluation.job import prepare_device
+from inversion.encoders import load_encoder
+from inversion.latents import Latents, synthesize
+from inversion.perceptual import Perceptual, load_perceptual
+from inversion.projector import ProjectorOptions, project
+from inversion.pti import TuningOptions, tune
+from metrics.weights import WeightsDirectory
+from torch_utils.distributed import best_device
+from torch_utils.memory import keep_freed_memory
+from training.dataset import ImageDataset
+from training.generation import load, noise_of_seeds, ws_of_seeds
+from training.networks import with_precision
+from training.networks_stylegan2 import Generator
+
+BASELINE_STEPS = 500
+HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline':>13}"
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--network", required=True, metavar="FILE", help="Of mode qc.")
+@click.option("--data", metavar="PATH", help="Folder or zip of photos; degraded.  [default: the network's own images]")
+@click.option("--encoder", metavar="FILE", help="Also time this encoder.")
+@click.option("--photos", type=click.IntRange(min=1), default=4, help="Photos in one call.")
+@click.option("--projector-steps", type=click.IntRange(min=1), help="[default: all]")
+@click.option("--tuning-steps", type=click.IntRange(min=1), help="At most; the early stop is found within them.")
+@click.option("--measured-steps", type=click.IntRange(min=2), default=8, help="Of arrangements that never stop early.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("-o", "--json", "json_path", metavar="FILE", help="Also write the numbers to this file.")
+@one_sentence_errors
+def main(network, data, encoder, photos, projector_steps, tuning_steps, measured_steps, device, json_path):
+    """Print seconds a photo of encoder, projector and pivotal tuning, beside tuning as it is usually arranged."""
+    device = best_device(device)
+    prepare_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    G = load(network, device)
+    if not hasattr(G, "q_dim"):
+        raise UserError(f"{network} has no quality code; give a network of mode qc")
+    targets = _targets(G, data, photos, device)
+    options = dataclasses.replace(ProjectorOptions(), **_given(steps=projector_steps))
+    tuning = dataclasses.replace(TuningOptions(), **_given(steps=tuning_steps))
+    settings = {
+        "machine": describe(device),
+        "date": time.strftime("%Y-%m-%d"),
+        "resolution": G.img_resolution,
+        "photos": photos,
+        "precision": G.config.precision.dtype,
+    }
+    click.echo(", ".join(f"{what} {value}" for what, value in settings.items()))
+    records = _measure(G, network, encoder, targets, options, tuning, measured_steps)
+    _print(records)
+    if json_path:
+        write_text(json_path, json.dumps({**settings, "records": records}, indent=2) + "\n")
+
+
+def _measure(
+    G: Generator,
+    network: str,
+    encoder: str | None,
+    targets: Tensor,
+    options: ProjectorOptions,
+    tuning: TuningOptions,
+    measured_steps: int,
+) -> list[dict[str, Any]]:
+    """Return a record of each stage; tuning first as it is, then without early stop and with ever less shared."""
+    perceptual, count, device = _perceptual(targets), len(targets), targets.device
+    records = []
+    if encoder is not None:
+        network_of_codes = load_encoder(encoder, network, G)
+        with torch.no_grad():
+            network_of_codes(targets)  # warms up
+            seconds, _ = _timed(lambda: network_of_codes(targets), device)
+        records.append(_record("encoder", 1, 1, seconds / count))
+    seconds, latents = _timed(lambda: project(G, targets, options, perceptual), device)
+    records.append(_record("projector", options.steps, options.steps, seconds / count))
+    steps = 0
+
+    def saw(image: Tensor) -> None:
+        nonlocal steps
+        steps += len(image)
+
+    seconds, _ = _timed(lambda: tune(G, latents, targets, tuning, _Counted(perceptual, saw)), device)
+    steps = max(steps / count, 1 / count)
+    records.append(_record("tuning", steps, steps, seconds / count))
+    full = dataclasses.replace(tuning, steps=measured_steps, stop_psnr=None)
+    together = {f"tuning, {name}": {"blocks": blocks} for name, blocks in (("last 2 blocks", 2), ("all blocks", None))}
+    together["tuning, all blocks, a photo at a time"] = {"blocks": None, "photos_at_once": 1}
+    arrangements = {
+        name: functools.partial(tune, G, latents, targets, dataclasses.replace(full, **changes), perceptual)
+        for name, changes in together.items()
+    }
+    arrangements |= {
+        "plain baseline, precision as above": lambda: _plain(G, latents, targets, perceptual, full),
+        "plain baseline, fp32": lambda: _plain(
+            with_precision(G, "fp32").to(device), latents, targets, _perceptual(targets, full_precision=True), full
+        ),
+    }
+    for name, arrangement in arrangements.items():
+        seconds, _ = _timed(arrangement, device)
+        total = tuning.steps if name.startswith("tuning") else BASELINE_STEPS
+        records.append(_record(name, total, measured_steps, seconds / count))
+    return records
+
+
+def _plain(G: Generator, latents: Latents, targets: Tensor, perceptual: Perceptual, options: TuningOptions) -> None:
+    """Tune photo by photo: a whole copy of the generator, and a whole sharp and a whole degraded pass every step."""
+    for row in range(len(latents)):
+        one, target = latents[row : row + 1], targets[row : row + 1]
+        other = Latents(one.ws.lerp(ws_of_seeds(G, [row]), options.locality_reach), one.q)
+        network = copy.deepcopy(G).requires_grad_(True)
+        optimizer = torch.optim.Adam(network.synthesis.parameters(), lr=options.lr)
+        for _ in range(options.steps):
+            sharp, degraded = synthesize(network, one.sharp()), synthesize(network, one)
+            with torch.no_grad():
+                difference = synthesize(G, one) - synthesize(G, one.sharp())
+                around = synthesize(G, other)
+            loss = options.pixel_weight * (degraded - target).square().mean()
+            loss = loss + options.perceptual_weight * perceptual(degraded, target).sum()
+            loss = loss + options.twin_weight * (degraded - sharp - difference).square().mean()
+            loss = loss + options.locality_weight * (synthesize(network, other) - around).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+class _Counted(Perceptual):
+    """A perceptual distance that reports the images that it compares with a target: one for each step of a photo."""
+
+    def __init__(self, perceptual: Perceptual, report: Callable[[Tensor], None]):
+        self.perceptual, self.report = perceptual, report
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        if images.requires_grad:
+            self.report(images)
+        return self.perceptual.features(images)
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        return self.perceptual.distance(a, b)
+
+
+def _perceptual(targets, full_precision=False):
+    return load_perceptual("cifar", WeightsDirectory(None), targets.device, full_precision)
+
+
+@torch.no_grad()
+def _targets(G: Generator, data: str | None, photos: int, device: torch.device) -> Tensor:
+    """Return degraded images `[N, C, R, R]` in [-1, 1]."""
+    if data is None:
+        seeds = range(photos)
+        latents = Latents(ws_of_seeds(G, seeds), torch.ones(photos, G.q_dim, device=device))
+        return synthesize(G, latents, noise_of_seeds(G, seeds, "random")).clamp(-1, 1)
+    dataset = ImageDataset(data, resolution=G.img_resolution, subset=photos, degradation="mixture")
+    images = np.stack([dataset.pair(index, (0, index))[1] for index in range(len(dataset))])
+    return torch.from_numpy(images).to(device).float() / 127.5 - 1
+
+
+def _timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and what it returns."""
+    start = _now(device)
+    result = function()
+    return _now(device) - start, result
+
+
+def _now(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _record(stage: str, steps: float, measured: float, seconds: float) -> dict[str, Any]:
+    """Return what is known of a stage from the `seconds` a photo that `measured` of its `steps` took."""
+    per_step = seconds / measured
+    return {
+        "stage": stage,
+        "steps": steps,
+        "measured_steps": measured,
+        "seconds_per_step": per_step,
+        "seconds": per_step * steps,
+    }
+
+
+def _given(**flags: int | None) -> dict[str, int]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _print(records: list[dict[str, Any]]) -> None:
+    baseline = records[-1]["seconds"]
+    click.echo(HEADINGS)
+    for record in records:
+        share = "" if record["stage"] == "encoder" else f"{record['seconds'] / baseline:.1%}"
+        mark = "" if record["steps"] == record["measured_steps"] else " *"
+        numbers = f"{record['steps']:>8.0f}{record['seconds_per_step']:>10.3f}{record['seconds']:>10.1f}{share:>13}"
+        click.echo(f"{record['stage'] + mark:<44}{numbers}")
+    click.echo(f"* extrapolated from {records[-1]['measured_steps']} steps of each photo")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The command `degrade`: give photos another degradation."""
+
+from pathlib import Path
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from inversion.command_options import (
+    SETTINGS,
+    finish,
+    finite,
+    make_inverter,
+    make_job,
+    make_reader,
+    photo_options,
+    strip,
+)
+from inversion.degrading import interpolated, sampled, scaled
+from inversion.inverter import Inverter
+from inversion.latents import Latents
+from inversion.paste_back import paste_back
+from inversion.photo_inversion import invert_photos, write_codes
+from inversion.photo_jobs import PhotoTask
+from inversion.photo_reader import PhotoReader, PreparedPhoto
+from inversion.photos import from_network
+from inversion.tuned import Inversion
+from training.grids import save_png
+from training.quality_codes import MAX_SEED
+
+OWN, SHARP = "own", "sharp"
+
+
+@click.command("degrade", context_settings=SETTINGS)
+@photo_options
+@click.option("--to", "end", required=True, metavar="WHAT", help="seed:5 (a new one), a photo to copy from, or sharp.")
+@click.option("--from", "start", default=OWN, metavar="WHAT", help="The same, or the photo's own.")
+@click.option(
+    "--alpha",
+    "alphas",
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    default=[1.0],
+    callback=finite,
+    help="Way from --from to --to; may be repeated.",
+)
+@click.option("--strength", type=float, default=1.0, callback=finite, help="Factor of the degradation.")
+@click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the degraded part in it.")
+@one_sentence_errors
+def degrade(end, start, alphas, strength, pastes, **flags):
+    """Give photos another degradation: a new one, that of a reference photo, or one between two (paper, Fig. 6).
+
+    \b
+    python invert.py degrade --network=qc.safetensors --to=seed:5 -i photos -o degraded
+    python invert.py degrade --network=qc.safetensors --from=seed:5 --to=noisy.jpg --alpha=0 --alpha=0.5 --alpha=1 \\
+        -i photos -o degraded
+    """
+    inverter = make_inverter(flags, needs_quality=True)
+    reader, job = make_reader(flags, inverter), make_job(flags)
+    ends = [_reference(text, inverter, reader) for text in (start, end)]
+
+    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+        latents = inversion.latents.to(inverter.device)
+        first, second = (latents if reference is None else reference for reference in ends)
+        shown, paths = {"photo": photo.image}, []
+        for alpha in alphas:
+            codes = scaled(interpolated(latents, first, second, alpha), strength)
+            [image] = from_network(inverter.images(inversion, codes))
+            results = {f"degraded-{alpha:g}.png": image}
+            if pastes:
+                results[f"degraded-{alpha:g}-pasted.png"] = paste_back(photo.photo, image, photo.square)
+            for ending, result in results.items():
+                paths.append(task.output(ending))
+                save_png(paths[-1], result)
+            shown[f"alpha {alpha:g}"] = image
+        paths.append(task.output("strip.png"))
+        save_png(paths[-1], strip(shown))
+        return [*paths, write_codes(task, inversion, inverter)]
+
+    names = [sha256(text) if Path(text).is_file() else text for text in (start, end)]
+    settings = {"ends": names, "alphas": list(alphas), "strength": strength, "pastes": pastes}
+    finish(invert_photos("degrade", job, inverter, reader, settings, write))
+
+
+def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Latents | None:
+    """Return latents with the degradation that `text` names; None for the photo's own."""
+    if text == OWN:
+        return None
+    blank = Latents(inverter.G.mapping.w_avg.expand(1, inverter.G.num_ws, -1))
+    if text == SHARP:
+        return blank
+    if text.startswith("seed:"):
+        number = text.removeprefix("seed:")
+        if not (number.isascii() and number.isdigit() and int(number) <= MAX_SEED):
+            raise UserError(f"{text} has no seed from 0 to {MAX_SEED}; write for example seed:5")
+        return sampled(inverter.G, blank, [int(number)])
+    if not Path(text).is_file():
+        raise UserError(f"the degradation {text} is neither seed:NUMBER, sharp, own, nor a photo; check the path")
+    return inverter.codes(reader.read(Path(text)).target.to(inverter.device))

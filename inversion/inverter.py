@@ -1,0 +1,143 @@
+"""Photos to codes: an encoder or the projector finds them, pivotal tuning brings the generator to the photo."""
+
+import copy
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from inversion.encoders import load_encoder, require_network
+from inversion.latents import Latents, synthesize
+from inversion.perceptual import load_perceptual
+from inversion.projector import ProjectorOptions, project
+from inversion.pti import TuningOptions, tune
+from inversion.tuned import Inversion, TunedWeights, apply
+from metrics.weights import WeightsDirectory, file_sha256
+from training.generation import load
+from training.networks_stylegan2 import Generator
+
+OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+
+def _nothing(stage: str, done: int, total: int) -> None:
+    """Listen to no progress."""
+
+
+@dataclass(frozen=True)
+class InversionOptions:
+    """How photos are inverted.
+
+    Attributes:
+        encoder: file of an encoder; None: the projector starts from the mean image.
+        projector: how the projector searches, from the encoder's codes where there is one; None: not at all, which
+            needs an encoder.
+        tuning: of the generator; None: none.
+        perceptual: distance of projector and tuning.
+    """
+
+    encoder: str | None = None
+    projector: ProjectorOptions | None = field(default_factory=ProjectorOptions)
+    tuning: TuningOptions | None = field(default_factory=TuningOptions)
+    perceptual: str = "cifar"
+
+    def __post_init__(self):
+        if self.encoder is None and self.projector is None:
+            raise UserError("without an encoder the projector must search; give --encoder=FILE or --steps above 0")
+
+
+class Inverter:
+    """Inverts images into one network.
+
+    Args:
+        network: its file.
+        device: of all work.
+        options: how.
+        weights: of published perceptual networks.
+        needs_quality: refuse a plain network.
+
+    Raises UserError for files that are missing or something else.
+    """
+
+    def __init__(
+        self,
+        network: str | os.PathLike,
+        device: torch.device,
+        options: InversionOptions | None = None,
+        weights: WeightsDirectory | None = None,
+        needs_quality: bool = False,
+    ):
+        self.network, self.options = network, options or InversionOptions()
+        require_network(network)
+        self.G = load(network, device)
+        if self.G.c_dim > 0:
+            raise UserError(f"{network} has classes, and photos are inverted into networks without; give another")
+        if needs_quality and not hasattr(self.G, "q_dim"):
+            raise UserError(f"{network} is plain, without the quality code that this needs; give a QC network")
+        self.encoder = None
+        if self.options.encoder is not None:
+            self.encoder = load_encoder(self.options.encoder, network, self.G)
+        self.perceptual = load_perceptual(self.options.perceptual, weights or WeightsDirectory(None), device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.G.mapping.w_avg.device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the result for a photo depends on, as JSON."""
+        options = dataclasses.asdict(self.options)
+        if self.options.encoder is not None:
+            options["encoder"] = file_sha256(self.options.encoder)
+        return {"network": file_sha256(self.network), **options}
+
+    def invert(self, targets: Tensor, on_step: OnStep = _nothing) -> list[Inversion]:
+        """Return what is found for each image `[N, C, R, R]` in [-1, 1]."""
+        targets = targets.to(self.device)
+        latents = self.codes(targets, on_step)
+        tuned: list[TunedWeights | None] = [None] * len(targets)
+        if self.options.tuning is not None:
+            total = len(targets) * self.options.tuning.steps
+            tuned = tune(
+                self.G, latents, targets, self.options.tuning, self.perceptual, lambda n: on_step("tuning", n, total)
+            )
+        settings = self.settings
+        return [Inversion(latents[k : k + 1].to("cpu"), tuned[k], settings=settings) for k in range(len(targets))]
+
+    def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
+        """Return the codes of images, before any tuning, from an encoder, the projector, or both.
+
+        `start` takes the place of the encoder's, such as the codes of the video's frame before.
+        """
+        if self.encoder is not None and start is None:
+            with torch.no_grad():
+                start = self.encoder(targets)
+        options = self.options.projector
+        if options is None:
+            return start
+        return project(
+            self.G, targets, options, self.perceptual, start, lambda n: on_step("projector", n, options.steps)
+        )
+
+    def with_projector(self, projector: ProjectorOptions) -> "Inverter":
+        """Return the same inverter whose projector searches otherwise."""
+        other = copy.copy(self)
+        other.options = dataclasses.replace(self.options, projector=projector)
+        return other
+
+    @contextmanager
+    def tuned(self, inversion: Inversion) -> Iterator[Generator]:
+        """Yield the generator for one photo."""
+        yield self.G if inversion.tuned is None else apply(self.G, inversion.tuned)
+
+    @torch.no_grad()
+    def images(self, inversion: Inversion, latents: Latents) -> Tensor:
+        """Return the images `[N, C, R, R]` of codes, by the generator that was tuned for the photo."""
+        with self.tuned(inversion) as G:
+            return synthesize(G, latents.to(self.device)).clamp(-1, 1)

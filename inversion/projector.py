@@ -1,0 +1,174 @@
+"""Stage 1 without an encoder: find `w` and `q` of photos by gradient descent."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dnnlib.config import require
+from inversion.latents import Latents
+from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
+from inversion.whitening import WhitenedSpace
+from torch_utils.seeding import BatchRandom
+from training import networks_qcstylegan
+from training.networks_stylegan2 import Generator
+
+FOR_PROJECTOR = 9  # keeps the starting points apart from all else that is drawn from a seed
+SMALL = 0.1  # spread of the first code tried: near the sharp image, where the gradient depends on the direction
+
+
+@dataclass(frozen=True)
+class ProjectorOptions:
+    """How `w` and `q` are found.
+
+    Attributes:
+        space: one `w` for all layers, or each layer its own.
+        steps: of Adam.
+        lr: of Adam for `w`, in standard deviations of the mapping's output.
+        q_lr: of Adam for `q`.
+        warm_up: share of the steps over which the learning rates rise; they fall as a cosine over all of them.
+        settle: share of the steps that look for `w` with a sharp image, before `q` starts; none after an encoder.
+        q_starts: codes from N(0, I) that are tried beside a small one as the start of `q`.
+        pixel_weight: of the squared error.
+        perceptual_weight: of the perceptual distance.
+        prior_weight: of the mean square of `w` in standard deviations, which keeps the sharp image natural.
+        spread_weight: of the mean square of the layers' deviations from their mean, in the same unit.
+        q_weight: of the mean square of `q`, which is drawn from N(0, I) in training.
+        seed: of the starting points.
+    """
+
+    space: Literal["w", "w+"] = "w+"
+    steps: int = 150
+    lr: float = 0.2
+    q_lr: float = 0.1
+    warm_up: float = 0.05
+    settle: float = 0.3
+    q_starts: int = 16
+    pixel_weight: float = 5.0
+    perceptual_weight: float = 0.5
+    prior_weight: float = 0.1
+    spread_weight: float = 0.1
+    q_weight: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "lr", "q_lr"):
+            require(getattr(self, name) > 0, f"projector.{name}", getattr(self, name), "above 0")
+        for name in ("warm_up", "settle"):
+            require(0 <= getattr(self, name) < 1, f"projector.{name}", getattr(self, name), "from 0 to below 1")
+        for name in ("q_starts", "pixel_weight", "perceptual_weight", "prior_weight", "spread_weight", "q_weight"):
+            require(getattr(self, name) >= 0, f"projector.{name}", getattr(self, name), "at least 0")
+
+
+def project(
+    G: Generator,
+    targets: Tensor,
+    options: ProjectorOptions | None = None,
+    perceptual: Perceptual | None = None,
+    start: Latents | None = None,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Latents:
+    """Return codes whose images are close to the targets and whose sharp images stay natural.
+
+    `w` is sought in whitened coordinates, so that a step is as long in every direction and a mean square tells how
+    unusual an image is. No photo depends on what else is in the batch. The network's noise is the stored one.
+
+    Args:
+        G: frozen; a plain generator has no `q`, and its codes have none.
+        targets: float `[N, C, R, R]` in [-1, 1].
+        options: defaults where None.
+        perceptual: distance to the targets; None: the embedded one.
+        start: codes to start at, such as an encoder's; None: the mean image.
+        on_step: called with the number of steps taken.
+    """
+    options = options or ProjectorOptions()
+    perceptual = perceptual or default_perceptual(targets.device)
+    loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
+    search = _Search(G, loss, options, start)
+    q_step = round(options.settle * options.steps) if start is None else 0
+    for step in range(options.steps):
+        if step == q_step and isinstance(G, networks_qcstylegan.Generator):
+            search.start_quality(None if start is None else start.q)
+        search.step(_rate((step + 1) / options.steps, options.warm_up))
+        on_step(step + 1)
+    return search.latents()
+
+
+def _rate(done: float, warm_up: float) -> float:
+    """Return the factor of the learning rates when a share `done` of the steps, this one included, is over."""
+    rise = min(1.0, done / warm_up) if warm_up > 0 else 1.0
+    return rise * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class _Search:
+    """The codes of a batch on their way to the targets of `loss`."""
+
+    def __init__(self, G: Generator, loss: ReconstructionLoss, options: ProjectorOptions, start: Latents | None):
+        self.G, self.loss, self.options = G, loss, options
+        self.space = WhitenedSpace.of(G)
+        layers = G.num_ws if options.space == "w+" else 1
+        if start is None:
+            ws = self.space.w_avg.expand(len(loss.targets), layers, -1)
+        else:
+            ws = start.ws if layers > 1 else start.ws.mean(1, keepdim=True)
+        self.v = self.space.from_w(ws).requires_grad_(True)  # [N, num_ws or 1, w_dim]
+        self.q = None
+        self.optimizer = torch.optim.Adam([{"params": [self.v], "full_lr": options.lr}], betas=(0.9, 0.99))
+
+    def latents(self) -> Latents:
+        """Return the codes as they are."""
+        ws = self.space.to_w(self.v.detach()).expand(-1, self.G.num_ws, -1)
+        return Latents(ws, None if self.q is None else self.q.detach())
+
+    @torch.no_grad()
+    def start_quality(self, given: Tensor | None) -> None:
+        """Start `q` at the given codes, where they are zero at a small one, else at the best of those tried."""
+        q = self._best_codes() if given is None else given
+        # Zero has no gradient.
+        q = torch.where(q.any(1, keepdim=True), q, self._codes_to_try()[0])
+        self.q = q.clone().requires_grad_(True)
+        self.optimizer.add_param_group({"params": [self.q], "full_lr": self.options.q_lr})
+
+    def step(self, rate: float) -> None:
+        """Take one step of Adam, with the learning rates times `rate`."""
+        codes = [self.v] if self.q is None else [self.v, self.q]
+        ws = self.space.to_w(self.v).expand(-1, self.G.num_ws, -1)
+        images = self.G.synthesis(ws, noise=self._noise()) if self.q is None else self._degraded(ws)
+        loss = self.loss(images) + self._prior()
+        for code, gradient in zip(codes, torch.autograd.grad(loss.sum(), codes), strict=True):
+            code.grad = gradient
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * rate
+        self.optimizer.step()
+
+    def _prior(self) -> Tensor:
+        """Return how unusual the codes are, `[N]`, weighed."""
+        options = self.options
+        spread = (self.v - self.v.mean(1, keepdim=True)).square().mean((1, 2))
+        prior = options.prior_weight * self.v.square().mean((1, 2)) + options.spread_weight * spread
+        return prior if self.q is None else prior + options.q_weight * self.q.square().mean(1)
+
+    def _degraded(self, ws: Tensor) -> Tensor:
+        x, img = self.G.synthesis.trunk(ws, self._noise())
+        return self.G.synthesis.finish(x, img, ws, self._noise(), self.q)[0]
+
+    def _noise(self):
+        return self.G.synthesis.make_noise("const", len(self.v))
+
+    def _codes_to_try(self) -> Tensor:
+        """Return `[1 + q_starts, q_dim]`, the same for every photo: a small one, then those of N(0, I)."""
+        codes = BatchRandom((self.options.seed, FOR_PROJECTOR), 1 + self.options.q_starts).randn(self.G.q_dim)
+        return torch.cat([SMALL * codes[:1], codes[1:]]).to(self.v.device)
+
+    def _best_codes(self) -> Tensor:
+        """Return for each photo the code tried that gives the smallest loss, `[N, q_dim]`."""
+        codes, ws = self._codes_to_try(), self.latents().ws
+        x, img = self.G.synthesis.trunk(ws, self._noise())
+        losses = []
+        for q in codes:
+            images, _ = self.G.synthesis.finish(x, img, ws, self._noise(), q.expand(len(ws), -1))
+            losses.append(self.loss(images))
+        return codes[torch.stack(losses).argmin(0)]

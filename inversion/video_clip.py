@@ -1,0 +1,281 @@
+"""Clips: their frames as pixels with times, and new frames written back with the clip's times and sound."""
+
+import errno
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+from dnnlib.parsing import existing
+
+try:  # brings its own ffmpeg; only videos need it
+    import av
+except ImportError:
+    av = None
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+H264 = {"crf": "17", "preset": "medium"}  # hardly to be told from the frames themselves
+MPEG4_BITS = 4.0  # of a pixel, with the fallback codec
+DEFAULT_FPS = Fraction(25)  # of a file that does not say
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a clip: uint8 `[H, W, 3]`, upright, square pixels; `time` in seconds from the file's zero."""
+
+    pixels: np.ndarray
+    time: Fraction
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file whose first frame has been seen to be readable.
+
+    Attributes:
+        path: of the file.
+        width, height: of the frames as they are given out.
+        fps: mean frames a second.
+        frame_count: as the file says; None where it doesn't.
+        has_audio: whether there is sound to go with new frames.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: Fraction
+    frame_count: int | None
+    has_audio: bool
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames in the order in which they are shown; damaged ones are left out, and counted in a warning.
+
+        Times are the file's, so variable frame rates are kept.
+        """
+        with _opened(self.path) as container:
+            stream = _picture_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            damaged, time = 0, None
+            for frame in _decoded(container, stream):
+                if frame is None:
+                    damaged += 1
+                    continue
+                expected = Fraction(0) if time is None else time + 1 / self.fps
+                given = None if frame.pts is None else frame.pts * frame.time_base
+                time = expected if given is None or (time is not None and given <= time) else given
+                yield Frame(_pixels(frame, stream), time)
+        if damaged:
+            logging.warning("%d parts of %s are damaged, their frames are left out", damaged, self.path)
+
+
+def read_clip(path: str | os.PathLike) -> Clip:
+    """Return a clip; a clip without sound is one whose `has_audio` is False.
+
+    Raises UserError when the file is no video, or has no frame that can be read.
+    """
+    path = existing(path, "video")
+    with _opened(path) as container:
+        stream = _picture_stream(container, path)
+        first = next((frame for frame in _decoded(container, stream) if frame is not None), None)
+        if first is None:
+            raise UserError(f"{path} has no frames that can be read; copy it again, or give another video")
+        height, width = _pixels(first, stream).shape[:2]
+        fps = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+        return Clip(path, width, height, Fraction(fps), stream.frames or None, bool(container.streams.audio))
+
+
+def write_clip(path: str | os.PathLike, frames: Iterable[Frame], like: Clip) -> int:
+    """Write frames as H.264 (MPEG-4 where PyAV lacks it) with the sound of a clip, and return how many there are.
+
+    Every frame keeps its time. The sound is copied as it is, and encoded as AAC where the container cannot hold it.
+    Odd sizes lose a row or column, since the codec halves the resolution of colour. The file appears when it is whole.
+
+    Args:
+        path: ends in .mp4, .m4v, .mov or .mkv.
+        frames: all of one size, in the order of their times.
+        like: gives sound and frame rate.
+
+    Raises UserError for another ending, without any frame, and when the file cannot be written.
+    """
+    path = checked_name(path)
+    _require_pyav()
+    kind = CONTAINERS[path.suffix.lower()]
+    with (
+        replace_file(path) as temporary,
+        _opened(like.path) as source,
+        av.open(f"file:{temporary}", "w", format=kind) as container,
+    ):
+        return _write(container, frames, source, like, path)
+
+
+def checked_name(path: str | os.PathLike) -> Path:
+    """Return the path of a video that is to be written; raise UserError unless its ending names a container."""
+    path = Path(path)
+    if path.suffix.lower() not in CONTAINERS:
+        raise UserError(f"the video {path} does not end in {', '.join(CONTAINERS)}; name it {path.stem}.mp4")
+    return path
+
+
+def _write(container, frames, source, like, path):
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"there are no frames to write to {path}; give a video with at least one")
+    video = _Video(container, first.pixels.shape, like)
+    audio = _Audio(container, source)
+    count = 0
+    for frame in itertools.chain([first], frames):
+        assert frame.pixels.shape == first.pixels.shape, f"frame {count} has shape {frame.pixels.shape}"
+        audio.write_until(frame.time)
+        video.write(frame)
+        count += 1
+    video.close()
+    audio.write_until(None)
+    return count
+
+
+class _Video:
+    """Encodes pixels as the picture stream of a container."""
+
+    def __init__(self, container, shape: tuple[int, ...], like: Clip):
+        self.container, self.fps = container, like.fps
+        self.height, self.width = shape[0] & ~1, shape[1] & ~1
+        if min(self.height, self.width) < 2:
+            raise UserError(f"frames of {shape[1]}x{shape[0]} pixels are too small for a video; 2x2 is the least")
+        has_h264 = "libx264" in av.codecs_available
+        self.stream = container.add_stream(
+            "libx264" if has_h264 else "mpeg4", rate=like.fps.limit_denominator(65535), options=H264 if has_h264 else {}
+        )
+        self.stream.width, self.stream.height, self.stream.pix_fmt = self.width, self.height, "yuv420p"
+        if not has_h264:
+            self.stream.bit_rate = int(MPEG4_BITS * self.width * self.height * like.fps)
+        # MPEG-4 counts time in 16 bits, and then only at the frame rate's own step.
+        step = Fraction(1, 90_000) if has_h264 else 1 / like.fps.limit_denominator(65535)
+        self.stream.codec_context.time_base = self.time_base = step
+        context = self.stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = 1  # ITU-R BT.709
+        context.color_range = 1  # 16 to 235
+        self.last_pts = None
+
+    def write(self, frame: Frame) -> None:
+        pixels = np.ascontiguousarray(frame.pixels[: self.height, : self.width])
+        picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            format="yuv420p", src_colorspace="ITU709", dst_colorspace="ITU709", dst_color_range="MPEG"
+        )
+        pts = round(frame.time / self.time_base)
+        if self.last_pts is not None:
+            pts = max(pts, self.last_pts + 1)
+        picture.pts, picture.time_base, self.last_pts = pts, self.time_base, pts
+        picture.duration = max(1, round(1 / self.fps / self.time_base))
+        self.container.mux(self.stream.encode(picture))
+
+    def close(self) -> None:
+        self.container.mux(self.stream.encode(None))
+
+
+class _Audio:
+    """Copies the sound of one container into another, a bit at a time, so that sound and pictures lie side by side."""
+
+    def __init__(self, container, source):
+        self.container = container
+        self.packets = iter(())
+        self.waiting = None
+        if not source.streams.audio:
+            return
+        stream = source.streams.audio[0]
+        kind = stream.codec_context.codec.canonical_name
+        if kind in container.supported_codecs:
+            self.packets = self._copied(source, stream, container.add_stream_from_template(stream))
+        else:
+            logging.warning("sound of kind %s does not fit into the video, it is encoded as AAC", kind)
+            aac = container.add_stream("aac", rate=stream.codec_context.sample_rate, layout=stream.layout.name)
+            self.packets = self._encoded(source, stream, aac)
+
+    def write_until(self, time: Fraction | None) -> None:
+        """Write what is heard before `time`, in seconds; all that is left when None."""
+        while (packet := self.waiting or next(self.packets, None)) is not None:
+            self.waiting = packet
+            if time is not None and packet.dts is not None and packet.dts * packet.time_base > time:
+                return
+            self.container.mux(packet)
+            self.waiting = None
+
+    @staticmethod
+    def _copied(source, stream, target):
+        for packet in _packets(source, stream):
+            if packet.dts is not None:
+                packet.stream = target
+                yield packet
+
+    @staticmethod
+    def _encoded(source, stream, target):
+        for packet in _packets(source, stream):
+            for frame in _decode(packet):
+                if frame is not None:
+                    yield from target.encode(frame)
+        yield from target.encode(None)
+
+
+def _opened(path):
+    """Open a file for reading; whatever PyAV says against it becomes a UserError."""
+    _require_pyav()
+    try:
+        container = av.open(f"file:{path}")
+    except av.error.FFmpegError as error:
+        if error.errno in (errno.EACCES, errno.EISDIR, errno.ENOENT):
+            raise UserError(f"{path} cannot be opened: {os.strerror(error.errno)}; name a readable video") from error
+        raise UserError(f"{path} is not a video, or it is damaged; give an mp4, mov, mkv or another video") from error
+    # ffmpeg takes text for the output of a terminal, and single pictures for clips
+    if container.format.name in ("tty", "image2") or container.format.name.endswith("_pipe"):
+        container.close()
+        raise UserError(f"{path} is not a video; give an mp4, mov, mkv or another video")
+    return container
+
+
+def _picture_stream(container, path):
+    """Return the first stream of pictures that is not the cover of a record."""
+    covers = av.stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if not stream.disposition & covers and stream.codec_context is not None:
+            return stream
+    raise UserError(f"{path} has sound but no frames; give a video")
+
+
+def _packets(container, stream):
+    """Yield the packets of a stream, to where the file breaks off."""
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError as error:
+        logging.warning("%s breaks off: %s", container.name, error.strerror)
+
+
+def _decode(packet):
+    """Return the frames of a packet; [None] for a damaged one."""
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:
+        return [None]
+
+
+def _decoded(container, stream):
+    for packet in _packets(container, stream):
+        yield from _decode(packet)
+
+
+def _pixels(frame, stream):
+    """Return uint8 `[H, W, 3]`, turned as the file says, with square pixels."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width = frame.width if aspect <= 0 else max(1, round(frame.width * aspect))
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))  # both count counterclockwise
+
+
+def _require_pyav():
+    if av is None:
+        raise UserError("videos need PyAV, which is not installed; run `pip install -r requirements.txt`")

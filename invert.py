@@ -1,0 +1,26 @@
+"""Photos to codes and back: train an encoder, restore, edit, degrade, find directions, videos."""
+
+import click
+
+from inversion.command_degrade import degrade
+from inversion.command_edit import edit
+from inversion.command_restore import encode, restore
+from inversion.command_train_encoder import train_encoder
+from inversion.command_video import video
+from inversion.commands_directions import directions_command
+
+
+@click.group()
+def main():
+    """Invert photos into a network: find their content w and their quality q, and show them otherwise.
+
+    Each command explains itself: python invert.py restore --help.
+    """
+
+
+for command in (train_encoder, restore, encode, edit, degrade, video, directions_command):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()
