@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from networks import SMALL_D, quality_generator, small_generator
 from runs import IMAGES, png
 from test_video_clip import EVEN, make, sound_packets
+from tolerance import assert_close
 
 import invert
 from dnnlib.files import sha256
@@ -170,13 +171,16 @@ def test_images_are_those_of_the_stored_codes(files, inverter, name):
 
 
 def test_the_python_call_finds_the_same(files, inverter):
-    paths = [files / "photos" / f"{name}.png" for name in ("alpha", "gray", "small")]
+    names = GOOD[:4]  # the command's first batch
     reader = PhotoReader(inverter.G)
-    for path in paths:
-        [inversion] = inverter.invert(reader.read(path).target)
-        command = stored(files, path.stem)  # which was found in a batch of four
-        torch.testing.assert_close(inversion.latents.ws, command.latents.ws, rtol=0, atol=1e-3)
-        torch.testing.assert_close(inversion.latents.q, command.latents.q, rtol=0, atol=1e-3)
+    paths = [next((files / "photos").glob(f"{name}.*")) for name in names]
+    found = inverter.invert(torch.cat([reader.read(path).target for path in paths]))
+    for name, inversion in zip(names, found, strict=True):
+        command = stored(files, name)
+        assert_close(inversion.latents.ws, command.latents.ws)
+        assert_close(inversion.latents.q, command.latents.q)
+        assert inversion.tuned.differences.keys() == command.tuned.differences.keys()
+        assert inversion.settings.items() <= command.settings.items()
 
 
 def test_pasting_back_leaves_the_rest_of_the_photo(files):
