@@ -71,7 +71,5 @@ def encode(**flags):
 
 def restored_images(inverter: Inverter, inversion: Inversion) -> dict[str, np.ndarray]:
     """Return the images uint8 `[R, R, 3]` `reconstruction` and `restored` of an inverted photo."""
-    latents = inversion.latents
-    [reconstruction] = from_network(inverter.images(inversion, latents))
-    [restored] = from_network(inverter.images(inversion, latents.sharp()))
+    reconstruction, restored = (from_network(images)[0] for images in inverter.pair(inversion))
     return {"reconstruction": reconstruction, "restored": restored}

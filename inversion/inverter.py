@@ -18,8 +18,9 @@ from inversion.perceptual import load_perceptual
 from inversion.projector import ProjectorOptions, project
 from inversion.pti import TuningOptions, tune
 from inversion.tuned import Inversion, TunedWeights, apply
+from inversion.whitening import WhitenedSpace
 from metrics.weights import WeightsDirectory, file_sha256
-from training.generation import load
+from training.generation import load, render
 from training.networks_stylegan2 import Generator
 
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -82,6 +83,7 @@ class Inverter:
         self.encoder = None
         if self.options.encoder is not None:
             self.encoder = load_encoder(self.options.encoder, network, self.G)
+        self.space = None if self.options.projector is None else WhitenedSpace.of(self.G)
         self.perceptual = load_perceptual(self.options.perceptual, weights or WeightsDirectory(None), device)
 
     @property
@@ -122,7 +124,13 @@ class Inverter:
         if options is None:
             return start
         return project(
-            self.G, targets, options, self.perceptual, start, lambda n: on_step("projector", n, options.steps)
+            self.G,
+            targets,
+            options,
+            self.perceptual,
+            start,
+            on_step=lambda done: on_step("projector", done, options.steps),
+            space=self.space,
         )
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
@@ -141,3 +149,12 @@ class Inverter:
         """Return the images `[N, C, R, R]` of codes, by the generator that was tuned for the photo."""
         with self.tuned(inversion) as G:
             return synthesize(G, latents.to(self.device)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def pair(self, inversion: Inversion) -> tuple[Tensor, Tensor]:
+        """Return the reconstruction of a photo and its restored version, `[1, C, R, R]` each."""
+        latents = inversion.latents.to(self.device)
+        with self.tuned(inversion) as G:
+            noise = G.synthesis.make_noise("const", 1)
+            reconstruction, restored = render(G, latents.ws, [latents.q, None], noise)
+        return reconstruction.clamp(-1, 1), restored.clamp(-1, 1)

@@ -63,7 +63,7 @@ def invert_photos(
                 found[k] = _identified(inversion, tasks[k], photos[k])
         return [write(*each) for each in zip(tasks, photos, found, strict=True)]
 
-    depends = {**settings, "inversion": inverter.settings, "detector": getattr(reader.detector, "name", None)}
+    depends = {**settings, "inversion": inverter.settings, "detector": reader.detector_name, "codes": job.codes}
     return run_job(name, job.source, job.outdir, lambda task: reader.read(task.photo), process, depends, job.batch)
 
 

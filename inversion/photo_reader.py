@@ -41,6 +41,7 @@ class PhotoReader:
 
     def __init__(self, G: Generator, detector: str | None = None):
         self.resolution, self.channels = G.img_resolution, G.img_channels
+        self.detector_name = detector
         self.detector = None if detector is None else find_detector(detector)
 
     def read(self, path: Path) -> PreparedPhoto:

@@ -70,6 +70,7 @@ def project(
     perceptual: Perceptual | None = None,
     start: Latents | None = None,
     on_step: Callable[[int], None] = lambda step: None,
+    space: WhitenedSpace | None = None,
 ) -> Latents:
     """Return codes whose images are close to the targets and whose sharp images stay natural.
 
@@ -83,11 +84,12 @@ def project(
         perceptual: distance to the targets; None: the embedded one.
         start: codes to start at, such as an encoder's; None: the mean image.
         on_step: called with the number of steps taken.
+        space: of `G`; None: it is measured.
     """
     options = options or ProjectorOptions()
     perceptual = perceptual or default_perceptual(targets.device)
     loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
-    search = _Search(G, loss, options, start)
+    search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))
     q_step = round(options.settle * options.steps) if start is None else 0
     for step in range(options.steps):
         if step == q_step and isinstance(G, networks_qcstylegan.Generator):
@@ -106,9 +108,15 @@ def _rate(done: float, warm_up: float) -> float:
 class _Search:
     """The codes of a batch on their way to the targets of `loss`."""
 
-    def __init__(self, G: Generator, loss: ReconstructionLoss, options: ProjectorOptions, start: Latents | None):
-        self.G, self.loss, self.options = G, loss, options
-        self.space = WhitenedSpace.of(G)
+    def __init__(
+        self,
+        G: Generator,
+        loss: ReconstructionLoss,
+        options: ProjectorOptions,
+        start: Latents | None,
+        space: WhitenedSpace,
+    ):
+        self.G, self.loss, self.options, self.space = G, loss, options, space
         layers = G.num_ws if options.space == "w+" else 1
         if start is None:
             ws = self.space.w_avg.expand(len(loss.targets), layers, -1)
