@@ -28,7 +28,6 @@ from inversion.quality import fit_quality
 from metrics import train_cifar
 from metrics.cifar_network import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardised
 from metrics.detector import Detector
-from metrics.detector_cifar import WEIGHTS
 from metrics.metric import parse_requests
 from torch_utils import distributed
 from torch_utils.checkpoint import load_tensors, read_header
