@@ -120,7 +120,11 @@ def load_stored(network: CifarNetwork, tensors: dict[str, Tensor]) -> CifarNetwo
     return network.eval().requires_grad_(False)
 
 
-def predict(network: CifarNetwork, images: Tensor) -> Tensor:
-    """Return class numbers of uint8 images, in batches."""
+def predict(network: CifarNetwork, images: Tensor, mirrored: bool = True) -> Tensor:
+    """Return class numbers `[N]` of uint8 images, in batches; `mirrored`: from the logits of image and mirror image."""
+    found = []
     with torch.no_grad():
-        return torch.cat([network(batch.float()).argmax(1) for batch in images.split(500)])
+        for batch in images.float().split(500):
+            logits = network(batch) + network(batch.flip(3)) if mirrored else network(batch)
+            found.append(logits.argmax(1))
+    return torch.cat(found)

@@ -82,9 +82,9 @@ def main(train_path, test_path, output, epochs, init_from, peak_lr, batch, reach
     average.adopt()
     stored = {name: tensor.half() for name, tensor in network.folded().state_dict().items()}
     accuracy = test_accuracy(stored, test_path)
-    header = {"classes": CLASSES, "test_accuracy": accuracy, "data": "CIFAR-10", "epochs": epochs_before + epochs}
+    header = {"classes": CLASSES, **accuracy, "data": "CIFAR-10", "epochs": epochs_before + epochs}
     save_tensors(output, stored, header)
-    click.echo(f"{output}: {accuracy:.2%} of the test images")
+    click.echo(f"{output}: {', '.join(f'{name} {value:.2%}' for name, value in accuracy.items())}")
 
 
 def new_optimizer(network: CifarNetwork, factor: float) -> torch.optim.SGD:
@@ -168,11 +168,12 @@ def blanked(images: Tensor, side: int) -> Tensor:
     return images.masked_fill(hole, GRAY)
 
 
-def test_accuracy(stored: dict[str, Tensor], path: str) -> float:
-    """Return the share of the images that the stored weights classify correctly."""
+def test_accuracy(stored: dict[str, Tensor], path: str) -> dict[str, float]:
+    """Return the share of the images that the stored weights classify correctly, by one look and by two."""
     network = load_stored(CifarNetwork(), {name: tensor.cpu() for name, tensor in stored.items()})
     images, labels = read_labelled(path)
-    return (predict(network, images) == labels).float().mean().item()
+    looks = {"test_accuracy": predict(network, images), "test_accuracy_unmirrored": predict(network, images, False)}
+    return {name: (found == labels).float().mean().item() for name, found in looks.items()}
 
 
 if __name__ == "__main__":

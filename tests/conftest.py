@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+torch.set_num_threads(1)  # the tests' tensors are small, and processes at work beside them would slow two threads down
+
 GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 
 

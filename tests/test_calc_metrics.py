@@ -28,6 +28,7 @@ from inversion.quality import fit_quality
 from metrics import train_cifar
 from metrics.cifar_network import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardised
 from metrics.detector import Detector
+from metrics.detector_cifar import WEIGHTS
 from metrics.metric import parse_requests
 from torch_utils import distributed
 from torch_utils.checkpoint import load_tensors, read_header
@@ -408,6 +409,12 @@ def test_a_file_without_frames_is_one_sentence(means_as_faces, tmp_path):
 
 
 # The embedded detector.
+
+
+def test_the_embedded_weights_are_small_and_good():
+    assert WEIGHTS.stat().st_size <= 3e6
+    header = read_header(WEIGHTS)
+    assert header["test_accuracy"] >= 0.90 and len(header["classes"]) == 10
 
 
 def trained_form():
