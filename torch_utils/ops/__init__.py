@@ -1,1 +1,1 @@
-"""The four operations of the networks, in plain torch: any dtype, CPU or GPU, first and second derivatives."""
+"""The operations of the networks: plain torch on any device, fused CUDA kernels where they can be had."""

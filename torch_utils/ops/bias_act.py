@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_utils.ops import bias_act_kernel, kernels
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -54,9 +56,12 @@ def bias_act(
     activation = ACTIVATIONS[act]
     alpha = activation.alpha if alpha is None else alpha
     gain = activation.gain if gain is None else gain
-    function = activation.function
     if b is not None:
         assert b.ndim == 1 and b.shape[0] == x.shape[dim], f"bias {tuple(b.shape)} for axis {dim} of {tuple(x.shape)}"
+    if kernels.serve(x):
+        return bias_act_kernel.bias_act(x, b, dim, act, alpha, gain, clamp)
+    function = activation.function
+    if b is not None:
         x = x + b.to(x.dtype).reshape([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
         if act == "lrelu" and alpha > 0:
             function = F.leaky_relu_  # the sum is nobody else's: on a CPU, half the memory traffic

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_utils.ops import kernels, upfirdn2d_kernel
+
 
 def setup_filter(
     f: Tensor | Sequence[float] | None,
@@ -66,6 +68,8 @@ def upfirdn2d(
     up_x, up_y = _pair(up)
     down_x, down_y = _pair(down)
     x0, x1, y0, y1 = parse_padding(padding)
+    if kernels.serve(x):
+        return upfirdn2d_kernel.upfirdn2d(x, f, (up_x, up_y), (down_x, down_y), (x0, x1, y0, y1), flip_filter, gain)
     kernel = f * gain ** (f.ndim / 2)
     kernel = kernel if flip_filter else kernel.flip(list(range(kernel.ndim)))
     if kernel.ndim == 2:

@@ -1,0 +1,157 @@
+"""Time `bias_act` and `upfirdn2d` as the networks call them, against the bandwidth of a copy.
+
+python -m benchmarks.ops [--resolution 512 --batch 32 --dtype bf16] [--json FILE]
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+
+from benchmarks.machine import describe, seconds
+from dnnlib.cli import one_sentence_errors
+from torch_utils.distributed import best_device
+from torch_utils.ops import kernels
+from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
+from training.layers import RESAMPLE_TAPS
+from training.networks_stylegan2 import DTYPES, channels_at
+
+CALLS = 20  # in one measurement, so that a clock on the CPU is fine enough
+# (up, down, padding) of the 4x4 filter
+RESAMPLINGS = {
+    "up 2": (2, 1, (2, 1, 2, 1)),
+    "down 2": (1, 2, (1, 1, 1, 1)),
+    "after a convolution": (1, 1, (1, 1, 1, 1)),
+}
+LONG_TAPS = (1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1)  # as many as the wavelet of the augmentation has
+
+
+@dataclass
+class Case:
+    """An op on one size: `run(x)` and what it is given."""
+
+    name: str
+    run: Callable[[Tensor], Tensor]
+    x: Tensor
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--resolution", default=512, help="Of the network; smaller ones make some of the same calls.")
+@click.option("--channel-base", default=32768)
+@click.option("--channel-max", default=512)
+@click.option("--batch", default=32)
+@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(sorted(DTYPES)), default=["bf16", "fp32"])
+@click.option("--layout", "layouts", multiple=True, type=click.Choice(["nhwc", "nchw"]), default=["nhwc", "nchw"])
+@click.option("--compile/--no-compile", "with_compile", default=True, help="Also torch.compile of the torch path.")
+@click.option("--device", default=None)
+@click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
+@one_sentence_errors
+def main(resolution, channel_base, channel_max, batch, dtypes, layouts, with_compile, device, json_path):
+    """Print time and bytes a second of each op, as a share of what a copy moves."""
+    device = best_device(device)
+    rate = copy_rate(device)
+    click.echo(f"{describe(device)}; batch {batch}; a large copy moves {rate / 1e9:.0f} GB/s (read + written)")
+    if not kernels.serve(torch.empty(1, device=device)):
+        click.echo("no CUDA kernels here: torch path only")
+    records = []
+    for dtype in dtypes:
+        for layout in layouts:
+            click.echo(f"\n{dtype}, {layout}\n{'op':<58}{'path':>9}{'ms':>9}{'GB/s':>8}{'of copy':>9}")
+            for case in cases(resolution, channel_base, channel_max, batch, DTYPES[dtype], layout, device):
+                for record in measure(case, rate, with_compile, device):
+                    records.append(record | {"dtype": dtype, "layout": layout})
+    if json_path:
+        document = {"machine": describe(device), "batch": batch, "copy_bytes_per_second": rate, "records": records}
+        Path(json_path).write_text(json.dumps(document, indent=2))
+
+
+def cases(largest, channel_base, channel_max, batch, dtype, layout, device):
+    """Yield the calls of a network of `largest` pixels; those of smaller networks are among them."""
+    memory = torch.channels_last if layout == "nhwc" else torch.contiguous_format
+    images = partial(torch.randn, device=device, dtype=dtype)
+    outer, long = (setup_filter(taps, device=device) for taps in (RESAMPLE_TAPS, LONG_TAPS))
+    resolution = 4
+    while resolution <= largest:
+        channels = channels_at(resolution, channel_base, channel_max)
+        x = images(batch, channels, resolution, resolution).contiguous(memory_format=memory)
+        b = torch.randn(channels, device=device)
+        size = f"{channels} x {resolution}x{resolution}"
+        yield Case(f"bias_act lrelu, {size}", partial(_bias_act, b=b), x)
+        yield Case(f"bias_act lrelu backward, {size}", _BiasActBackward(x, b), x)
+        for name, (up, down, padding) in RESAMPLINGS.items():
+            side = resolution // up if up > 1 else resolution + (1 if up == down else 0)
+            small = images(batch, channels, side, side).contiguous(memory_format=memory)
+            run = partial(upfirdn2d, f=outer, up=up, down=down, padding=padding)
+            yield Case(f"upfirdn2d 4x4 {name}, {channels} x {side}x{side}", run, small)
+        resolution *= 2
+    rgb = images(batch, 3, largest, largest).contiguous(memory_format=memory)
+    for up, down in ((2, 1), (1, 2)):
+        run = partial(upfirdn2d, f=long, up=up, down=down, padding=(6, 5, 6, 5))
+        yield Case(f"upfirdn2d 12 + 12 up {up} down {down}, 3 x {largest}x{largest}", run, rgb)
+
+
+def _bias_act(x, b):
+    return bias_act(x, b, act="lrelu", clamp=256.0)
+
+
+class _BiasActBackward:
+    """The derivative by x alone: reads a gradient and the output, writes a gradient."""
+
+    reads = 2
+
+    def __init__(self, x, b):
+        self.x, self.b = x.detach().requires_grad_(), b
+        self.outputs = {}
+
+    def __call__(self, grad):
+        served = kernels.serve(grad)
+        if served not in self.outputs:
+            self.outputs[served] = _bias_act(self.x, self.b)
+        return torch.autograd.grad(self.outputs[served], self.x, grad, retain_graph=True)[0]
+
+
+def measure(case, rate, with_compile, device):
+    """Print and return one record for each path."""
+    paths = {"kernel": case.run} if kernels.serve(case.x) else {}
+    paths["torch"] = _without_kernels(case.run)
+    if with_compile and not isinstance(case.run, _BiasActBackward):
+        torch.compiler.reset()
+        paths["compiled"] = _without_kernels(torch.compile(case.run, dynamic=False))
+    with torch.enable_grad() if isinstance(case.run, _BiasActBackward) else torch.no_grad():
+        read = case.x.nbytes * getattr(case.run, "reads", 1)
+        for path, run in paths.items():
+            moved = read + run(case.x).nbytes
+            time = seconds(lambda run=run: _repeat(run, case.x), device) / CALLS
+            share = moved / time / rate
+            click.echo(f"{case.name:<58}{path:>9}{time * 1e3:>9.3f}{moved / time / 1e9:>8.0f}{share:>8.0%}")
+            yield {"op": case.name, "path": path, "seconds": time, "bytes": moved, "share": share}
+
+
+def _repeat(run, x):
+    for _ in range(CALLS):
+        run(x)
+
+
+def _without_kernels(run):
+    def plain(x):
+        with kernels.disabled():
+            return run(x)
+
+    return plain
+
+
+def copy_rate(device: torch.device) -> float:
+    """Return the bytes a second, read and written, of a copy that no cache holds."""
+    source = torch.ones((1 << 28) if device.type == "cuda" else (1 << 24), device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes * CALLS / seconds(lambda: _repeat(target.copy_, source), device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Compiled kernels on disk: an entry is whole and of its own source, or it is not there."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from dnnlib.cache import cache_folder
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def folder() -> Path:
+    """Return where the entries lie."""
+    return cache_folder("kernels")
+
+
+def entry_path(name: str, source: str, options: list[str], compiler: str) -> Path:
+    """Return the path of the entry for a source, compiled with these options by this version of the compiler."""
+    key = hashlib.sha256(json.dumps([source, options, compiler]).encode()).hexdigest()
+    return folder() / f"{name}-{key[:40]}.kernel"
+
+
+def read_entry(path: Path) -> bytes | None:
+    """Return the code of an entry; None where there is none or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def write_entry(path: Path, code: bytes) -> None:
+    """Keep the code, in one step; where the disk refuses, the next process compiles again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as temporary:
+            temporary.write_bytes(hashlib.sha256(code).digest() + code)
+    except (OSError, UserError) as error:
+        logging.info("compiled kernels are not kept: %s", error)
