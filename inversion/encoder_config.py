@@ -23,15 +23,17 @@ class EncoderNetworkConfig:
 
     backbone: str = "ir_se50"
     width: float = 1.0  # of w's network: factor of all its channels
-    q_width: float = 1.0  # of q's network
+    q_width: float = 1.0  # of q's network; 0: none, q is then fitted to each photo
     space: Literal["w", "w+"] = "w+"  # one w for all layers, or one for each
     input_size: int = 256  # images are resized to this side
+    slope: float = 0.2  # of the heads' leaky ReLU; 0.01 in published encoders
+    align_corners: bool = False  # where the feature pyramid enlarges; True in published encoders
 
     def __post_init__(self):
         if self.backbone not in BACKBONES.names():
             raise unknown_name("backbone", self.backbone, BACKBONES.names())
-        for name in ("width", "q_width"):
-            require(0 < getattr(self, name) <= 4, f"encoder.{name}", getattr(self, name), "above 0 and at most 4")
+        require(0 < self.width <= 4, "encoder.width", self.width, "above 0 and at most 4")
+        require(0 <= self.q_width <= 4, "encoder.q_width", self.q_width, "from 0 to 4")
         size = self.input_size
         fits = SMALLEST <= size <= LARGEST and size % MULTIPLE == 0
         require(fits, "encoder.input_size", size, f"a multiple of {MULTIPLE} from {SMALLEST} to {LARGEST}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
 from inversion.encoder_config import EncoderConfig
@@ -43,10 +44,13 @@ class EncoderTrainer:
         G: the network that is inverted, frozen, on the device of the training.
         weights: where published weights lie.
 
-    Raises UserError when published weights are asked for that are not there.
+    Raises UserError when published weights are asked for that are not there, and for a QC network without a network
+    for q.
     """
 
     def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory):
+        if hasattr(G, "q_dim"):
+            require(config.encoder.q_width > 0, "encoder.q_width", 0, "above 0, as this network has a quality code")
         self.config, self.G = config, G.eval().requires_grad_(False)
         self.device = G.mapping.w_avg.device
         self.images_seen = 0

@@ -27,17 +27,18 @@ FOR_SPREAD, SPREAD_SAMPLES = 21, 1000  # of w, from which its spread is measured
 class CodeNetwork(nn.Module):
     """A backbone and the heads on it: images `[N, C, S, S]` to `[N, count, features]`."""
 
-    def __init__(self, backbone: nn.Module, input_size: int, count: int, features: int):
+    def __init__(self, backbone: nn.Module, config: EncoderNetworkConfig, count: int, features: int):
         super().__init__()
         self.backbone = backbone
-        self.heads = StylePyramid(backbone.channels, [input_size // stride for stride in STRIDES], count, features)
+        sides = [config.input_size // stride for stride in STRIDES]
+        self.heads = StylePyramid(backbone.channels, sides, count, features, config.slope, config.align_corners)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.heads(self.backbone.maps(images)).float()
 
 
 class Encoder(nn.Module):
-    """Two networks, one for w and one for q; a plain generator has no q.
+    """Two networks, one for w and one for q, or only the first.
 
     Args:
         config: of both networks.
@@ -50,12 +51,10 @@ class Encoder(nn.Module):
         self.config, self.num_ws = config, G.num_ws
         build = BACKBONES.get(config.backbone).build
         count = 1 if config.space == "w" else G.num_ws
-        self.content = CodeNetwork(
-            build(G.img_channels, config.width, published), config.input_size, count, G.w_dim
-        )
+        self.content = CodeNetwork(build(G.img_channels, config.width, published), config, count, G.w_dim)
         self.quality = None
-        if hasattr(G, "q_dim"):
-            self.quality = CodeNetwork(build(G.img_channels, config.q_width, published), config.input_size, 1, G.q_dim)
+        if hasattr(G, "q_dim") and config.q_width > 0:
+            self.quality = CodeNetwork(build(G.img_channels, config.q_width, published), config, 1, G.q_dim)
         self.register_buffer("w_avg", G.mapping.w_avg.detach().clone())
         self.register_buffer("w_spread", torch.ones([]))  # standard deviation of w around w_avg
 

@@ -14,14 +14,17 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from inversion.encoders import load_encoder, require_network
 from inversion.latents import Latents, synthesize
-from inversion.perceptual import load_perceptual
+from inversion.perceptual import load_perceptual, perceptual_sha256
 from inversion.projector import ProjectorOptions, project
 from inversion.pti import TuningOptions, tune
+from inversion.quality import fit_quality
 from inversion.tuned import Inversion, TunedWeights, apply
 from inversion.whitening import WhitenedSpace
 from metrics.weights import WeightsDirectory, file_sha256
 from training.generation import load, render
 from training.networks_stylegan2 import Generator
+
+FIT_STEPS = 60  # for q, after an encoder of w alone
 
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
@@ -84,7 +87,9 @@ class Inverter:
         if self.options.encoder is not None:
             self.encoder = load_encoder(self.options.encoder, network, self.G)
         self.space = None if self.options.projector is None else WhitenedSpace.of(self.G)
-        self.perceptual = load_perceptual(self.options.perceptual, weights or WeightsDirectory(None), device)
+        weights = weights or WeightsDirectory(None)
+        self.perceptual = load_perceptual(self.options.perceptual, weights, device)
+        self._perceptual_sha256 = perceptual_sha256(self.options.perceptual, weights)
 
     @property
     def device(self) -> torch.device:
@@ -97,7 +102,7 @@ class Inverter:
         options = dataclasses.asdict(self.options)
         if self.options.encoder is not None:
             options["encoder"] = file_sha256(self.options.encoder)
-        return {"network": file_sha256(self.network), **options}
+        return {"network": file_sha256(self.network), "perceptual_sha256": self._perceptual_sha256, **options}
 
     def invert(self, targets: Tensor, on_step: OnStep = _nothing) -> list[Inversion]:
         """Return what is found for each image `[N, C, R, R]` in [-1, 1]."""
@@ -122,7 +127,7 @@ class Inverter:
                 start = self.encoder(targets)
         options = self.options.projector
         if options is None:
-            return start
+            return self._with_quality(start, targets, on_step)
         return project(
             self.G,
             targets,
@@ -132,6 +137,16 @@ class Inverter:
             on_step=lambda done: on_step("projector", done, options.steps),
             space=self.space,
         )
+
+    def _with_quality(self, latents: Latents, targets: Tensor, on_step: OnStep) -> Latents:
+        """Return latents with a `q` fitted to the images, where the network has one and the encoder told none."""
+        if latents.q is not None or not hasattr(self.G, "q_dim"):
+            return latents
+        noise = self.G.synthesis.make_noise("const", len(latents))
+        q = fit_quality(
+            self.G, latents.ws, noise, targets, FIT_STEPS, on_step=lambda done: on_step("quality", done, FIT_STEPS)
+        )
+        return dataclasses.replace(latents, q=q)
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
         """Return the same inverter whose projector searches otherwise."""

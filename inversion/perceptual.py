@@ -10,7 +10,7 @@ from dnnlib.errors import unknown_name
 from metrics.cifar_network import CifarNetwork, load_stored
 from metrics.detector_cifar import LARGEST, WEIGHTS
 from metrics.lpips import BACKBONES, load_lpips, perceptual_distance
-from metrics.weights import WeightsDirectory
+from metrics.weights import WeightsDirectory, file_sha256
 from torch_utils.checkpoint import load_tensors
 from torch_utils.precision import fastest_dtype
 
@@ -68,6 +68,14 @@ def load_perceptual(
         raise unknown_name("perceptual distance", name, ["cifar", *variants])
     lpips = load_lpips(variants[name], weights, device)
     return Perceptual(lpips.features, list(lpips.heads), autocast)
+
+
+def perceptual_sha256(name: str, weights: WeightsDirectory) -> dict[str, str]:
+    """Return the hashes of the files behind the distance that `load_perceptual` gives, by file name."""
+    if name == "cifar":
+        return {WEIGHTS.name: file_sha256(WEIGHTS)}
+    variant = name.removeprefix("lpips_")
+    return weights.sha256(BACKBONES[variant][0]) | weights.sha256(name)
 
 
 def _at_most(images: Tensor, side: int) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from training.layers import FullyConnected
 
 COARSE, MIDDLE = 3, 4  # ws that come from the deepest map and from the one before; the rest are fine
-SLOPE = 0.2
 
 
 def style_counts(num_ws: int) -> list[int]:
@@ -23,11 +22,11 @@ def style_counts(num_ws: int) -> list[int]:
 class StyleHead(nn.Module):
     """map2style: `[N, C, side, side] -> [N, features]`; convolutions halve the map until one pixel is left."""
 
-    def __init__(self, channels: int, side: int, features: int):
+    def __init__(self, channels: int, side: int, features: int, slope: float = 0.2):
         super().__init__()
         layers = []
         for _ in range(math.ceil(math.log2(side))):
-            layers += [nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+            layers += [nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.LeakyReLU(slope)]
         self.halvings = nn.Sequential(*layers)
         self.linear = FullyConnected(channels, features)
 
@@ -43,13 +42,24 @@ class StylePyramid(nn.Module):
         sides: of the same maps, in pixels.
         count: codes that are wanted.
         features: width of a code.
+        slope: of the leaky ReLU below zero.
+        align_corners: how maps are enlarged, as in torch's `interpolate`.
     """
 
-    def __init__(self, channels: Sequence[int], sides: Sequence[int], count: int, features: int):
+    def __init__(
+        self,
+        channels: Sequence[int],
+        sides: Sequence[int],
+        count: int,
+        features: int,
+        slope: float = 0.2,
+        align_corners: bool = False,
+    ):
         super().__init__()
+        self.align_corners = align_corners
         width = channels[-1]
         self.heads = nn.ModuleList(
-            nn.ModuleList(StyleHead(width, side, features) for _ in range(heads))
+            nn.ModuleList(StyleHead(width, side, features, slope) for _ in range(heads))
             for heads, side in zip(style_counts(count), reversed(sides), strict=False)
         )
         shallower = list(channels[-2::-1])[: len(self.heads) - 1]  # the deepest map enters as it is
@@ -61,6 +71,7 @@ class StylePyramid(nn.Module):
         for level, heads in enumerate(self.heads):
             if level > 0:
                 finer = self.laterals[level - 1](maps[-1 - level])
-                x = finer + F.interpolate(x, size=finer.shape[2:], mode="bilinear")
+                coarser = F.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
+                x = finer + coarser
             codes += [head(x) for head in heads]
         return torch.stack(codes, dim=1)

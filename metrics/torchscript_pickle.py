@@ -2,16 +2,13 @@
 
 import io
 import pickle
-import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 
 from dnnlib.errors import UserError
+from torch_utils.inert_opcodes import opcodes_of
+from torch_utils.inert_tensors import STORAGE_DTYPES, check_bounds
 
-_ITEM_BYTES = {
-    **{"DoubleStorage": 8, "LongStorage": 8, "FloatStorage": 4, "IntStorage": 4, "HalfStorage": 2},
-    **{"BFloat16Storage": 2, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1},
-}
 _OPCODES = """
 PROTO STOP MARK GLOBAL NEWOBJ REDUCE BUILD BINPERSID BINPUT LONG_BINPUT BINGET LONG_BINGET
 NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING
@@ -28,9 +25,8 @@ def check_objects(content: bytes, defined: frozenset[str], storage_bytes: Mappin
         storage_bytes: how much there is of each storage; no tensor may reach beyond, which torch does not look at.
     """
     try:
-        opcodes = {opcode.name for opcode, _, _ in pickletools.genops(content)}
-        if not opcodes <= set(_OPCODES.split()):
-            raise UserError("holds other objects than a network has")
+        for _ in opcodes_of(content, _OPCODES.split()):
+            pass
         _StandIns(io.BytesIO(content), defined, storage_bytes).load()
     except UserError:
         raise
@@ -48,8 +44,8 @@ class _StandIns(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if f"{module}.{name}" in self.defined:
             return _Module
-        if module == "torch" and name in _ITEM_BYTES:
-            return _ITEM_BYTES[name]
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name].itemsize
         if (module, name) not in _FUNCTIONS:
             raise UserError(f"asks for `{module}.{name}`, which no plain network needs; it is not opened")
         return _FUNCTIONS[module, name]
@@ -70,11 +66,7 @@ class _Module:
 
 
 def _check_tensor(storage, offset, size, stride, *_):
-    if len(size) != len(stride) or min([offset, *size, *stride]) < 0:
-        raise ValueError("a tensor of impossible shape")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if 0 not in size and last >= storage:
-        raise ValueError("a tensor beyond the end of its storage")
+    check_bounds(storage, offset, size, stride)
 
 
 def _inert(*_):

@@ -348,6 +348,7 @@ def test_command_trains(network, photos, tmp_path):
         (["--set=batch"], "--set batch has no value; write --set field=value"),
         (["--set=encoder.size=64"], "unknown field 'encoder.size'"),
         (["--backbone=vgg"], "unknown backbone 'vgg'; Known: ir_se50, resnet34"),
+        (["--set=encoder.q_width=0"], "encoder.q_width is 0, must be above 0, as this network has a quality code"),
         (["--device=tpu"], "unknown device 'tpu'; try cuda, mps or cpu"),
         (["--arcface"], "the published ArcFace weights are those of ir_se50, not resnet34; leave out --arcface"),
     ],
@@ -355,5 +356,5 @@ def test_command_trains(network, photos, tmp_path):
 def test_command_ends_in_a_sentence(network, photos, tmp_path, extra, sentence):
     arguments = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *FLAGS, *extra]
     result = CliRunner().invoke(train_encoder, arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert sentence in result.output

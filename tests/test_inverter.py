@@ -18,7 +18,9 @@ from inversion.perceptual import load_perceptual
 from inversion.projector import ProjectorOptions, project
 from inversion.pti import TuningOptions, tune
 from inversion.tuned import TunedWeights, load_inversion, save_inversion
+from metrics.detector_cifar import WEIGHTS
 from metrics.weights import WeightsDirectory
+from training.generation import load
 from training.networks import ImageFormat, build_discriminator, build_generator, save_network
 
 CPU = torch.device("cpu")
@@ -212,4 +214,20 @@ def test_settings_tell_all_that_a_result_depends_on(files):
     assert all(settings.count(each) == 1 for each in settings)
     assert settings[0]["network"] == sha256(files / "qc.safetensors")
     assert settings[2]["encoder"] == sha256(files / "encoder.safetensors")
+    assert settings[0]["perceptual_sha256"] == {"cifar10.safetensors": sha256(WEIGHTS)}
     assert inverter_of(files).settings == settings[0]
+
+
+def test_where_an_encoder_tells_no_quality_it_is_fitted(files, tmp_path):
+    G, network = load(files / "qc.safetensors", CPU), files / "qc.safetensors"
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
+    save_encoder(tmp_path / "w.safetensors", build(config, G).eval(), G, sha256(network), {"kimg": 0})
+    inverter = Inverter(network, CPU, InversionOptions(str(tmp_path / "w.safetensors"), projector=None, tuning=None))
+    ws = inverter.encoder(torch.zeros(2, 3, 16, 16)).ws
+    target = synthesize(G, Latents(ws, 0.3 * torch.randn(2, G.q_dim)))
+    steps = []
+    inverter.encoder.forward = lambda images: Latents(ws)
+    found = inverter.codes(target, lambda *step: steps.append(step))
+    assert steps[-1] == ("quality", 60, 60) and torch.equal(found.ws, ws)
+    before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), found))
+    assert after < 0.5 * before

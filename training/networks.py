@@ -52,7 +52,7 @@ def save_network(
     Args:
         path: of the safetensors file, replaced in one step.
         G_ema: its tensors are stored as `G_ema.NAME`.
-        discriminators: by stream, `sharp` and perhaps `degraded`; stored as `D_STREAM.NAME`.
+        discriminators: by stream, `sharp` and perhaps `degraded`; stored as `D_STREAM.NAME`. There may be none.
         provenance: training length, data, licence; goes into the header.
     """
     tensors = {f"G_ema.{name}": tensor for name, tensor in G_ema.state_dict().items()}
@@ -60,7 +60,7 @@ def save_network(
         tensors |= {f"D_{stream}.{name}": tensor for name, tensor in D.state_dict().items()}
     header = {
         "generator": to_dict(G_ema.config),
-        "discriminator": to_dict(next(iter(discriminators.values())).config),
+        "discriminator": to_dict(next(iter(discriminators.values())).config) if discriminators else None,
         "images": to_dict(ImageFormat(G_ema.img_resolution, G_ema.img_channels, G_ema.c_dim)),
         "preprocessing": "uint8 RGB or gray, mapped to float32 in [-1, 1] by x / 127.5 - 1",
         **provenance,
@@ -81,8 +81,13 @@ def load_generator(path: str | os.PathLike) -> tuple[networks_stylegan2.Generato
 
 
 def load_discriminator(path: str | os.PathLike, stream: str) -> networks_stylegan2.Discriminator:
-    """Return the discriminator of a stream, or the sharp one where the file has no other."""
-    _, parts = _described(path)
+    """Return the discriminator of a stream, or the sharp one where the file has no other.
+
+    Raises UserError for a file without any, and as `load_generator` does.
+    """
+    header, parts = _described(path)
+    if not describes_discriminator(header):
+        raise UserError(f"{path} has no discriminator, only a generator; give a network that has one")
     with _blaming_header(path):
         D = build_discriminator(parts["discriminator"], parts["images"])
     stored = load_tensors(path, f"D_{stream}.")
@@ -90,10 +95,17 @@ def load_discriminator(path: str | os.PathLike, stream: str) -> networks_stylega
     return D
 
 
+def describes_discriminator(header: dict[str, Any]) -> bool:
+    """Whether the network file with this header has a discriminator; imported ones may have none."""
+    return "discriminator" not in header or header["discriminator"] is not None
+
+
 def _described(path):
     """Return the header of a network file, and by name the configurations that it holds."""
     header = read_header(path)
     kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
+    if not describes_discriminator(header):
+        del kinds["discriminator"]
     with _blaming_header(path):
         return header, {name: from_dict(kind, header.get(name), f"{name}.") for name, kind in kinds.items()}
 
