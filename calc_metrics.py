@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
+from dnnlib.locations import NetworkFile
 from evaluation.commands_images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
 from evaluation.commands_inversion_tables import (
     editability_command,
@@ -19,7 +21,6 @@ from evaluation.fakes import FakeOptions
 from evaluation.job import QUALITIES, Job, measure
 from evaluation.results import append_records, result_line
 from metrics.commands_weights import weights
-from metrics.feature_cache import default_cache_dir
 from metrics.metric import known_metrics, parse_requests
 from metrics.weights import WeightsDirectory
 from torch_utils.distributed import World, run
@@ -29,7 +30,7 @@ from torch_utils.memory import keep_freed_memory
 @click.group(
     invoke_without_command=True, context_settings={"show_default": True, "max_content_width": 120}, no_args_is_help=True
 )
-@click.option("--network", metavar="FILE", help="A network-snapshot, whose images are measured.")
+@click.option("--network", type=NetworkFile(), help="A network-snapshot, whose images are measured.")
 @click.option("--images", metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
 @click.option("--data", metavar="PATH", help="Folder or zip of the real images, as dataset_tool.py writes it.")
 @click.option("--metrics", "names", default="fd_cifar", help="Names, with commas; --list shows all.")
@@ -48,7 +49,7 @@ from torch_utils.memory import keep_freed_memory
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
 @click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
-@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE]")
+@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE/features]")
 @click.option("-o", "--outdir", metavar="DIR", help="Append each result to DIR/metric-NAME.jsonl.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole records.")
 @click.option("--list", "listed", is_flag=True, help="Print the names of all metrics, and stop.")
@@ -76,7 +77,7 @@ def main(context, names, qualities, samples, weights_dir, cache_dir, outdir, as_
         qualities=tuple(dict.fromkeys(qualities)),
         options=FakeOptions(truncation_psi=flags.pop("trunc"), **options),
         weights=WeightsDirectory.find(weights_dir),
-        cache_dir=Path(cache_dir) if cache_dir else default_cache_dir(),
+        cache_dir=Path(cache_dir) if cache_dir else cache_folder("features"),
         **flags,
     )
     run(print_results, gpus, device, job, outdir, as_json)

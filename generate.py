@@ -8,6 +8,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.locations import NetworkFile
 from dnnlib.parsing import integers
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
@@ -21,7 +22,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
-@click.option("--network", required=True, metavar="FILE", help="A network-snapshot.")
+@click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot.")
 @click.option("--seeds", required=True, metavar="LIST", help="Which images, such as 0-7,12.")
 @click.option("--outdir", default="out", help="Where the files go; those of the same name are replaced.")
 @click.option("--trunc", type=float, default=1.0, help="Truncation psi; below 1: closer to the mean, less varied.")

@@ -20,6 +20,7 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
+from dnnlib.locations import NetworkFile
 from evaluation.job import prepare_device
 from inversion.encoders import load_encoder
 from inversion.latents import Latents, synthesize
@@ -39,9 +40,9 @@ HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--network", required=True, metavar="FILE", help="Of mode qc.")
+@click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
 @click.option("--data", metavar="PATH", help="Folder or zip of photos; degraded.  [default: the network's own images]")
-@click.option("--encoder", metavar="FILE", help="Also time this encoder.")
+@click.option("--encoder", type=NetworkFile(), help="Also time this encoder.")
 @click.option("--photos", type=click.IntRange(min=1), default=4, help="Photos in one call.")
 @click.option("--projector-steps", type=click.IntRange(min=1), help="[default: all]")
 @click.option("--tuning-steps", type=click.IntRange(min=1), help="At most; the early stop is found within them.")

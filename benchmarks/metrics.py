@@ -21,6 +21,7 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
+from dnnlib.locations import NetworkFile
 from evaluation.evaluate import Result, Sources, evaluate
 from evaluation.fakes import FakeOptions, fake_stream
 from evaluation.job import QUALITIES, prepare_device, require_same_format
@@ -52,7 +53,7 @@ class Stage:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
-@click.option("--network", metavar="FILE", help="What generates.  [default: sharp real images stand in]")
+@click.option("--network", type=NetworkFile(), help="What generates.  [default: sharp real images stand in]")
 @click.option("--images", type=click.IntRange(min=4), help="Real ones, and as many generated.  [default: all]")
 @click.option("--detector", "name", default="cifar", help="Whose features; the statistics are its metrics.")
 @click.option("--weights-dir", metavar="DIR", help="Of published detectors.")

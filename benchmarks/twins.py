@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
+from dnnlib.locations import NetworkFile
 from training.dataset import ImageDataset
 from training.generation import load, ws_of_seeds
 from training.quality_codes import seed_code
@@ -19,8 +20,8 @@ QUARTILES = (0, 25, 50, 75, 100)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--network", required=True, help="Of mode qc.")
-@click.option("--base", help="The network it was trained from, to compare the sharp images with.")
+@click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
+@click.option("--base", type=NetworkFile(), help="The network it was trained from, to compare the sharp images with.")
 @click.option("--data", help="Real photos, to compare with the training mixture's effect on them.")
 @click.option("--seeds", default=64)
 @click.option("--codes", default=32)

@@ -9,6 +9,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.locations import NetworkFile
 from evaluation.job import prepare_device
 from evaluation.table_editability import COUNT, REACH, EditOptions, editability_table
 from evaluation.table_inversion import RECIPE, DegradedPhotos, PhotoOptions, inversion_table
@@ -36,12 +37,12 @@ SETTINGS = {"show_default": True, "max_content_width": 120}
 _INVERTER = ("network", "encoder", "steps", "tuning_steps", "perceptual", "overrides", "weights_dir", "device")
 _PHOTOS = ("data", "images", "batch", "seed")
 _OPTIONS = [
-    click.option("--network", required=True, metavar="FILE", help="A QC network."),
-    click.option("--encoder", metavar="FILE", help="Of this network.  [default: the projector alone]"),
+    click.option("--network", type=NetworkFile(), required=True, help="A QC network."),
+    click.option("--encoder", type=NetworkFile(), help="Of this network.  [default: the projector alone]"),
     click.option("--data", required=True, metavar="PATH", help="Sharp photos, folder or zip, of the network's size."),
     click.option("--images", type=click.IntRange(min=1), metavar="N", help="The first N photos.  [default: all]"),
     click.option("--steps", type=click.IntRange(min=0), help="Of the projector.  [default: 150; 0 after an encoder]"),
-    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 200]"),
+    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 100]"),
     click.option("--perceptual", default="cifar", help="Distance of both, such as lpips_alex."),
     click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Such as tuning.stop_psnr=35."),
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos at once."),

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import click
 
+from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
+from dnnlib.locations import NetworkFile, resolve
 from evaluation.job import Job
 from evaluation.table1 import PAPER_ABLATIONS, table1, table4
 from evaluation.table_classify import ClassifyOptions, classify_table
 from evaluation.table_runtime import runtime_table
 from evaluation.tables import Table, write_table
-from metrics.feature_cache import default_cache_dir
 from metrics.metric import parse_requests
 from metrics.weights import WeightsDirectory
 from torch_utils.distributed import World, run
@@ -32,9 +33,9 @@ def _shared(command: Callable) -> Callable:
 
 
 @click.command("table1", context_settings=SETTINGS)
-@click.option("--base", required=True, metavar="FILE", help="Network of the plain generator.")
-@click.option("--qc", required=True, metavar="FILE", help="The QC network made from it.")
-@click.option("--degraded-base", metavar="FILE", help="A plain network trained on degraded images.")
+@click.option("--base", type=NetworkFile(), required=True, help="Network of the plain generator.")
+@click.option("--qc", type=NetworkFile(), required=True, help="The QC network made from it.")
+@click.option("--degraded-base", type=NetworkFile(), help="A plain network trained on degraded images.")
 @click.option("--ablation", "ablations", multiple=True, metavar="A=FILE", help="For a second table; A to F.")
 @click.option("--data", required=True, metavar="PATH", help="The real images.")
 @click.option("--metric", default="fid50k_full", help="One that compares with real images, such as fd5k_cifar.")
@@ -42,7 +43,7 @@ def _shared(command: Callable) -> Callable:
 @click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that read real images.")
 @click.option("--gpus", type=click.IntRange(min=1), default=1, help="Processes (torchrun's number under torchrun).")
 @click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
-@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE]")
+@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE/features]")
 @_shared
 @one_sentence_errors
 def table1_command(metric, weights_dir, cache_dir, data, seed, workers, gpus, device, outdir, ablations, **networks):
@@ -54,7 +55,7 @@ def table1_command(metric, weights_dir, cache_dir, data, seed, workers, gpus, de
         requests=tuple(requests),
         data=data,
         weights=WeightsDirectory.find(weights_dir),
-        cache_dir=Path(cache_dir) if cache_dir else default_cache_dir(),
+        cache_dir=Path(cache_dir) if cache_dir else cache_folder("features"),
         workers=workers,
         seed=seed,
     )
@@ -62,12 +63,13 @@ def table1_command(metric, weights_dir, cache_dir, data, seed, workers, gpus, de
 
 
 @click.command("classify", context_settings=SETTINGS)
-@click.option("--network", required=True, metavar="FILE", help="A QC network.")
+@click.option("--network", type=NetworkFile(), required=True, help="A QC network.")
 @click.option("--train", type=int, default=1000, help="Images that the classifiers learn from.")
 @click.option("--test", type=int, default=200, help="Images that they are judged by.")
 @click.option("--steps", type=click.IntRange(min=1), default=60, help="Of the optimisation of each code.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the degradations.")
+@click.option("--encoder", type=NetworkFile(), help="That tells the codes.  [default: they are fitted]")
 @_shared
 @one_sentence_errors
 def classify_command(network, outdir, device, **options):
@@ -76,14 +78,15 @@ def classify_command(network, outdir, device, **options):
 
 
 @click.command("runtime", context_settings=SETTINGS)
-@click.option("--network", required=True, metavar="FILE", help="A network-snapshot.")
+@click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot.")
+@click.option("--encoder", type=NetworkFile(), help="Of this network; also time inversion with it.")
 @click.option("--runs", type=click.IntRange(min=2), default=50, help="Images that are timed.")
 @click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
 @_shared
 @one_sentence_errors
-def runtime_command(network, outdir, device, runs, precision):
+def runtime_command(network, encoder, outdir, device, runs, precision):
     """Table 3 of the paper: seconds for an image."""
-    run(_publish, 1, device, outdir, runtime_table, network, runs, precision)
+    run(_publish, 1, device, outdir, runtime_table, network, encoder, runs, precision)
 
 
 def _table1(world: World, job: Job, networks: dict, ablations: dict, outdir: str) -> None:
@@ -111,5 +114,5 @@ def _ablations(texts):
             raise unknown_name("ablation", name, PAPER_ABLATIONS)
         if not separator:
             raise UserError(f"--ablation={text} has no network; write --ablation={name}=FILE")
-        networks[name] = path
+        networks[name] = str(resolve(path))
     return networks

@@ -14,6 +14,7 @@ from degradations.kernels import size_range
 from degradations.primitives import apply_primitive
 from dnnlib.errors import UserError
 from evaluation.tables import Table, number
+from inversion.encoders import Encoder, load_encoder
 from inversion.quality import fit_quality
 from torch_utils.distributed import World
 from torch_utils.linear_classifier import LinearClassifier
@@ -40,6 +41,7 @@ class ClassifyOptions:
         steps: of the fit of each code.
         batch: images fitted at once.
         seed: of the degradations.
+        encoder: file of an encoder that tells the codes in place of the fit; None: the fit.
     """
 
     train: int = 1000
@@ -47,6 +49,7 @@ class ClassifyOptions:
     steps: int = 60
     batch: int = 32
     seed: int = 0
+    encoder: str | None = None
 
 
 def classify_table(world: World, network: str, options: ClassifyOptions) -> Table:
@@ -62,16 +65,20 @@ def classify_table(world: World, network: str, options: ClassifyOptions) -> Tabl
         raise UserError(f"{network} has classes, and quality codes are classified without; give an unconditional one")
     if min(options.train, options.test) < max(LEVELS.values()):
         raise UserError(f"{min(options.train, options.test)} images are too few for 10 levels; give at least 10")
-    kinds = codes_of(G, blurry_or_not, options, "blurry or not")
-    levels = codes_of(G, blur_strength, options, "levels of blur")
+    encoder = None if options.encoder is None else load_encoder(options.encoder, network, G)
+    if encoder is not None and encoder.quality is None:
+        raise UserError(f"{options.encoder} tells no quality codes; leave out --encoder, and they are fitted")
+    kinds = codes_of(G, encoder, blurry_or_not, options, "blurry or not")
+    levels = codes_of(G, encoder, blur_strength, options, "levels of blur")
     accuracies = {"blurry or not": accuracy(*kinds, 2, options.train)}
     for name, count in LEVELS.items():
         codes, strengths = levels
         accuracies[name] = accuracy(codes, (strengths * count).long().clamp(max=count - 1), count, options.train)
     rows = [[name, number(value, 3), number(PAPER[name], 3)] for name, value in accuracies.items()]
+    source = "an encoder" if encoder else f"{options.steps} steps of optimisation from the known content"
     notes = [
-        f"{options.train} images to learn from, {options.test} others to judge; each code by {options.steps} steps of "
-        "optimisation from the known content. By chance: 0.5, 0.2, 0.1."
+        f"{options.train} images to learn from, {options.test} others to judge; each code by {source}. "
+        "By chance: 0.5, 0.2, 0.1."
     ]
     title = "Section 4.6. Accuracy of linear classifiers of the quality code"
     return Table("classify", title, ["", "here", "paper"], rows, notes, {"accuracy": accuracies, "paper": PAPER})
@@ -83,8 +90,10 @@ def accuracy(codes: Tensor, labels: Tensor, classes: int, train: int) -> float:
     return classifier.accuracy(codes[train:], labels[train:].long())
 
 
-def codes_of(G: Generator, degradation: Degradation, options: ClassifyOptions, what: str) -> tuple[Tensor, Tensor]:
-    """Return fitted codes `[N, q_dim]` and labels `[N]` of degraded images of seeds 0..N-1, on the CPU."""
+def codes_of(
+    G: Generator, encoder: Encoder | None, degradation: Degradation, options: ClassifyOptions, what: str
+) -> tuple[Tensor, Tensor]:
+    """Return codes `[N, q_dim]`, encoded or fitted, and labels `[N]` of degraded images of seeds 0..N-1, on the CPU."""
     count = options.train + options.test
     codes, labels = [], []
     for start in tqdm.tqdm(range(0, count, options.batch), desc=what, unit="batch", disable=None):
@@ -95,7 +104,12 @@ def codes_of(G: Generator, degradation: Degradation, options: ClassifyOptions, w
         rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
         degraded, found = zip(*(degradation(i, r) for i, r in zip(to_uint8(sharp), rngs, strict=True)), strict=True)
         targets = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp) / 127.5 - 1
-        codes.append(fit_quality(G, ws, noise, targets, options.steps, seed=start).cpu())
+        if encoder is None:
+            q = fit_quality(G, ws, noise, targets, options.steps, seed=start)
+        else:
+            with torch.no_grad():
+                q = encoder(targets).q
+        codes.append(q.cpu())
         labels += found
     return torch.cat(codes), torch.tensor(labels)
 

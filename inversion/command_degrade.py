@@ -1,10 +1,12 @@
 """The command `degrade`: give photos another degradation."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from inversion.command_options import (
@@ -47,7 +49,7 @@ OWN, SHARP = "own", "sharp"
 )
 @click.option("--strength", type=float, default=1.0, callback=finite, help="Factor of the degradation.")
 @click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the degraded part in it.")
-@one_sentence_errors
+@wrong_use_errors
 def degrade(end, start, alphas, strength, pastes, **flags):
     """Give photos another degradation: a new one, that of a reference photo, or one between two (paper, Fig. 6).
 
@@ -62,7 +64,7 @@ def degrade(end, start, alphas, strength, pastes, **flags):
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         latents = inversion.latents.to(inverter.device)
-        first, second = (latents if reference is None else reference for reference in ends)
+        first, second = (end(latents) for end in ends)
         shown, paths = {"photo": photo.image}, []
         for alpha in alphas:
             codes = scaled(interpolated(latents, first, second, alpha), strength)
@@ -83,18 +85,24 @@ def degrade(end, start, alphas, strength, pastes, **flags):
     finish(invert_photos("degrade", job, inverter, reader, settings, write))
 
 
-def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Latents | None:
-    """Return latents with the degradation that `text` names; None for the photo's own."""
+def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[Latents], Latents]:
+    """Return a function of a photo's latents that gives latents with the degradation that `text` names.
+
+    A reference photo is read at once, and inverted when it is first needed.
+    """
     if text == OWN:
-        return None
+        return lambda latents: latents
     blank = Latents(inverter.G.mapping.w_avg.expand(1, inverter.G.num_ws, -1))
     if text == SHARP:
-        return blank
+        return lambda latents: blank
     if text.startswith("seed:"):
         number = text.removeprefix("seed:")
         if not (number.isascii() and number.isdigit() and int(number) <= MAX_SEED):
             raise UserError(f"{text} has no seed from 0 to {MAX_SEED}; write for example seed:5")
-        return sampled(inverter.G, blank, [int(number)])
+        fresh = sampled(inverter.G, blank, [int(number)])
+        return lambda latents: fresh
     if not Path(text).is_file():
         raise UserError(f"the degradation {text} is neither seed:NUMBER, sharp, own, nor a photo; check the path")
-    return inverter.codes(reader.read(Path(text)).target.to(inverter.device))
+    target = reader.read(Path(text)).target.to(inverter.device)
+    found = functools.cache(lambda: inverter.codes(target))
+    return lambda latents: found()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from dnnlib.files import sha256
 from inversion.command_options import (
     SETTINGS,
@@ -40,7 +40,7 @@ from training.grids import save_png
     help="How much; may be repeated.",
 )
 @click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the edited part in it.")
-@one_sentence_errors
+@wrong_use_errors
 def edit(path, strengths, pastes, **flags):
     """Edit photos along a direction: PHOTO-edited*.png keeps the photo's quality, PHOTO-edited*-sharp.png is sharp.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
+from dnnlib.locations import NetworkFile
 from dnnlib.parsing import existing
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photo_inversion import PhotoJob
@@ -28,8 +29,8 @@ SETTINGS = {"show_default": True, "max_content_width": 120}
 ENCODER_STEPS = 0  # of the projector, after an encoder
 
 _NETWORK = [
-    click.option("--network", required=True, metavar="FILE", help="The network that photos are inverted into."),
-    click.option("--encoder", metavar="FILE", help="Of this network.  [default: the projector alone]"),
+    click.option("--network", type=NetworkFile(), required=True, help="The network that photos are inverted into."),
+    click.option("--encoder", type=NetworkFile(), help="Of this network.  [default: the projector alone]"),
     click.option("--steps", type=click.IntRange(min=0), help="Of the projector.  [default: 150; 0 after an encoder]"),
     click.option("--space", type=click.Choice(["w", "w+"]), help="Of the projector.  [default: w+]"),
     click.option("--perceptual", default="cifar", help="Distance: cifar, lpips_alex, lpips_vgg or lpips_squeeze."),
@@ -40,7 +41,7 @@ _NETWORK = [
     click.option("--no-align", "align", flag_value="", help="Cut out the middle square.  [default]"),
 ]
 _TUNING = [
-    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 200]"),
+    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 100]"),
     click.option("--stop-psnr", type=float, help="At which tuning ends.  [default: 30 dB]"),
 ]
 _FILES = [

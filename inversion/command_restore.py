@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from inversion.command_options import SETTINGS, finish, make_inverter, make_job, make_reader, photo_options, strip
 from inversion.inverter import Inverter
 from inversion.paste_back import paste_back
@@ -20,7 +20,7 @@ from training.grids import save_png
 @click.command("restore", context_settings=SETTINGS)
 @photo_options
 @click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the restored part in it.")
-@one_sentence_errors
+@wrong_use_errors
 def restore(pastes, **flags):
     """Restore bad photos: find their content and quality, and show the content without the degradation.
 
@@ -53,7 +53,7 @@ def restore(pastes, **flags):
 
 @click.command("encode", context_settings=SETTINGS)
 @photo_options
-@one_sentence_errors
+@wrong_use_errors
 def encode(**flags):
     """Find the codes of photos, PHOTO-codes.safetensors, for any network; other commands take them by --codes.
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError
+from dnnlib.locations import NetworkFile
 from inversion.encoder_config import BACKBONES, EncoderConfig
 from inversion.encoder_training import train
 from inversion.encoders import require_network
@@ -44,7 +45,7 @@ FIELDS = {
 
 
 @click.command("train-encoder", context_settings={"show_default": True, "max_content_width": 120})
-@click.option("--network", required=True, metavar="FILE", help="Network to invert; it stays as it is.")
+@click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
 @click.option("--data", required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
 @click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--backbone", help=f"One of {', '.join(BACKBONES.names())}.  [default: ir_se50]")
@@ -70,7 +71,7 @@ FIELDS = {
 @click.option("--weights-dir", metavar="DIR", help="Of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
-@one_sentence_errors
+@wrong_use_errors
 def train_encoder(network, outdir, weights_dir, overrides, dry_run, **flags):
     """Train an encoder: from photos to the codes w and q of a network, in one pass.
 

@@ -8,7 +8,7 @@ import click
 import numpy as np
 import tqdm
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from inversion.clip_inversion import ClipOptions, clip_codes, clip_squares, shown_frames
@@ -34,7 +34,7 @@ RENDERED = 16  # frames in one pass through the network
 @click.option(
     "--smooth", type=click.FloatRange(min=0), default=1.5, callback=finite, help="Frames that codes are averaged over."
 )
-@one_sentence_errors
+@wrong_use_errors
 def video(source, output, keep_quality, direction, strength, pastes, smooth, **flags):
     """Restore or edit a clip: one quality code for all frames, content smoothed over time, the sound as it was.
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.locations import NetworkFile
 from dnnlib.parsing import integers
 from inversion.directions import Direction, load_direction, parse_layers, save_direction
 from inversion.previews import check_preview_size, preview
@@ -33,7 +34,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, asked: boo
 
 
 @click.command("directions", context_settings={"show_default": True, "max_content_width": 120})
-@click.option("--network", required=True, metavar="FILE", help="A network-snapshot, plain or QC.")
+@click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot, plain or QC.")
 @click.option("--method", type=click.Choice(METHODS.names()), required=True, help="How they are found.")
 @click.option("-o", "--outdir", required=True, help="Where the files go; those of the same name are replaced.")
 @click.option("-k", "--count", type=click.IntRange(min=1), help="Directions of sefa and pca.  [default: 8]")
@@ -57,7 +58,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, asked: boo
 @click.option("--batch", type=click.IntRange(min=1), help="Images at once.  [default: 64 on a GPU, else 16]")
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_scorers, help="Of all scorers.")
-@one_sentence_errors
+@wrong_use_errors
 def directions_command(network, method, outdir, layers, preview_seeds, device, class_index, samples, batch, **flags):
     """Find directions in w that change one thing about an image, for `invert.py edit`.
 

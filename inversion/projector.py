@@ -47,7 +47,7 @@ class ProjectorOptions:
     warm_up: float = 0.05
     settle: float = 0.3
     q_starts: int = 16
-    pixel_weight: float = 5.0
+    pixel_weight: float = 20.0
     perceptual_weight: float = 0.5
     prior_weight: float = 0.1
     spread_weight: float = 0.1

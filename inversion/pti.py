@@ -41,10 +41,10 @@ class TuningOptions:
     """
 
     blocks: int | None = None
-    steps: int = 200
-    lr: float = 3e-4
+    steps: int = 100
+    lr: float = 1e-3
     stop_psnr: float | None = 30.0
-    pixel_weight: float = 5.0
+    pixel_weight: float = 20.0
     perceptual_weight: float = 0.5
     twin_weight: float = 10.0
     locality_weight: float = 1.0

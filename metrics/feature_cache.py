@@ -17,15 +17,7 @@ from metrics.features import Look, extract, read_rows
 from metrics.image_stream import ImageStream
 from torch_utils.distributed import World
 
-CACHE_VARIABLE = "QC_STYLEGAN_CACHE"
-
 logger = logging.getLogger(__name__)
-
-
-def default_cache_dir() -> Path:
-    """Return the folder that the environment variable QC_STYLEGAN_CACHE names, else one in the user's home."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "qc-stylegan" / "features"
 
 
 class FeatureCache:

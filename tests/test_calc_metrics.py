@@ -204,9 +204,10 @@ def test_wrong_tables_are_one_sentence(files, tmp_path, argument, sentence):
 def test_runtime_is_a_table_too(files, tmp_path, network):
     printed = command("runtime", f"--network={files / network}.safetensors", "--runs=2", "--device=cpu", "-o", tmp_path)
     numbers = json.loads((tmp_path / "table3.json").read_text())
-    assert len(numbers["seconds"]) == 2 and min(numbers["seconds"]) > 0 and numbers["resolution"] == 16
+    seconds = numbers["seconds"]["QC-StyleGAN"]
+    assert len(seconds) == 2 and min(seconds) > 0 and numbers["resolution"] == 16
     assert "| PTI-opt | - | 83.40 ± 2.68 | 222.29 ± 23.24 |" in printed
-    mean = sum(numbers["seconds"]) / 2
+    mean = sum(seconds) / 2
     assert f"| QC-StyleGAN | {mean:.4f} ± " in printed
 
 

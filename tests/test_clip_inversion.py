@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clips import EVEN, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import SMALL_D, quality_generator
 from runs import IMAGES
-from test_video_clip import EVEN, make
 from tolerance import assert_close
 
 from dnnlib.errors import UserError

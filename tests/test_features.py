@@ -12,7 +12,7 @@ from runs import ALONE, png, write_images
 
 from dnnlib.errors import UserError
 from dnnlib.image_files import ImageFiles
-from metrics.feature_cache import CACHE_VARIABLE, FeatureCache, cached_rows, default_cache_dir
+from metrics.feature_cache import FeatureCache, cached_rows
 from metrics.features import extract, read_rows
 from metrics.image_stream import ImageStream
 from torch_utils import distributed
@@ -244,13 +244,6 @@ def test_the_record_tells_what_the_rows_are_of(tmp_path):
     [record] = tmp_path.glob("*.json")
     assert json.loads(record.read_text())["key"] == KEY
 
-
-def test_the_variable_names_the_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    assert default_cache_dir() == tmp_path
-    monkeypatch.delenv(CACHE_VARIABLE)
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert str(default_cache_dir()) == "/home/somebody/.cache/qc-stylegan/features"
 
 
 # Fingerprints of images.

@@ -19,6 +19,7 @@ from degradations import degrade
 from dnnlib.errors import UserError
 from evaluation import table_editability, table_restoration, table_stability
 from evaluation.reals import FOR_METRICS
+from evaluation.table_classify import FOR_CLASSIFICATION, ClassifyOptions, blur_strength, codes_of
 from evaluation.table_editability import EditOptions, editability_table, score_changes
 from evaluation.table_inversion import (
     DegradedPhotos,
@@ -35,7 +36,7 @@ from inversion.editing import edit
 from inversion.encoder_config import EncoderNetworkConfig
 from inversion.encoders import build, save_encoder
 from inversion.inverter import InversionOptions, Inverter
-from inversion.latents import synthesize
+from inversion.latents import Latents, synthesize
 from inversion.projector import ProjectorOptions
 from inversion.pti import TuningOptions
 from inversion.scorers import brightness
@@ -45,7 +46,7 @@ from metrics.paired import load_paired
 from metrics.pixels import psnr, ssim
 from metrics.pristine import fit_pristine, write_pristine
 from metrics.weights import file_sha256
-from training.generation import load
+from training.generation import load, noise_of_seeds, render, ws_of_seeds
 from training.grids import to_uint8
 
 COUNT = 3
@@ -466,3 +467,44 @@ def test_other_tables_by_command(files, tmp_path, name):
     assert stored["names"] == ["img00", "img01"]
     assert (tmp_path / f"{name}.md").read_text() in text
     assert command(name, *flags(files, tmp_path)) == text
+
+
+# Tables that an encoder adds to: Table 3 and section 4.6.
+
+
+def test_runtime_of_inversion_is_timed_with_an_encoder(files, tmp_path, monkeypatch):
+    few = dataclasses.replace(FEW.tuning, stop_psnr=None)
+    monkeypatch.setattr("evaluation.table_runtime.TuningOptions", lambda: few)
+    monkeypatch.setattr("evaluation.table_runtime.TUNED", 2)
+    network = f"--network={files / 'qc.safetensors'}", "--device=cpu", "-o", tmp_path
+    text = command("runtime", *network, f"--encoder={files / 'encoder.safetensors'}", "--runs=2")
+    seconds = json.loads((tmp_path / "table3.json").read_text())["seconds"]
+    assert {name: len(times) for name, times in seconds.items()} == {"QC-StyleGAN": 2, "pSp": 2, "PTI-opt": 2}
+    for name, times in seconds.items():
+        assert min(times) > 0 and f"| {name} | {sum(times) / 2:.4f} ± " in text
+
+
+def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
+    def encoder(images):
+        seen.append(images)
+        return Latents(G.mapping.w_avg.expand(len(images), G.num_ws, -1), images.mean((2, 3)))
+
+    seen = []
+    G = load(files / "qc.safetensors", CPU)
+    codes, labels = codes_of(G, encoder, blur_strength, ClassifyOptions(train=3, test=2, batch=2), "")
+    images = torch.cat(seen)
+    assert torch.equal(codes, images.mean((2, 3))) and len(labels) == 5 and labels.unique().numel() == 5
+    [sharp] = render(G, ws_of_seeds(G, range(5)), [None], noise_of_seeds(G, range(5)))
+    blurred = degraded_image(to_uint8(sharp[4:])[0], 4)
+    assert np.array_equal(to_uint8(images[4:])[0], blurred)
+    common = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--device=cpu", "-o", tmp_path
+    assert "each code by an encoder" in command("classify", *common, f"--encoder={files / 'encoder.safetensors'}")
+    G = load(files / "qc.safetensors", CPU)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
+    save_encoder(tmp_path / "w.safetensors", build(config, G), G, file_sha256(files / "qc.safetensors"), {"kimg": 0})
+    sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
+    assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
+
+
+def degraded_image(image, seed):
+    return blur_strength(image, np.random.default_rng((0, FOR_CLASSIFICATION, seed)))[0]

@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
+from clips import EVEN, make, sound_packets
 from networks import SMALL_D, quality_generator, small_generator
 from runs import IMAGES, png
-from test_video_clip import EVEN, make, sound_packets
 from tolerance import assert_close
 
 import invert
@@ -52,7 +52,7 @@ def run(*arguments):
     return CliRunner().invoke(invert.main, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def sentence(result, code=1):
+def sentence(result, code=2):
     """Return the one sentence that a failed command says."""
     assert result.exit_code == code, result.output
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1, result.stderr
@@ -433,6 +433,19 @@ def test_a_degradation_is_copied_from_a_photo(files, inverter, tmp_path):
     inversion = stored(files, "small")
     [expected] = from_network(inverter.images(inversion, replace(inversion.latents, q=q)))
     assert np.array_equal(image(tmp_path / "small-degraded-1.png"), expected)
+
+
+def test_a_reference_photo_is_inverted_once_and_only_where_it_is_needed(files, tmp_path, monkeypatch):
+    def counted(self, targets, *rest, **options):
+        calls.append(len(targets))
+        return codes(self, targets, *rest, **options)
+
+    calls, codes = [], Inverter.codes
+    monkeypatch.setattr(Inverter, "codes", counted)
+    reference = f"--to={files / 'photos' / 'wide.JPG'}"
+    degrade(files, tmp_path, reference, "--alpha=0.5", "--alpha=1")
+    degrade(files, tmp_path, reference, "--alpha=0.5", "--alpha=1")
+    assert calls == [1]
 
 
 def test_the_way_between_two_degradations_begins_at_the_photos_own(files, inverter, tmp_path, never_inverts):
