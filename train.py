@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
+from dnnlib.locations import NetworkFile
 from evaluation.snapshots import snapshot_metrics
-from metrics.feature_cache import default_cache_dir
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
 from torch_utils.precision import fastest_dtype
@@ -19,7 +20,13 @@ from training import presets
 from training.config import GeneratorConfig, TrainConfig, batch_per_process
 from training.dataset import check_recipe
 from training.loop import image_format, open_dataset, train
-from training.networks import ImageFormat, build_discriminator, build_generator, load_generator
+from training.networks import (
+    ImageFormat,
+    build_discriminator,
+    build_generator,
+    describes_discriminator,
+    load_generator,
+)
 from training.networks_qcstylegan import Generator as QualityGenerator
 from training.summary import network_table
 
@@ -30,6 +37,7 @@ FIELDS = {
     "cond": "data.use_labels",
     "subset": "data.subset",
     "degradation": "data.degradation",
+    "degrade_on": "data.degrade_on",
     "licence": "data.licence",
     "seed": "seed",
     "gamma": "loss.r1_gamma",
@@ -57,7 +65,7 @@ FIELDS = {
 @click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--data", required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
 @click.option("--mode", type=click.Choice(["base", "qc"]), default="base", help="What to train.")
-@click.option("--init-from", metavar="NETWORK", help="Network to start from; in mode qc the base network.")
+@click.option("--init-from", type=NetworkFile(), help="Network to start from; in mode qc the base network.")
 @click.option("--preset", "preset_name", default="auto", help=f"One of {', '.join(presets.PRESETS)}.")
 @click.option("--ablation", type=click.Choice(sorted(presets.ABLATIONS)), help="Of the paper's supplement, Table 4.")
 @click.option("--batch", type=int, help="Images a step, over all GPUs.  [default: the preset's]")
@@ -72,6 +80,7 @@ FIELDS = {
 @click.option("--mirror/--no-mirror", default=None, help="Add each image's mirror image.")
 @click.option("--subset", type=int, help="Use only so many images.")
 @click.option("--degradation", help="Recipe of the real degraded images in mode qc.")
+@click.option("--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Who degrades real images.")
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
 @click.option("--licence", help="Of the images; noted in the networks.")
 @click.option("--workers", type=int, help="Processes that read and degrade images.")
@@ -106,7 +115,7 @@ def main(outdir, preset_name, dry_run, metrics, best, weights_dir, **flags):
         check_recipe(config.data.degradation)
     hook = None
     if metrics is not None:
-        hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, default_cache_dir())
+        hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
     elif best is not None:
         raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
     if dry_run:
@@ -185,7 +194,9 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
 
 
 def _shape(header):
-    """Return the fields of the stored discriminator that its weights depend on."""
+    """Return the fields of the stored discriminator that its weights depend on; none where there is none."""
+    if not describes_discriminator(header):
+        return {}
     names = ("channel_base", "channel_max", "architecture", "mapping_layers", "mbstd_channels")
     return {name: header["discriminator"][name] for name in names}
 

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from torch_utils.memory import keep_freed_memory
+
 aten = torch.ops.aten
 
 
@@ -19,6 +21,15 @@ def describe(device: torch.device) -> str:
     else:
         name = f"{_processor()}, {torch.get_num_threads()} threads"
     return f"{name}; torch {torch.__version__}"
+
+
+def prepare(device: torch.device) -> None:
+    """Set up this process as training does."""
+    if device.type == "cpu":
+        keep_freed_memory()
+        torch.set_flush_denormal(True)
+    else:
+        torch.backends.cudnn.benchmark = True
 
 
 def seconds(function: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
@@ -34,9 +45,10 @@ def seconds(function: Callable[[], object], device: torch.device, repeats: int =
 
 def convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the operations a second of a large 3x3 convolution: the bound that networks can approach."""
-    x = torch.randn(8, 256, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    w = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    operations = 2 * x.shape[0] * 32 * 32 * w.numel()
+    images, channels, side = (8, 256, 32) if device.type == "cpu" else (64, 512, 64)  # large for either
+    x = torch.randn(images, channels, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    operations = 2 * images * side**2 * w.numel()
     with torch.no_grad():
         return operations / seconds(lambda: F.conv2d(x, w, padding=1), device, repeats=10)
 

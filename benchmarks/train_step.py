@@ -1,8 +1,10 @@
-"""Time a training step, phase by phase, in both modes; and the generation of images.
+"""Time a training step, phase by phase, in both modes.
 
-python -m benchmarks.train_step [--textbook] [--resolution 64 --channel-base 8192 --channel-max 256 --batch 8]
+python -m benchmarks.train_step [--resolution 64 --channel-base 8192 --channel-max 256 --batch 8] [--textbook]
+python -m benchmarks.train_step --preset paper256 --resolution 256 --batch 32 --plain --compiled
 """
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -12,109 +14,126 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.machine import Operations, convolution_rate, describe, seconds
+from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
+from dnnlib.cli import one_sentence_errors
 from torch_utils.distributed import World, best_device
-from torch_utils.memory import keep_freed_memory, peak_memory
+from torch_utils.memory import peak_memory
+from torch_utils.ops import kernels
 from training import presets
 from training.config import AugmentConfig, MappingConfig, TrainConfig
 from training.dataset import Batch
+from training.loop import allow_tf32
 from training.networks import ImageFormat, save_network
 from training.networks_stylegan2 import DTYPES
 from training.trainer import Trainer
 
+PRECISIONS = ["fp32", "tf32", "bf16", "fp16"]
+
 
 @click.command(context_settings={"show_default": True})
+@click.option("--preset", type=click.Choice(list(presets.PRESETS)), help="Networks and losses of a run, but for flags.")
 @click.option("--resolution", default=64)
-@click.option("--channel-base", default=8192)
-@click.option("--channel-max", default=256)
-@click.option("--mapping-layers", default=2)
+@click.option("--channel-base", type=int, help="[default: 8192, or the preset's]")
+@click.option("--channel-max", type=int, help="[default: 256, or the preset's]")
+@click.option("--mapping-layers", type=int, help="[default: 2, or the preset's]")
 @click.option("--batch", default=8)
-@click.option("--precision", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]), default=["fp32", "bf16"])
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="tf32: of float32 networks on a GPU; beside the others it is on.  [default: fp32, bf16, on a GPU also tf32]",
+)
 @click.option("--variant", "variants", multiple=True, default=["released", "paper"], help="Of the DegradBlock.")
 @click.option("--aug", type=click.Choice(["none", "ada"]), default="none", help="Of what the discriminators see.")
-@click.option("--textbook", is_flag=True, help="Also the step as it is usually arranged, and how much faster ours is.")
+@click.option("--textbook", is_flag=True, help="Also the step as it is usually arranged.")
+@click.option("--plain", is_flag=True, help="Also without CUDA kernels of our own.")
+@click.option("--compiled", is_flag=True, help="Also with run.compile.")
 @click.option("--repeats", default=3)
 @click.option("--device", default=None)
 @click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
-def main(
-    resolution,
-    channel_base,
-    channel_max,
-    mapping_layers,
-    batch,
-    precision,
-    variants,
-    aug,
-    textbook,
-    repeats,
-    device,
-    json_path,
-):
-    """Print seconds for each phase and for an average step."""
+@one_sentence_errors
+def main(precisions, variants, textbook, plain, compiled, repeats, device, json_path, resolution, **flags):
+    """Print seconds for each phase and for an average step, and how much faster ours is than other arrangements."""
     device = best_device(device)
-    if device.type == "cpu":
-        keep_freed_memory()
-        torch.set_flush_denormal(True)
-    click.echo(f"{describe(device)}; {resolution}x{resolution}, channels {channel_base}/{channel_max}, batch {batch}")
+    prepare(device)
     images = ImageFormat(resolution, 3, 0)
+    others = [name for name, wanted in (("textbook", textbook), ("plain", plain), ("compiled", compiled)) if wanted]
+    measure = partial(_compare, images=images, device=device, others=others, repeats=repeats)
     records = []
-    for dtype in precision:
-        rate = convolution_rate(device, DTYPES[dtype])
-        click.echo(f"\n{dtype}: a large convolution runs at {rate / 1e9:.0f} GFLOP/s")
-        config = _config(channel_base, channel_max, mapping_layers, batch, dtype, aug)
-        measure = partial(_compare, images=images, device=device, rate=rate, repeats=repeats, textbook=textbook)
-        base, record = measure("base", config)
-        records.append(record | {"dtype": dtype})
+    for precision in precisions or (["fp32", "tf32", "bf16"] if device.type == "cuda" else ["fp32", "bf16"]):
+        config = _config(resolution, precision, **flags)
+        allow_tf32(config)
+        if not records:
+            click.echo(f"{describe(device)}; {resolution}x{resolution}, {_networks(config)}, batch {config.batch}")
+        rate = convolution_rate(device, DTYPES[config.generator.precision.dtype])
+        click.echo(f"\n{precision}: a large convolution runs at {rate / 1e9:.0f} GFLOP/s")
         with tempfile.TemporaryDirectory() as folder:
-            network = Path(folder) / "base.safetensors"
-            save_network(network, base.G_ema, {"sharp": base.streams[0].D}, {})
+            network = str(Path(folder) / "base.safetensors")
+            trainer = Trainer(config, images, World(0, 1, device))
+            save_network(network, trainer.G_ema, {"sharp": trainer.streams[0].D}, {})
+            del trainer
+            modes = {"base": config}
             for name in variants:
-                qc = presets.as_qc(config, str(network), config.generator)
-                qc = presets.with_quality(qc, variant=name)
-                trainer, record = measure(f"qc, {name} block", qc)
-                records.append(record | {"dtype": dtype})
-                _measure_generation(trainer.G_ema, repeats)
-    click.echo(f"\npeak memory of the whole measurement: {peak_memory(device) / 2**30:.2f} GB")
-    if json_path:
-        Path(json_path).write_text(json.dumps({"machine": describe(device), "records": records}, indent=2))
+                qc = presets.as_qc(config, network, config.generator)
+                modes[f"qc, {name} block"] = presets.with_quality(qc, variant=name)
+            for mode, config in modes.items():
+                records.append({"precision": precision} | measure(mode, config, rate=rate))
+                if json_path:  # each time, since the next may take too much memory or time
+                    report = {"machine": describe(device), "resolution": resolution, "batch": config.batch}
+                    Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
 
 
-def _config(channel_base, channel_max, mapping_layers, batch, dtype, aug) -> TrainConfig:
-    config = presets.build("stylegan2", 64, batch)
-    precision = dataclasses.replace(config.generator.precision, dtype=dtype)
+def _config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug) -> TrainConfig:
+    """Return the configuration in mode base; without a preset, that of small networks."""
+    config = presets.build(preset or "stylegan2", resolution, batch)
+    widths = {"channel_base": channel_base or (None if preset else 8192)}
+    widths["channel_max"] = channel_max or (None if preset else 256)
+    widths = {name: value for name, value in widths.items() if value is not None}
+    layers = mapping_layers or (config.generator.mapping.num_layers if preset else 2)
+    dtype = "fp32" if precision == "tf32" else precision
+    mixed = {"precision": dataclasses.replace(config.generator.precision, dtype=dtype)}
     return dataclasses.replace(
         config,
-        generator=dataclasses.replace(
-            config.generator,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            mapping=MappingConfig(num_layers=mapping_layers),
-            precision=precision,
-        ),
-        discriminator=dataclasses.replace(
-            config.discriminator, channel_base=channel_base, channel_max=channel_max, precision=precision
-        ),
+        generator=dataclasses.replace(config.generator, mapping=MappingConfig(num_layers=layers), **widths, **mixed),
+        discriminator=dataclasses.replace(config.discriminator, **widths, **mixed),
         augment=AugmentConfig(mode=aug),
+        run=dataclasses.replace(config.run, tf32=precision != "fp32"),
     )
 
 
-def _compare(title, config, images, device, rate, repeats, textbook):
-    """Measure our step, and if asked the textbook's; return our trainer and the record."""
-    world = World(0, 1, device)
-    trainer = Trainer(config, images, world)
-    record = _measure(title, trainer, rate, repeats)
-    if textbook:
-        with arranged_as_usual():
-            usual = _measure(f"{title}, textbook arrangement", TextbookTrainer(config, images, world), rate, repeats)
-        record["textbook_seconds"] = usual["seconds"]
-        click.echo(f"{title}: {usual['seconds'] / record['seconds']:.2f} times as fast as the textbook arrangement")
-    return trainer, record
+def _networks(config):
+    return f"channels {config.generator.channel_base}/{config.generator.channel_max}"
+
+
+def _compare(mode, config, images, device, rate, others, repeats):
+    """Measure our step and the other arrangements of it; return a record."""
+    world, measure = World(0, 1, device), partial(_measure, rate=rate, repeats=repeats)
+    record = {"mode": mode} | measure(mode, Trainer(config, images, world))
+    arrangements = {
+        "textbook": (arranged_as_usual, TextbookTrainer, config),
+        "plain": (kernels.disabled, Trainer, config),
+        "compiled": (contextlib.nullcontext, Trainer, _compiled(config)),
+    }
+    for name in others:
+        context, kind, other_config = arrangements[name]
+        with context():
+            record[name] = measure(f"{mode}, {name}", kind(other_config, images, world))
+        ratio = record[name]["seconds"] / record["seconds"]
+        click.echo(f"{mode}: {ratio:.2f} times the time of ours when {name}")
+    return record
+
+
+def _compiled(config):
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, compile=True))
 
 
 def _measure(title, trainer, rate, repeats):
     """Time every phase, and add them up as often as each runs."""
     loss, batch, device = trainer.config.loss, trainer.config.batch, trainer.world.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     images = torch.randint(0, 256, (batch, 3, trainer.images.resolution, trainer.images.resolution), dtype=torch.uint8)
     rounds = list(trainer._rounds(Batch(images, images, torch.zeros(batch, 0))))
     fakes = [trainer.make_fakes(round_) for round_ in rounds]
@@ -129,31 +148,27 @@ def _measure(title, trainer, rate, repeats):
         phases[f"{name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds), loss.r1_interval
     click.echo(f"\n{title}\n{'phase':<16}{'seconds':>9}{'every':>7}{'GFLOP':>9}{'of conv rate':>14}")
     total = total_operations = 0.0
+    times = {}
     for name, (function, interval) in phases.items():
-        with Operations() as operations:
-            function()
-        operations, time = operations.count, seconds(function, device, repeats)
+        operations = _operations(function)
+        times[name] = time = seconds(function, device, repeats)
         total, total_operations = total + time / interval, total_operations + operations / interval
-        click.echo(f"{name:<16}{time:>9.3f}{interval:>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}")
+        click.echo(f"{name:<16}{time:>9.4f}{interval:>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}")
     share = total_operations / total / rate
+    memory = peak_memory(device) / 2**30
     click.echo(
-        f"{'average step':<16}{total:>9.3f}{'':>7}{total_operations / 1e9:>9.0f}{share:>13.0%}"
-        f"   {batch / total:.1f} images/s, the arithmetic alone {total_operations / rate:.2f} s, "
-        f"{peak_memory(device) / 2**30:.2f} GB"
+        f"{'average step':<16}{total:>9.4f}{'':>7}{total_operations / 1e9:>9.0f}{share:>13.0%}"
+        f"   {batch / total:.1f} images/s, the arithmetic alone {total_operations / rate:.2f} s, {memory:.2f} GB"
     )
-    return {"mode": title, "seconds": total, "gflop": total_operations / 1e9, "share": share}
+    numbers = {"gflop": total_operations / 1e9, "share": share, "peak_memory_gb": memory, "phases": times}
+    return {"seconds": total, "images_per_second": batch / total} | numbers
 
 
-@torch.no_grad()
-def _measure_generation(G, repeats):
-    for count in (1, 8):
-        z, q = torch.randn(count, G.z_dim), torch.randn(count, G.q_dim)
-        device = next(G.parameters()).device
-        z, q = z.to(device), q.to(device)
-        sharp = seconds(lambda: G(z, noise_mode="const"), device, 3 * repeats)  # noqa: B023 - called at once
-        degraded = seconds(lambda: G(z, q=q, noise_mode="const"), device, 3 * repeats)  # noqa: B023
-        sharp, degraded = sharp / count * 1e3, degraded / count * 1e3
-        click.echo(f"generate, batch {count}: {sharp:.1f} ms an image sharp, {degraded:.1f} degraded")
+def _operations(function):
+    """Count the arithmetic of a phase; a compiled one has that of the eager one, and no counter may look into it."""
+    with Operations() as operations, torch.compiler.set_stance("force_eager"):
+        function()
+    return operations.count
 
 
 if __name__ == "__main__":

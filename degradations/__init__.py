@@ -4,9 +4,9 @@ import cv2
 
 from degradations.applied import Applied
 from degradations.primitives import apply_primitive, primitives
-from degradations.recipes import degrade, recipes
+from degradations.recipes import degrade, plan, recipes
 
-__all__ = ["Applied", "apply_primitive", "degrade", "primitives", "recipes"]
+__all__ = ["Applied", "apply_primitive", "degrade", "plan", "primitives", "recipes"]
 
 # Set on import, so that no data loader can forget it: its workers are the parallelism, a pool of OpenCV threads in
 # each would oversubscribe the cores, and such a pool does not survive the fork that starts a worker.

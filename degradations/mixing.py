@@ -1,9 +1,11 @@
-"""Random families of degradations, applied one after the other."""
+"""Random families of degradations, one after the other."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.primitives import apply_primitive, family_members
+from degradations.primitives import family_members, plan_primitive
 
 # The order in which a photo meets them: the lens blurs, the sensor adds noise, storing shrinks and compresses.
 FAMILIES = ("blur", "noise", "compression")
@@ -18,16 +20,13 @@ def draw_families(rng: np.random.Generator, certain: int) -> list[str]:
     return [family for family, keep in zip(FAMILIES, kept, strict=True) if keep]
 
 
-def apply_family(image: np.ndarray, family: str, rng: np.random.Generator) -> tuple[np.ndarray, Applied]:
-    """Degrade uint8 [H, W, C] by one primitive of `family`, all equally likely."""
+def plan_family(family: str, rng: np.random.Generator, width: int) -> Applied:
+    """Draw one primitive of `family`, all equally likely, for an image of this width."""
     names = family_members(family)
-    return apply_primitive(image, names[rng.integers(len(names))], rng)
+    return plan_primitive(names[rng.integers(len(names))], rng, width)
 
 
-def apply_mixture(image: np.ndarray, rng: np.random.Generator, certain: int) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade uint8 [H, W, C] by one primitive of each drawn family; see `draw_families`."""
-    record = []
+def plan_mixture(rng: np.random.Generator, width: int, certain: int) -> Iterator[Applied]:
+    """Draw one primitive of each drawn family; see `draw_families`."""
     for family in draw_families(rng, certain):
-        image, applied = apply_family(image, family, rng)
-        record.append(applied)
-    return image, record
+        yield plan_family(family, rng, width)

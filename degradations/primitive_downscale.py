@@ -22,6 +22,11 @@ def apply(image: np.ndarray, rng: np.random.Generator, factor: float, interpolat
     """
     assert 0 < factor <= 1, f"factor {factor} is not in (0, 1]"
     height, width = image.shape[:2]
-    small_size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    small_size = (small_side(width, factor), small_side(height, factor))
     small = cv2.resize(image, small_size, interpolation=INTERPOLATIONS[interpolation])
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+
+
+def small_side(side: int, factor: float) -> int:
+    """Return the pixels that are left of a side."""
+    return max(round(side * factor), 1)

@@ -27,10 +27,15 @@ def line_kernel(size: float, angle: float) -> np.ndarray:
     The line is centred, so the kernel is symmetric about its middle and the picture stays in place.
     """
     taps = taps_for(size)
-    steps = max(round(size * POINTS_PER_PIXEL), 1)
+    steps = line_steps(size)
     along = ((np.arange(steps) + 0.5) / steps - 0.5) * size  # [steps]
     radians = np.deg2rad(angle)
     columns = np.rint(along * np.cos(radians)).astype(np.intp) + taps // 2
     rows = np.rint(along * -np.sin(radians)).astype(np.intp) + taps // 2  # image rows run downwards
     counts = np.bincount(rows * taps + columns, minlength=taps * taps)
     return (counts / steps).astype(np.float32).reshape(taps, taps)
+
+
+def line_steps(size: float) -> int:
+    """Return how many points a line of `size` px has."""
+    return max(round(size * POINTS_PER_PIXEL), 1)

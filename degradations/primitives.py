@@ -27,10 +27,22 @@ def apply_primitive(
     Raises UserError for an unknown name.
     """
     check_arguments(image, rng)
+    applied = plan_primitive(name, rng, shorter_side(image), **parameters)
+    return perform(image, applied, rng), applied
+
+
+def plan_primitive(name: str, rng: np.random.Generator, width: int, **parameters: Any) -> Applied:
+    """Return what to do to an image of this width, with drawn parameters unless there are any.
+
+    Raises UserError for an unknown name.
+    """
     primitive = _load(name)
-    parameters = parameters or primitive.sample(rng, shorter_side(image))
-    degraded = primitive.apply(image, rng, **parameters)
-    return degraded, Applied(primitive.FAMILY, name, parameters)
+    return Applied(primitive.FAMILY, name, parameters or primitive.sample(rng, width))
+
+
+def perform(image: np.ndarray, applied: Applied, rng: np.random.Generator) -> np.ndarray:
+    """Do what was planned to uint8 [H, W, 1 or 3]; return a new image of the same shape."""
+    return _load(applied.name).apply(image, rng, **applied.parameters)
 
 
 @functools.cache

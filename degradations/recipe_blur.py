@@ -1,12 +1,13 @@
 """The track "Blur" of Table 2: one primitive of the blur family, with the parameters of training."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.mixing import apply_family
+from degradations.mixing import plan_family
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade uint8 [H, W, C] by one kind of blur."""
-    degraded, applied = apply_family(image, "blur", rng)
-    return degraded, [applied]
+def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
+    """Draw one kind of blur for an image of this width."""
+    yield plan_family("blur", rng, width)

@@ -1,12 +1,13 @@
 """The track "JPEG comp." of Table 2: JPEG alone, with the qualities of training."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.primitives import apply_primitive
+from degradations.primitives import plan_primitive
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade uint8 [H, W, C] by JPEG."""
-    degraded, applied = apply_primitive(image, "jpeg", rng)
-    return degraded, [applied]
+def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
+    """Draw a quality for JPEG."""
+    yield plan_primitive("jpeg", rng, width)

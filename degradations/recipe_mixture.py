@@ -1,11 +1,13 @@
 """The training mixture: blur, then noise, then compression; one of the three is certain, the others 1/2 likely."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.mixing import apply_mixture
+from degradations.mixing import plan_mixture
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade uint8 [H, W, C] by one to three primitives."""
-    return apply_mixture(image, rng, certain=1)
+def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
+    """Draw one to three primitives for an image of this width."""
+    return plan_mixture(rng, width, certain=1)

@@ -1,11 +1,13 @@
 """The track "Multiple-deg." of Table 2: the training mixture, given that it applies two families or more."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.mixing import apply_mixture
+from degradations.mixing import plan_mixture
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade uint8 [H, W, C] by two or three primitives of different families."""
-    return apply_mixture(image, rng, certain=2)
+def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
+    """Draw two or three primitives of different families for an image of this width."""
+    return plan_mixture(rng, width, certain=2)

@@ -1,12 +1,13 @@
 """The track "Super-res." of Table 2: a quarter of the resolution, bilinear both ways; nothing is random."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.primitives import apply_primitive
+from degradations.primitives import plan_primitive
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Shrink uint8 [H, W, C] by 4 and enlarge it again."""
-    degraded, applied = apply_primitive(image, "downscale", rng, factor=0.25, interpolation="bilinear")
-    return degraded, [applied]
+def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
+    """Shrink by 4 and enlarge again."""
+    yield plan_primitive("downscale", rng, width, factor=0.25, interpolation="bilinear")

@@ -6,7 +6,8 @@ from types import ModuleType
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.images import check_arguments
+from degradations.images import check_arguments, shorter_side
+from degradations.primitives import perform
 from dnnlib.registry import Registry
 
 _REGISTRY = Registry("degradations", "recipe_", "recipe")
@@ -29,7 +30,20 @@ def degrade(image: np.ndarray, recipe: str, rng: np.random.Generator) -> tuple[n
         A new image of the same shape and type, and what was done, in order.
     """
     check_arguments(image, rng)
-    return _load(recipe).degrade(image, rng)
+    record = []
+    for applied in _load(recipe).plan(rng, shorter_side(image)):  # draws lazily: noise takes its numbers in between
+        image = perform(image, applied, rng)
+        record.append(applied)
+    return image, record
+
+
+def plan(recipe: str, rng: np.random.Generator, width: int) -> list[Applied]:
+    """Draw what a recipe does to an image whose shorter side is `width`, without doing it.
+
+    The draws are those of `degrade` up to its first noise, and of the same distribution throughout. An unknown
+    recipe raises UserError.
+    """
+    return list(_load(recipe).plan(rng, width))
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The benchmarks run, and count what they say they count; what they measure is left to them."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,8 @@ from networks import SMALL_D, quality_generator, small_generator
 from runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
 from tolerance import assert_close
 
-from benchmarks import inversion, metrics, textbook, twins
+from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
 from benchmarks.machine import Operations
-from benchmarks.train_step import main
 from inversion.latents import Latents
 from inversion.pti import TuningOptions
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
@@ -37,13 +37,90 @@ def test_operations_counts_a_convolution_and_its_derivatives(groups):
 
 def test_train_step(tmp_path):
     path = tmp_path / "numbers.json"
-    flags = "--resolution 16 --channel-base 64 --channel-max 8 --batch 4 --repeats 1 --precision fp32 --device cpu"
-    result = CliRunner().invoke(main, [*flags.split(), "--json", str(path)], catch_exceptions=False)
-    for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "generate, batch 8"):
+    flags = [*gpu.TINY_TRAIN_STEP, "--variant=released", "--textbook", f"--json={path}"]
+    result = CliRunner().invoke(train_step.main, flags, catch_exceptions=False)
+    for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "base, textbook", "base, plain"):
         assert phase in result.output
+    report = json.loads(path.read_text())
+    assert [record["mode"] for record in report["records"]] == ["base", "qc, paper block", "qc, released block"]
+    for record in report["records"]:
+        times, intervals = record["phases"], {"G_reg": 4, "D_sharp_reg": 16, "D_degraded_reg": 16}
+        assert record["seconds"] == pytest.approx(sum(time / intervals.get(name, 1) for name, time in times.items()))
+        assert record["images_per_second"] == pytest.approx(report["batch"] / record["seconds"])
+        assert record["plain"]["gflop"] == pytest.approx(record["gflop"])
+        assert record["gflop"] > 0 and len(times) == (5 if record["mode"] == "base" else 7)
+
+
+def test_train_step_of_a_preset():
+    config = train_step._config(256, "tf32", "paper256", 16, None, None, None, "none")
+    widths = config.generator.channel_base, config.discriminator.channel_base, config.generator.mapping.num_layers
+    assert (*widths, config.batch) == (16384, 16384, 8, 16)
+    assert config.generator.precision.dtype == "fp32" and config.run.tf32
+    assert not train_step._config(256, "fp32", None, 8, None, 64, None, "none").run.tf32
+
+
+def test_generate(tmp_path):
+    path = tmp_path / "numbers.json"
+    CliRunner().invoke(generate.main, [*gpu.TINY_GENERATE, f"--json={path}"], catch_exceptions=False)
     records = json.loads(path.read_text())["records"]
-    assert [record["mode"] for record in records] == ["base", "qc, released block", "qc, paper block"]
-    assert all(record["seconds"] > 0 and record["gflop"] > 0 for record in records)
+    parts = ["mapping", "sharp", "degraded", "pair"]
+    assert [(record["precision"], record["part"]) for record in records] == [
+        (precision, part) for precision in ("fp32", "bf16") for part in parts
+    ]
+    assert all(record["per_second"] == pytest.approx(record["batch"] / record["seconds"]) for record in records)
+
+
+def test_generate_times_what_it_says():
+    """A pair is the sharp image, then the degraded one."""
+    G = quality_generator()
+    parts = {name: run() for name, run in generate._parts(G, 3, torch.device("cpu")).items()}
+    assert parts["mapping"].shape == (3, G.num_ws, G.w_dim)
+    sharp, degraded = parts["pair"].chunk(2)
+    assert_close(sharp, parts["sharp"])
+    assert_close(degraded, parts["degraded"])
+    assert not torch.allclose(sharp, degraded)
+
+
+def test_generate_needs_a_quality_code(tmp_path):
+    save_network(tmp_path / "G.safetensors", small_generator(), {}, {})
+    result = CliRunner().invoke(generate.main, [f"--network={tmp_path / 'G.safetensors'}", "--device=cpu"])
+    assert result.exit_code == 1 and "give a QC network" in result.output
+
+
+def test_gpu_goes_on_when_a_part_fails(tmp_path, monkeypatch):
+    code = "import sys; print('argument', sys.argv[1])"
+    parts = [
+        gpu.Part("bad", 60, ["-c", "print('oh'); raise SystemExit(3)"], writes_json=False),
+        gpu.Part("slow", 2, ["-c", "import time; print('so far', flush=True); time.sleep(60)"], writes_json=False),
+        gpu.Part("good", 60, ["-c", code], ["large"], ["small"], writes_json=False),
+        gpu.Part("large", 60, ["-c", code], smoke=None),
+    ]
+    monkeypatch.setattr(gpu, "parts", lambda: parts)
+    result = CliRunner().invoke(gpu.main, [f"--outdir={tmp_path}", "--smoke"])
+    assert result.exit_code == 1
+    summary = json.loads((tmp_path / "summary.json").read_text())["parts"]
+    assert [(part["name"], part["outcome"], part["last_line"]) for part in summary] == [
+        ("bad", "failed with exit code 3", "oh"),
+        ("slow", "stopped after 2 s", "so far"),
+        ("good", "done", "argument small"),
+    ]
+    assert (tmp_path / "good.txt").read_text() == "argument small\n"
+    none = CliRunner().invoke(gpu.main, [f"--outdir={tmp_path}", "--smoke", "--budget=0", "--only=good"])
+    assert none.exit_code == 1 and "left out: no time" in none.output
+
+
+def test_gpu_runs_commands_that_there_are():
+    """Every part's module takes the flags that it is given, in either size."""
+    known = {"benchmarks.train_step": train_step.main, "benchmarks.generate": generate.main}
+    known |= {"benchmarks.ops": ops.main, "benchmarks.data": data.main}
+    checked = 0
+    for part in gpu.parts():
+        for smoke in (False, True):
+            flags = part.command(Path("out"), smoke)[3:] if part.smoke is not None or not smoke else []
+            if part.arguments[1] in known:
+                known[part.arguments[1]].make_context(part.name, flags)
+                checked += 1
+    assert checked >= 8
 
 
 @pytest.mark.parametrize("up,down", [(1, 1), (2, 1), (1, 2)])
@@ -114,6 +191,30 @@ def test_metrics_refuses_an_unknown_detector(tmp_path):
     flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--detector=nobody", "--device=cpu"]
     result = CliRunner().invoke(metrics.main, flags)
     assert result.exit_code == 1 and "unknown detector 'nobody'" in result.output
+
+
+def test_data(tmp_path):
+    path = tmp_path / "numbers.json"
+    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--images=10", "--batch=4", "--workers=1"]
+    flags += ["--recipe=mixture", "--recipe=jpeg", "--device=cpu", f"--json={path}"]
+    result = CliRunner().invoke(data.main, flags, catch_exceptions=False)
+    stages = json.loads(path.read_text())["stages"]
+    assert [(stage["name"], stage["recipe"], stage["images"]) for stage in stages] == [
+        ("read", None, 10),
+        *[(f"degrade {how}", name, 10) for name in ("mixture", "jpeg") for how in ("as workers do", "on cpu")],
+        ("deliver", None, 12),
+        *[(f"deliver, {who}", "mixture", 12) for who in ("workers degrade", "cpu degrades")],
+    ]
+    assert all(stage["seconds"] > 0 for stage in stages) and "deliver, cpu degrades, mixture" in result.output
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"), [("--recipe=mixtur", "did you mean 'mixture'"), ("--images=13", "more than the 12 of")]
+)
+def test_data_says_what_is_wrong(tmp_path, flag, complaint):
+    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--images=10", "--device=cpu", flag]
+    result = CliRunner().invoke(data.main, flags)
+    assert result.exit_code == 1 and complaint in result.output
 
 
 @pytest.mark.parametrize("with_data", [True, False])

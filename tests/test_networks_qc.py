@@ -68,8 +68,8 @@ def test_residual_scales_with_the_code(variant, k):
     G = quality_generator(variant)
     block = G.synthesis.block(-1)
     f, w, q = torch.randn(2, 16, 16, 16), torch.randn(2, 16), torch.randn(2, G.q_dim)
-    y, residual = block.content_and_residual(f, w, None, q)
-    y_scaled, scaled = block.content_and_residual(f, w, None, k * q)
+    [y], residual = block.contents_and_residual(f, w, None, q)
+    [y_scaled], scaled = block.contents_and_residual(f, w, None, k * q)
     assert torch.equal(y, y_scaled)
     assert residual.abs().max() > 0
     assert_close(scaled, k * residual, rtol=1e-5)

@@ -119,10 +119,13 @@ class DataConfig:
     subset: int | None = None
     use_labels: bool = False
     degradation: str = "mixture"  # recipe of the real degraded images in qc mode
+    degrade_on: Literal["auto", "workers", "device"] = "auto"  # auto: the device once a GPU waits for its workers
+    degrade_wait: float = 0.1  # of a tick, what auto lets a GPU wait: degrading takes some of the GPU's time, too
     licence: str = ""  # of the images; travels with the networks
 
     def __post_init__(self):
         require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
+        require(0 <= self.degrade_wait <= 1, "data.degrade_wait", self.degrade_wait, "from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,10 @@ class RunConfig:
     workers: int = 3
     on_bad_image: Literal["fail", "skip"] = "fail"
     fused_optimizer: bool = True
+    # torch.compile for the passes that are derived once: more images a second on a GPU, minutes until the first. It
+    # needs Triton there, and a C++ compiler on a CPU, which gains nothing.
+    compile: bool = False
+    tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
     def __post_init__(self):
         require(self.kimg > 0, "kimg", self.kimg, "above 0")

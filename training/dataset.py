@@ -20,7 +20,7 @@ from dnnlib.image_labels import Label, read_labels
 
 CHANNELS_OF_MODE = {"L": 1, "RGB": 3}
 # What a random stream is for; part of its key, so that streams of one seed are independent.
-FOR_DEGRADATION, FOR_ORDER, FOR_SUBSET = 1, 2, 3
+FOR_DEGRADATION, FOR_ORDER, FOR_SUBSET, FOR_NOISE = 1, 2, 3, 4
 
 logger = logging.getLogger(__name__)
 
@@ -241,6 +241,15 @@ class Batch:
     degraded: torch.Tensor | None
     labels: torch.Tensor
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Return what there is."""
+        return [tensor for tensor in (self.images, self.degraded, self.labels) if tensor is not None]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device; from pinned memory, the host does not wait for the copy."""
+        degraded = None if self.degraded is None else self.degraded.to(device, non_blocking=True)
+        return Batch(self.images.to(device, non_blocking=True), degraded, self.labels.to(device, non_blocking=True))
+
 
 class TrainingBatches:
     """Endless batches whose content depends on the seed and the image counter alone.
@@ -256,6 +265,7 @@ class TrainingBatches:
         start: image counter of the first batch.
         workers: processes that read and degrade; 0 does it in this one.
         pin_memory: return tensors in page-locked memory.
+        degrade: also degrade the images, where the dataset has a recipe.
 
     Iteration raises UserError, as one sentence also when a worker met it.
     """
@@ -269,10 +279,11 @@ class TrainingBatches:
         start: int = 0,
         workers: int = 0,
         pin_memory: bool = False,
+        degrade: bool = True,
     ):
         self.dataset = dataset
         self._loader = torch.utils.data.DataLoader(
-            _NumberedImages(dataset, seed),
+            _NumberedImages(dataset, seed, degrade),
             batch_sampler=_Counters(batch_size, rows, start),
             collate_fn=unchanged,
             num_workers=workers,
@@ -308,8 +319,9 @@ class _NumberedImages(torch.utils.data.Dataset):
     The sentence of a UserError is returned: the loader would bury a raised one in the text of a worker's traceback.
     """
 
-    def __init__(self, dataset: ImageDataset, seed: int):
+    def __init__(self, dataset: ImageDataset, seed: int, degrade: bool):
         self.dataset, self.seed = dataset, seed
+        self.degrade = degrade and dataset.degradation is not None
 
     def __getitems__(self, counters: list[int]) -> dict[str, Any] | str:
         try:
@@ -321,7 +333,7 @@ class _NumberedImages(torch.utils.data.Dataset):
         known_bad = set(self.dataset.bad_images)
         indices = [self._index(counter) for counter in counters]
         degraded = None
-        if self.dataset.degradation is None:
+        if not self.degrade:
             images = _stack([self.dataset.image(index) for index in indices])
         else:
             keys = [(self.seed, FOR_DEGRADATION, counter) for counter in counters]

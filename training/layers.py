@@ -27,6 +27,14 @@ def normalize_second_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
+def split(x: Tensor, sizes: int | list[int], dim: int) -> list[Tensor]:
+    """Return the parts of `x [N, C, H, W]` along images (0) or channels (1); the derivative too stays channels_last."""
+    if sizes == x.shape[dim]:
+        return [x]  # without a copy of the gradient
+    parts = x.permute(0, 2, 3, 1).split(sizes, dim=3 if dim == 1 else dim)
+    return [part.permute(0, 3, 1, 2) for part in parts]
+
+
 class FullyConnected(nn.Module):
     """`[N, in_features] -> [N, out_features]`, with an optional bias and activation."""
 
@@ -183,5 +191,5 @@ class MinibatchStd(nn.Module):
         # Image i belongs to group i mod (images / group).
         y = x.float().reshape(group, images // group, self.num_channels, channels // self.num_channels, height, width)
         deviation = (y.var(0, correction=0) + 1e-8).sqrt().mean([2, 3, 4])  # [images / group, num_channels]
-        maps = deviation.to(x.dtype)[:, :, None, None].repeat(group, 1, height, width)
-        return torch.cat([x, maps], dim=1)
+        maps = deviation.to(x.dtype)[:, None, None].repeat(group, height, width, 1)
+        return torch.cat([x.permute(0, 2, 3, 1), maps], dim=3).permute(0, 3, 1, 2)  # stays channels_last

@@ -1,7 +1,7 @@
 """The training loop: fetch, step, and at intervals report, draw, save."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,19 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
+from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from torch_utils.memory import keep_freed_memory
 from training.config import TrainConfig
-from training.dataset import ImageDataset, TrainingBatches
+from training.dataset import Batch, ImageDataset, TrainingBatches
+from training.degrading_place import DegradingPlace
 from training.drawings import draw_fakes, draw_reals
-from training.networks import ImageFormat, save_network
+from training.networks import ImageFormat, describes_discriminator, save_network
+from training.prefetch import on_device
 from training.report import Report
 from training.run_directory import RunDirectory
 from training.trainer import Trainer
+from training.waiting import Waiting
 
 # Steps between two looks, by all processes together, for a request to stop: each look waits for the devices.
 STOP_INTERVAL = 4
@@ -64,10 +68,13 @@ def train(world: World, config: TrainConfig, outdir: str, on_snapshot: SnapshotH
     notes = directory.prepare(config) if world.is_first else []
     world.barrier()
     state = directory.load_state()
+    degrading = DegradingPlace(config.data, world.device)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
+        if "degrading" in state:
+            degrading.load_state_dict(state["degrading"])
     _require_agreement(world, trainer.images_seen, outdir)
-    _Loop(world, config, directory, dataset, trainer, on_snapshot, resumed=state is not None).run(notes)
+    _Loop(world, config, directory, dataset, trainer, degrading, on_snapshot, resumed=state is not None).run(notes)
 
 
 def _require_agreement(world, images_seen, outdir):
@@ -85,9 +92,10 @@ def _require_agreement(world, images_seen, outdir):
 class _Loop:
     """A run in progress, in one process."""
 
-    def __init__(self, world, config, directory, dataset, trainer, on_snapshot, resumed):
+    def __init__(self, world, config, directory, dataset, trainer, degrading, on_snapshot, resumed):
         self.world, self.config, self.directory = world, config, directory
         self.dataset, self.trainer, self.on_snapshot = dataset, trainer, on_snapshot
+        self.degrading, self.waiting = degrading, Waiting(world.device)
         self.total = int(config.run.kimg * 1000)
         self.tick_images = max(config.batch, int(config.run.kimg_per_tick * 1000))
         self.resumed = resumed
@@ -101,6 +109,9 @@ class _Loop:
             self.log.line("; ".join([f"Continuing at {trainer.images_seen / 1000:.1f} kimg", *notes]))
         else:
             self.log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}")
+            init_from = self.config.init_from
+            if init_from is not None and not describes_discriminator(read_header(init_from)):
+                self.log.line(f"{init_from} has no discriminator: training starts with fresh ones")
             if self.world.is_first:
                 draw_reals(self.directory, self.dataset, self.config.seed)
         try:
@@ -114,19 +125,9 @@ class _Loop:
 
     def _train(self, stop):
         trainer = self.trainer
-        first = self.world.rank * trainer.share
-        batches = TrainingBatches(
-            self.dataset,
-            self.config.batch,
-            slice(first, first + trainer.share),
-            self.config.seed,
-            start=trainer.images_seen,
-            workers=min(self.config.run.workers, os.cpu_count() or 1),
-            pin_memory=self.world.device.type == "cuda",
-        )
         if not self.resumed:
             self._draw_fakes()
-        for batch in batches:
+        for batch in self._batches():
             trainer.step(batch)
             self.log.advance(self.config.batch / 1000)
             looks = self.world.size == 1 or trainer.steps % STOP_INTERVAL == 0
@@ -141,9 +142,44 @@ class _Loop:
                 break
         self._finish(done, stop)
 
+    def _batches(self) -> Iterator[Batch]:
+        """Yield batches on the device without end, from new workers as soon as others degrade than before."""
+        while True:
+            place, first = self.degrading.place, self.world.rank * self.trainer.share
+            batches = TrainingBatches(
+                self.dataset,
+                self.config.batch,
+                slice(first, first + self.trainer.share),
+                self.config.seed,
+                start=self.trainer.images_seen,
+                workers=min(self.config.run.workers, os.cpu_count() or 1),
+                pin_memory=self.world.device.type == "cuda",
+                degrade=place == "workers",
+            )
+            for batch in self.waiting.measured(on_device(batches, self.world.device)):
+                yield batch
+                if self.degrading.place != place:
+                    break
+
     def _tick(self, tick, done):
-        run = self.config.run
         self.trainer.guard.check(self.trainer.networks(), self.world.sum)
+        self._choose_place()
+        self._write(tick, done)
+        self.waiting.restart()
+
+    def _choose_place(self):
+        """Let the devices degrade where one of them has waited too long for its workers."""
+        degrading = self.degrading
+        if self.config.mode != "qc" or degrading.ticks_left == 0:
+            return
+        if degrading.tick(self.world.any(self.waiting.share > degrading.bound)):
+            self.log.line(
+                f"Waiting for images took more than {degrading.bound:.0%} of the time: the workers only read from here "
+                "on, and the device degrades; --degrade-on=workers would leave it to them"
+            )
+
+    def _write(self, tick, done):
+        run = self.config.run
         self.report.tick(self.trainer)
         if tick % run.image_ticks == 0 and not done:
             self._draw_fakes()
@@ -180,7 +216,7 @@ class _Loop:
     def _save_state(self):
         state = self.trainer.state_dict()  # every process brings its counts
         if self.world.is_first:
-            self.directory.save_state({"trainer": state})
+            self.directory.save_state({"trainer": state, "degrading": self.degrading.state_dict()})
         self.world.barrier()
 
     def _save_network(self):
@@ -211,4 +247,16 @@ def _prepare_process(config, world):
         torch.set_flush_denormal(True)
     else:
         torch.backends.cudnn.benchmark = True
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        allow_tf32(config)
+
+
+def allow_tf32(config: TrainConfig) -> None:
+    """Let this process's GPU compute float32 in tf32, or not.
+
+    Its ten bits of mantissa are no fewer than those of the types that higher resolutions use, and in true float32 the
+    lower ones would take longer than all others. Whoever asks for float32 everywhere gets it.
+    """
+    allowed = config.run.tf32
+    if allowed is None:
+        allowed = config.generator.precision.dtype != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

@@ -48,4 +48,10 @@ def distillation_loss(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
 
     The mean over elements stands in for the paper's sum, which would grow with the resolution.
     """
-    return sum(F.mse_loss(x.float(), x0.float()) for x0, x in zip(teacher, student, strict=True))
+    pairs = zip(teacher, student, strict=True)
+    return sum(F.mse_loss(_channels_last(x), _channels_last(x0)) for x0, x in pairs)
+
+
+def _channels_last(x):
+    """Return float32 `[N, H, W, C]`, so that the derivative has the layout of the features."""
+    return x.float().permute(0, 2, 3, 1)

@@ -7,7 +7,7 @@ from dnnlib.config import require
 from training import networks_stylegan2
 from training.config import GeneratorConfig
 from training.degrad_block import AdainDegradBlock, PaperDegradBlock, ReleasedDegradBlock
-from training.layers import SynthesisLayer
+from training.layers import SynthesisLayer, split
 from training.networks_stylegan2 import Noise, NormalSource, SynthesisBlock, SynthesisNetwork
 
 MAX_STRENGTH = 6e4  # of a quality code; float16 ends at 65504
@@ -37,26 +37,28 @@ class QualityBlock(SynthesisBlock):
         """
         if q is None:
             return super().forward(x, img, ws, noise)
-        f, shortcut = self.enter(x, _fill(ws, len(x)), [_fill(layer, len(x)) for layer in noise])
+        f, shortcut = self.enter(x, _fill(ws, x.shape[0]), [_fill(layer, x.shape[0]) for layer in noise])
         w = ws[:, self.num_conv - 1]
         if self.conv_clamp is None:
-            y, residual = self.content_and_residual(f, w, noise[-1], q)
+            contents, residual = self.contents_and_residual(f, w, noise[-1], q)
         else:
             # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
             strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)
-            y, residual = self.content_and_residual(f, w, noise[-1], q / strength)
+            contents, residual = self.contents_and_residual(f, w, noise[-1], q / strength)
             residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
             residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
+        degraded = contents[-1] + residual
         if not both:
-            return self.leave(y + residual, shortcut, img, ws)
-        images = len(q)
-        y = torch.cat([y[:images], y[-images:] + residual])
+            return self.leave(degraded, shortcut, img, ws)
+        y = torch.cat([contents[0], degraded])
         return self.leave(y, _fill(shortcut, len(y)), _fill(img, len(y)), _fill(ws, len(y)))
 
-    def content_and_residual(self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Return conv1(f) for all rows of `f`, and the residual of the last `len(q)` rows."""
-        y = self.conv1(f, _fill(w, len(f)), _fill(noise, len(f)), gain=self.residual_gain)
-        return y, self.degrade(f[-len(q) :], q)
+    def contents_and_residual(
+        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return conv1(f) for each `len(q)` rows of `f`, and the residual of the last of them."""
+        y = self.conv1(f, _fill(w, f.shape[0]), _fill(noise, f.shape[0]), gain=self.residual_gain)
+        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q)
 
 
 class ReleasedQualityBlock(QualityBlock):
@@ -77,13 +79,14 @@ class ReleasedQualityBlock(QualityBlock):
             extra_channels=self.extra_channels,
         )
 
-    def content_and_residual(self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor) -> tuple[Tensor, Tensor]:
-        images = len(q)
-        outputs = self.conv1(f[-images:], w, noise, gain=self.residual_gain, extra=True)
-        y, extra = outputs[:, : self.out_channels], outputs[:, self.out_channels :]
-        if len(f) > images:
-            y = torch.cat([self.conv1(f[:images], w, noise, gain=self.residual_gain), y])
-        return y, self.convq(extra, q)
+    def contents_and_residual(
+        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        *sharp, f = split(f, q.shape[0], 0)
+        outputs = self.conv1(f, w, noise, gain=self.residual_gain, extra=True)
+        y, extra = split(outputs, [self.out_channels, self.extra_channels], 1)
+        contents = [self.conv1(rows, w, noise, gain=self.residual_gain) for rows in sharp]
+        return [*contents, y], self.convq(extra, q)
 
 
 class QualitySynthesis(SynthesisNetwork):
@@ -166,7 +169,7 @@ class Generator(networks_stylegan2.Generator):
 
 def _fill(value: Tensor | None, rows: int) -> Tensor | None:
     """Repeat 1 or N rows until there are `rows`; None stays None."""
-    if value is None or len(value) == rows:
+    if value is None or value.shape[0] == rows:
         return value
     return torch.cat([value] * (rows // len(value)))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_utils.distributed import World
+from training.gradient_average import GradientAverage
 
 
 class Phase:
@@ -31,9 +32,11 @@ class Phase:
         share: int,
         forgive_overflow: bool,
     ):
-        self.world, self.optimizer, self.share, self.forgive_overflow = world, optimizer, share, forgive_overflow
+        self.optimizer, self.share, self.forgive_overflow = optimizer, share, forgive_overflow
+        self.images_left = share
         self.parameters = list(network.trainable_parameters().values())
         self.passive = [parameter for other in others for parameter in other.trainable_parameters().values()]
+        self.average = GradientAverage(world, self.parameters)
 
     def __enter__(self) -> Callable[[Tensor, int], None]:
         for parameter in self.passive:
@@ -45,8 +48,9 @@ class Phase:
         for parameter in self.passive:
             parameter.requires_grad_(True)
         if kind is not None:
+            self.average.abandon()
             return
-        self.world.average_gradients(self.parameters)
+        self.average.finish()
         if self.forgive_overflow:
             for parameter in self.parameters:
                 if parameter.grad is not None:
@@ -55,4 +59,7 @@ class Phase:
 
     def _backward(self, loss: Tensor, images: int) -> None:
         """Add the gradients of a mean over `images` images of this process's share."""
+        self.images_left -= images
+        if self.images_left == 0:
+            self.average.start()
         (loss * (images / self.share)).backward()

@@ -1,17 +1,20 @@
 """One kind of images, sharp or degraded: its discriminator, and what augments them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
 from training.ada import AdaptiveStrength
 from training.augment import PIPES, AugmentPipe
 from training.config import TrainConfig
-from training.networks import ImageFormat, build_discriminator, load_discriminator
+from training.first_order import first_order
+from training.networks import ImageFormat, build_discriminator, describes_discriminator, load_discriminator
 from training.optimizer import lazy_adam, load_optimizer
 
 
@@ -22,14 +25,16 @@ class Stream:
     name: str
     index: int
     D: nn.Module
+    opinion: Callable[..., Tensor]  # D, perhaps compiled; its derivative is taken once
     optimizer: torch.optim.Optimizer
     augment: AugmentPipe | None
     strength: AdaptiveStrength | None
     pl_mean: Tensor  # running mean of the generator's path lengths in this mode
 
-    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom) -> Tensor:
+    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom, derived_twice: bool = False) -> Tensor:
         """Return D's opinion of augmented `images [N, C, H, W]`, as `[N, 1]`."""
-        return self.D(images if self.augment is None else self.augment(images, rng), c)
+        judge = self.D if derived_twice else self.opinion
+        return judge(images if self.augment is None else self.augment(images, rng), c)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -53,7 +58,7 @@ class Stream:
 def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat, world: World) -> Stream:
     """Return stream number `index`, called `sharp` or `degraded`; its D begins as that of `config.init_from`."""
     D = build_discriminator(config.discriminator, images)
-    if config.init_from is not None:
+    if config.init_from is not None and describes_discriminator(read_header(config.init_from)):
         D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
     D.to(world.device)
     augment = strength = None
@@ -71,4 +76,6 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
         )
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
-    return Stream(name, index, D, optimizer, augment, strength, torch.zeros([], device=world.device))
+    opinion = first_order(D, config.run.compile)
+    pl_mean = torch.zeros([], device=world.device)
+    return Stream(name, index, D, opinion, optimizer, augment, strength, pl_mean)

@@ -16,7 +16,9 @@ from training import losses
 from training.config import TrainConfig, batch_per_process
 from training.dataset import Batch
 from training.ema import ema_decay, update_ema
+from training.first_order import GeneratorPasses
 from training.guard import FiniteGuard
+from training.layers import split
 from training.networks import ImageFormat, build_generator, load_generator, with_precision
 from training.optimizer import lazy_adam, load_optimizer
 from training.phase import Phase
@@ -72,6 +74,7 @@ class Trainer:
             torch.manual_seed(derive_seed(config.seed, Purpose.INITIAL_WEIGHTS))
             self._build_generator()
             names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
+            self.passes = GeneratorPasses(self.G, self.teacher, config.run.compile)
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
         self.optimizer_g = lazy_adam(
             self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run.fused_optimizer
@@ -171,8 +174,9 @@ class Trainer:
         phase = f"D_{stream.name}_reg"
         with self._phase(stream.D, stream.optimizer) as backward:
             for round_ in rounds:
+                rng = self._random(Purpose.R1, round_, stream=stream)
                 images = round_.reals[stream.name].detach().requires_grad_()
-                logits = stream.logits(images, round_.c, self._random(Purpose.R1, round_, stream=stream))
+                logits = stream.logits(images, round_.c, rng, derived_twice=True)
                 penalty = losses.r1_penalty(logits, images).mean()
                 watch = None if forgives_overflow(stream.D) else phase
                 self._report(f"Loss/r1_penalty/{stream.name}", penalty, watch)
@@ -241,21 +245,26 @@ class Trainer:
 
     def _rounds(self, batch: Batch) -> Iterator[Round]:
         """Split this process's share of a batch into what goes through the networks at once."""
-        device = self.world.device
-        reals = {"sharp": batch.images}
-        if len(self.streams) == 2:
-            reals["degraded"] = batch.degraded
+        batch = batch.to(self.world.device)
         first = self.world.rank * self.share
         for start in range(0, self.share, self.batch_gpu):
             part = slice(start, start + self.batch_gpu)
+            reals = {"sharp": batch.images[part]}
+            if len(self.streams) == 2:
+                reals["degraded"] = self._degraded(batch, part, self.images_seen + first + start)
             yield Round(
-                reals={
-                    name: images[part].to(device, non_blocking=True).float() / 127.5 - 1
-                    for name, images in reals.items()
-                },
-                c=batch.labels[part].to(device, non_blocking=True),
+                reals={name: images.float() / 127.5 - 1 for name, images in reals.items()},
+                c=batch.labels[part],
                 rows=slice(first + start, first + start + self.batch_gpu),
             )
+
+    def _degraded(self, batch: Batch, part: slice, number: int) -> Tensor:
+        """Return a part of the degraded images, made here unless the workers have; `number` counts those of the run."""
+        if batch.degraded is not None:
+            return batch.degraded[part]
+        from training.device_degradations import degrade_numbered  # OpenCV is needed by those alone who degrade
+
+        return degrade_numbered(batch.images[part], self.config.data.degradation, self.config.seed, number)
 
     def _random(self, purpose: Purpose, round_: Round, rows: slice | None = None, stream: Stream | None = None):
         key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
@@ -275,17 +284,18 @@ class Trainer:
 
     def _synthesize(self, ws: Tensor, rng: BatchRandom, distill: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Return each stream's images of the same content, and the distillation loss if asked for (else 0)."""
-        synthesis = self.G.synthesis
-        noise = synthesis.make_noise("random", len(ws), rng)
+        noise = self.G.synthesis.make_noise("random", len(ws), rng)
         distillation = ws.new_zeros([])
         if self.config.mode == "base":
-            return {"sharp": synthesis(ws, noise=noise)}, distillation
+            return {"sharp": self.passes.synthesis(ws, noise=noise)}, distillation
         q = rng.randn(self.G.q_dim)
-        x, img = self._trunk(ws, noise)
-        images, features = synthesis.finish(x, img, ws, noise, q, both=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+            x, img = self.passes.trunk(ws, noise)
+        images, features = self.passes.finish(x, img, ws, noise, q, both=True)
         sharp, degraded = images.chunk(2)
         if distill and self.teacher is not None:
-            distillation = self._distillation(x, img, ws, noise, [feature[: len(ws)] for feature in features])
+            sharp_features = [split(feature, len(ws), 0)[0] for feature in features]
+            distillation = self._distillation(x, img, ws, noise, sharp_features)
         return {"sharp": sharp, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
@@ -298,17 +308,12 @@ class Trainer:
         for stream, q in zip(self.streams, (None, rng.randn(self.G.q_dim)), strict=True):
             yield stream, self.G.synthesis.finish(x, img, ws, noise, q)[0]
 
-    def _trunk(self, ws, noise):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
-            return self.G.synthesis.trunk(ws, noise)
-
     @torch.no_grad()
     def _teacher_features(self, x, img, ws, noise):
-        teacher = self.teacher.synthesis
         head = self.G.synthesis.head
         if not self._frozen:
-            x, img, _ = teacher.run(ws, noise, range(head.start))
-        return teacher.run(ws, noise, head, x, img)[2]
+            x, img, _ = self.passes.teacher(ws, noise, range(head.start))
+        return self.passes.teacher(ws, noise, head, x, img)[2]
 
     def _distillation(self, x, img, ws, noise, features):
         """Eq. 11. A frozen trunk is the teacher's own, so its features serve both."""

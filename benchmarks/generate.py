@@ -1,0 +1,92 @@
+"""Time the generation of images, part by part, as the paper's Table 3 does for the whole.
+
+python -m benchmarks.generate [--preset paper256 --resolution 256 | --network F]
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+
+from benchmarks.machine import describe, prepare, seconds
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from evaluation.table_runtime import PAPER
+from torch_utils.distributed import best_device
+from training import presets
+from training.config import QualityConfig
+from training.loop import allow_tf32
+from training.networks import ImageFormat, build_generator, load_generator, with_precision
+from training.networks_qcstylegan import Generator
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--network", help="QC network; without one, fresh weights of a preset, which take as long.")
+@click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256")
+@click.option("--resolution", default=256, help="Of the preset's images.")
+@click.option("--variant", default="paper", help="Of the preset's DegradBlocks.")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]))
+@click.option("--batch", "batches", multiple=True, default=[1, 8, 32])
+@click.option("--repeats", default=10)
+@click.option("--device", default=None)
+@click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
+@one_sentence_errors
+def main(network, preset, resolution, variant, precisions, batches, repeats, device, json_path):
+    """Print milliseconds a call, and how many a second: of the mapping, sharp images, degraded ones, pairs of both."""
+    device = best_device(device)
+    prepare(device)
+    config = presets.build(preset, resolution)
+    G = _fresh(config.generator, variant, resolution) if network is None else load_generator(network)[0]
+    if not isinstance(G, Generator):
+        raise UserError(f"{network} is plain, and degraded images are timed as well; give a QC network")
+    click.echo(f"{describe(device)}; {G.img_resolution}x{G.img_resolution}, channels {G.config.channel_base}")
+    click.echo(f"{'':<6}{'batch':>6}{'part':>10}{'ms a call':>11}{'a second':>10}")
+    records = []
+    for precision in precisions or ["fp32", "bf16"]:
+        allow_tf32(presets.with_precision(config, precision))
+        mixed = with_precision(G, precision).to(device)
+        for batch in batches:
+            for part, run in _parts(mixed, batch, device).items():
+                time = seconds(run, device, repeats)
+                record = {"precision": precision, "batch": batch, "part": part, "seconds": time}
+                records.append(record | {"per_second": batch / time})
+                click.echo(f"{precision:<6}{batch:>6}{part:>10}{time * 1e3:>11.2f}{batch / time:>10.1f}")
+    side = {256: 0, 512: 1}.get(G.img_resolution)
+    paper = None if side is None else PAPER["QC-StyleGAN"][side]
+    if paper is not None:
+        click.echo(f"The paper's Table 3 has {paper} s for an image of this size.")
+    if json_path:
+        report = {"machine": describe(device), "resolution": G.img_resolution, "paper": paper, "records": records}
+        Path(json_path).write_text(json.dumps(report, indent=2))
+
+
+def _fresh(config, variant, resolution):
+    config = dataclasses.replace(config, quality=QualityConfig(variant=variant))
+    return build_generator(config, ImageFormat(resolution, 3, 0)).eval().requires_grad_(False)
+
+
+def _parts(G: Generator, batch: int, device: torch.device) -> dict[str, Callable[[], Tensor]]:
+    """Return by name what is timed, each from latents on the device to images there."""
+    z, q = torch.randn(batch, G.z_dim, device=device), torch.randn(batch, G.q_dim, device=device)
+    c = torch.eye(G.c_dim, device=device)[:1].expand(batch, -1) if G.c_dim > 0 else None
+    noise = G.synthesis.make_noise("const", batch)
+
+    @torch.no_grad()
+    def pair():
+        ws = G.mapping(z, c)
+        return G.synthesis.finish(*G.synthesis.trunk(ws, noise), ws, noise, q, both=True)[0]
+
+    return {
+        "mapping": torch.no_grad()(lambda: G.mapping(z, c)),
+        "sharp": torch.no_grad()(lambda: G(z, c, noise=noise)),
+        "degraded": torch.no_grad()(lambda: G(z, c, q=q, noise=noise)),
+        "pair": pair,
+    }
+
+
+if __name__ == "__main__":
+    main()
