@@ -12,12 +12,12 @@ from runs import ALONE, changed, png, read_stats, snapshot, tiny_command, tiny_c
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train as train_command
+from dnnlib.cache import CACHE_VARIABLE
 from dnnlib.errors import UserError
 from evaluation import snapshots
 from evaluation.evaluate import Result
 from evaluation.fakes import FakeOptions, fake_stream
 from evaluation.snapshots import SnapshotMetrics, snapshot_metrics
-from metrics.feature_cache import CACHE_VARIABLE
 from metrics.frechet import frechet_distance, moments
 from metrics.metric import parse_requests
 from torch_utils.checkpoint import load_state, load_tensors, read_header
