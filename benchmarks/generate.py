@@ -45,7 +45,8 @@ def main(network, preset, resolution, variant, precisions, batches, repeats, dev
         raise UserError(f"{network} is plain, and degraded images are timed as well; give a QC network")
     click.echo(f"{describe(device)}; {G.img_resolution}x{G.img_resolution}, channels {G.config.channel_base}")
     click.echo(f"{'':<6}{'batch':>6}{'part':>10}{'ms a call':>11}{'a second':>10}")
-    records = []
+    side, records = {256: 0, 512: 1}.get(G.img_resolution), []
+    paper = None if side is None else PAPER["QC-StyleGAN"][side]
     for precision in precisions or ["fp32", "bf16"]:
         allow_tf32(presets.with_precision(config, precision))
         mixed = with_precision(G, precision).to(device)
@@ -55,13 +56,11 @@ def main(network, preset, resolution, variant, precisions, batches, repeats, dev
                 record = {"precision": precision, "batch": batch, "part": part, "seconds": time}
                 records.append(record | {"per_second": batch / time})
                 click.echo(f"{precision:<6}{batch:>6}{part:>10}{time * 1e3:>11.2f}{batch / time:>10.1f}")
-    side = {256: 0, 512: 1}.get(G.img_resolution)
-    paper = None if side is None else PAPER["QC-StyleGAN"][side]
+            if json_path:  # each time, since the next may take too much memory or time
+                report = {"machine": describe(device), "resolution": G.img_resolution, "paper": paper}
+                Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
     if paper is not None:
         click.echo(f"The paper's Table 3 has {paper} s for an image of this size.")
-    if json_path:
-        report = {"machine": describe(device), "resolution": G.img_resolution, "paper": paper, "records": records}
-        Path(json_path).write_text(json.dumps(report, indent=2))
 
 
 def _fresh(config, variant, resolution):

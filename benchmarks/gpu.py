@@ -52,7 +52,8 @@ class Part:
 
 def parts() -> list[Part]:
     """Return what is run, the most important first."""
-    gpu_tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*_gpu.py"))
+    test = ["-m", "pytest", "-vv", "--durations=5"]  # with names, so that one that is stopped is known
+    step_tests = ["tests/test_step_gpu.py", "tests/test_device_degradations.py", "-k", "gpu"]
     train_step, generate = ["-m", "benchmarks.train_step"], ["-m", "benchmarks.generate"]
     in_bf16 = ["--variant=paper", "--precision=bf16"]
     in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # should time run out, the most wanted are there
@@ -61,10 +62,11 @@ def parts() -> list[Part]:
     sizes = {side: [f"--preset=paper{side}", f"--resolution={side}"] for side in (256, 512)}
     return [
         Part("doctor", 60, ["-m", "torch_utils.doctor"], writes_json=False),
-        Part("tests", 120, ["-m", "pytest", "-q", *gpu_tests], writes_json=False),
+        Part("test_step", 90, [*test, *step_tests], writes_json=False),
+        Part("test_kernels", 120, [*test, "tests/test_kernels_gpu.py"], writes_json=False),
         Part("train_step256", 180, train_step, [*sizes[256], "--batch=32", *in_all, "--plain"], TINY_TRAIN_STEP),
         Part("generate256", 40, generate, sizes[256], TINY_GENERATE),
-        Part("ops", 60, ["-m", "benchmarks.ops"], smoke=None),
+        Part("ops", 60, ["-m", "benchmarks.ops", "--no-compile"], smoke=None),
         Part("train_step512", 90, train_step, [*sizes[512], "--batch=16", *in_bf16, "--plain"], smoke=None),
         Part("generate512", 40, generate, sizes[512], smoke=None),
         Part("draw", 60, [*draw, "--dest=OUTDIR/drawn.zip"], ["--resolution=256"], ["--resolution=16"], False),
@@ -93,6 +95,7 @@ def main(outdir, budget, only, smoke):
     click.echo(f"\n{describe(device)}")
     for result in results:
         click.echo(f"{result['name']:<16}{result['outcome']:<28}{result['seconds']:>6.0f} s  {result['last_line']}")
+    click.echo(f"Outputs and numbers of each part: {outdir.resolve()}")
     if any(result["outcome"] != "done" for result in results):
         sys.exit(1)
 
@@ -107,7 +110,12 @@ def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict:
     started = time.perf_counter()
     with open(path, "w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # what a part has said when it is stopped is kept
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             code = process.wait(timeout=limit)
@@ -116,7 +124,7 @@ def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict:
             outcome = f"stopped after {limit:.0f} s"
             os.killpg(process.pid, signal.SIGKILL)  # with the workers that it has started
             process.wait()
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     click.echo(text)
     lines = [line for line in text.splitlines() if line.strip()]
     took = time.perf_counter() - started

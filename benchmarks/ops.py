@@ -22,7 +22,8 @@ from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 from training.layers import RESAMPLE_TAPS
 from training.networks_stylegan2 import DTYPES, channels_at
 
-CALLS = 20  # in one measurement, so that a clock on the CPU is fine enough
+CALLS = 20  # at most in one measurement, so that a clock on the CPU is fine enough
+LONG_ENOUGH = 0.05  # seconds of one measurement, with which slow ops make fewer calls
 # (up, down, padding) of the 4x4 filter
 RESAMPLINGS = {
     "up 2": (2, 1, (2, 1, 2, 1)),
@@ -66,9 +67,9 @@ def main(resolution, channel_base, channel_max, batch, dtypes, layouts, with_com
             for case in cases(resolution, channel_base, channel_max, batch, DTYPES[dtype], layout, device):
                 for record in measure(case, rate, with_compile, device):
                     records.append(record | {"dtype": dtype, "layout": layout})
-    if json_path:
-        document = {"machine": describe(device), "batch": batch, "copy_bytes_per_second": rate, "records": records}
-        Path(json_path).write_text(json.dumps(document, indent=2))
+                if json_path:  # each time, since all together may take too long
+                    document = {"machine": describe(device), "batch": batch, "copy_bytes_per_second": rate}
+                    Path(json_path).write_text(json.dumps(document | {"records": records}, indent=2))
 
 
 def cases(largest, channel_base, channel_max, batch, dtype, layout, device):
@@ -127,15 +128,21 @@ def measure(case, rate, with_compile, device):
         read = case.x.nbytes * getattr(case.run, "reads", 1)
         for path, run in paths.items():
             moved = read + run(case.x).nbytes
-            time = seconds(lambda run=run: _repeat(run, case.x), device) / CALLS
+            time = _seconds(partial(run, case.x), device)
             share = moved / time / rate
             click.echo(f"{case.name:<58}{path:>9}{time * 1e3:>9.3f}{moved / time / 1e9:>8.0f}{share:>8.0%}")
             yield {"op": case.name, "path": path, "seconds": time, "bytes": moved, "share": share}
 
 
-def _repeat(run, x):
-    for _ in range(CALLS):
-        run(x)
+def _seconds(call, device):
+    """Return the time of one of several calls in a row."""
+    calls = max(1, min(CALLS, int(LONG_ENOUGH / seconds(call, device, repeats=1))))
+    return seconds(partial(_repeat, call, calls), device) / calls
+
+
+def _repeat(call, times):
+    for _ in range(times):
+        call()
 
 
 def _without_kernels(run):
@@ -150,7 +157,7 @@ def copy_rate(device: torch.device) -> float:
     """Return the bytes a second, read and written, of a copy that no cache holds."""
     source = torch.ones((1 << 28) if device.type == "cuda" else (1 << 24), device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes * CALLS / seconds(lambda: _repeat(target.copy_, source), device)
+    return 2 * source.nbytes / _seconds(partial(target.copy_, source), device)
 
 
 if __name__ == "__main__":

@@ -79,10 +79,12 @@ def main(precisions, variants, textbook, plain, compiled, repeats, device, json_
                 qc = presets.as_qc(config, network, config.generator)
                 modes[f"qc, {name} block"] = presets.with_quality(qc, variant=name)
             for mode, config in modes.items():
-                records.append({"precision": precision} | measure(mode, config, rate=rate))
-                if json_path:  # each time, since the next may take too much memory or time
-                    report = {"machine": describe(device), "resolution": resolution, "batch": config.batch}
-                    Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
+                records.append({"precision": precision, "mode": mode})
+                for numbers in measure(mode, config, rate=rate):
+                    records[-1] |= numbers
+                    if json_path:  # each time, since the next may take too much memory or time
+                        report = {"machine": describe(device), "resolution": resolution, "batch": config.batch}
+                        Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
 
 
 def _config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug) -> TrainConfig:
@@ -108,9 +110,10 @@ def _networks(config):
 
 
 def _compare(mode, config, images, device, rate, others, repeats):
-    """Measure our step and the other arrangements of it; return a record."""
+    """Measure our step, then the other arrangements of it; yield what is added to the record each time."""
     world, measure = World(0, 1, device), partial(_measure, rate=rate, repeats=repeats)
-    record = {"mode": mode} | measure(mode, Trainer(config, images, world))
+    ours = measure(mode, Trainer(config, images, world))
+    yield ours
     arrangements = {
         "textbook": (arranged_as_usual, TextbookTrainer, config),
         "plain": (kernels.disabled, Trainer, config),
@@ -119,10 +122,9 @@ def _compare(mode, config, images, device, rate, others, repeats):
     for name in others:
         context, kind, other_config = arrangements[name]
         with context():
-            record[name] = measure(f"{mode}, {name}", kind(other_config, images, world))
-        ratio = record[name]["seconds"] / record["seconds"]
-        click.echo(f"{mode}: {ratio:.2f} times the time of ours when {name}")
-    return record
+            numbers = measure(f"{mode}, {name}", kind(other_config, images, world))
+        click.echo(f"{mode}: {numbers['seconds'] / ours['seconds']:.2f} times the time of ours when {name}")
+        yield {name: numbers}
 
 
 def _compiled(config):

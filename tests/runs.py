@@ -117,16 +117,19 @@ def first_round(trainer):
 
 
 def wake(trainer):
-    """Make noise and DegradBlocks of the generator have an effect, and move what trains away from the teacher."""
+    """Make noise and DegradBlocks of the generator have an effect, and move what trains away from the teacher.
+
+    All is drawn on the CPU, so that it is the same on every device.
+    """
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(2)
         for name, parameter in trainer.G.trainable_parameters().items():
             if name.endswith("noise_strength"):
                 parameter.fill_(0.3)
             elif "convq" in name:
-                parameter.normal_()
+                parameter.copy_(torch.randn(parameter.shape))
             else:
-                parameter.add_(0.05 * torch.randn_like(parameter))
+                parameter.add_(0.05 * torch.randn(parameter.shape).to(parameter.device))
     return trainer
 
 

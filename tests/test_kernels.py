@@ -11,6 +11,7 @@ from dataclasses import replace
 import host_kernels
 import numpy as np
 import pytest
+import test_step_gpu
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from kernel_cases import (
     bias_act_results,
     upfirdn2d_results,
 )
+from runs import write_base
 from tolerance import assert_close
 
 from torch_utils import kernel_cache, kernel_compiler, kernel_driver
@@ -214,6 +216,10 @@ def test_bias_act_on_views():
         expected = bias_act(x, b, dim=dim, act="lrelu")
         with host_kernels.on_host():
             assert_close(bias_act(x, b, dim=dim, act="lrelu"), expected)
+    for b in (torch.randn(8)[::2], torch.randn(1).expand(4)):
+        expected = bias_act(base, b, act="lrelu")
+        with host_kernels.on_host():
+            assert_close(bias_act(base, b, act="lrelu"), expected)
     x = base.contiguous(memory_format=torch.channels_last).requires_grad_()
     expected = torch.autograd.grad(bias_act(x, act="swish"), x, base)[0]
     with host_kernels.on_host():
@@ -323,6 +329,17 @@ def test_operators_stay_in_a_compiled_graph():
             kernels._found.cache_clear()
     assert [str(target) for target in graphs[0]] == ["qc_stylegan.bias_act", "qc_stylegan.upfirdn2d"]
     assert_close(dx, torch.autograd.grad(layer(x, b).sum(), x)[0])
+
+
+@needs_compiler
+def test_a_training_step_has_the_same_gradients(tmp_path):
+    """In every phase, as `test_step_gpu.py` asks of a GPU."""
+    base = write_base(tmp_path / "base.safetensors")
+    subjects = [test_step_gpu.new_trainer(base, torch.device("cpu"), augment={"mode": "none"}) for _ in range(2)]
+    expected = test_step_gpu.gradients_by_phase(subjects[0])
+    with host_kernels.on_host():
+        actual = test_step_gpu.gradients_by_phase(subjects[1])
+    test_step_gpu.assert_same_gradients(actual, expected, rtol=1e-3)
 
 
 def test_disabled_is_the_torch_path():

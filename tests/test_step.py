@@ -10,11 +10,14 @@ from test_device import META, Shapes
 from tolerance import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from torch_utils import distributed
 from torch_utils.distributed import World
 from training import loop, trainer
+from training.config import OptimizerConfig
 from training.dataset import Batch
 from training.layers import split
 from training.networks import ImageFormat, build_discriminator, build_generator, save_network
+from training.optimizer import lazy_adam, load_optimizer
 
 aten = torch.ops.aten
 
@@ -194,3 +197,27 @@ def test_compiled_passes_have_the_same_gradients(monkeypatch, tmp_path):
     assert len(graphs) == 6 and eager.keys() == compiled.keys()
     for name, gradient in eager.items():
         assert_close(compiled[name], gradient, what=name)
+
+
+@pytest.mark.parametrize("saved,own", [(True, False), (False, True)])
+def test_a_run_may_change_to_fused_steps_and_back(saved, own):
+    """On a GPU, fused steps are counted there and others on the CPU."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizers = [lazy_adam({"weight": weight}, OptimizerConfig(), 0, fused) for fused in (saved, own)]
+    weight.grad = torch.ones(3)
+    optimizers[0].step()
+    state = optimizers[0].state_dict()
+    load_optimizer(optimizers[1], state)
+    assert optimizers[1].param_groups[0]["fused"] == own and state["param_groups"][0]["fused"] == saved
+    optimizers[1].step()
+    assert optimizers[1].state[weight]["step"] == 2
+
+
+@pytest.mark.parametrize("device,selected", [("cuda", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_one_process_takes_the_current_gpu_unless_one_is_named(monkeypatch, device, selected):
+    chosen, worlds = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    distributed.run(worlds.append, 1, device)
+    assert chosen == selected and worlds == [World(0, 1, torch.device(device))]

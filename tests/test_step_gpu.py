@@ -79,10 +79,12 @@ def gradients_by_phase(subject):
 
 
 def assert_same_gradients(actual, expected, rtol):
-    assert actual.keys() == expected.keys() and len(expected) > 40
-    for name, gradient in expected.items():
-        if gradient.abs().max() > 1e-6:
-            assert_close(actual[name], gradient, rtol, what=name)
+    """A gradient of zeros may be absent: with path lengths, the last bias has one by kernels alone."""
+    both, either = actual.keys() & expected.keys(), actual | expected
+    assert len(both) > 40 and not any(either[name].any() for name in either.keys() - both)
+    for name in both:
+        if expected[name].abs().max() > 1e-6:
+            assert_close(actual[name], expected[name], rtol, what=name)
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])

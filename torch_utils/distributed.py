@@ -95,7 +95,7 @@ def run(function: Callable[..., None], gpus: int, device: str | None, *arguments
     if _under_torchrun():
         _join(function, kind, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), None, arguments)
     elif gpus == 1:
-        if kind.type == "cuda":
+        if kind.index is not None:  # else the current one is meant
             torch.cuda.set_device(kind)
         function(World(0, 1, kind), *arguments)
     else:

@@ -26,8 +26,7 @@ def lazy_adam(
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take up a saved state; whether steps are fused stays this run's own choice."""
-    fused = [group["fused"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, choice in zip(optimizer.param_groups, fused, strict=True):
-        group["fused"] = choice
+    """Take up a saved state; whether steps are fused, and so where they are counted, stays this run's own choice."""
+    pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
+    groups = [saved | {"fused": own["fused"]} for own, saved in pairs]
+    optimizer.load_state_dict(state | {"param_groups": groups})

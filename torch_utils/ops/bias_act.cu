@@ -13,6 +13,8 @@
 // BIAS        0: none; 1: one for each vector; 2: VECTOR successive ones, aligned; 3: looked up for each element
 // VECTOR      elements of one load
 // UNROLL      loads of one thread
+//
+// Vectors are indexed by constants only: else they would lie in memory instead of registers.
 
 struct Linear
 {
@@ -114,8 +116,10 @@ __device__ inline void read(Vector& vector, const Raw* from, INDEX begin, INDEX 
     if (size - begin >= VECTOR)
         vector = load<TYPE, VECTOR>(from + begin);
     else
-        for (int i = 0; i < int(size - begin); i++)
-            vector.raw[i] = from[begin + i];
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++)
+            if (i < size - begin)
+                vector.raw[i] = from[begin + i];
 }
 
 __device__ inline void write(Raw* to, const Vector& vector, INDEX begin, INDEX size)
@@ -123,8 +127,10 @@ __device__ inline void write(Raw* to, const Vector& vector, INDEX begin, INDEX s
     if (size - begin >= VECTOR)
         store<TYPE, VECTOR>(to + begin, vector);
     else
-        for (int i = 0; i < int(size - begin); i++)
-            to[begin + i] = vector.raw[i];
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++)
+            if (i < size - begin)
+                to[begin + i] = vector.raw[i];
 }
 
 __device__ inline void read_bias(float (&values)[VECTOR], const float* bias, INDEX begin, INDEX step, INDEX channels)

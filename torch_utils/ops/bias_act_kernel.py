@@ -69,6 +69,7 @@ def _bias_reads(vector, channels, step, aligned):
 def _compute(order, first, second, third, b, dim, act, alpha, gain, clamp, from_output=False):
     """Launch a kernel on dense tensors of equal strides."""
     out = torch.empty_like(first)
+    b = None if b is None else b.contiguous()
     if out.numel() > 0:
         bias = None if b is None else (out.shape[dim], max(out.stride(dim), 1), alignment(b) == 16)
         aligned = alignment(out, first, second, third) == 16

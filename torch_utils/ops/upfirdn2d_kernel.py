@@ -242,8 +242,8 @@ def _value_shape(x, f, up, down, padding, flip, gain):
     out_y = (height * up[1] + y0 + y1 - f.shape[0]) // down[1] + 1
     out_x = (width * up[0] + x0 + x1 - f.shape[-1]) // down[0] + 1
     assert out_x > 0 and out_y > 0, f"a filter of {tuple(f.shape)} leaves nothing of {tuple(x.shape)}"
-    y = x.new_empty(batch, channels, out_y, out_x)
-    return y if kernels.dense(x).is_contiguous() else y.contiguous(memory_format=torch.channels_last)
+    layout = torch.contiguous_format if kernels.dense(x).is_contiguous() else torch.channels_last
+    return torch.empty((batch, channels, out_y, out_x), dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def _keep(ctx, inputs, output):
