@@ -7,12 +7,13 @@ import os
 import re
 import socket
 import ssl
+import string
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
@@ -41,7 +42,7 @@ def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") 
     path, sha256 = Path(path), sha256.lower()
     if not re.fullmatch("[0-9a-f]{0,64}", sha256):
         raise UserError(f"{sha256} is no SHA-256; give up to 64 hex digits")
-    _require_web(url)
+    url = web_address(url)
     part = _Part(path.with_name(f"{path.name}.part"), url)
     _on_disk(path.parent, lambda: path.parent.mkdir(parents=True, exist_ok=True))
     _receive(part, label or path.name)
@@ -49,6 +50,21 @@ def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") 
     _on_disk(path, lambda: os.replace(part.path, path))
     part.remove()
     return path
+
+
+def web_address(text: str) -> str:
+    """Return a web address with blanks and letters beyond ASCII percent-encoded, as servers take it.
+
+    Raises UserError for anything else than http and https with a host.
+    """
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, and ports beyond 65535
+        valid = False
+    if not valid:
+        raise UserError(f"{text} is no web address; give one like https://host/file")
+    return quote(text, safe=string.punctuation)
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,7 @@ class _WebRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to other web addresses, never from encrypted to plain ones."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        _require_web(newurl)
+        newurl = web_address(newurl)
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise UserError(f"{req.full_url} leads to {newurl}, which is not encrypted; get the file by hand")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -175,11 +191,6 @@ def _reason(error):
     if isinstance(cause, ssl.SSLError):
         return f"no safe connection ({cause.reason or cause}); check the clock and the certificates"
     return f"{getattr(cause, 'strerror', None) or cause}; check the network connection"
-
-
-def _require_web(url):
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise UserError(f"{url} is no web address; give one that begins with https://")
 
 
 def _validator(headers):

@@ -37,7 +37,7 @@ def parse(text: str) -> HubAddress:
     A revision whose name has a slash cannot be written this way.
     """
     match = re.fullmatch(rf"{SCHEME}({_NAME}/{_NAME})(?:@([\w.-]+))?(?:/(.+))?", text)
-    if match is None:
+    if match is None or {"", ".", ".."} & set((match[3] or "file").split("/")):
         raise UserError(f"{text} names no repository of the hub; write {EXAMPLE}, or {EXAMPLE}@revision/file{SUFFIX}")
     return HubAddress(*match.groups())
 

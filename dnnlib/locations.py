@@ -14,7 +14,7 @@ import click
 from dnnlib import hugging_face
 from dnnlib.cache import CACHE_VARIABLE, cache_folder
 from dnnlib.errors import UserError, as_user_error
-from dnnlib.fetch import fetch
+from dnnlib.fetch import fetch, web_address
 from dnnlib.files import sha256, write_text
 
 try:
@@ -32,13 +32,15 @@ def resolve(location: str | os.PathLike) -> Path:
         location: a path, which comes back as it is; `http(s)://...[#sha256=HEX]`, downloaded once and checked on each
             use; or `hf://owner/name[@revision][/file]`, which the hub's own cache keeps.
 
-    Raises UserError where the file cannot be had, or has another checksum. A path is not looked at.
+    Raises UserError where the file cannot be had or has another checksum, and for other schemes. A path is not opened.
     """
     text = os.fspath(location)
     if text.startswith(hugging_face.SCHEME):
         return hugging_face.network_file(hugging_face.parse(text))
     if text.startswith(("http://", "https://")):
         return _downloaded(text)
+    if not _is_path(text):
+        raise UserError(f"{text} is no location; write a path, https://host/file, or {hugging_face.EXAMPLE}")
     return Path(location)
 
 
@@ -81,7 +83,7 @@ def _downloaded(location: str) -> Path:
 
 def _parse_checksum(location):
     """Return the address without its fragment, and the checksum that the fragment demands, perhaps empty."""
-    url, fragment = urldefrag(location)
+    url, fragment = urldefrag(web_address(location))
     match = re.fullmatch(r"(?:sha256=([0-9a-fA-F]{8,64}))?", fragment)
     if match is None:
         raise UserError(f"{location} ends in #{fragment}; write #sha256= and 8 to 64 hex digits, or nothing")

@@ -7,6 +7,7 @@ of names and layouts are written down here once more, towards the published side
 import io
 import pickle
 import re
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -108,11 +109,14 @@ def written(name):
 # StyleGAN2-ADA and StyleGAN3's repository.
 
 
-def persistent(class_name, state, meta=EasyDict):
-    source = "raise SystemExit('source code ran')"
-    return Reduced(
-        *PERSISTENT, meta(type="class", version=6, module_src=source, class_name=class_name, state=state)
-    )
+def persistent(class_name, state):
+    meta = {"type": "class", "version": 6, "module_src": "raise SystemExit('source code ran')"}
+    return Reduced(*PERSISTENT, {**meta, "class_name": class_name, "state": state})
+
+
+# What layers hold beside tensors: NumPy's numbers among plain ones.
+LAYER = {"use_fp16": False, "up": 2, "block_resolutions": [4, 8], "act_gain": np.sqrt(2), "bias": None}
+LAYER |= {"weight_gain": np.float32(0.5), "img_resolution_log2": np.int64(3), "channels_last": np.bool_(False)}
 
 
 def persistent_network(module, class_name, init_args=(), init_kwargs=None, dtype=None, **attributes):
@@ -120,14 +124,15 @@ def persistent_network(module, class_name, init_args=(), init_kwargs=None, dtype
     children = {}
     for name, child in module.named_children():
         clamp = {"conv_clamp": child.conv_clamp} if hasattr(child, "conv_clamp") else {}
-        children[name] = persistent_network(child, type(child).__name__, dtype=dtype, use_fp16=False, **clamp)
+        children[name] = persistent_network(child, type(child).__name__, dtype=dtype, **LAYER, **clamp)
     state = {
         "training": False,
-        "_parameters": {name: copied(p, dtype) for name, p in module.named_parameters(recurse=False)},
-        "_buffers": {name: copied(b, None).detach() for name, b in module.named_buffers(recurse=False)},
+        "_parameters": OrderedDict((name, copied(p, dtype)) for name, p in module.named_parameters(recurse=False)),
+        "_buffers": OrderedDict((name, copied(b, None).detach()) for name, b in module.named_buffers(recurse=False)),
         "_non_persistent_buffers_set": set(),
-        "_backward_hooks": {},
-        "_modules": children,
+        "_is_full_backward_hook": None,
+        **{f"_{when}_hooks": OrderedDict() for when in ("backward", "forward", "forward_pre", "state_dict")},
+        "_modules": OrderedDict(children),
         "_init_args": init_args,
         "_init_kwargs": EasyDict(init_kwargs or {}),
         **attributes,
@@ -190,10 +195,32 @@ def ada_discriminator(D, **options):
     return persistent_network(D, "Discriminator", init_kwargs=kwargs)
 
 
+def augmentation():
+    """What augments has strengths among its attributes, and filters among its buffers."""
+    buffers = OrderedDict(p=torch.zeros([]), Hz_geom=torch.ones(12), Hz_fbank=torch.ones(4, 22))
+    strengths = {"xflip": 1.0, "rotate_max": 1, "scale_std": 0.2, "imgfilter_bands": [1, 1, 1, 1]}
+    made = {"_init_args": (), "_init_kwargs": dict(strengths)}
+    return {"_parameters": OrderedDict(), "_buffers": buffers, "_modules": OrderedDict(), **strengths, **made}
+
+
+def converted_discriminator(D):
+    """As StyleGAN2-ADA's converter makes them from TensorFlow's: all arguments are there, many of them None."""
+    layers = {"activation": "lrelu", "lr_multiplier": 0.1, "embed_features": None, "layer_features": None}
+    return ada_discriminator(
+        D,
+        num_fp16_res=0,
+        conv_clamp=None,
+        cmap_dim=None,
+        block_kwargs=EasyDict(activation="lrelu", resample_filter=[1, 3, 3, 1], freeze_layers=0),
+        mapping_kwargs=EasyDict(num_layers=0, **layers),
+        epilogue_kwargs=EasyDict(mbstd_group_size=D.config.mbstd_group_size, mbstd_num_channels=1, activation="lrelu"),
+    )
+
+
 def ada_content(G, *discriminators):
     """Return what a training run saves: networks, the data's options, and what augments."""
     names = ("D", "D_degraded")
-    augment = persistent("AugmentPipe", {"_parameters": {}, "_buffers": {"p": torch.zeros([])}, "_modules": {}})
+    augment = persistent("AugmentPipe", augmentation())
     data = EasyDict(class_name="training.dataset.ImageFolderDataset", path="/data/cats.zip", max_size=np.int64(7))
     networks = {name: ada_discriminator(D) for name, D in zip(names, discriminators, strict=False)}
     return {"G": ada_generator(G), **networks, "G_ema": ada_generator(G), "training_set_kwargs": data} | {

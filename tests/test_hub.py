@@ -261,7 +261,12 @@ def test_addresses_are_read(text, address):
     assert hugging_face.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["hf://", "hf://owner", "hf://owner/", "hf:///name", "hf://owner/name@", "hf://o /n"])
+PATHS = [f"hf://owner/name/{path}" for path in ("../x", "a/../x", "a//x", "/x", "a/")]
+
+
+@pytest.mark.parametrize(
+    "text", ["hf://", "hf://owner", "hf://owner/", "hf:///name", "hf://owner/name@", "hf://o /n", *PATHS]
+)
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(UserError, match="names no repository of the hub; write hf://owner/name"):
         hugging_face.parse(text)

@@ -188,6 +188,30 @@ def test_tensors_too_many_too_few_and_of_another_shape(tmp_path):
     )).startswith("clamps activations at different values (4, 3)")
 
 
+def test_discriminators_converted_from_tensorflow(golden, tmp_path):
+    """Their multiplier for layers that embed a class matters only where there are such layers."""
+    arrays, D = reference_discriminator(golden, "resnet")
+    G = stand_ins.ada_generator(small_generator_like(D))
+    content = {"G_ema": G, "D": stand_ins.converted_discriminator(D), "training_set_kwargs": None}
+    _, discriminators = imported(stand_ins.write_pickle(tmp_path / "n.pkl", content), "stylegan2_ada")
+    assert_golden_logits(discriminators["sharp"], arrays)
+    _, D = reference_discriminator(golden, "cond")
+    content = {"G_ema": stand_ins.ada_generator(small_generator_like(D)), "D": stand_ins.converted_discriminator(D)}
+    path = stand_ins.write_pickle(tmp_path / "n.pkl", content)
+    assert "has a network with the option 'lr_multiplier' = 0.1, which" in refusal(path, "stylegan2_ada")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_networks_of_some_size_are_within_the_limits(tmp_path, protocol):
+    """Of several megabytes, where the slack for small files helps no more."""
+    G = small_generator(channel_base=1024, channel_max=128).eval()
+    content = {"G": stand_ins.ada_generator(G), "G_ema": stand_ins.ada_generator(G)}
+    path = stand_ins.write_pickle(tmp_path / "n.pkl", content, protocol)
+    assert path.stat().st_size > 4 << 20
+    loaded = imported(path, "stylegan2_ada")[0]
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in G.state_dict().items())
+
+
 def test_alias_free_generators_are_refused(tmp_path):
     entry = stand_ins.persistent("SynthesisInput", {"_buffers": {"freqs": torch.zeros(8, 2)}})
     synthesis = stand_ins.persistent("SynthesisNetwork", {"_modules": {"input": entry}})

@@ -89,6 +89,12 @@ def test_a_file_of_no_known_format(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["n.pkl", "n", "."])
+def test_networks_are_written_under_their_extension(tmp_path, name):
+    said = error("any.pkl", "-o", name)
+    assert said == f"-o {name} does not end in .safetensors; write for example network.safetensors"
+
+
 # Networks without discriminators.
 
 

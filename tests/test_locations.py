@@ -63,6 +63,29 @@ def test_a_path_comes_back_as_it_is(text):
     assert resolve(text) == Path(text) and resolve(Path(text)) == Path(text)
 
 
+@pytest.mark.parametrize("text", ["ftp://host/net", "HTTP://host/net", "HF://owner/name", "s3://bucket/net"])
+def test_another_scheme_is_no_location(text):
+    with pytest.raises(UserError) as caught:
+        resolve(text)
+    assert str(caught.value) == f"{text} is no location; write a path, https://host/file, or hf://owner/name"
+
+
+@pytest.mark.parametrize("text", ["http://", "https:///net", "http://[::1/net", "http://host:99999/net"])
+def test_a_web_address_has_a_host(text):
+    with pytest.raises(UserError) as caught:
+        resolve(text)
+    assert str(caught.value) == f"{text} is no web address; give one like https://host/file"
+
+
+def test_blanks_and_other_letters_in_a_web_address(server):
+    server.files["/a%20b/%C3%A4.safetensors"] = CONTENT
+    root = server.url.removesuffix("/a/net.safetensors")
+    for spelling in ("/a b/ä.safetensors", "/a%20b/%C3%A4.safetensors"):
+        path = resolve(root + spelling)
+        assert path.read_bytes() == CONTENT and path.name == "ä.safetensors"
+    assert len(server.requests) == 1
+
+
 def test_a_web_address_is_downloaded_once(server):
     path = resolve(server.url)
     assert path.read_bytes() == CONTENT and path.name == "net.safetensors"

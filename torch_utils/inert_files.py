@@ -4,6 +4,7 @@ import functools
 import io
 import mmap
 import os
+import stat
 import struct
 import zipfile
 from collections.abc import Callable
@@ -42,18 +43,20 @@ def read_inert(path: str | os.PathLike, names: Names) -> InertFile:
     networks are, or that asks for more.
     """
     try:
-        size = os.path.getsize(path)
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise UserError("is no regular file; copy what it gives into one")  # a pipe would be waited for
         with open(path, "rb") as file:
+            size = os.path.getsize(path)
             if not 0 < size <= LARGEST_FILE:
                 raise UserError(f"has {size:,} bytes, no published network has; it is not opened")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return InertFile(_read(file, content, names), size)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}; check the path") from error
 
 
 def _read(file, content, names):
-    budget = Budget(len(content) + _SLACK)
+    budget = Budget(2 * len(content) + _SLACK)  # protocol 2 holds bytes as text: one copy is bytes, one a storage
     start = content[: len(_LEGACY_START)]
     if start.startswith(b"PK\x03\x04"):
         return _read_zip(file, len(content), names, budget)
@@ -120,10 +123,10 @@ def _read_zip(file, size, names, budget):
 def _parts(archive, size):
     """Return the parts of the archive by name, without the folder that holds them all."""
     infos = archive.infolist()
-    if len(infos) > MOST_PARTS or sum(max(info.file_size, info.compress_size) for info in infos) > size:
-        raise UserError("expands to more than it holds; it is not opened")
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
         raise UserError("has compressed parts, as torch.save never writes them; it is not opened")
+    if len(infos) > MOST_PARTS or sum(max(info.file_size, info.compress_size) for info in infos) > size:
+        raise UserError("expands to more than it holds; it is not opened")
     return {info.filename.partition("/")[2]: info for info in infos}
 
 

@@ -19,6 +19,7 @@ from training.networks import load_generator, save_network
 from training.published.assemble import assemble
 from training.published.contents import CLASSES
 
+SUFFIX = ".safetensors"
 FORMATS = Registry("training.published", "format_", "format")
 
 
@@ -35,6 +36,8 @@ def main(source, output, network, licence):
     python -m training.import_network ffhq.pkl -o ffhq.safetensors --licence="CC BY-NC 4.0"
     python -m training.import_network psp.pt --network=ffhq.safetensors -o encoder.safetensors
     """
+    if Path(output).suffix != SUFFIX:
+        raise UserError(f"-o {output} does not end in {SUFFIX}; write for example network{SUFFIX}")
     with _about(source):
         file = read_inert(source, CLASSES)
     provenance = {"licence": licence, "source": {"file": Path(source).name, "sha256": sha256(source)}}

@@ -65,11 +65,14 @@ def _generator(network: Record, file_size: int) -> NetworkContent:
 
 def _discriminator(network: Record, file_size: int) -> NetworkContent:
     modules, options = _described(network, "Discriminator")
+    tensors = as_tensors(_tensors(modules), file_size)
+    if "mapping.fc0.weight" not in tensors:
+        options.pop("lr_multiplier", None)  # converted networks say 0.1, of layers that only classes have
     require_options(options, {**_WITH_ACTIVATION, **_RESAMPLED, "lr_multiplier": (0.01,)}, _FREE)
     settings = _settings(modules, options)
     if "mbstd_group_size" in options:
         settings["mbstd_group_size"] = options["mbstd_group_size"]
-    return NetworkContent(as_tensors(_tensors(modules), file_size), settings)
+    return NetworkContent(tensors, settings)
 
 
 def _by_name(content):
