@@ -212,6 +212,14 @@ def test_a_later_manifest_is_refused(network, tmp_path):
     assert "has format version 2, this program reads 1" in refused("pull", tmp_path / "shelf", "-o", tmp_path / "x")
 
 
+@pytest.mark.parametrize("address", ["ftp://host/cats", "https://host/cats"])
+def test_an_address_that_is_no_hub_is_no_folder_either(network, tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["push", network, address], ["pull", address, "-o", "pulled"]):
+        assert refused(*arguments) == f"{address} is no hub; write hf://owner/name, or a folder"
+    assert not list(tmp_path.glob("*:*")) and not (tmp_path / "pulled").exists()
+
+
 def test_what_is_no_repository_is_refused(hub, network, tmp_path):
     assert "manifest.json is missing" in refused("pull", tmp_path, "-o", tmp_path / "pulled")
     assert "no folder that a network was pushed to" in refused("pull", tmp_path / "no", "-o", tmp_path / "pulled")

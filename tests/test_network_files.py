@@ -206,8 +206,9 @@ def test_file_with_a_damaged_header_loads_or_is_refused(path, network_bytes, dat
 
 
 def test_missing_file_folder_and_unreadable_file_are_refused(tmp_path, monkeypatch):
-    for missing in (tmp_path / "none.safetensors", tmp_path):
-        assert set(refusals(missing)) == {f"network {missing} does not exist; check the path"}
+    missing = tmp_path / "none.safetensors"
+    assert set(refusals(missing)) == {f"network {missing} does not exist; check the path"}
+    assert set(refusals(tmp_path)) == {f"{tmp_path} is a folder; give one of the networks in it"}
 
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")

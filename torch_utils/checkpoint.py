@@ -85,6 +85,8 @@ def _parsed(text):
 
 
 def _opened(path):
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder; give one of the networks in it")
     if not Path(path).is_file():
         raise UserError(f"network {path} does not exist; check the path")
     try:

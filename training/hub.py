@@ -39,7 +39,7 @@ def push(network, dest, licence, results, private):
     \b
     python -m training.hub push runs/qc/network-snapshot-best.safetensors hf://owner/cats
     """
-    address = hugging_face.parse(dest) if dest.startswith(hugging_face.SCHEME) else None
+    address = _address(dest)
     if address is None and private:
         raise UserError(f"--private has no effect on the folder {dest}; leave it out")
     if address is not None and address.file is not None:
@@ -87,15 +87,24 @@ def pull(source, output):
     click.echo(f"{Path(output) / CANONICAL}: sha256 {actual[:12]}, as the manifest says")
 
 
+def _address(hub: str) -> hugging_face.HubAddress | None:
+    """Return the repository that `hub` names; None for a folder."""
+    if hub.startswith(hugging_face.SCHEME):
+        return hugging_face.parse(hub)
+    if "://" in hub:
+        raise UserError(f"{hub} is no hub; write {hugging_face.SCHEME}owner/name, or a folder")
+    return None
+
+
 def _getter(source: str) -> Callable[[str], Path]:
     """Return a function from a file's name to its local path; raise UserError where the source is no repository."""
-    if not source.startswith(hugging_face.SCHEME):
+    address = _address(source)
+    if address is None:
         folder = Path(source)
         missing = [name for name in (MANIFEST, CANONICAL, CARD) if not (folder / name).is_file()]
         if missing:
             raise UserError(f"{source} is no folder that a network was pushed to: {missing[0]} is missing")
         return lambda name: folder / name
-    address = hugging_face.parse(source)
     missing = sorted({MANIFEST, CANONICAL, CARD} - set(hugging_face.list_files(address)))
     if missing:
         raise UserError(f"{source} is no repository that a network was pushed to: {missing[0]} is missing")

@@ -81,6 +81,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, str]:
         "licence": header.get("licence") or "not stated",
         "preprocessing": _value(header.get("preprocessing")),
         "discriminators": ", ".join(discriminators) or "none",
+        "imported from": _value(header.get("source")),
     }
 
 
