@@ -3,6 +3,7 @@
 import itertools
 
 import torch
+from tolerance import assert_close
 
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
@@ -49,6 +50,23 @@ BIAS_ACT_CASES = [
     *itertools.product(["lrelu", "swish"], [None], BIASES, DTYPES[:2]),
     *itertools.product(["relu"], [0.6], BIASES[:2], DTYPES[2:]),
 ]
+
+
+SUMS = {"db": "dx", "ddb": "ddx"}  # what is summed over all axes but one
+
+
+def assert_same_results(actual, expected, dtype):
+    """Compare the values of two paths by name."""
+    for name, value in expected.items():
+        assert actual[name].dtype == value.dtype and actual[name].shape == value.shape
+        if value.numel() == 0:
+            continue
+        rtol = TOLERANCE[dtype]
+        if name in SUMS:  # summands may cancel, their roundings (a quarter of the tolerance, say) don't
+            summands = expected[SUMS[name]].float()
+            spread = (summands.numel() / value.numel()) ** 0.5 * summands.abs().max().item()
+            rtol *= max(1.0, spread / 4 / max(value.abs().max().item(), 1e-12))
+        assert_close(actual[name].float(), value.float(), rtol=rtol, what=name)
 
 
 def upfirdn2d_results(case, flip=False, gain=1.0, batch=2, seed=0, device="cpu"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import test_step_gpu
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
     BIAS_ACT_CASES,
@@ -21,8 +21,8 @@ from kernel_cases import (
     LARGE,
     LONG,
     OUTER,
-    TOLERANCE,
     UPFIRDN2D_CASES,
+    assert_same_results,
     bias_act_results,
     upfirdn2d_results,
 )
@@ -72,10 +72,7 @@ def assert_equal_paths(results, dtype):
     expected = results()
     with host_kernels.on_host():
         actual = results()
-    for name, value in expected.items():
-        assert actual[name].dtype == value.dtype and actual[name].shape == value.shape
-        if value.numel() > 0:
-            assert_close(actual[name].float(), value.float(), rtol=TOLERANCE[dtype], what=name)
+    assert_same_results(actual, expected, dtype)
     return actual
 
 
@@ -141,6 +138,7 @@ def test_any_filter_and_factors(taps, size, up, down, before, spare, flip):
 @pytest.mark.usefixtures("compiled")
 @settings(max_examples=100, deadline=None)
 @given(case=st.sampled_from(BIAS_ACT_CASES), gain=st.sampled_from([None, 0.5, -0.7]), seed=st.integers(0, 1000))
+@example(case=("swish", None, ((2, 3, 4, 16), 1), torch.bfloat16), gain=None, seed=325)  # where a sum nearly cancels
 def test_bias_act_equals_the_torch_path(case, gain, seed):
     act, clamp, _, dtype = case
     if clamp is not None and dtype != torch.float32:

@@ -8,8 +8,8 @@ from kernel_cases import (
     BIAS_ACT_CASES,
     LAYOUTS,
     OUTER,
-    TOLERANCE,
     UPFIRDN2D_CASES,
+    assert_same_results,
     bias_act_results,
     upfirdn2d_results,
 )
@@ -32,10 +32,7 @@ def assert_equal_paths(results, dtype):
     actual = results()
     with kernels.disabled():
         expected = results()
-    for name, value in expected.items():
-        assert actual[name].dtype == value.dtype and actual[name].shape == value.shape
-        if value.numel() > 0:
-            assert_close(actual[name].float(), value.float(), rtol=TOLERANCE[dtype], what=name)
+    assert_same_results(actual, expected, dtype)
 
 
 @pytest.mark.parametrize("device", DEVICES)
