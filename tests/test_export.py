@@ -2,13 +2,14 @@
 
 import builtins
 import dataclasses
+import functools
 import json
 import zipfile
 
+import commands
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from networks import SMALL, SMALL_D, golden_generator, quality_generator
 
 from dnnlib.files import sha256
@@ -26,22 +27,7 @@ def save(G, path):
     return path
 
 
-def call(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def done(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
-    [sentence] = result.output.strip().splitlines()
-    assert sentence.startswith("Error: ")
-    return sentence
+done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
 
 
 def session(path):

@@ -8,6 +8,7 @@ import re
 import threading
 
 import pytest
+from web import serving
 
 from dnnlib import fetch as fetch_module
 from dnnlib.errors import UserError
@@ -56,17 +57,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.content, server.requests, server.missing, server.location = CONTENT, [], 404, ""
-    server.ranges, server.careless, server.cut, server.shift = True, False, None, 0
-    server.validators = {"ETag": '"one"'}
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/file"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as server:
+        server.content, server.requests, server.missing, server.location = CONTENT, [], 404, ""
+        server.ranges, server.careless, server.cut, server.shift = True, False, None, 0
+        server.validators = {"ETag": '"one"'}
+        server.url = f"{server.address}/file"
+        yield server
 
 
 def files_in(folder):

@@ -1,13 +1,14 @@
 """Networks to and from a hub: folder or repository, card, checked hashes, and a sentence for what goes wrong."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import commands
 import huggingface_hub
 import pytest
-from click.testing import CliRunner
 from huggingface_hub import errors
 from networks import SMALL_D, quality_generator, small_generator
 
@@ -85,21 +86,7 @@ def network(tmp_path):
     return save(quality_generator(), tmp_path / "qc.safetensors", data={"name": "cats", "images": 4853})
 
 
-def call(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def done(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
-    [sentence] = result.output.strip().splitlines()
-    return sentence.removeprefix("Error: ")
+done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
 
 
 def names(folder):

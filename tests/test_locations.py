@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import json
-import threading
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from networks import SMALL_D, quality_generator
 from runs import tiny_command, write_base, write_images
+from web import serving
 
 import calc_metrics
 import generate
@@ -47,15 +47,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / "cache"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.files = [], {"/a/net.safetensors": CONTENT}
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/a/net.safetensors"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as server:
+        server.requests, server.files = [], {"/a/net.safetensors": CONTENT}
+        server.url = f"{server.address}/a/net.safetensors"
+        yield server
 
 
 @pytest.mark.parametrize("text", ["net.safetensors", "/abs/net.safetensors", "a#sha256=zz", "../x"])
