@@ -8,21 +8,21 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.locations import NetworkFile
-from evaluation.commands_images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
-from evaluation.commands_inversion_tables import (
+from dnnlib.remote.locations import NetworkFile
+from evaluation.commands.images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
+from evaluation.commands.inversion_tables import (
     editability_command,
     inversion_command,
     restoration_command,
     stability_command,
 )
-from evaluation.commands_tables import classify_command, runtime_command, table1_command
-from evaluation.fakes import FakeOptions
+from evaluation.commands.tables import classify_command, runtime_command, table1_command
 from evaluation.job import QUALITIES, Job, measure
 from evaluation.results import append_records, result_line
-from metrics.commands_weights import weights
+from evaluation.streams.fakes import FakeOptions
 from metrics.metric import known_metrics, parse_requests
-from metrics.weights import WeightsDirectory
+from metrics.weights.command import weights
+from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import click
 
-from dnnlib.dataset_writer import FORMATS, Options, write_dataset
 from dnnlib.errors import UserError
-from dnnlib.image_convert import CROPS, FILTERS, Shape
-from dnnlib.image_sources import DRAWN_SIZE, open_source
 from dnnlib.parsing import floats
+from images.convert import CROPS, FILTERS, Shape
+from images.datasets.sources import DRAWN_SIZE, open_source
+from images.datasets.writer import FORMATS, Options, write_dataset
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 

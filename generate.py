@@ -8,14 +8,14 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.locations import NetworkFile
 from dnnlib.parsing import integers
+from dnnlib.remote.locations import NetworkFile
+from generation.output import write_content_walk, write_images, write_quality_walk
+from generation.quality_codes import MAX_SEED, parse_qualities
+from generation.sampling import Sampling, check_class, load
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
-from training.generation import Sampling, check_class, load
-from training.generation_output import write_content_walk, write_images, write_quality_walk
-from training.quality_codes import MAX_SEED, parse_qualities
 
 WALKS = {"quality": write_quality_walk, "content": write_content_walk}
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}

@@ -2,12 +2,12 @@
 
 import click
 
-from inversion.command_degrade import degrade
-from inversion.command_edit import edit
-from inversion.command_restore import encode, restore
-from inversion.command_train_encoder import train_encoder
-from inversion.command_video import video
-from inversion.commands_directions import directions_command
+from inversion.commands.degrade import degrade
+from inversion.commands.directions import directions_command
+from inversion.commands.edit import edit
+from inversion.commands.restore import encode, restore
+from inversion.commands.train_encoder import train_encoder
+from inversion.commands.video import video
 
 
 @click.group()

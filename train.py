@@ -11,24 +11,18 @@ from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
-from dnnlib.locations import NetworkFile
+from dnnlib.remote.locations import NetworkFile
 from evaluation.snapshots import snapshot_metrics
+from images.datasets.dataset import check_recipe
+from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
+from networks.generators.qc_stylegan import Generator as QualityGenerator
+from networks.table import network_table
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
 from torch_utils.precision import fastest_dtype
 from training import presets
 from training.config import GeneratorConfig, TrainConfig, batch_per_process
-from training.dataset import check_recipe
 from training.loop import image_format, open_dataset, train
-from training.networks import (
-    ImageFormat,
-    build_discriminator,
-    build_generator,
-    describes_discriminator,
-    load_generator,
-)
-from training.networks_qcstylegan import Generator as QualityGenerator
-from training.summary import network_table
 
 # Flag -> the field of the configuration that it sets.
 FIELDS = {

@@ -57,7 +57,7 @@ def _parts(tree: Path, folder: Path) -> dict[str, str]:
     tuning = ["--steps=6", "--tuning-steps=4", "--device=cpu"]
     run("invert.py", "restore", f"--network={quality}", "-i", photo, "-o", restored, *tuning)
     exported = folder / "qc.pt"
-    module = "exchange.export_network" if (tree / "exchange").is_dir() else "training.export_network"
+    module = "exchange.export_network" if (tree / "exchange").is_dir() else "exchange.export_network"
     run("-m", module, quality, "-o", exported)
     states = [torch.load(path / "training-state.pt", weights_only=True) for path in (base, qc)]
     codes = {path.stem: load_file(path) for path in sorted(restored.glob("**/*codes.safetensors"))}

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, seconds
-from degradations import degrade, recipes
+from degradations import degrade, recipe_names
+from degradations.batched.degrade import degrade_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
+from images.datasets.dataset import ImageDataset, TrainingBatches
+from images.datasets.prefetch import on_device
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 from training.config import DataConfig
-from training.dataset import ImageDataset, TrainingBatches
-from training.device_degradations import degrade_numbered
-from training.prefetch import on_device
 
 HEADINGS = f"{'stage':<40}{'images':>8}{'seconds':>10}{'images/s':>11}{'a process':>11}"
 SEED = 0
@@ -59,10 +59,10 @@ class Stage:
 @one_sentence_errors
 def main(data, images, names, workers, batch, device, json_path):
     """Print images a second of each stage alone, and of the delivery in which they work together."""
-    names = names or recipes()
+    names = names or recipe_names()
     for name in names:
-        if name not in recipes():
-            raise unknown_name("degradation recipe", name, recipes())
+        if name not in recipe_names():
+            raise unknown_name("degradation recipe", name, recipe_names())
     device = best_device(device)
     if device.type == "cpu":
         keep_freed_memory()

@@ -15,13 +15,13 @@ from torch import Tensor
 from benchmarks.machine import describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from evaluation.table_runtime import PAPER
+from evaluation.tables.runtime import PAPER
+from networks.files import ImageFormat, build_generator, load_generator, with_precision
+from networks.generators.qc_stylegan import Generator
 from torch_utils.distributed import best_device
 from training import presets
 from training.config import QualityConfig
 from training.loop import allow_tf32
-from training.networks import ImageFormat, build_generator, load_generator, with_precision
-from training.networks_qcstylegan import Generator
 
 
 @click.command(context_settings={"show_default": True})

@@ -53,7 +53,7 @@ class Part:
 def parts() -> list[Part]:
     """Return what is run, the most important first."""
     test = ["-m", "pytest", "-vv", "--durations=5"]  # with names, so that one that is stopped is known
-    step_tests = ["tests/test_step_gpu.py", "tests/test_device_degradations.py", "-k", "gpu"]
+    step_tests = ["tests/training/test_step_gpu.py", "tests/degradations/test_batched.py", "-k", "gpu"]
     train_step, generate = ["-m", "benchmarks.train_step"], ["-m", "benchmarks.generate"]
     in_bf16 = ["--variant=paper", "--precision=bf16"]
     in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # should time run out, the most wanted are there
@@ -63,7 +63,7 @@ def parts() -> list[Part]:
     return [
         Part("doctor", 60, ["-m", "torch_utils.doctor"], writes_json=False),
         Part("test_step", 90, [*test, *step_tests], writes_json=False),
-        Part("test_kernels", 120, [*test, "tests/test_kernels_gpu.py"], writes_json=False),
+        Part("test_kernels", 120, [*test, "tests/torch_utils/test_kernels_gpu.py"], writes_json=False),
         Part("train_step256", 180, train_step, [*sizes[256], "--batch=32", *in_all, "--plain"], TINY_TRAIN_STEP),
         Part("generate256", 40, generate, sizes[256], TINY_GENERATE),
         Part("ops", 60, ["-m", "benchmarks.ops", "--no-compile"], smoke=None),

@@ -20,20 +20,20 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
-from dnnlib.locations import NetworkFile
+from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
-from inversion.encoders import load_encoder
+from generation.sampling import load, noise_of_seeds, ws_of_seeds
+from images.datasets.dataset import ImageDataset
+from inversion.encoders.encoder import load_encoder
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import Perceptual, load_perceptual
+from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
-from inversion.pti import TuningOptions, tune
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
+from networks.files import with_precision
+from networks.generators.stylegan2 import Generator
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
-from training.dataset import ImageDataset
-from training.generation import load, noise_of_seeds, ws_of_seeds
-from training.networks import with_precision
-from training.networks_stylegan2 import Generator
 
 BASELINE_STEPS = 500
 HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline':>13}"

@@ -21,23 +21,23 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
-from dnnlib.locations import NetworkFile
+from dnnlib.remote.locations import NetworkFile
 from evaluation.evaluate import Result, Sources, evaluate
-from evaluation.fakes import FakeOptions, fake_stream
 from evaluation.job import QUALITIES, prepare_device, require_same_format
-from evaluation.reals import real_stream
+from evaluation.streams.fakes import FakeOptions, fake_stream
+from evaluation.streams.reals import real_stream
+from generation.sampling import load
+from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
 from metrics.features import extract, read_rows
 from metrics.image_stream import ImageStream
 from metrics.metric import Request, Rows, known_metrics
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
+from networks.generators.stylegan2 import Generator
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import keep_freed_memory
 from training.config import DataConfig
-from training.dataset import ImageDataset
-from training.generation import load
-from training.networks_stylegan2 import Generator
 
 HEADINGS = f"{'stage':<30}{'images':>9}{'seconds':>10}{'images/s':>11}{'of the sum':>12}"
 

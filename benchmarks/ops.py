@@ -15,12 +15,12 @@ from torch import Tensor
 
 from benchmarks.machine import describe, seconds
 from dnnlib.cli import one_sentence_errors
+from networks.generators.stylegan2 import DTYPES, channels_at
+from networks.layers import RESAMPLE_TAPS
+from torch_utils.cuda import operators
 from torch_utils.distributed import best_device
-from torch_utils.ops import kernels
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
-from training.layers import RESAMPLE_TAPS
-from training.networks_stylegan2 import DTYPES, channels_at
 
 CALLS = 20  # at most in one measurement, so that a clock on the CPU is fine enough
 LONG_ENOUGH = 0.05  # seconds of one measurement, with which slow ops make fewer calls
@@ -58,7 +58,7 @@ def main(resolution, channel_base, channel_max, batch, dtypes, layouts, with_com
     device = best_device(device)
     rate = copy_rate(device)
     click.echo(f"{describe(device)}; batch {batch}; a large copy moves {rate / 1e9:.0f} GB/s (read + written)")
-    if not kernels.serve(torch.empty(1, device=device)):
+    if not operators.serve(torch.empty(1, device=device)):
         click.echo("no CUDA kernels here: torch path only")
     records = []
     for dtype in dtypes:
@@ -111,7 +111,7 @@ class _BiasActBackward:
         self.outputs = {}
 
     def __call__(self, grad):
-        served = kernels.serve(grad)
+        served = operators.serve(grad)
         if served not in self.outputs:
             self.outputs[served] = _bias_act(self.x, self.b)
         return torch.autograd.grad(self.outputs[served], self.x, grad, retain_graph=True)[0]
@@ -119,7 +119,7 @@ class _BiasActBackward:
 
 def measure(case, rate, with_compile, device):
     """Print and return one record for each path."""
-    paths = {"kernel": case.run} if kernels.serve(case.x) else {}
+    paths = {"kernel": case.run} if operators.serve(case.x) else {}
     paths["torch"] = _without_kernels(case.run)
     if with_compile and not isinstance(case.run, _BiasActBackward):
         torch.compiler.reset()
@@ -147,7 +147,7 @@ def _repeat(call, times):
 
 def _without_kernels(run):
     def plain(x):
-        with kernels.disabled():
+        with operators.disabled():
             return run(x)
 
     return plain

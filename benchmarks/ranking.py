@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import describe
-from degradations.primitives import apply_primitive
+from degradations.primitive import apply_primitive
 from dnnlib.cli import one_sentence_errors
+from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
+from metrics.distances.frechet import frechet_distance, moments
+from metrics.distances.manifold import precision_recall
+from metrics.distances.polynomial_kernel import kernel_distance
 from metrics.features import extract, read_rows
-from metrics.frechet import frechet_distance, moments
 from metrics.image_stream import ImageStream
-from metrics.kernel import kernel_distance
-from metrics.manifold import precision_recall
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import World, best_device
-from training.dataset import ImageDataset
 
 SIGMAS = (0.4, 0.6, 0.9, 1.3, 2.0)
 STRENGTHS = {

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from networks import layers
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.seeding import BatchRandom
-from training import layers, losses
+from training import losses
 from training.stream import Stream
 from training.trainer import Trainer
 

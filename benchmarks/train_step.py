@@ -17,15 +17,15 @@ import torch
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
+from images.datasets.dataset import Batch
+from networks.files import ImageFormat, save_network
+from networks.generators.stylegan2 import DTYPES
+from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import peak_memory
-from torch_utils.ops import kernels
 from training import presets
 from training.config import AugmentConfig, MappingConfig, TrainConfig
-from training.dataset import Batch
 from training.loop import allow_tf32
-from training.networks import ImageFormat, save_network
-from training.networks_stylegan2 import DTYPES
 from training.trainer import Trainer
 
 PRECISIONS = ["fp32", "tf32", "bf16", "fp16"]
@@ -116,7 +116,7 @@ def _compare(mode, config, images, device, rate, others, repeats):
     yield ours
     arrangements = {
         "textbook": (arranged_as_usual, TextbookTrainer, config),
-        "plain": (kernels.disabled, Trainer, config),
+        "plain": (operators.disabled, Trainer, config),
         "compiled": (contextlib.nullcontext, Trainer, _compiled(config)),
     }
     for name in others:

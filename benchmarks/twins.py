@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
-from dnnlib.locations import NetworkFile
-from training.dataset import ImageDataset
-from training.generation import load, ws_of_seeds
-from training.quality_codes import seed_code
+from dnnlib.remote.locations import NetworkFile
+from generation.quality_codes import seed_code
+from generation.sampling import load, ws_of_seeds
+from images.datasets.dataset import ImageDataset
 
 CELL = 8  # side in pixels of the means that stand for the content
 QUARTILES = (0, 25, 50, 75, 100)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.primitives import family_members, plan_primitive
+from degradations.primitive import family_members, plan_primitive
 
 # The order in which a photo meets them: the lens blurs, the sensor adds noise, storing shrinks and compresses.
 FAMILIES = ("blur", "noise", "compression")

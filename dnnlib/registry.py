@@ -8,22 +8,22 @@ from dnnlib.errors import unknown_name
 
 
 class Registry:
-    """The modules of `package` whose file names begin with `prefix`; what follows is the thing's name.
+    """The modules of `package`, a folder that holds nothing else; a file's name is the thing's name.
 
-    `Registry("degradations", "primitive_", "degradation").get("jpeg")` is `degradations/primitive_jpeg.py`.
+    `Registry("degradations.primitives", "degradation").get("jpeg")` is `degradations/primitives/jpeg.py`.
     """
 
-    def __init__(self, package: str, prefix: str, kind: str):
-        self.package, self.prefix, self.kind = package, prefix, kind
+    def __init__(self, package: str, kind: str):
+        self.package = package
+        self.kind = kind
 
     def names(self) -> list[str]:
         """Return the known names, sorted."""
         paths = importlib.import_module(self.package).__path__
-        found = [module.name for module in pkgutil.iter_modules(paths)]
-        return sorted(name.removeprefix(self.prefix) for name in found if name.startswith(self.prefix))
+        return sorted(module.name for module in pkgutil.iter_modules(paths))
 
     def get(self, name: str) -> ModuleType:
         """Return the module called `name`; raise UserError with the nearest known name otherwise."""
         if name not in self.names():
             raise unknown_name(self.kind, name, self.names())
-        return importlib.import_module(f"{self.package}.{self.prefix}{name}")
+        return importlib.import_module(f"{self.package}.{name}")

@@ -10,21 +10,21 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from evaluation.evaluate import Result, Sources, evaluate, fit_to
-from evaluation.fakes import FakeOptions, fake_stream
-from evaluation.paths import path_stream
-from evaluation.reals import real_stream
+from evaluation.streams.fakes import FakeOptions, fake_stream
+from evaluation.streams.latent_paths import path_stream
+from evaluation.streams.reals import real_stream
+from generation.quality_codes import MAX_SEED
+from generation.sampling import check_class, load
+from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
 from metrics.image_stream import ImageStream
 from metrics.metric import Request, detectors_of
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
+from networks.generators.stylegan2 import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from training.config import DataConfig
-from training.dataset import ImageDataset
-from training.generation import check_class, load
-from training.networks_stylegan2 import Generator
-from training.quality_codes import MAX_SEED
 
 QUALITIES = ("sharp", "degraded")
 
@@ -41,7 +41,7 @@ class Job:
         data: folder or zip of the real images; None where no metric needs them.
         degradation: recipe for the real images of quality degraded; None: what the network was trained on.
         options: how images are generated.
-        precision: of the network, as `training.generation.load` takes it.
+        precision: of the network, as `generation.sampling.load` takes it.
         weights: of the detectors.
         cache_dir: of the real images' features.
         workers: processes that read real images.

@@ -8,17 +8,17 @@ import torch
 
 from dnnlib.errors import UserError
 from evaluation.evaluate import Result, evaluate
-from evaluation.fakes import FakeOptions
 from evaluation.job import load_detectors, network_sources, prepare_device
-from evaluation.reals import real_stream
 from evaluation.results import append_records, result_line
+from evaluation.streams.fakes import FakeOptions
+from evaluation.streams.reals import real_stream
+from images.datasets.dataset import ImageDataset
 from metrics.feature_cache import FeatureCache
 from metrics.metric import Request, check_counts, parse_requests
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.distributed import World
 from training.config import TrainConfig
-from training.dataset import ImageDataset
 from training.loop import SnapshotReport
 from training.run_directory import RunDirectory
 

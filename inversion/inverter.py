@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from inversion.encoders import load_encoder, require_network
+from generation.sampling import load, render
+from inversion.encoders.encoder import load_encoder, require_network
+from inversion.fit_quality import fit_quality
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import load_perceptual, perceptual_sha256
+from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
-from inversion.pti import TuningOptions, tune
-from inversion.quality import fit_quality
-from inversion.tuned import Inversion, TunedWeights, apply
-from inversion.whitening import WhitenedSpace
-from metrics.weights import WeightsDirectory, file_sha256
-from training.generation import load, render
-from training.networks_stylegan2 import Generator
+from inversion.tuned_weights import Inversion, TunedWeights, apply
+from inversion.whitened_space import WhitenedSpace
+from metrics.weights.directory import WeightsDirectory, file_sha256
+from networks.generators.stylegan2 import Generator
 
 FIT_STEPS = 60  # for q, after an encoder of w alone
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from training.generation import render
-from training.networks_stylegan2 import Generator, Noise
+from generation.sampling import render
+from networks.generators.stylegan2 import Generator, Noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import unknown_name
-from metrics.cifar_network import CifarNetwork, load_stored
-from metrics.detector_cifar import LARGEST, WEIGHTS
-from metrics.lpips import BACKBONES, load_lpips, perceptual_distance
-from metrics.weights import WeightsDirectory, file_sha256
+from metrics.backbones.cifar import CifarNetwork, load_stored
+from metrics.backbones.lpips import BACKBONES, load_lpips, perceptual_distance
+from metrics.detectors.cifar import LARGEST, WEIGHTS
+from metrics.weights.directory import WeightsDirectory, file_sha256
 from torch_utils.checkpoint import load_tensors
 from torch_utils.precision import fastest_dtype
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from dnnlib.config import require
 from inversion.latents import Latents
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
-from inversion.whitening import WhitenedSpace
+from inversion.whitened_space import WhitenedSpace
+from networks.generators import qc_stylegan
+from networks.generators.stylegan2 import Generator
 from torch_utils.seeding import BatchRandom
-from training import networks_qcstylegan
-from training.networks_stylegan2 import Generator
 
 FOR_PROJECTOR = 9  # keeps the starting points apart from all else that is drawn from a seed
 SMALL = 0.1  # spread of the first code tried: near the sharp image, where the gradient depends on the direction
@@ -92,7 +92,7 @@ def project(
     search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))
     q_step = round(options.settle * options.steps) if start is None else 0
     for step in range(options.steps):
-        if step == q_step and isinstance(G, networks_qcstylegan.Generator):
+        if step == q_step and isinstance(G, qc_stylegan.Generator):
             search.start_quality(None if start is None else start.q)
         search.step(_rate((step + 1) / options.steps, options.warm_up))
         on_step(step + 1)

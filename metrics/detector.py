@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
-from metrics.weights import WeightsDirectory
+from metrics.weights.directory import WeightsDirectory
 
-DETECTORS = Registry("metrics", "detector_", "detector")
+DETECTORS = Registry("metrics.detectors", "detector")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Detector:
     Every function takes images `[N, C, H, W]`, uint8 or float in 0..255, gray or RGB, on the detector's device.
 
     Attributes:
-        name: of its file `detector_NAME.py`.
+        name: of its file `detectors/NAME.py`.
         resize: what becomes of images of another size, in a few words; part of every result.
         sha256: of each file of weights, by file name; part of every result.
         features: -> float32 `[N, D]`.

@@ -11,7 +11,7 @@ import torch
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.registry import Registry
 
-METRICS = Registry("metrics", "metric_", "metric family")
+METRICS = Registry("metrics.families", "metric family")
 FIELD_COUNT = 50_000  # of generated images, wherever nothing else is said
 
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
-from networks import SMALL_D, quality_generator, small_generator
-from runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
-from tolerance import assert_close
 
 from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
 from benchmarks.machine import Operations
 from inversion.latents import Latents
-from inversion.pti import TuningOptions
+from inversion.pivotal_tuning import TuningOptions
+from networks.files import save_network
+from networks.generators.stylegan2 import Discriminator
+from tests.support.networks import SMALL_D, quality_generator, small_generator
+from tests.support.runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
+from tests.support.tolerance import assert_close
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter
-from training.networks import save_network
-from training.networks_stylegan2 import Discriminator
 from training.trainer import Trainer
 
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,27 @@ from dnnlib.errors import UserError
 from dnnlib.registry import Registry
 
 ROOT = Path(__file__).parents[1]
-# A package may import those of lower rank only; `degradations` and `metrics` stand side by side.
-RANKS = {"dnnlib": 0, "torch_utils": 1, "degradations": 2, "metrics": 2, "training": 3, "inversion": 4, "evaluation": 5}
-SCRIPTS = 6
-# Modules that are commands of their own, `python -m NAME`, may import what scripts may; nothing imports them.
-COMMANDS = {"training.import_network"}
+# A package may import those of lower rank only; what has the same rank stands side by side.
+FLOORS = [
+    ["dnnlib"],
+    ["torch_utils"],
+    ["degradations"],
+    ["images"],
+    ["networks", "metrics"],
+    ["generation"],
+    ["training"],
+    ["inversion"],
+    ["evaluation", "exchange"],
+]
+RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
+SCRIPTS = len(FLOORS)
 # What the light packages may import from outside; the others may import anything that is not ours.
 OUTSIDE = {
-    "dnnlib": {"PIL", "click", "huggingface_hub", "lmdb", "numpy", "pyspng", "tqdm"},
+    "dnnlib": {"click", "huggingface_hub", "numpy", "tqdm"},
     "degradations": {"click", "cv2", "numpy"},
 }
+# Degradations for devices are torch's; nothing else in `degradations` may import them.
+BATCHED = "degradations.batched"
 
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name in RANKS)
 MODULES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))] + sorted(ROOT.glob("*.py"))
@@ -51,56 +63,63 @@ def imports_of(tree):
 
 
 def rank(top):
-    return SCRIPTS if top in SCRIPT_NAMES | COMMANDS else RANKS.get(top)
+    return SCRIPTS if top in SCRIPT_NAMES else RANKS.get(top)
 
 
-def forbidden_imports(owner, names):
-    """Return those of the imported dotted names that a module of package (or script) `owner` may not have."""
+def forbidden_imports(module, names):
+    """Return those of the imported dotted names that a module, by its dotted name, may not have."""
+    owner = module.partition(".")[0]
+    is_batched = module.startswith(BATCHED)
     bad = []
     for name in sorted(names):
         top = name.partition(".")[0]
-        if name in COMMANDS:
-            bad.append(name)
-        elif rank(top) is not None:
+        if rank(top) is not None:
             bad += [name] if top != owner and rank(top) >= rank(owner) else []
-            bad += [name] if owner == "degradations" and top == "torch_utils" else []
-        elif owner in OUTSIDE and top not in OUTSIDE[owner] | sys.stdlib_module_names:
+            bad += [name] if owner == "degradations" and top == "torch_utils" and not is_batched else []
+            bad += [name] if name.startswith(BATCHED) and owner == "degradations" and not is_batched else []
+        elif owner in OUTSIDE and top not in OUTSIDE[owner] | sys.stdlib_module_names and not is_batched:
             bad.append(name)
     return bad
 
 
+def module_of(path):
+    return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_go_one_way(path):
-    module = name_of(path).removesuffix(".py").replace("/", ".")
-    owner = module if module in COMMANDS else module.partition(".")[0]
-    assert forbidden_imports(owner, imports_of(tree_of(path))) == []
+    assert forbidden_imports(module_of(path), imports_of(tree_of(path))) == []
 
 
 @pytest.mark.parametrize(
-    ("owner", "statement"),
+    ("module", "statement"),
     [
-        ("dnnlib", "import torch"),
-        ("dnnlib", "from safetensors import safe_open"),
-        ("dnnlib", "from torch_utils import stats"),
-        ("torch_utils", "def f():\n    from training.config import TrainConfig"),
-        ("torch_utils", "import metrics"),
-        ("degradations", "import torch.nn"),
-        ("degradations", "from torch_utils.seeding import BatchRandom"),
-        ("degradations", "import metrics"),
-        ("metrics", "import training.networks"),
-        ("metrics", "import degradations"),
-        ("training", "import inversion"),
-        ("training", "import train"),
-        ("inversion", "import train"),
-        ("inversion", "import evaluation.job"),
-        ("evaluation", "import calc_metrics"),
+        ("dnnlib.files", "import torch"),
+        ("dnnlib.files", "from safetensors import safe_open"),
+        ("dnnlib.files", "from torch_utils import stats"),
+        ("torch_utils.stats", "def f():\n    from training.config import TrainConfig"),
+        ("torch_utils.stats", "import metrics"),
+        ("degradations.recipe", "import torch.nn"),
+        ("degradations.recipe", "from torch_utils.seeding import BatchRandom"),
+        ("degradations.recipe", "from degradations.batched import degrade"),
+        ("degradations.batched.blur", "import images"),
+        ("images.files", "import networks"),
+        ("networks.files", "import metrics"),
+        ("metrics.metric", "import networks.files"),
+        ("metrics.metric", "import generation"),
+        ("generation.sampling", "import training.loop"),
+        ("training.loop", "import inversion"),
+        ("training.loop", "import train"),
+        ("inversion.inverter", "import train"),
+        ("inversion.inverter", "import evaluation.job"),
+        ("evaluation.job", "import exchange.hub"),
+        ("exchange.hub", "import evaluation"),
+        ("evaluation.job", "import calc_metrics"),
         ("train", "import dataset_tool"),
-        ("train", "from training import import_network"),
-        ("training.import_network", "import train"),
     ],
 )
-def test_the_import_rule_sees_what_is_forbidden(owner, statement):
-    assert forbidden_imports(owner, imports_of(ast.parse(statement)))
+def test_the_import_rule_sees_what_is_forbidden(module, statement):
+    assert forbidden_imports(module, imports_of(ast.parse(statement)))
 
 
 def test_training_never_imports_metrics():
@@ -112,8 +131,8 @@ def test_training_never_imports_metrics():
 
 def test_dnnlib_and_degradations_load_no_torch():
     """Not even by way of what they import."""
-    modules = [name_of(path).removesuffix(".py").replace("/", ".") for path in MODULES]
-    light = [name for name in modules if name.startswith(("dnnlib.", "degradations."))]
+    modules = [module_of(path) for path in MODULES]
+    light = [name for name in modules if name.startswith(("dnnlib.", "degradations.")) and BATCHED not in name]
     code = f"import sys, {', '.join(light)}; sys.exit(any(name.split('.')[0] == 'torch' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
@@ -187,7 +206,7 @@ def test_syntax_is_that_of_python_3_10(path):
 
 
 def registries():
-    """Yield (package, prefix, kind) of each `Registry(...)` in the source."""
+    """Yield (package, kind) of each `Registry(...)` in the source."""
     for path in MODULES:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and dotted(node.func) == "Registry":
@@ -198,16 +217,16 @@ REGISTRIES = sorted(set(registries()))
 
 
 def test_registries_are_found():
-    assert {prefix for _, prefix, _ in REGISTRIES} >= {"primitive_", "recipe_"}
+    assert {package for package, _ in REGISTRIES} >= {"degradations.primitives", "degradations.recipes"}
 
 
-@pytest.mark.parametrize(("package", "prefix", "kind"), REGISTRIES)
-def test_registry_imports_all_it_names(package, prefix, kind):
-    registry = Registry(package, prefix, kind)
+@pytest.mark.parametrize(("package", "kind"), REGISTRIES)
+def test_registry_imports_all_it_names(package, kind):
+    registry = Registry(package, kind)
     names = registry.names()
     assert names == sorted(names) and names
     for name in names:
-        assert registry.get(name).__name__ == f"{package}.{prefix}{name}"
+        assert registry.get(name).__name__ == f"{package}.{name}"
     with pytest.raises(UserError) as caught:
         registry.get(names[0] + "x")
     assert str(caught.value).startswith(f"unknown {kind} '{names[0]}x'; did you mean '{names[0]}'?")
@@ -216,13 +235,19 @@ def test_registry_imports_all_it_names(package, prefix, kind):
 def test_a_new_file_is_a_new_name(tmp_path, monkeypatch):
     package = tmp_path / "house_of_shapes"
     package.mkdir()
-    for name in ("__init__", "shape_square", "shape_circle", "other"):
+    for name in ("__init__", "square", "circle"):
         (package / f"{name}.py").write_text(f"NAME = {name!r}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    registry = Registry("house_of_shapes", "shape_", "shape")
+    registry = Registry("house_of_shapes", "shape")
     assert registry.names() == ["circle", "square"]
-    assert registry.get("circle").NAME == "shape_circle"
-    (package / "shape_star.py").write_text("NAME = 'star'\n")
+    assert registry.get("circle").NAME == "circle"
+    (package / "star.py").write_text("NAME = 'star'\n")
     assert registry.names() == ["circle", "square", "star"]
     with pytest.raises(UserError, match=r"^unknown shape 'other'; Known: circle, square, star$"):
         registry.get("other")
+
+
+def test_no_room_is_too_full():
+    """Where sixteen files lie side by side, a family among them wants a room of its own."""
+    counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert {name_of(folder): count for folder, count in counts.items() if count > 16} == {}

@@ -10,9 +10,8 @@ import click
 import torch
 
 from dnnlib.cli import one_sentence_errors
-from torch_utils import kernel_cache
-from torch_utils.kernel_compiler import KernelError, compile_kernel, target, version
-from torch_utils.ops import bias_act_kernel, kernels, upfirdn2d_kernel  # noqa: F401 - these name their kernels
+from torch_utils.cuda import bias_act, cache, operators, upfirdn2d  # noqa: F401 - these name their kernels
+from torch_utils.cuda.compiler import KernelError, compile_kernel, target, version
 
 OPTIONAL = {"cv2": "degradations and video", "pyspng": "faster PNG, else Pillow", "av": "video"}
 
@@ -32,17 +31,17 @@ def main(arch):
         _line("GPU", "none that torch can use")
     _line("cuda-bindings", _installed("cuda-bindings"))
     _line("NVRTC", _answer(version))
-    entries = list(kernel_cache.folder().glob("*.kernel"))
-    _line("kernel cache", f"{kernel_cache.folder()}, {len(entries)} entries")
+    entries = list(cache.folder().glob("*.kernel"))
+    _line("kernel cache", f"{cache.folder()}, {len(entries)} entries")
     targets = {_answer(lambda device=device: target(torch.cuda.get_device_capability(device))) for device in devices}
     for wanted in sorted(targets) or [arch]:
-        for kernel in kernels.PROBES:
+        for kernel in operators.PROBES:
             _line(kernel.name, _answer(lambda kernel=kernel, wanted=wanted: _compiles(kernel, wanted)))
     for name, purpose in OPTIONAL.items():
         _line(name, "installed" if importlib.util.find_spec(name) else f"not installed ({purpose})")
     _line("ops on the CPU", "plain torch")
     for device in devices:
-        reason = kernels.cause(device)
+        reason = operators.cause(device)
         _line(f"ops on cuda:{device}", f"plain torch: {reason}" if reason else "CUDA kernels")
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dnnlib.config import require
 from dnnlib.errors import UserError, unknown_name
-from training.augment_config import PIPES, AugmentPipeConfig
+from training.augment.config import PIPES, AugmentPipeConfig
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import torch
 
+from networks.generators.stylegan2 import Generator
 from training.config import EmaConfig
-from training.networks_stylegan2 import Generator
 
 
 def ema_decay(config: EmaConfig, batch: int, images_seen: int) -> float:

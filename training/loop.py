@@ -9,19 +9,19 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
+from images.datasets.dataset import Batch, ImageDataset, TrainingBatches
+from images.datasets.input_wait import Waiting
+from images.datasets.prefetch import on_device
+from networks.files import ImageFormat, describes_discriminator, save_network
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from torch_utils.memory import keep_freed_memory
 from training.config import TrainConfig
-from training.dataset import Batch, ImageDataset, TrainingBatches
-from training.degrading_place import DegradingPlace
-from training.drawings import draw_fakes, draw_reals
-from training.networks import ImageFormat, describes_discriminator, save_network
-from training.prefetch import on_device
+from training.degrade_on import DegradingPlace
 from training.report import Report
 from training.run_directory import RunDirectory
+from training.sample_sheets import draw_fakes, draw_reals
 from training.trainer import Trainer
-from training.waiting import Waiting
 
 # Steps between two looks, by all processes together, for a request to stop: each look waits for the devices.
 STOP_INTERVAL = 4

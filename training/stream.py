@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from networks.files import ImageFormat, build_discriminator, describes_discriminator, load_discriminator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
-from training.ada import AdaptiveStrength
-from training.augment import PIPES, AugmentPipe
+from training.augment.adaptive import AdaptiveStrength
+from training.augment.pipe import PIPES, AugmentPipe
+from training.compiled import first_order
 from training.config import TrainConfig
-from training.first_order import first_order
-from training.networks import ImageFormat, build_discriminator, describes_discriminator, load_discriminator
 from training.optimizer import lazy_adam, load_optimizer
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from images.datasets.dataset import Batch
+from networks.files import ImageFormat, build_generator, load_generator, with_precision
+from networks.layers import split
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom, derive_seed
 from torch_utils.stats import Statistics
 from training import losses
+from training.compiled import GeneratorPasses
 from training.config import TrainConfig, batch_per_process
-from training.dataset import Batch
 from training.ema import ema_decay, update_ema
-from training.first_order import GeneratorPasses
-from training.guard import FiniteGuard
-from training.layers import split
-from training.networks import ImageFormat, build_generator, load_generator, with_precision
+from training.finite_guard import FiniteGuard
 from training.optimizer import lazy_adam, load_optimizer
 from training.phase import Phase
 from training.stream import Stream, build_stream
@@ -262,7 +262,7 @@ class Trainer:
         """Return a part of the degraded images, made here unless the workers have; `number` counts those of the run."""
         if batch.degraded is not None:
             return batch.degraded[part]
-        from training.device_degradations import degrade_numbered  # OpenCV is needed by those alone who degrade
+        from degradations.batched.degrade import degrade_numbered  # OpenCV is needed by those alone who degrade
 
         return degrade_numbered(batch.images[part], self.config.data.degradation, self.config.seed, number)
 

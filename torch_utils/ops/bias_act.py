@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_utils.ops import bias_act_kernel, kernels
+from torch_utils.cuda import bias_act as bias_act_kernel
+from torch_utils.cuda import operators
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def bias_act(
     gain = activation.gain if gain is None else gain
     if b is not None:
         assert b.ndim == 1 and b.shape[0] == x.shape[dim], f"bias {tuple(b.shape)} for axis {dim} of {tuple(x.shape)}"
-    if kernels.serve(x):
+    if operators.serve(x):
         return bias_act_kernel.bias_act(x, b, dim, act, alpha, gain, clamp)
     function = activation.function
     if b is not None:

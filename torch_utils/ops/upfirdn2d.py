@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_utils.ops import kernels, upfirdn2d_kernel
+from torch_utils.cuda import operators
+from torch_utils.cuda import upfirdn2d as upfirdn2d_kernel
 
 
 def setup_filter(
@@ -68,7 +69,7 @@ def upfirdn2d(
     up_x, up_y = _pair(up)
     down_x, down_y = _pair(down)
     x0, x1, y0, y1 = parse_padding(padding)
-    if kernels.serve(x):
+    if operators.serve(x):
         return upfirdn2d_kernel.upfirdn2d(x, f, (up_x, up_y), (down_x, down_y), (x0, x1, y0, y1), flip_filter, gain)
     kernel = f * gain ** (f.ndim / 2)
     kernel = kernel if flip_filter else kernel.flip(list(range(kernel.ndim)))

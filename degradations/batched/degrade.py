@@ -1,0 +1,103 @@
+"""Degrade batches of images where they are trained on; `degradations` says what is done, as it does for one image.
+
+Nothing here makes the host wait for the device. All but noise is computed in whole numbers, so that an image comes out
+the same in any batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from degradations import Applied, plan
+from degradations.batched.blur import Parameters, box_blur, gaussian_blur, median_blur, motion_blur
+from degradations.batched.downscale import downscale
+from degradations.batched.exact_sums import exact_products, sent
+from degradations.batched.jpeg import jpeg
+from degradations.mixing import FAMILIES
+from images.datasets.dataset import FOR_DEGRADATION, FOR_NOISE
+from torch_utils.seeding import derive_seed
+
+# uint8 [N, C, R, R] and the parameters of each image -> uint8 [N, C, R, R]; noise needs random numbers as well.
+PRIMITIVES: dict[str, Callable[[Tensor, Parameters], Tensor]] = {
+    "box_blur": box_blur,
+    "downscale": downscale,
+    "gaussian_blur": gaussian_blur,
+    "jpeg": jpeg,
+    "median_blur": median_blur,
+    "motion_blur": motion_blur,
+}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A primitive that waits for its turn: the image's row, what to do, and the key of its random numbers."""
+
+    row: int
+    applied: Applied
+    key: tuple[int, ...]
+
+
+def degrade_numbered(images: Tensor, recipe: str, seed: int, first: int) -> Tensor:
+    """Degrade uint8 `[N, C, R, R]`, which are numbers `first`, `first + 1`, ... of the run with this seed.
+
+    What is drawn for an image depends on the seed and its number alone.
+    """
+    numbers, width = range(first, first + len(images)), images.shape[-1]
+    plans = [plan(recipe, np.random.default_rng((seed, FOR_DEGRADATION, number)), width) for number in numbers]
+    return degrade(images, plans, [(seed, FOR_NOISE, number) for number in numbers])
+
+
+@exact_products()
+def degrade(images: Tensor, plans: Sequence[Sequence[Applied]], keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Do to each image what its plan says, in the plan's order.
+
+    Args:
+        images: uint8 `[N, C, R, R]`; they stay as they are.
+        plans: what `degradations.plan` has drawn, for each image.
+        keys: integers that seed each image's noise.
+
+    Returns uint8 `[N, C, R, R]`.
+    """
+    assert images.dtype == torch.uint8 and images.ndim == 4, f"images are {images.dtype} {list(images.shape)}"
+    assert len(images) == len(plans) == len(keys), f"{len(images)} images, {len(plans)} plans, {len(keys)} keys"
+    degraded = images.clone()
+    queues = [
+        [_Task(row, applied, (*key, step)) for step, applied in enumerate(plan)]
+        for row, (plan, key) in enumerate(zip(plans, keys, strict=True))
+    ]
+    while any(queues):
+        for name, tasks in _next_tasks(queues).items():
+            rows = sent(np.array([task.row for task in tasks]), images.device)
+            degraded.index_copy_(0, rows, _perform(name, degraded.index_select(0, rows), tasks))
+    return degraded
+
+
+def _next_tasks(queues: list[list[_Task]]) -> dict[str, list[_Task]]:
+    """Take the tasks of one family off the queues' heads, by name; the first family, so that batches are large."""
+    families = {queue[0].applied.family for queue in queues if queue}
+    family = min(families, key=FAMILIES.index)
+    tasks = [queue.pop(0) for queue in queues if queue and queue[0].applied.family == family]
+    return {name: [t for t in tasks if t.applied.name == name] for name in sorted({t.applied.name for t in tasks})}
+
+
+def _perform(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
+    parameters = [task.applied.parameters for task in tasks]
+    if name == "gaussian_noise":
+        return gaussian_noise(images, parameters, [task.key for task in tasks])
+    assert name in PRIMITIVES, f"{name} has no form for devices; add one to PRIMITIVES, or degrade in the workers"
+    return PRIMITIVES[name](images, parameters)
+
+
+def gaussian_noise(images: Tensor, parameters: Parameters, keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Add noise of its `variance` to each of uint8 `[N, C, R, R]`, then round and clip."""
+    generator = torch.Generator(images.device)
+    noise = torch.empty(images.shape, device=images.device)
+    for plane, key in zip(noise, keys, strict=True):
+        plane.normal_(generator=generator.manual_seed(derive_seed(*key)))
+    deviations = np.sqrt([drawn["variance"] for drawn in parameters], dtype=np.float32)
+    noise *= sent(deviations, images.device)[:, None, None, None]
+    noise += images
+    return noise.round_().clamp_(0, 255).to(torch.uint8)

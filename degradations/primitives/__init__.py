@@ -1,0 +1,1 @@
+"""Primitive degradations, one file each; the file's name is the degradation's."""

@@ -1,0 +1,51 @@
+"""Recipes: the training mixture and the five tracks of Table 2, one file each."""
+
+import functools
+from types import ModuleType
+
+import numpy as np
+
+from degradations.applied import Applied
+from degradations.images import check_arguments, shorter_side
+from degradations.primitive import perform
+from dnnlib.registry import Registry
+
+_REGISTRY = Registry("degradations.recipes", "recipe")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return _REGISTRY.names()
+
+
+def degrade(image: np.ndarray, recipe: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
+    """Degrade an image by a recipe; the same `rng` state gives the same result, whatever ran before.
+
+    Args:
+        image: uint8 [H, W, 3] (RGB) or [H, W, 1] (gray) in [0, 255]; it is not modified.
+        recipe: one of `recipe_names()`, such as "mixture". An unknown one raises UserError.
+        rng: the source of all randomness.
+
+    Returns:
+        A new image of the same shape and type, and what was done, in order.
+    """
+    check_arguments(image, rng)
+    record = []
+    for applied in _load(recipe).plan(rng, shorter_side(image)):  # draws lazily: noise takes its numbers in between
+        image = perform(image, applied, rng)
+        record.append(applied)
+    return image, record
+
+
+def plan(recipe: str, rng: np.random.Generator, width: int) -> list[Applied]:
+    """Draw what a recipe does to an image whose shorter side is `width`, without doing it.
+
+    The draws are those of `degrade` up to its first noise, and of the same distribution throughout. An unknown
+    recipe raises UserError.
+    """
+    return list(_load(recipe).plan(rng, width))
+
+
+@functools.cache
+def _load(name: str) -> ModuleType:
+    return _REGISTRY.get(name)

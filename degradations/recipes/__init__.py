@@ -1,0 +1,1 @@
+"""Recipes, one file each; the file's name is the recipe's."""

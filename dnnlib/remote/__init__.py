@@ -1,0 +1,1 @@
+"""Files that are elsewhere: addresses, downloads that are asked for, hubs."""

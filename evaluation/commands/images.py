@@ -1,0 +1,135 @@
+"""Commands for images without a network: `calc_metrics.py pairs`, `niqe`, `fit-niqe`, `identity-consistency`."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import tqdm
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import sha256, write_text
+from evaluation.streams.files import frame_batches, image_batches, pair_batches
+from images.files import ImageFiles
+from metrics.detector import load_detector
+from metrics.distances.face_similarity import identity_consistency
+from metrics.niqe.distance import niqe
+from metrics.niqe.pristine import fit_pristine, read_pristine, write_pristine
+from metrics.pairs import load_paired
+from metrics.weights.directory import WeightsDirectory
+from torch_utils.distributed import best_device
+from torch_utils.precision import with_float64
+
+SETTINGS = {"show_default": True, "max_content_width": 120}
+device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Images at once.")
+weights_option = click.option("--weights-dir", metavar="DIR", help="Published files.  [default: $QC_STYLEGAN_WEIGHTS]")
+output_option = click.option("-o", "--output", metavar="FILE", help="Write the numbers of every image as JSON.")
+
+
+@click.command("pairs", context_settings=SETTINGS)
+@click.argument("a", metavar="IMAGES")
+@click.argument("b", metavar="REFERENCES")
+@click.option("--metrics", "names", default="psnr,ssim,pd_cifar", help="Also lpips_alex, lpips_vgg, identity, ...")
+@weights_option
+@batch_option
+@device_option
+@output_option
+@one_sentence_errors
+def pairs_command(a, b, names, weights_dir, batch, device, output):
+    """Compare images with references of the same names: PSNR, SSIM, LPIPS, identity."""
+    device = with_float64(best_device(device))
+    names = [name.strip() for name in names.split(",")]
+    measures = {name: load_paired(name, WeightsDirectory.find(weights_dir), device) for name in names}
+    files = ImageFiles(a)
+    numbers: dict[str, dict[str, float]] = {}
+    with torch.no_grad(), tqdm.tqdm(total=len(files), unit="img", disable=None) as bar:
+        for found, images, references in pair_batches(files, ImageFiles(b), batch):
+            images, references = images.to(device), references.to(device)
+            columns = [measure.compare(images, references).tolist() for measure in measures.values()]
+            for name, row in zip(found, zip(*columns, strict=True), strict=True):
+                numbers[name] = dict(zip(measures, row, strict=True))
+            bar.update(len(found))
+    detectors = {name: measure.detector.record() for name, measure in measures.items() if measure.detector is not None}
+    _report(numbers, {"images": a, "references": b, "detectors": detectors}, output)
+
+
+@click.command("niqe", context_settings=SETTINGS)
+@click.argument("images", metavar="IMAGES")
+@click.option("--pristine", metavar="FILE", help="Model of sharp photos (.mat or .npz).  [default: the published one]")
+@weights_option
+@batch_option
+@device_option
+@output_option
+@one_sentence_errors
+def niqe_command(images, pristine, weights_dir, batch, device, output):
+    """Rate images without any reference; lower is better (Mittal et al. 2013)."""
+    device = with_float64(best_device(device))
+    path = pristine or WeightsDirectory.find(weights_dir).path("niqe")
+    model = read_pristine(path)
+    files = ImageFiles(images)
+    numbers: dict[str, dict[str, float]] = {}
+    with torch.no_grad(), tqdm.tqdm(total=len(files), unit="img", disable=None) as bar:
+        for names, batch_of_images in image_batches(files, batch):
+            values = niqe(batch_of_images.to(device), model).tolist()
+            numbers |= {name: {"niqe": value} for name, value in zip(names, values, strict=True)}
+            bar.update(len(names))
+    record = {"images": images, "pristine": str(path), "sha256": sha256(path), "block": model.block}
+    _report(numbers, record, output)
+
+
+@click.command("fit-niqe", context_settings=SETTINGS)
+@click.argument("photos", metavar="PHOTOS")
+@click.option("-o", "--output", default="niqe.npz", metavar="FILE", help="The model, for niqe --pristine.")
+@click.option("--block", type=int, default=96, help="Side of the blocks; photos need at least one, better many.")
+@batch_option
+@device_option
+@one_sentence_errors
+def fit_niqe_command(photos, output, block, batch, device):
+    """Fit NIQE's model of pristine images to a folder of sharp photos."""
+    device = with_float64(best_device(device))
+    files = ImageFiles(photos)
+    batches = tqdm.tqdm(image_batches(files, batch), unit="batch", disable=None)
+    with torch.no_grad():
+        model = fit_pristine((images.to(device) for _, images in batches), block)
+    write_pristine(Path(output), model)
+    click.echo(f"{output}: {len(files)} photos, blocks of {block}x{block}")
+
+
+@click.command("identity-consistency", context_settings=SETTINGS)
+@click.argument("videos", metavar="VIDEO...", nargs=-1, required=True)
+@weights_option
+@batch_option
+@device_option
+@output_option
+@one_sentence_errors
+def identity_consistency_command(videos, weights_dir, batch, device, output):
+    """How alike the face stays to that of the first frame, for videos or folders of frames (Yao et al. 2022, Eq. 1)."""
+    device = best_device(device)
+    detector = load_detector("arcface", WeightsDirectory.find(weights_dir), device)
+    numbers = {}
+    for video in videos:
+        with torch.no_grad():
+            embeddings = [detector.features(frames.to(device)) for frames in frame_batches(video, batch)]
+        if not embeddings:
+            raise UserError(f"{video} has no frames that can be read; give a video file or a folder of images")
+        numbers[str(video)] = {"identity_consistency": identity_consistency(torch.cat(embeddings))}
+    _report(numbers, {"detector": detector.record()}, output)
+
+
+def _report(numbers: dict[str, dict[str, float]], record: dict[str, Any], output: str | None) -> None:
+    """Print mean and standard deviation of each measure; write those of every image, and how they came about."""
+    for name in next(iter(numbers.values())):
+        values = [row[name] for row in numbers.values()]
+        click.echo(f"{name:<22} {statistics.fmean(values):.4f} ± {_spread(values):.4f}   ({len(values)} in all)")
+    if output is not None:
+        write_text(output, json.dumps({**record, "values": numbers}, indent=2) + "\n")
+
+
+def _spread(values: list[float]) -> float:
+    """Return the standard deviation; not a number where a value is infinite."""
+    finite = all(value - value == 0 for value in values)
+    return statistics.pstdev(values) if finite else float("nan")

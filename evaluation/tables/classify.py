@@ -1,0 +1,130 @@
+"""Section 4.6 of the paper: how much a quality code tells about blur, by linear classifiers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import tqdm
+from torch import Tensor
+
+from degradations import degrade
+from degradations.kernel_sizes import size_range
+from degradations.primitive import apply_primitive
+from dnnlib.errors import UserError
+from evaluation.tables.table import Table, number
+from generation.sampling import load, noise_of_seeds, render, ws_of_seeds
+from images.sheets import to_uint8
+from inversion.encoders.encoder import Encoder, load_encoder
+from inversion.fit_quality import fit_quality
+from networks.generators.qc_stylegan import Generator
+from torch_utils.distributed import World
+from torch_utils.linear_classifier import LinearClassifier
+
+FOR_CLASSIFICATION = 9
+NOT_BLURRY = ("sharp", "noise", "jpeg")  # what an image is that is not blurred
+PAPER = {"blurry or not": 0.979, "5 levels": 0.85, "10 levels": 0.77}
+LEVELS = {"5 levels": 5, "10 levels": 10}
+
+Image = np.ndarray  # uint8 [H, W, C]
+Degradation = Callable[[Image, np.random.Generator], tuple[Image, float]]  # -> the degraded image and its label
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """How quality codes are found and classified.
+
+    Attributes:
+        train: images that the classifiers learn from.
+        test: others that they are judged by.
+        steps: of the fit of each code.
+        batch: images fitted at once.
+        seed: of the degradations.
+        encoder: file of an encoder that tells the codes in place of the fit; None: the fit.
+    """
+
+    train: int = 1000
+    test: int = 200
+    steps: int = 60
+    batch: int = 32
+    seed: int = 0
+    encoder: str | None = None
+
+
+def classify_table(world: World, network: str, options: ClassifyOptions) -> Table:
+    """Return the accuracies of classifiers that see nothing of an image but its quality code.
+
+    The images are the network's own, degraded by real filters, so that their content is known and only the code has
+    to be found.
+    """
+    G = load(network, world.device, "stored")
+    if not hasattr(G, "q_dim"):
+        raise UserError(f"{network} is plain, without the quality codes that are classified; give a QC network")
+    if G.c_dim > 0:
+        raise UserError(f"{network} has classes, and quality codes are classified without; give an unconditional one")
+    if min(options.train, options.test) < max(LEVELS.values()):
+        raise UserError(f"{min(options.train, options.test)} images are too few for 10 levels; give at least 10")
+    encoder = None if options.encoder is None else load_encoder(options.encoder, network, G)
+    if encoder is not None and encoder.quality is None:
+        raise UserError(f"{options.encoder} tells no quality codes; leave out --encoder, and they are fitted")
+    kinds = codes_of(G, encoder, blurry_or_not, options, "blurry or not")
+    levels = codes_of(G, encoder, blur_strength, options, "levels of blur")
+    accuracies = {"blurry or not": accuracy(*kinds, 2, options.train)}
+    for name, count in LEVELS.items():
+        codes, strengths = levels
+        accuracies[name] = accuracy(codes, (strengths * count).long().clamp(max=count - 1), count, options.train)
+    rows = [[name, number(value, 3), number(PAPER[name], 3)] for name, value in accuracies.items()]
+    source = "an encoder" if encoder else f"{options.steps} steps of optimisation from the known content"
+    notes = [
+        f"{options.train} images to learn from, {options.test} others to judge; each code by {source}. "
+        "By chance: 0.5, 0.2, 0.1."
+    ]
+    title = "Section 4.6. Accuracy of linear classifiers of the quality code"
+    return Table("classify", title, ["", "here", "paper"], rows, notes, {"accuracy": accuracies, "paper": PAPER})
+
+
+def accuracy(codes: Tensor, labels: Tensor, classes: int, train: int) -> float:
+    """Return how often a classifier learned from the first `train` rows is right about the others."""
+    classifier = LinearClassifier(codes[:train], labels[:train].long(), classes)
+    return classifier.accuracy(codes[train:], labels[train:].long())
+
+
+def codes_of(
+    G: Generator, encoder: Encoder | None, degradation: Degradation, options: ClassifyOptions, what: str
+) -> tuple[Tensor, Tensor]:
+    """Return codes `[N, q_dim]`, encoded or fitted, and labels `[N]` of degraded images of seeds 0..N-1, on the CPU."""
+    count = options.train + options.test
+    codes, labels = [], []
+    for start in tqdm.tqdm(range(0, count, options.batch), desc=what, unit="batch", disable=None):
+        seeds = range(start, min(start + options.batch, count))
+        ws, noise = ws_of_seeds(G, seeds), noise_of_seeds(G, seeds)
+        with torch.no_grad():
+            [sharp] = render(G, ws, [None], noise)
+        rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
+        degraded, found = zip(*(degradation(i, r) for i, r in zip(to_uint8(sharp), rngs, strict=True)), strict=True)
+        targets = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp) / 127.5 - 1
+        if encoder is None:
+            q = fit_quality(G, ws, noise, targets, options.steps, seed=start)
+        else:
+            with torch.no_grad():
+                q = encoder(targets).q
+        codes.append(q.cpu())
+        labels += found
+    return torch.cat(codes), torch.tensor(labels)
+
+
+def blurry_or_not(image: Image, rng: np.random.Generator) -> tuple[Image, float]:
+    """Return an image that is blurred (1), or sharp, noisy or compressed (0), each half of the time."""
+    blurry = rng.random() < 0.5
+    kind = "blur" if blurry else NOT_BLURRY[rng.integers(len(NOT_BLURRY))]
+    return (image if kind == "sharp" else degrade(image, kind, rng)[0]), float(blurry)
+
+
+def blur_strength(image: Image, rng: np.random.Generator) -> tuple[Image, float]:
+    """Return an image with Gaussian blur, and how strong it is, 0..1 over the range of training."""
+    low, high = size_range(image.shape[1])
+    strength = rng.random()
+    size = low + strength * (high - low)
+    blur = partial(apply_primitive, image, "gaussian_blur", rng)
+    return blur(size=size, sigma=0.15 * size + 0.35)[0], strength

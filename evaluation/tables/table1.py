@@ -1,0 +1,93 @@
+"""Table 1 of the paper: distances of sharp and degraded images; and Table 4 of the supplement: ablations."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from evaluation.job import Job, measure
+from evaluation.tables.table import Table, number
+from torch_utils.checkpoint import read_header
+from torch_utils.distributed import World
+
+# FID of (SG2-Ada, Ours); for degraded images SG2-Ada is a network of its own, trained on them.
+PAPER = {
+    "FFHQ": {"sharp": (3.48, 3.65), "degraded": (4.38, 3.23)},
+    "AFHQ Cat": {"sharp": (3.55, 3.56), "degraded": (4.70, 3.91)},
+    "LSUN Church": {"sharp": (3.86, 3.61), "degraded": (5.16, 4.58)},
+}
+# FID on FFHQ of (sharp, degraded); the full method is Table 1's.
+PAPER_ABLATIONS = {
+    "A": ("no distillation, nothing frozen", 11.32, 26.91),
+    "B": ("no distillation", 33.45, 82.11),
+    "C": ("M = 1", 6.38, 7.59),
+    "D": ("P = 5", 4.02, 4.68),
+    "E": ("D_q = 8, L = 64", 4.54, 5.69),
+    "F": ("AdaIN-style DegradBlock", 4.41, 5.28),
+}
+QUALITIES = ("sharp", "degraded")
+
+Distances = dict[str, float | None]  # by quality
+
+
+def distances(world: World, job: Job, network: str | None, qualities: tuple[str, ...], log: list) -> Distances:
+    """Return a network's distances by quality (None where it has none), and append their records to `log`."""
+    if network is None:
+        return {}
+    results = measure(world, replace(job, network=network, qualities=qualities))
+    log += [result.record for result in results]
+    return {result.record["quality"]: next(iter(result.values.values())) for result in results}
+
+
+def table1(world: World, job: Job, base: str, qc: str, degraded_base: str | None) -> Table:
+    """Measure as Table 1 does; only the first process's table has numbers.
+
+    Args:
+        world: the processes that share the work.
+        job: one request, the data, and how to measure.
+        base: network of the plain generator.
+        qc: the QC network made from it.
+        degraded_base: a plain network trained on degraded images, or None.
+    """
+    log: list = []
+    plain = distances(world, job, base, ("sharp",), log)
+    if degraded_base is not None:
+        recipe = job.degradation or read_header(qc).get("degradation")  # both are compared with the same images
+        against = replace(job, real_quality="degraded", degradation=recipe)
+        plain["degraded"] = distances(world, against, degraded_base, ("sharp",), log).get("sharp")
+    ours = distances(world, job, qc, QUALITIES, log)
+    metric = job.requests[0].name
+    columns = [metric, "base", "qc"]
+    rows = [[quality, number(plain.get(quality)), number(ours.get(quality))] for quality in QUALITIES]
+    for data, values in PAPER.items():
+        columns += [f"paper, {data}: SG2-Ada", "Ours"]
+        for row, quality in zip(rows, QUALITIES, strict=True):
+            row += [number(value) for value in values[quality]]
+    title = "Table 1. Distance of generated to real images, sharp and degraded; the paper's numbers are FID"
+    numbers = {"metric": metric, "base": plain, "qc": ours, "paper": PAPER, "records": log}
+    return Table("table1", title, columns, rows, _notes(log), numbers)
+
+
+def table4(world: World, job: Job, qc: str, ablations: Mapping[str, str]) -> Table:
+    """Measure networks trained with `--ablation=A` to `F`, by letter, beside the full method `qc`."""
+    log: list = []
+    metric = job.requests[0].name
+    full = PAPER["FFHQ"]
+    rows, numbers = [], {}
+    for name, network in {"full": qc, **ablations}.items():
+        numbers[name] = distances(world, job, network, QUALITIES, log)
+        what, *paper = PAPER_ABLATIONS.get(name, ("the full method", full["sharp"][1], full["degraded"][1]))
+        cells = [*(numbers[name].get(quality) for quality in QUALITIES), *paper]
+        rows.append([f"{name}: {what}", *(number(cell) for cell in cells)])
+    columns = ["", f"{metric}, sharp", "degraded", "paper, FFHQ, FID: sharp", "degraded"]
+    title = "Table 4 of the supplement. Ablations"
+    numbers = {"metric": metric, "networks": numbers, "paper": PAPER_ABLATIONS, "records": log}
+    return Table("table4", title, columns, rows, _notes(log), numbers)
+
+
+def _notes(log):
+    """Return what is to be known about the numbers: how they were measured, and each warning once."""
+    if not log:
+        return []
+    first = log[0]
+    sizes = f"{first['num_fakes']} generated against {first['num_reals']} real images"
+    warnings = dict.fromkeys(note for record in log for note in record["notes"])
+    return [f"{sizes}, detector {first['detector']['name']}.", *warnings]

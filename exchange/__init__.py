@@ -1,0 +1,1 @@
+"""Networks to and from other programs: import, export, hub, model cards, inspection."""

@@ -1,0 +1,64 @@
+"""Networks out to standard files: `python -m exchange.export_network NETWORK -o OUT`."""
+
+import math
+from pathlib import Path
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError, unknown_name
+from dnnlib.registry import Registry
+from dnnlib.remote.locations import NetworkFile
+from exchange.exportable import ExportRequest
+from torch_utils.memory import keep_freed_memory
+
+EXPORTERS = Registry("exchange.exporters", "format")
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.argument("network", type=NetworkFile())
+@click.option("-o", "--output", required=True, metavar="FILE", help="Replaced in one step.")
+@click.option("--format", "name", help=f"One of {', '.join(EXPORTERS.names())}.  [default: by the extension]")
+@click.option(
+    "--part",
+    help="onnx and program: synthesis (ws, q to images) or mapping (z, c to ws); state_dict: G_ema, D_sharp or "
+    "D_degraded.  [default: the first]",
+)
+@click.option("--noise", type=click.Choice(["const", "none"]), help="Of the synthesis network.  [default: const]")
+@click.option("--truncation", type=float, help="Psi of the mapping network.  [default: 1]")
+@one_sentence_errors
+def main(network, output, name, part, noise, truncation):
+    """Write a network as ONNX (.onnx), as a program of torch.export (.pt2), or as a plain state dict (.pt).
+
+    Graphs compute in fp32 for any batch, and are compared with the network before they are written.
+
+    \b
+    python -m exchange.export_network qc.safetensors -o qc.onnx
+    python -m exchange.export_network qc.safetensors -o mapping.onnx --part=mapping --truncation=0.7
+    """
+    keep_freed_memory()
+    path = Path(output)
+    exporter = EXPORTERS.get(name or _by_suffix(path))
+    part = part or exporter.PARTS[0]
+    if part not in exporter.PARTS:
+        raise unknown_name("part", part, exporter.PARTS)
+    for flag, value, owner in (("--noise", noise, "synthesis"), ("--truncation", truncation, "mapping")):
+        if value is not None and part != owner:
+            raise UserError(f"{flag}={value} has no effect on {part}; leave it out, or add --part={owner}")
+    if truncation is not None and not math.isfinite(truncation):
+        raise UserError(f"--truncation={truncation} must be finite; write for example --truncation=0.7")
+    request = ExportRequest(network, part, noise or "const", 1.0 if truncation is None else truncation)
+    click.echo(exporter.export(request, path))
+
+
+def _by_suffix(path: Path) -> str:
+    suffixes = {EXPORTERS.get(name).SUFFIX: name for name in EXPORTERS.names()}
+    if path.suffix not in suffixes:
+        raise UserError(
+            f"{path} has none of the extensions {', '.join(sorted(suffixes))}; give it one, or say --format=NAME"
+        )
+    return suffixes[path.suffix]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""`python -m exchange.import_network`: from networks that others published to files of this program."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from dnnlib.registry import Registry
+from inversion.encoders import published_psp
+from inversion.encoders.encoder import require_network, save_encoder
+from networks.files import load_generator, save_network
+from networks.published.assemble import assemble
+from networks.published.contents import CLASSES
+from torch_utils.untrusted.torch_files import InertFile, read_inert
+
+SUFFIX = ".safetensors"
+FORMATS = Registry("networks.published.formats", "format")
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.argument("source", metavar="SOURCE")
+@click.option("-o", "--output", required=True, metavar="FILE", help="What to write, NAME.safetensors.")
+@click.option("--network", metavar="FILE", help="For an encoder: the imported network that it is for.")
+@click.option("--licence", default="", help="Of the published network; noted in the file.")
+@one_sentence_errors
+def main(source, output, network, licence):
+    """Import a published StyleGAN2, QC-StyleGAN or pSp encoder. Nothing in SOURCE is run.
+
+    \b
+    python -m exchange.import_network ffhq.pkl -o ffhq.safetensors --licence="CC BY-NC 4.0"
+    python -m exchange.import_network psp.pt --network=ffhq.safetensors -o encoder.safetensors
+    """
+    if Path(output).suffix != SUFFIX:
+        raise UserError(f"-o {output} does not end in {SUFFIX}; write for example network{SUFFIX}")
+    with _about(source):
+        file = read_inert(source, CLASSES)
+    provenance = {"licence": licence, "source": {"file": Path(source).name, "sha256": sha256(source)}}
+    if published_psp.is_encoder(file.content):
+        _import_encoder(source, file, output, network, provenance)
+    elif network is not None:
+        raise UserError(f"{source} is no encoder of pSp; leave out --network")
+    else:
+        _import_network(source, file, output, provenance)
+
+
+def _import_network(source: str, file: InertFile, output: str, provenance: dict[str, Any]) -> None:
+    """Write the networks of a file, in the first format that knows it."""
+    with _about(source):
+        module = _format_of(file)
+        G, discriminators = assemble(module.read(file))
+    provenance["source"]["format"] = module.DESCRIPTION
+    mode = "qc" if hasattr(G, "q_dim") else "base"
+    save_network(output, G, discriminators, {"kimg": _kimg(source), "mode": mode, **provenance})
+    streams = f"discriminators: {', '.join(discriminators)}" if discriminators else "no discriminator"
+    click.echo(f"{output}: {module.DESCRIPTION}, {G.img_resolution}x{G.img_resolution}, {streams}")
+    click.echo(f"python generate.py --network={output} --seeds=0-7 --grid --outdir=out")
+
+
+def _import_encoder(source, file, output, network, provenance):
+    if network is None:
+        raise UserError(f"{source} is an encoder; give the network that it is for as --network=FILE")
+    require_network(network)
+    G, _ = load_generator(network)
+    with _about(source):
+        encoder = published_psp.read_encoder(file, G, network)
+    provenance["source"]["format"] = published_psp.DESCRIPTION
+    save_encoder(output, encoder, G, sha256(network), provenance)
+    click.echo(f"{output}: {published_psp.DESCRIPTION}, for {network}")
+
+
+def _format_of(file):
+    """Return the module of the format that recognises the content."""
+    for name in FORMATS.names():
+        module = FORMATS.get(name)
+        if module.recognises(file.content):
+            return module
+    raise UserError(f"is of none of the known formats ({', '.join(FORMATS.names())}); give the file as published")
+
+
+def _kimg(source):
+    """Return the training length that snapshots have in their names, else None."""
+    match = re.fullmatch(r"network-snapshot-(\d{6})\.pkl", Path(source).name)
+    return int(match[1]) if match else None
+
+
+@contextmanager
+def _about(source: str) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{source} {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # A file may hold anything in any place.
+        raise UserError(f"{source} is damaged or of another layout than is known; copy or download it again") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A look inside: `python -m exchange.inspect NETWORK_OR_FOLDER`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.remote.locations import NetworkFile
+from networks.describe import describe, snapshots
+
+SHORT = 12  # digits of a SHA-256
+
+
+@click.command(context_settings={"max_content_width": 120})
+@click.argument("location", metavar="NETWORK_OR_FOLDER", type=NetworkFile())
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@one_sentence_errors
+def main(location, as_json):
+    """Show what a network file holds, or which networks a folder has and what has been measured of them.
+
+    \b
+    python -m exchange.inspect qc.safetensors
+    python -m exchange.inspect runs/qc
+    """
+    is_folder = Path(location).is_dir()
+    facts = snapshots(location) if is_folder else describe(location)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        click.echo(_snapshot_table(facts) if is_folder else _text(facts))
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> str:
+    """Return aligned columns; what is missing is `-`, numbers stand at the right."""
+    cells = [columns] + [["-" if value is None else _cell(value) for value in row] for row in rows]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    numeric = [all(isinstance(row[index], (int, float, type(None))) for row in rows) for index in range(len(columns))]
+    lines = []
+    for row in cells:
+        padded = [f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(row, widths, numeric, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value):
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _text(facts: dict[str, Any]) -> str:
+    size = f"{facts['bytes']:,} bytes"
+    lines = [f"{facts['file']}: {facts['kind']}, {size}", f"{'sha256':<16}{facts['sha256']}"]
+    if facts["kind"] != "network":
+        known = {name: value for name, value in facts["header"].items() if name != "kind"}
+        return "\n".join(lines + [f"{name:<16}{_value(value)}" for name, value in known.items()])
+    lines += [f"{name:<16}{value}" for name, value in _summary(facts).items()]
+    columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
+    rows = [[row[name] for name in columns] for row in facts["architecture"]]
+    rows = [row + ["yes" if shown["degrades"] else ""] for row, shown in zip(rows, facts["architecture"], strict=True)]
+    total = ["total", None, None, None, facts["generator"]["parameters"], "", ""]
+    return "\n".join([*lines, "", table([*columns, "DegradBlock"], [*rows, total])])
+
+
+def _summary(facts: dict[str, Any]) -> dict[str, str]:
+    header, images, generator, quality = (facts[name] for name in ("header", "images", "generator", "quality"))
+    mode = "plain StyleGAN2"
+    if quality:
+        mode = f"QC, variant {quality['variant']}, q_dim {quality['q_dim']}, last {quality['blocks']} blocks"
+    classes = f", {images['c_dim']} classes" if images["c_dim"] else ""
+    discriminators = [f"{name} ({count:,} parameters)" for name, count in facts["discriminators"].items()]
+    return {
+        "mode": mode,
+        "images": f"{images['resolution']}x{images['resolution']}, {images['channels']} channels{classes}",
+        "codes": f"z_dim {generator['z_dim']}, w_dim {generator['w_dim']}, num_ws {generator['num_ws']}",
+        "trained for": f"{_value(header.get('kimg'))} kimg",
+        "data": _value(header.get("data")),
+        "degradation": _value(header.get("degradation")),
+        "licence": header.get("licence") or "not stated",
+        "preprocessing": _value(header.get("preprocessing")),
+        "discriminators": ", ".join(discriminators) or "none",
+        "imported from": _value(header.get("source")),
+    }
+
+
+def _value(value: Any) -> str:
+    """Return a part of a header on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
+    return "-" if value is None or value == "" else str(value)
+
+
+def _snapshot_table(rows: list[dict[str, Any]]) -> str:
+    metrics = sorted({name for row in rows for name in row["metrics"]})
+    cells = [
+        [row["file"], row["kimg"], row["bytes"], row["date"], row["sha256"][:SHORT], *map(row["metrics"].get, metrics)]
+        for row in rows
+    ]
+    return table(["file", "kimg", "bytes", "date", "sha256", *metrics], cells)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The model card of a network: YAML for the hub, then what a person wants to know before using it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dnnlib.remote.hugging_face import SCHEME
+
+CANONICAL = "network.safetensors"
+_KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")  # besides Creative Commons
+
+
+def model_card(facts: dict[str, Any], licence: str, results: dict[str, float], location: str) -> str:
+    """Return the card as markdown.
+
+    Args:
+        facts: of the network, by `network_facts.describe`.
+        licence: in words.
+        results: name and quality to value.
+        location: where the network is pushed to: hf://owner/name, or a folder.
+    """
+    sections = [
+        _front_matter(facts, licence),
+        f"# {Path(location).name}",
+        _about(facts, licence),
+        "## How to use",
+        _usage(facts, location),
+        "## Results",
+        _results(results),
+        "## Architecture",
+        _architecture(facts),
+        "## File",
+        f"`{CANONICAL}`: {facts['bytes']:,} bytes, SHA-256 `{facts['sha256']}`.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def licence_id(licence: str) -> str:
+    """Return what the hub calls a licence; `other` for what it has no name for.
+
+    >>> licence_id("CC BY-NC 4.0 (AFHQ, NAVER Corp.)")
+    'cc-by-nc-4.0'
+    """
+    text = re.sub(r"[\s_]+", "-", licence.strip().lower())
+    match = re.match(r"cc-by(-nc)?(-sa|-nd)?-[234]\.[05]", text)
+    if match:
+        return match[0]
+    return {"cc0": "cc0-1.0"}.get(text, text if text in _KNOWN else "other")
+
+
+def _front_matter(facts, licence):
+    name = licence_id(licence)
+    lines = ["---", f"license: {name}"]
+    if name == "other":
+        lines.append(f"license_name: {_quoted(licence)}")
+    tags = ["image-generation", "stylegan2", *(["qc-stylegan", "image-restoration"] if facts["quality"] else [])]
+    return "\n".join([*lines, "library_name: qc-stylegan", "tags:", *(f"- {tag}" for tag in tags), "---"])
+
+
+def _quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _about(facts, licence):
+    header, images, quality = facts["header"], facts["images"], facts["quality"]
+    side = images["resolution"]
+    what = "StyleGAN2 generator"
+    if quality:
+        what = f"QC-StyleGAN generator with a quality code of {quality['q_dim']} numbers ({quality['variant']} variant)"
+    data = header.get("data") or {}
+    count = f", {data['images']:,} images" if isinstance(data.get("images"), int) else ""
+    lines = [
+        f"A {what} of {side}x{side} images with {images['channels']} channels.",
+        f"- training: {header.get('kimg', 'an unknown number of')} kimg",
+        f"- data: {data.get('name', 'not stated')}{count}; licence: {licence}",
+        f"- preprocessing: {header.get('preprocessing', 'not stated')}",
+    ]
+    if header.get("degradation"):
+        lines.append(f"- degradations of the training images: {header['degradation']}")
+    return lines[0] + "\n\n" + "\n".join(lines[1:])
+
+
+def _usage(facts, location):
+    quality = " --quality=random" if facts["quality"] else ""
+    network = location if location.startswith(SCHEME) else CANONICAL
+    return f"    python generate.py --network={network} --seeds=0-7{quality}"
+
+
+def _results(results):
+    if not results:
+        return "Not measured."
+    rows = [f"| {name} | {value:.5g} |" for name, value in sorted(results.items())]
+    return "\n".join(["| metric and quality | value |", "|---|---|", *rows])
+
+
+def _architecture(facts):
+    columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in facts["architecture"]:
+        cells = [f"{row[name]:,}" if isinstance(row[name], int) else row[name] or "-" for name in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{facts['generator']['parameters']:,} parameters in all."])

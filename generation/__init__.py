@@ -1,0 +1,1 @@
+"""From seeds and quality codes to images."""

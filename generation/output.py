@@ -1,0 +1,222 @@
+"""What `generate.py` writes: single images with their codes, figures, strips and videos."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tqdm
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file, write_text
+from generation.quality_codes import SHARP, Quality
+from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds
+from generation.walks import content_loop, frames, quality_path
+from images.figures import check_grid_size, labelled_grid
+from images.sheets import save_png
+from images.video_writer import write_mp4
+from images.writer import ImageWriter
+from networks.generators.stylegan2 import Generator
+
+
+def prepare_directory(path: str | os.PathLike) -> Path:
+    """Create a directory where there is none; raise UserError unless files can be written there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return Path(path)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}; choose another --outdir") from error
+
+
+def image_name(seed: int, quality: Quality) -> str:
+    """Return `seed0012.png` for a sharp image, `seed0012-<label>.png` for another."""
+    return f"seed{seed:04d}.png" if quality.is_sharp else f"seed{seed:04d}-{quality.label}.png"
+
+
+def code_rows(qualities: Sequence[Quality], rows: slice, count: int, q_dim: int) -> np.ndarray:
+    """Return the codes of some seeds, float32 `[K, N, q_dim]`; zero for sharp, q_dim 0 for a plain network."""
+    zeros = np.zeros((count, q_dim), np.float32)
+    return np.stack([zeros if quality.is_sharp else quality.codes[rows] for quality in qualities])
+
+
+def write_images(
+    G: Generator,
+    seeds: Sequence[int],
+    qualities: Sequence[Quality],
+    sampling: Sampling,
+    outdir: str | os.PathLike,
+    provenance: dict[str, Any],
+    grid: bool = False,
+    save_codes: bool = False,
+) -> None:
+    """Write one image for each seed and quality, and `codes.json`, which says how each was made.
+
+    Args:
+        G, seeds, qualities, sampling: as for `generation.sampling.generate`.
+        outdir: created where there is none.
+        provenance: of the network, goes into `codes.json`.
+        grid: write `grid.png` too: a row a seed, a column a quality.
+        save_codes: write `codes.npz` too, whose rows follow those of `codes.json`: `filename` (str), `seed` (int64),
+            `ws` (float32 `[N, num_ws, w_dim]`) and `q` (float32 `[N, q_dim]`, zero for sharp).
+    """
+    if grid:
+        check_grid_size(len(seeds), len(qualities), G.img_resolution)
+    outdir = prepare_directory(outdir)
+    q_dim = getattr(G, "q_dim", 0)
+    records, ws, shown = [], [], []
+    bar = tqdm.tqdm(total=len(seeds) * len(qualities), unit="img", disable=None, dynamic_ncols=True)
+    with closing(bar), ImageWriter() as writer:
+        for views in generate(G, seeds, qualities, sampling):
+            codes = code_rows(qualities, views.rows, len(views.ws), q_dim)
+            for row, seed in enumerate(seeds[views.rows]):
+                for column, quality in enumerate(qualities):
+                    writer.write(outdir / image_name(seed, quality), views.images[column, row])
+                    records.append(_record(seed, quality, codes[column, row], sampling))
+            if save_codes:
+                ws.append(views.ws.repeat_interleave(len(qualities), dim=0).float().cpu().numpy())
+            if grid:
+                shown.append(views.images.swapaxes(0, 1))
+            bar.update(len(records) - bar.n)
+    write_text(outdir / "codes.json", _codes_json(provenance, records))
+    if save_codes:
+        _write_codes(outdir / "codes.npz", records, np.concatenate(ws))
+    if grid:
+        labels = [f"seed {seed}" for seed in seeds], [quality.label for quality in qualities]
+        save_png(outdir / "grid.png", labelled_grid(np.concatenate(shown), *labels))
+
+
+def write_quality_walk(
+    G: Generator,
+    seeds: Sequence[int],
+    qualities: Sequence[Quality],
+    sampling: Sampling,
+    outdir: str | os.PathLike,
+    steps: int,
+    fps: int | None = None,
+) -> None:
+    """Write each seed's way from sharp through all qualities, `steps` images from each to the next.
+
+    Without `fps` as `quality.png`, a row a seed; with it as videos `seed0012-quality.mp4`.
+    """
+    stations = list(qualities[1:] if qualities[0].is_sharp else qualities)
+    if not stations:
+        raise UserError("--interpolate=quality has nowhere to go from sharp; add for example --quality=random")
+    columns = _step_labels([SHARP.label] + [quality.label for quality in stations], steps)
+    if fps is None:
+        check_grid_size(len(seeds), len(columns), G.img_resolution)
+    outdir = prepare_directory(outdir)
+    codes = torch.from_numpy(code_rows(stations, slice(None), len(seeds), G.q_dim))  # [K, S, q_dim]
+    walks = (
+        (f"seed{seed:04d}-quality", _walk_of_seed(G, seed, codes[:, row], sampling, steps))
+        for row, seed in enumerate(seeds)
+    )
+    if fps is not None:
+        _write_videos(walks, outdir, fps, len(seeds) * len(columns))
+        return
+    strips = np.stack([list(images) for _, images in _progress(walks, len(seeds), "strip")])
+    save_png(outdir / "quality.png", labelled_grid(strips, [f"seed {seed}" for seed in seeds], columns))
+
+
+def write_content_walk(
+    G: Generator,
+    seeds: Sequence[int],
+    qualities: Sequence[Quality],
+    sampling: Sampling,
+    outdir: str | os.PathLike,
+    steps: int,
+    fps: int | None = None,
+) -> None:
+    """Write the loop through all seeds in W, `steps` images from each to the next, once for each quality.
+
+    Quality and noise are those of the first seed throughout. Without `fps` as `content.png` (`content-<label>.png`
+    where degraded), a row from each seed to the next; with it as `content.mp4`.
+    """
+    if len(seeds) < 2:
+        raise UserError(f"--interpolate=content needs at least two seeds, and --seeds names only {seeds[0]}; add one")
+    if fps is None:
+        check_grid_size(len(seeds), steps, G.img_resolution)
+    outdir = prepare_directory(outdir)
+    names = ["content" if quality.is_sharp else f"content-{quality.label}" for quality in qualities]
+    walks = zip(names, (_loop(G, seeds, quality, sampling, steps) for quality in qualities), strict=True)
+    if fps is not None:
+        _write_videos(walks, outdir, fps, len(qualities) * len(seeds) * steps)
+        return
+    rows = [f"{seed} to {follower}" for seed, follower in zip(seeds, [*seeds[1:], seeds[0]], strict=True)]
+    columns = [f"{100 * step / steps:.3g}%" for step in range(steps)]
+    for name, images in _progress(walks, len(qualities), "strip"):
+        strip = np.stack(list(images))
+        strip = strip.reshape(len(seeds), steps, *strip.shape[1:])
+        save_png(outdir / f"{name}.png", labelled_grid(strip, rows, columns))
+
+
+def _walk_of_seed(G, seed, codes, sampling, steps):
+    ws = ws_of_seeds(G, [seed], sampling)
+    noise = noise_of_seeds(G, [seed], sampling.noise_mode)
+    return frames(G, ws, quality_path(codes.to(ws.device), steps), noise, sampling.batch)
+
+
+def _loop(G, seeds, quality, sampling, steps):
+    starts = range(0, len(seeds), sampling.batch)
+    ws = torch.cat([ws_of_seeds(G, seeds[first : first + sampling.batch], sampling) for first in starts])
+    q = None if quality.is_sharp else torch.tensor(quality.codes[:1], device=ws.device)
+    return frames(G, content_loop(ws, steps), q, noise_of_seeds(G, seeds[:1], sampling.noise_mode), sampling.batch)
+
+
+def _write_videos(walks, outdir, fps, total):
+    with tqdm.tqdm(total=total, unit="img", disable=None, dynamic_ncols=True) as bar:
+        for name, images in walks:
+            write_mp4(outdir / f"{name}.mp4", _counted(images, bar), fps)
+
+
+def _counted(images, bar):
+    for image in images:
+        bar.update()
+        yield image
+
+
+def _progress(walks, total, unit):
+    return tqdm.tqdm(walks, total=total, unit=unit, disable=None, dynamic_ncols=True)
+
+
+def _step_labels(stations, steps):
+    """Return the labels of all points on the way: the stations by name, the others by how far they are."""
+    labels = []
+    for station in stations[:-1]:
+        labels += [station] + [f"{100 * step / steps:.3g}%" for step in range(1, steps)]
+    return labels + stations[-1:]
+
+
+def _record(seed, quality, q, sampling):
+    return {
+        "file": image_name(seed, quality),
+        "seed": seed,
+        "class": sampling.class_index,
+        "truncation_psi": sampling.truncation_psi,
+        "noise_mode": sampling.noise_mode,
+        "quality": quality.label,
+        "q": q.tolist(),
+    }
+
+
+def _codes_json(provenance, records):
+    """Return an object with a line for each image."""
+    head = json.dumps(provenance, indent=1).removesuffix("\n}")
+    lines = ",\n  ".join(json.dumps(record) for record in records)
+    return f'{head},\n "images": [\n  {lines}\n ]\n}}\n'
+
+
+def _write_codes(path, records, ws):
+    with replace_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            filename=np.array([record["file"] for record in records]),
+            seed=np.array([record["seed"] for record in records], np.int64),
+            ws=ws,
+            q=np.array([record["q"] for record in records], np.float32),
+        )

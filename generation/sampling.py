@@ -1,0 +1,184 @@
+"""Seeds and quality codes to images, a batch at a time.
+
+From a notebook:
+
+    G = load("network.safetensors", best_device())
+    ws = ws_of_seeds(G, [0, 1, 2], Sampling(truncation_psi=0.7))
+    sharp, degraded = render(G, ws, [None, torch.randn(3, G.q_dim, device=ws.device)], noise_of_seeds(G, [0, 1, 2]))
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from generation.quality_codes import Quality
+from images.sheets import to_uint8
+from networks.files import load_generator, with_precision
+from networks.generators import qc_stylegan
+from networks.generators.stylegan2 import Generator, Noise
+from torch_utils.precision import suits
+from torch_utils.seeding import BatchRandom
+
+NOISE_PURPOSE = 1  # keeps the noise of image `s` apart from all that is drawn from `s` alone
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How seeds become images.
+
+    Attributes:
+        class_index: of a conditional network; None for an unconditional one.
+        truncation_psi: draws w towards the mean; 1: not at all.
+        noise_mode: `const` (stored with the network), `random` (each seed's own), or `none`.
+        batch: seeds in one pass through the network.
+    """
+
+    class_index: int | None = None
+    truncation_psi: float = 1.0
+    noise_mode: Literal["const", "random", "none"] = "const"
+    batch: int = 8
+
+
+@dataclass(frozen=True)
+class Views:
+    """The images of some seeds.
+
+    Attributes:
+        rows: which of the seeds.
+        ws: `[N, num_ws, w_dim]`.
+        images: uint8 `[K, N, H, W, C]`, for each quality and seed.
+    """
+
+    rows: slice
+    ws: Tensor
+    images: np.ndarray
+
+
+def load(path: str | os.PathLike, device: torch.device, precision: str = "stored") -> Generator:
+    """Return the generator of a network file, for evaluation.
+
+    Args:
+        path: of the network.
+        device: where it goes.
+        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
+            device that is slow at it).
+
+    Raises UserError for a file that is missing, damaged, or no network.
+    """
+    G, _ = load_generator(path)
+    if precision == "stored":
+        precision = G.config.precision.dtype
+        if not suits(device, precision):
+            logging.warning("the network computes in %s, which this device does slowly; fp32 is used", precision)
+            precision = "fp32"
+    return with_precision(G, precision).to(device)
+
+
+def check_class(G: Generator, class_index: int | None) -> None:
+    """Raise UserError unless `class_index` is what this network needs."""
+    if G.c_dim == 0 and class_index is not None:
+        raise UserError(f"--class={class_index} is given, and this network has no classes; leave --class out")
+    if G.c_dim > 0 and class_index is None:
+        raise UserError(f"this network has {G.c_dim} classes; choose one with --class=0 to --class={G.c_dim - 1}")
+    if class_index is not None and not 0 <= class_index < G.c_dim:
+        raise UserError(f"--class={class_index} is none of the {G.c_dim} classes; choose from 0 to {G.c_dim - 1}")
+
+
+def z_of_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
+    """Return the latents of images number `seeds`, float32 `[N, z_dim]`: `RandomState(s).randn(1, z_dim)` each."""
+    rows = [np.random.RandomState(seed).randn(1, z_dim) for seed in seeds]
+    return torch.from_numpy(np.concatenate(rows).astype(np.float32))
+
+
+@torch.no_grad()
+def ws_of_seeds(G: Generator, seeds: Sequence[int], sampling: Sampling | None = None) -> Tensor:
+    """Return `ws [N, num_ws, w_dim]` of images number `seeds`, on the network's device."""
+    sampling = sampling or Sampling()
+    check_class(G, sampling.class_index)
+    z = z_of_seeds(seeds, G.z_dim).to(_device(G))
+    c = None
+    if sampling.class_index is not None:
+        c = F.one_hot(torch.full([len(seeds)], sampling.class_index, device=z.device), G.c_dim).float()
+    return G.mapping(z, c, truncation_psi=sampling.truncation_psi)
+
+
+def noise_of_seeds(G: Generator, seeds: Sequence[int], noise_mode: str = "const") -> Noise:
+    """Return every layer's noise `[N or 1, 1, H, W]`; in mode `random` a row depends on its seed alone."""
+    return G.synthesis.make_noise(noise_mode, len(seeds), SeedRandom(seeds, _device(G)))
+
+
+class SeedRandom:
+    """Random numbers of which each row comes from its own seed, drawn on the CPU so that every device sees the same."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device):
+        self.sources, self.device = [BatchRandom((seed, NOISE_PURPOSE), 1) for seed in seeds], device
+
+    def randn(self, *shape: int) -> Tensor:
+        """Draw `[N, *shape]` from the standard normal distribution."""
+        return torch.cat([source.randn(*shape) for source in self.sources]).to(self.device)
+
+
+def render(G: Generator, ws: Tensor, codes: Sequence[Tensor | None], noise: Noise) -> list[Tensor]:
+    """Return the same content at several qualities, a batch of images for each of `codes`.
+
+    What precedes the DegradBlocks runs once. A row whose code is zero is the sharp image, bit for bit.
+
+    Args:
+        G: a QC generator, or a plain one, for which every code must be None.
+        ws: `[N, num_ws, w_dim]`.
+        codes: `[N, q_dim]` each, or None for sharp images.
+        noise: as `noise_of_seeds` returns it.
+
+    Returns: float32 `[N, C, R, R]` for each of `codes`, nominally in [-1, 1].
+    """
+    if not isinstance(G, qc_stylegan.Generator):
+        assert all(q is None for q in codes), "a plain generator knows no quality codes"
+        return [G.synthesis(ws, noise=noise)] * len(codes)
+    x, img = G.synthesis.trunk(ws, noise)
+    is_sharp = [_no_rows(ws) if q is None else q.eq(0).all(1) for q in codes]
+    sharp = G.synthesis.finish(x, img, ws, noise)[0] if any(rows.any() for rows in is_sharp) else None
+    images = []
+    for q, rows in zip(codes, is_sharp, strict=True):
+        if rows.all():
+            images.append(sharp)
+            continue
+        degraded, _ = G.synthesis.finish(x, img, ws, noise, q)
+        images.append(torch.where(rows[:, None, None, None], sharp, degraded) if rows.any() else degraded)
+    return images
+
+
+@torch.no_grad()
+def generate(
+    G: Generator, seeds: Sequence[int], qualities: Sequence[Quality], sampling: Sampling
+) -> Iterator[Views]:
+    """Yield the images of `seeds` at all `qualities`, a batch of seeds at a time.
+
+    An image depends on its seed and code, never on what else is in its batch; all images of a seed have the same noise.
+    """
+    for first in range(0, len(seeds), sampling.batch):
+        rows = slice(first, min(first + sampling.batch, len(seeds)))
+        ws = ws_of_seeds(G, seeds[rows], sampling)
+        codes = [None if quality.is_sharp else _tensor(quality.codes[rows], ws.device) for quality in qualities]
+        images = render(G, ws, codes, noise_of_seeds(G, seeds[rows], sampling.noise_mode))
+        yield Views(rows, ws, np.stack([to_uint8(batch) for batch in images]))
+
+
+def _tensor(codes, device):
+    return torch.tensor(codes, dtype=torch.float32, device=device)
+
+
+def _no_rows(ws):
+    """Return the mask of a batch without any code."""
+    return torch.ones(len(ws), dtype=torch.bool, device=ws.device)
+
+
+def _device(G):
+    return next(G.parameters()).device

@@ -1,0 +1,1 @@
+"""Images: files, formats, ranges, squares, sheets, figures and video."""

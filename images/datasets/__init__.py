@@ -1,0 +1,1 @@
+"""Data sets: reading, writing, labels, and batches for training."""

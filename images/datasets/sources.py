@@ -1,0 +1,126 @@
+"""Where images come from: folders, zip archives, published data sets, and the program's own pen."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import PIL.Image
+
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from dnnlib.parsing import existing
+from images.datasets.archives import ImagesByCall, read_cifar10, read_lsun, read_mnist
+from images.datasets.drawn_faces import draw_face
+from images.datasets.labels import Label, LabelledImage, read_labels
+from images.files import ImageFiles, UnreadableImageError
+
+DRAWN_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images in a fixed order: their number, a call that yields them, and what tells one source from another."""
+
+    name: str
+    sha256: str
+    count: int
+    images: Callable[[], Iterator[LabelledImage]]
+
+
+def open_source(text: str, labels: str = "auto", drawn_size: int = DRAWN_SIZE) -> Source:
+    """Open whatever `--source` names.
+
+    Args:
+        text: folder, zip, `cifar-10-python.tar.gz`, `*-images-idx3-ubyte.gz`, folder of an LSUN lmdb, or `drawn:N`.
+        labels: "auto" takes those that the source brings, "folders" numbers its topmost folders, "none" drops them.
+        drawn_size: side of the images that the program draws by itself.
+
+    Raises UserError when nothing is there, or not what the name promises.
+    """
+    source = _open(text, labels, drawn_size)
+    return source if labels != "none" else replace(source, images=lambda: _unlabelled(source))
+
+
+def _unlabelled(source: Source) -> Iterator[LabelledImage]:
+    for image in source.images():
+        yield replace(image, label=None)
+
+
+def _open(text: str, labels: str, drawn_size: int) -> Source:
+    if text.startswith("drawn:"):
+        return _drawn(text, drawn_size)
+    path = existing(text, "image source")
+    reader = _archive_reader(path)
+    if reader is None:
+        return _files(ImageFiles(path), labels)
+    if labels == "folders":
+        raise UserError(f"--labels=folders needs folders, and {path} has none; use --labels=auto or --labels=none")
+    count, images = reader(path)
+    content = path / "data.mdb" if path.is_dir() else path
+    return Source(path.name, sha256(content), count, images)
+
+
+def _archive_reader(path: Path) -> Callable[[Path], ImagesByCall] | None:
+    if path.is_dir():
+        return read_lsun if (path / "data.mdb").is_file() else None
+    if path.name.endswith((".tar.gz", ".tgz")):
+        return read_cifar10
+    return read_mnist if path.name.endswith("-ubyte.gz") else None
+
+
+def _files(files: ImageFiles, labels: str) -> Source:
+    values = _labels_of_files(files, labels)
+
+    def images() -> Iterator[LabelledImage]:
+        for name, label in zip(files.names, values, strict=True):
+            yield LabelledImage(name, functools.partial(files.image, name), label)
+
+    digest = sha256(files.path) if files.is_zip else _digest(files)
+    return Source(files.path.resolve().name, digest, len(files), images)
+
+
+def _labels_of_files(files: ImageFiles, labels: str) -> list[Label] | list[None]:
+    if labels == "folders":
+        loose = [name for name in files.names if "/" not in name]
+        if loose:
+            raise UserError(
+                f"{loose[0]} of {files.path} is in no folder; put each class into its own or use --labels=auto"
+            )
+        numbers = {folder: number for number, folder in enumerate(sorted({_folder(name) for name in files.names}))}
+        return [numbers[_folder(name)] for name in files.names]
+    metadata = files.metadata()
+    if labels == "auto" and metadata.get("labels"):
+        return read_labels(files, metadata)
+    return [None] * len(files)
+
+
+def _folder(name: str) -> str:
+    return name.split("/")[0]
+
+
+def _digest(files: ImageFiles) -> str:
+    """Return a hash of all names and contents, in sorted order."""
+    digest = hashlib.sha256()
+    for name in files.names:
+        try:
+            content = files.read(name)
+        except UnreadableImageError:  # converting decides whether that matters
+            content = b""
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _drawn(text: str, size: int) -> Source:
+    number = text.removeprefix("drawn:")
+    if not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise UserError(f"'{text}' does not say how many images to draw; write for example drawn:1000")
+
+    def images() -> Iterator[LabelledImage]:
+        for seed in range(int(number)):
+            pixels, kind = draw_face(seed, size)
+            yield LabelledImage(f"drawn{seed:08d}", functools.partial(PIL.Image.fromarray, pixels), kind)
+
+    return Source(text, hashlib.sha256(text.encode()).hexdigest(), int(number), images)

@@ -1,0 +1,180 @@
+"""Write converted images, their labels and where they came from as a dataset: a zip archive or a folder."""
+
+import contextlib
+import io
+import itertools
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from tqdm import tqdm
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+from images.convert import Shape, to_gray_or_rgb
+from images.datasets.labels import Label
+from images.datasets.sources import Source
+from images.files import METADATA, UnreadableImageError, blaming
+
+FORMATS = {
+    "png": ("png", {"format": "PNG"}),
+    "jpeg95": ("jpg", {"format": "JPEG", "quality": 95, "subsampling": 0}),
+}
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal datasets are equal bytes
+
+logger = logging.getLogger(__name__)
+
+Put = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are converted; `mode` is "L", "RGB", or None for that of the first image."""
+
+    shape: Shape
+    mode: str | None
+    background: tuple[int, int, int]
+    file_format: str
+    max_images: int | None
+    skip_bad_images: bool
+
+
+def write_dataset(source: Source, dest: str | os.PathLike, options: Options) -> dict[str, Any]:
+    """Write all images of `source` to `dest`, a new `.zip` or a new folder, and return the record of their origin.
+
+    Nothing appears at `dest` before all is written. The same source and options give the same bytes.
+    Raises UserError for images that do not fit together and for a destination that cannot be written.
+    """
+    with _destination(Path(dest)) as put:
+        written = _Written(source, options)
+        for index, (name, image, label) in enumerate(written.images()):
+            extension, arguments = FORMATS[options.file_format]
+            stored_name = f"{index // 1000:05d}/img{index:08d}.{extension}"
+            put(stored_name, _encode(image, arguments))
+            written.labels.append((stored_name, name, label))
+        record = written.record()
+        content = {"labels": written.label_list(), "source": record}
+        put(METADATA, json.dumps(content, separators=(",", ":")).encode())
+    return record
+
+
+class _Written:
+    """The converted images of a source, and what is known of them so far."""
+
+    def __init__(self, source: Source, options: Options):
+        self.source, self.options = source, options
+        self.mode, self.side = options.mode, None
+        self.labels: list[tuple[str, str, Label | None]] = []  # (stored name, name in the source, label)
+        self.skipped: list[str] = []
+        self.enlarged = 0
+
+    def images(self) -> Iterator[tuple[str, PIL.Image.Image, Label | None]]:
+        count = min(self.source.count, self.options.max_images or self.source.count)
+        with tqdm(total=count, unit="image", disable=None) as progress:
+            for item in itertools.islice(self._readable(), count):
+                yield item
+                progress.update()
+
+    def _readable(self) -> Iterator[tuple[str, PIL.Image.Image, Label | None]]:
+        for item in self.source.images():
+            try:
+                with blaming(lambda: f"{item.name} of {self.source.name}"):  # noqa: B023
+                    image = to_gray_or_rgb(item.load(), self.options.background)
+            except UnreadableImageError as error:
+                if not self.options.skip_bad_images:
+                    raise
+                self.skipped.append(item.name)
+                logger.warning("%s; it is left out", error)
+                continue
+            yield item.name, self._uniform(image, item.name), item.label
+
+    def _uniform(self, image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+        """Return the image as the others are: same mode, same side."""
+        what = f"{name} of {self.source.name}"
+        self.mode = self.mode or image.mode
+        if self.mode == "L" and image.mode == "RGB" and self.options.mode is None:
+            raise UserError(f"{what} has colours and the images before it are gray; pass --rgb or --gray")
+        self.enlarged += self.options.shape.enlarges(image.size)
+        image = self.options.shape.apply(image.convert(self.mode), what)
+        self.side = self.side or image.width
+        if image.width != self.side or self.side < 4 or self.side & (self.side - 1):
+            expected = "a power of two" if image.width == self.side else f"{self.side} like the first"
+            lower = max(4, 1 << (image.width.bit_length() - 1))
+            raise UserError(f"the side of {what} is {image.width} pixels, not {expected}; pass --resolution={lower}")
+        return image
+
+    def label_list(self) -> list[tuple[str, Label]] | None:
+        unlabelled = [name for _, name, label in self.labels if label is None]
+        if len(unlabelled) == len(self.labels):
+            return None
+        assert not unlabelled, f"{unlabelled[0]} has no label, others have"
+        return [(stored_name, label) for stored_name, _, label in self.labels]
+
+    def record(self) -> dict[str, Any]:
+        if not self.labels:
+            raise UserError(
+                f"none of the {self.source.count} images of {self.source.name} can be read; check the source"
+            )
+        if self.enlarged:
+            logger.warning("%d images have fewer pixels than --resolution and were enlarged", self.enlarged)
+        return {
+            "tool": "dataset_tool",
+            "format_version": 1,
+            "resolution": self.side,
+            "channels": 1 if self.mode == "L" else 3,
+            "filter": self.options.shape.filter,
+            "crop": self.options.shape.crop,
+            "source": self.source.name,
+            "source_sha256": self.source.sha256,
+            "num_images": len(self.labels),
+            "skipped": self.skipped,
+        }
+
+
+def _encode(image: PIL.Image.Image, arguments: dict[str, Any]) -> bytes:
+    image.info.clear()  # neither colour profiles nor comments of the source
+    buffer = io.BytesIO()
+    image.save(buffer, **arguments)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _destination(dest: Path) -> Iterator[Put]:
+    """Yield a function that stores one file; the whole takes its place at `dest` at the end."""
+    if not dest.parent.is_dir():
+        raise UserError(f"the folder {dest.parent} of --dest does not exist; make it first")
+    if dest.suffix.lower() == ".zip":
+        with replace_file(dest) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            yield lambda name, data: _put_in_zip(archive, name, data)
+        return
+    if dest.is_file() or (dest.is_dir() and any(dest.iterdir())):
+        raise UserError(f"{dest} exists already and is no .zip; pass a new folder or OUT.zip as --dest")
+    temporary = Path(tempfile.mkdtemp(dir=dest.parent, prefix=f".{dest.name}.", suffix=".part"))
+    try:
+        yield lambda name, data: _put_in_folder(temporary, name, data)
+        temporary.chmod(0o755)
+        temporary.replace(dest)
+    except OSError as error:
+        raise UserError(f"cannot write {dest}: {error.strerror or error}; free some space or choose another") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_zip(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+    entry.create_system, entry.external_attr = 3, 0o644 << 16  # the same bytes on every system
+    archive.writestr(entry, data)
+
+
+def _put_in_folder(folder: Path, name: str, data: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -1,0 +1,73 @@
+"""The command `edit`: change the content of photos, and keep their quality."""
+
+from pathlib import Path
+
+import click
+
+from dnnlib.cli import wrong_use_errors
+from dnnlib.files import sha256
+from images.photos import from_network
+from images.sheets import save_png
+from inversion.commands.options import (
+    SETTINGS,
+    finish,
+    finite,
+    make_inverter,
+    make_job,
+    make_reader,
+    photo_options,
+    strip,
+)
+from inversion.directions.direction import load_direction
+from inversion.directions.editing import edited_images
+from inversion.photos.invert import invert_photos, write_codes
+from inversion.photos.jobs import PhotoTask
+from inversion.photos.paste_back import paste_back
+from inversion.photos.reader import PreparedPhoto
+from inversion.tuned_weights import Inversion
+
+
+@click.command("edit", context_settings=SETTINGS)
+@photo_options
+@click.option("--direction", "path", required=True, metavar="FILE", help="What changes; see the command directions.")
+@click.option(
+    "--strength",
+    "strengths",
+    type=float,
+    multiple=True,
+    default=[2.0],
+    callback=finite,
+    help="How much; may be repeated.",
+)
+@click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the edited part in it.")
+@wrong_use_errors
+def edit(path, strengths, pastes, **flags):
+    """Edit photos along a direction: PHOTO-edited*.png keeps the photo's quality, PHOTO-edited*-sharp.png is sharp.
+
+    \b
+    python invert.py edit --network=qc.safetensors --direction=warmth.safetensors --strength=-2 --strength=2 \\
+        -i photos -o edited
+    """
+    inverter = make_inverter(flags, needs_quality=False)
+    reader, job = make_reader(flags, inverter), make_job(flags)
+    direction = load_direction(path, inverter.G, sha256(inverter.network))
+
+    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+        latents = inversion.latents.to(inverter.device)
+        shown, paths = {"photo": photo.image}, []
+        for strength in strengths:
+            with inverter.tuned(inversion) as G:
+                kept, sharp = (from_network(x)[0] for x in edited_images(G, latents, direction, strength))
+            results = {f"edited{strength:+g}.png": kept, f"edited{strength:+g}-sharp.png": sharp}
+            if pastes:
+                results[f"edited{strength:+g}-pasted.png"] = paste_back(photo.photo, kept, photo.square)
+            for ending, image in results.items():
+                paths.append(task.output(ending))
+                save_png(paths[-1], image)
+            shown |= {f"{strength:+g}": kept, f"{strength:+g} sharp": sharp}
+        paths.append(task.output("strip.png"))
+        save_png(paths[-1], strip(shown))
+        return [*paths, write_codes(task, inversion, inverter)]
+
+    settings = {"direction": sha256(path), "strengths": list(strengths), "pastes": pastes}
+    finish(invert_photos("edit", job, inverter, reader, settings, write))

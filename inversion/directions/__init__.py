@@ -1,0 +1,1 @@
+"""Directions in latent space: finding, storing and following them."""

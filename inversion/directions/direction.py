@@ -1,0 +1,185 @@
+"""Editing directions: what is added to `w` to change one thing about an image, and the files that hold them."""
+
+import logging
+import math
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dnnlib.config import from_dict, to_dict
+from dnnlib.errors import UserError
+from dnnlib.parsing import existing, integers
+from inversion.directions.vector_files import READERS, read_vector
+from inversion.directions.w_samples import draw_w, std_along
+from networks.generators.stylegan2 import Generator
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+
+MEASURED = 4096  # sampled w that say how far strength 1 goes along a vector of others
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A direction in W or W+.
+
+    Attributes:
+        vector: float32 `[w_dim]` of unit length, the same for each `w`; or `[num_ws, w_dim]`, whose rows have a mean
+            square length of one.
+        std: how far strength 1.0 goes: the standard deviation of the projections of sampled w on the vector.
+        name: of what changes; also of the file.
+        method: by which it was found.
+        layers: numbers of the `ws` that it applies to; None: all.
+        network: SHA-256 of the network file in which it was found, or None.
+        details: what else the file tells, as JSON.
+    """
+
+    vector: Tensor
+    std: float
+    name: str
+    method: str
+    layers: tuple[int, ...] | None = None
+    network: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        assert self.vector.ndim in (1, 2), f"the vector has shape {list(self.vector.shape)}"
+        assert math.isfinite(self.std) and self.std >= 0, f"std is {self.std}"
+
+    def to(self, device: torch.device | str) -> "Direction":
+        """Return the direction on a device."""
+        return replace(self, vector=self.vector.to(device))
+
+    def step(self, num_ws: int) -> Tensor:
+        """Return what strength 1.0 adds to each `w`, `[num_ws, w_dim]`: zero in layers that it does not apply to."""
+        rows = self.vector.expand(num_ws, -1) * self.std
+        if self.layers is None:
+            return rows
+        mask = torch.zeros(num_ws, 1, device=rows.device)
+        mask[list(self.layers)] = 1
+        return rows * mask
+
+    def check_fits(self, G: Generator) -> None:
+        """Raise UserError unless the direction has the widths of a generator."""
+        width = self.vector.shape[-1]
+        if width != G.w_dim:
+            raise UserError(
+                f"direction {self.name} has {width} numbers, and this network's w has {G.w_dim}; take one that was "
+                "found for a network of this width"
+            )
+        if self.vector.ndim == 2 and len(self.vector) != G.num_ws:
+            raise UserError(
+                f"direction {self.name} has {len(self.vector)} rows, and this network has {G.num_ws} ws; take one of "
+                "a single row, or one that was found for a network of this resolution"
+            )
+        if self.layers is not None and max(self.layers) >= G.num_ws:
+            raise UserError(
+                f"direction {self.name} applies to layer {max(self.layers)}, and this network has 0 to "
+                f"{G.num_ws - 1}; take one that was found for a network of this resolution"
+            )
+
+
+@dataclass(frozen=True)
+class DirectionHeader:
+    """The header of a direction's file."""
+
+    kind: Literal["direction"]
+    name: str
+    method: str
+    std: float
+    layers: tuple[int, ...] | None = None
+    network: str | None = None
+    details: dict = field(default_factory=dict)
+
+
+def save_direction(path: str | os.PathLike, direction: Direction) -> None:
+    """Write a direction as safetensors, in one step."""
+    header = DirectionHeader(
+        kind="direction",
+        name=direction.name,
+        method=direction.method,
+        std=direction.std,
+        layers=direction.layers,
+        network=direction.network,
+        details=direction.details,
+    )
+    save_tensors(path, {"vector": direction.vector.float()}, to_dict(header))
+
+
+def load_direction(path: str | os.PathLike, G: Generator, network: str | None = None) -> Direction:
+    """Return the direction in a file, on the network's device.
+
+    Besides the files of `save_direction` it takes plain vectors, `[w_dim]` or `[num_ws, w_dim]`, as .npy, .npz or .pt.
+    Those say nothing of their strength, so that it is measured on sampled w of `G`; their length does not matter.
+
+    Args:
+        path: of the file; nothing in it can run code.
+        G: the network that is to be edited.
+        network: SHA-256 of its file. A direction of another network is taken with a warning, since plain StyleGANs and
+            the QC-StyleGANs made from them share mapping and trunk (paper, section 3.5).
+
+    Raises UserError for a file that is missing, damaged or no direction, and for a direction of other widths.
+    """
+    path = existing(path, "direction")
+    device = next(G.parameters()).device
+    is_plain = path.suffix.lower() in READERS
+    direction = (_of_plain_vector(path, G) if is_plain else _read(path)).to(device)
+    direction.check_fits(G)
+    if None not in (network, direction.network) and network != direction.network:
+        logging.warning(
+            "direction %s was found in another network (%s.. instead of %s..); it holds where both have the same "
+            "mapping and trunk",
+            direction.name,
+            direction.network[:8],
+            network[:8],
+        )
+    return direction
+
+
+def parse_layers(text: str, num_ws: int) -> tuple[int, ...] | None:
+    """Parse `all` (None) or `0-3,6` into numbers of `ws`, sorted; raise UserError for any that is not there."""
+    if text == "all":
+        return None
+    layers = tuple(sorted(set(integers(text))))
+    if layers[-1] >= num_ws:
+        raise UserError(f"--layers={text} names {layers[-1]}, must be from 0 to {num_ws - 1}, or all")
+    return layers
+
+
+def normalised(vector: Tensor) -> Tensor:
+    """Return `[w_dim]` with unit length, or `[num_ws, w_dim]` with rows of a mean square length of one; float32.
+
+    Raises UserError for a vector that is zero or not finite.
+    """
+    length = vector.double().square().sum(-1).mean().sqrt()
+    if not (torch.isfinite(length) and length > 0):
+        raise UserError(f"the direction has length {length.item():g}, must be finite and above 0; give another one")
+    return (vector.double() / length).float()
+
+
+def _of_plain_vector(path, G):
+    """Return the direction in a file that says nothing else about it."""
+    vector = read_vector(path)
+    try:
+        direction = Direction(normalised(vector), 0.0, path.stem, "given")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    direction.check_fits(G)
+    return replace(direction, std=std_along(direction.vector, draw_w(G, MEASURED).cpu()))
+
+
+def _read(path: Path) -> Direction:
+    try:
+        values = read_header(path)
+        values.pop("format_version")
+        header = from_dict(DirectionHeader, values)
+        vector = load_tensors(path)["vector"].float()
+    except (UserError, KeyError) as error:
+        reason = "no tensor 'vector'" if isinstance(error, KeyError) else error
+        raise UserError(f"{path} holds no direction ({reason}); give one that `invert.py directions` wrote") from error
+    layers_fine = header.layers is None or (len(header.layers) > 0 and min(header.layers) >= 0)
+    if vector.ndim not in (1, 2) or not torch.isfinite(vector).all() or header.std < 0 or not layers_fine:
+        raise UserError(f"{path} is damaged; copy or make it again")
+    return Direction(vector, header.std, header.name, header.method, header.layers, header.network, header.details)

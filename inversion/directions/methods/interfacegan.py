@@ -1,0 +1,114 @@
+"""InterFaceGAN (Shen et al., Interpreting the Latent Space of GANs for Semantic Face Editing, CVPR 2020)."""
+
+from collections.abc import Callable
+
+import torch
+import tqdm
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from generation.sampling import noise_of_seeds, render
+from inversion.directions.direction import Direction, normalised
+from inversion.directions.search import Search
+from inversion.directions.seed_labels import SeedLabels
+from inversion.directions.w_samples import sample_w, std_along
+from networks.generators.stylegan2 import Generator
+from torch_utils.linear_classifier import LinearClassifier
+
+FEWEST = 10  # samples at either end
+HELD_OUT = 0.3  # share of the ends that the boundary is judged by
+
+
+def find(G: Generator, search: Search) -> list[Direction]:
+    """Return for each scorer and each file of labels the normal of the boundary between the ends of its scores.
+
+    It points to higher scores. `details["accuracy"]` is how often the boundary is right about ends that it was not
+    drawn by, 0.5 by chance.
+
+    Raises UserError where there are too few samples, or all have the same score.
+    """
+    if not (search.scorers or search.labels):
+        raise UserError("InterFaceGAN needs to know what to look for; give --scorer=NAME or --labels=FILE")
+    labels = dict(search.labels or {})
+    if search.scorers:
+        labels |= score_seeds(G, search.scorers, range(search.samples), search.class_index, search.batch)
+    return [_direction(G, name, found, search) for name, found in labels.items()]
+
+
+@torch.no_grad()
+def score_seeds(
+    G: Generator,
+    scorers: dict[str, Callable[[Tensor], Tensor]],
+    seeds: range,
+    class_index: int | None = None,
+    batch: int = 32,
+) -> dict[str, SeedLabels]:
+    """Return the scores of the sharp images of seeds, by scorer."""
+    scores = {name: [] for name in scorers}
+    for start in tqdm.tqdm(range(0, len(seeds), batch), desc="scores", unit="batch", disable=None):
+        part = seeds[start : start + batch]
+        ws = sample_w(G, part, class_index)[:, None].expand(-1, G.num_ws, -1)
+        [images] = render(G, ws, [None], noise_of_seeds(G, part))
+        for name, scorer in scorers.items():
+            scores[name] += scorer(images).tolist()
+    return {name: SeedLabels(list(seeds), values) for name, values in scores.items()}
+
+
+def boundary(w: Tensor, scores: Tensor, ends: float, name: str) -> tuple[Tensor, float]:
+    """Return the unit normal `[w_dim]` of the boundary between low and high scores, and its accuracy.
+
+    Args:
+        w: float32 `[N, w_dim]`, on the CPU.
+        scores: `[N]`. Where there are only two values, these are the classes, and all samples are used.
+        ends: share of the samples at either end.
+        name: of the scores, for errors.
+    """
+    low, high = (scores.quantile(share).item() for share in (ends, 1 - ends))
+    if len(scores.unique()) == 2:
+        low, high = scores.min().item(), scores.max().item()
+    if low == high:
+        raise UserError(
+            f"the scores of {name} hardly differ from each other; choose another scorer, or a larger --ends"
+        )
+    is_end = (scores <= low) | (scores >= high)
+    w, labels = w[is_end], (scores[is_end] >= high).long()
+    fewest = min(labels.sum().item(), (1 - labels).sum().item())
+    if fewest < FEWEST:
+        raise UserError(f"{name} has {fewest} samples at one end, needs at least {FEWEST}; take more samples")
+    held_out = torch.arange(len(w)) % 10 < 10 * HELD_OUT
+    classifier = LinearClassifier(w[~held_out], labels[~held_out], 2)
+    negative, positive = classifier.normals()
+    return normalised(positive - negative), classifier.accuracy(w[held_out], labels[held_out])
+
+
+def conditioned(vector: Tensor, others: list[Tensor]) -> Tensor:
+    """Return a unit vector `[w_dim]` without its parts along others: what they change stays (section 3.2 there)."""
+    if not others:
+        return vector
+    basis, sizes, _ = torch.linalg.svd(torch.stack(others, dim=1).double(), full_matrices=False)
+    basis = basis[:, sizes > 1e-6 * sizes[0]]
+    rest = vector.double() - basis @ (basis.T @ vector.double())
+    if rest.norm() < 1e-3 * vector.double().norm():
+        raise UserError("the direction lies wholly in those that it must be without; leave one of them out")
+    return normalised(rest)
+
+
+def _direction(G, name, found, search):
+    scores = torch.tensor(found.scores, dtype=torch.float64)
+    if len(scores) == 0 or not torch.isfinite(scores).all():
+        raise UserError(f"the scores of {name} are none, or not all finite numbers; choose another scorer")
+    w = sample_w(G, found.seeds, search.class_index).cpu()
+    vector, accuracy = boundary(w, scores, search.ends, name)
+    for other in search.without:
+        other.check_fits(G)
+    vector = conditioned(vector, [_single(other).cpu() for other in search.without])
+    details = {"accuracy": accuracy, "samples": len(scores), "without": [other.name for other in search.without]}
+    full_name = "-without-".join([name, *(other.name for other in search.without)])
+    return Direction(vector, std_along(vector, w), full_name, "interfacegan", search.layers, details=details)
+
+
+def _single(direction):
+    """Return the vector `[w_dim]` of a direction in W."""
+    if direction.vector.ndim != 1:
+        raise UserError(f"direction {direction.name} has a row for each w, and here it takes one; give one in W")
+    return direction.vector

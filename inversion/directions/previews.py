@@ -1,0 +1,61 @@
+"""Figures of what directions change: a row for each direction and seed, a column for each strength."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tqdm
+from torch import Tensor
+
+from generation.quality_codes import random_code
+from images.figures import check_grid_size, labelled_grid
+from images.sheets import to_uint8
+from inversion.directions.direction import Direction
+from inversion.directions.editing import edited_images
+from inversion.directions.w_samples import sample_w
+from inversion.latents import Latents
+from networks.generators.stylegan2 import Generator
+
+STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+LARGEST_TILE = 256  # pixels; larger images are shrunk
+
+
+def check_preview_size(rows: int, resolution: int) -> None:
+    """Raise UserError when a figure of so many rows would be too large."""
+    check_grid_size(rows, len(STRENGTHS), min(resolution, LARGEST_TILE))
+
+
+@torch.no_grad()
+def preview(
+    G: Generator, directions: Sequence[Direction], seeds: Sequence[int], class_index: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the figures of sharp images, and of the same with the first degradation of their seeds: uint8 `[H, W, C]`.
+
+    The second is None for a plain network.
+    """
+    ws = sample_w(G, seeds, class_index)[:, None].expand(-1, G.num_ws, -1)
+    q = None
+    if hasattr(G, "q_dim"):
+        q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim) for seed in seeds])).to(ws)
+    latents = Latents(ws, q)
+    rows = [(direction, index) for direction in directions for index in range(len(seeds))]
+    figures = ([], [])
+    for direction, index in tqdm.tqdm(rows, desc="preview", unit="row", disable=None):
+        views = _row(G, latents[index : index + 1], direction)
+        for figure, view in zip(figures, views, strict=True):
+            figure.append(to_uint8(view))
+    labels = [f"{direction.name}, seed {seeds[index]}" for direction, index in rows]
+    columns = [f"{strength:+g}" if strength else "0" for strength in STRENGTHS]
+    degraded, sharp = (labelled_grid(np.stack(figure), labels, columns) for figure in figures)
+    return sharp, None if q is None else degraded
+
+
+def _row(G: Generator, latents: Latents, direction: Direction) -> list[Tensor]:
+    """Return one image at all strengths, degraded and sharp."""
+    count = len(STRENGTHS)
+    repeated = Latents(latents.ws.expand(count, -1, -1), None if latents.q is None else latents.q.expand(count, -1))
+    strengths = torch.tensor(STRENGTHS, device=latents.ws.device)
+    views = edited_images(G, repeated, direction, strengths)
+    factor = max(1, G.img_resolution // LARGEST_TILE)
+    return [F.avg_pool2d(view.float(), factor) for view in views]

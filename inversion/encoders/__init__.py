@@ -1,0 +1,1 @@
+"""Encoders: from photos to codes in one pass, and their training."""

@@ -1,0 +1,1 @@
+"""Backbones of encoders, one file each; the file's name is the backbone's."""

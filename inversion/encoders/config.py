@@ -1,0 +1,158 @@
+"""What an encoder is, and how it is trained; every part is frozen and checks itself.
+
+`EncoderRunConfig` holds what may change when a run is continued; everything else defines the run.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dnnlib.config import require
+from dnnlib.errors import unknown_name
+from dnnlib.registry import Registry
+from training.config import EmaConfig, OptimizerConfig
+
+BACKBONES = Registry("inversion.encoders.backbones", "backbone")
+SMALLEST, LARGEST, MULTIPLE = 32, 512, 16  # of input_size; the coarsest map has 1/16 of its side
+
+
+@dataclass(frozen=True)
+class EncoderNetworkConfig:
+    """The two networks, for w and for q."""
+
+    backbone: str = "ir_se50"
+    width: float = 1.0  # of w's network: factor of all its channels
+    q_width: float = 1.0  # of q's network; 0: none, q is then fitted to each photo
+    space: Literal["w", "w+"] = "w+"  # one w for all layers, or one for each
+    input_size: int = 256  # images are resized to this side
+    slope: float = 0.2  # of the heads' leaky ReLU; 0.01 in published encoders
+    align_corners: bool = False  # where the feature pyramid enlarges; True in published encoders
+
+    def __post_init__(self):
+        if self.backbone not in BACKBONES.names():
+            raise unknown_name("backbone", self.backbone, BACKBONES.names())
+        require(0 < self.width <= 4, "encoder.width", self.width, "above 0 and at most 4")
+        require(0 <= self.q_width <= 4, "encoder.q_width", self.q_width, "from 0 to 4")
+        size = self.input_size
+        fits = SMALLEST <= size <= LARGEST and size % MULTIPLE == 0
+        require(fits, "encoder.input_size", size, f"a multiple of {MULTIPLE} from {SMALLEST} to {LARGEST}")
+
+
+@dataclass(frozen=True)
+class EncoderDataConfig:
+    """What the encoder is shown."""
+
+    path: str = ""
+    mirror: bool = False
+    subset: int | None = None
+    degradation: str = "mixture"  # recipe that makes the degraded photos
+    own_share: float = 0.25  # of a batch: samples of the generator itself, whose codes are known
+    sharp_share: float = 0.15  # of all inputs: shown as they are, so that q of a sharp image comes out near zero
+    licence: str = ""  # of the photos; travels with the encoder
+
+    def __post_init__(self):
+        require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
+        require(0 <= self.own_share < 1, "data.own_share", self.own_share, "from 0 to below 1")
+        require(0 <= self.sharp_share <= 1, "data.sharp_share", self.sharp_share, "from 0 to 1")
+
+
+@dataclass(frozen=True)
+class SideWeights:
+    """Weights of what is asked of one reconstruction, the degraded or the sharp one (pSp, Eq. 6)."""
+
+    l2: float = 1.0
+    perceptual: float = 0.8
+    identity: float = 0.0  # 0.1 suits faces; needs the published ArcFace weights
+
+    def __post_init__(self):
+        for name in ("l2", "perceptual", "identity"):
+            require(getattr(self, name) >= 0, f"loss weight {name}", getattr(self, name), "at least 0")
+
+
+@dataclass(frozen=True)
+class EncoderLossConfig:
+    """Weights of the loss terms."""
+
+    degraded: SideWeights = field(default_factory=SideWeights)  # G(w, q) against the degraded photo
+    sharp: SideWeights = field(default_factory=SideWeights)  # G(w, 0) against the sharp photo
+    perceptual: Literal["cifar", "lpips_alex"] = "cifar"  # detector that tells perceptual distances
+    w_norm: float = 0.005  # distance of w from w_avg
+    own_w: float = 0.1  # distance of w from the known one, on own samples
+    own_q: float = 0.1  # distance of q from the known one, on own samples
+
+    def __post_init__(self):
+        for name in ("w_norm", "own_w", "own_q"):
+            require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate: a linear rise, then half a cosine down to `final` at the end of the run."""
+
+    warmup_kimg: float = 2.0
+    final: float = 0.02  # of the learning rate
+
+    def __post_init__(self):
+        require(self.warmup_kimg >= 0, "schedule.warmup_kimg", self.warmup_kimg, "at least 0")
+        require(0 <= self.final <= 1, "schedule.final", self.final, "from 0 to 1")
+
+
+@dataclass(frozen=True)
+class EncoderRunConfig:
+    """How the run is carried out; may differ each time a run is continued."""
+
+    kimg: float = 2000.0
+    kimg_per_tick: float = 4.0
+    snapshot_ticks: int = 50
+    image_ticks: int = 25
+    state_ticks: int = 5
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = 3
+    device: str | None = None  # None: the best there is
+    on_bad_image: Literal["fail", "skip"] = "fail"
+
+    def __post_init__(self):
+        for name in ("kimg", "kimg_per_tick"):
+            require(getattr(self, name) > 0, f"run.{name}", getattr(self, name), "above 0")
+        for name in ("snapshot_ticks", "image_ticks", "state_ticks"):
+            require(getattr(self, name) >= 1, f"run.{name}", getattr(self, name), "at least 1")
+        require(self.workers >= 0, "run.workers", self.workers, "at least 0")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A whole training of an encoder."""
+
+    generator: str = ""  # network file that is inverted, frozen
+    batch: int = 8
+    seed: int = 0
+    arcface: bool = False  # begin with the published ArcFace weights
+    encoder: EncoderNetworkConfig = field(default_factory=EncoderNetworkConfig)
+    data: EncoderDataConfig = field(default_factory=EncoderDataConfig)
+    loss: EncoderLossConfig = field(default_factory=EncoderLossConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=3e-4, beta1=0.9, beta2=0.99))
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    ema: EmaConfig = field(default_factory=lambda: EmaConfig(kimg=5.0))
+    run: EncoderRunConfig = field(default_factory=EncoderRunConfig)
+
+    def __post_init__(self):
+        require(self.batch >= 2, "batch", self.batch, "at least 2, as batch normalisation compares images")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require(self.photos >= 1, "data.own_share", self.data.own_share, f"less, so that {self.batch} hold a photo")
+
+    @property
+    def own_samples(self) -> int:
+        """How many of a batch the generator makes."""
+        return round(self.batch * self.data.own_share)
+
+    @property
+    def photos(self) -> int:
+        """How many of a batch come from the data."""
+        return self.batch - self.own_samples
+
+
+def defining(config: EncoderConfig) -> EncoderConfig:
+    """Return `config` without what may change when a run is continued: how it runs, and the folders of files."""
+    data = dataclasses.replace(config.data, path=Path(config.data.path).name)
+    return dataclasses.replace(config, run=EncoderRunConfig(), data=data, generator=Path(config.generator).name)

@@ -1,0 +1,77 @@
+"""From a backbone's maps to codes (Richardson et al. 2021, "Encoding in Style", section 3.1)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.layers import FullyConnected
+
+COARSE, MIDDLE = 3, 4  # ws that come from the deepest map and from the one before; the rest are fine
+
+
+def style_counts(num_ws: int) -> list[int]:
+    """Return how many ws each level gives, coarse first; levels that give none are left out."""
+    coarse = min(COARSE, num_ws)
+    middle = min(MIDDLE, num_ws - coarse)
+    return [count for count in (coarse, middle, num_ws - coarse - middle) if count > 0]
+
+
+class StyleHead(nn.Module):
+    """map2style: `[N, C, side, side] -> [N, features]`; convolutions halve the map until one pixel is left."""
+
+    def __init__(self, channels: int, side: int, features: int, slope: float = 0.2):
+        super().__init__()
+        layers = []
+        for _ in range(math.ceil(math.log2(side))):
+            layers += [nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.LeakyReLU(slope)]
+        self.halvings = nn.Sequential(*layers)
+        self.linear = FullyConnected(channels, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.halvings(x).flatten(1))
+
+
+class StylePyramid(nn.Module):
+    """A feature pyramid and, for each code, a head on one of its levels.
+
+    Args:
+        channels: of the backbone's maps, finest first.
+        sides: of the same maps, in pixels.
+        count: codes that are wanted.
+        features: width of a code.
+        slope: of the leaky ReLU below zero.
+        align_corners: how maps are enlarged, as in torch's `interpolate`.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        sides: Sequence[int],
+        count: int,
+        features: int,
+        slope: float = 0.2,
+        align_corners: bool = False,
+    ):
+        super().__init__()
+        self.align_corners = align_corners
+        width = channels[-1]
+        self.heads = nn.ModuleList(
+            nn.ModuleList(StyleHead(width, side, features, slope) for _ in range(heads))
+            for heads, side in zip(style_counts(count), reversed(sides), strict=False)
+        )
+        shallower = list(channels[-2::-1])[: len(self.heads) - 1]  # the deepest map enters as it is
+        self.laterals = nn.ModuleList(nn.Conv2d(narrow, width, 1) for narrow in shallower)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Map `[N, channels[i], sides[i], sides[i]]`, finest first, to `[N, count, features]`."""
+        x, codes = maps[-1], []
+        for level, heads in enumerate(self.heads):
+            if level > 0:
+                finer = self.laterals[level - 1](maps[-1 - level])
+                coarser = F.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
+                x = finer + coarser
+            codes += [head(x) for head in heads]
+        return torch.stack(codes, dim=1)

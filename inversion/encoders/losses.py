@@ -1,0 +1,57 @@
+"""What is asked of an encoder: reconstructions that look like both photos, and codes like the known ones."""
+
+from torch import Tensor
+
+from inversion.encoders.config import EncoderLossConfig, SideWeights
+from inversion.latents import Latents
+from metrics.detector import load_detector
+from metrics.distances.face_similarity import similarity
+from metrics.weights.directory import WeightsDirectory
+
+
+class ImageTerms:
+    """Distances between images, each computed only where its weight is not zero.
+
+    Args:
+        config: names the perceptual detector, and which terms have a weight.
+        weights: where published weights lie.
+        device: where the detectors go.
+
+    Raises UserError when published weights are needed that are not there.
+    """
+
+    def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device):
+        sides = (config.degraded, config.sharp)
+        self.perceptual = self.identity = None
+        if any(side.perceptual for side in sides):
+            self.perceptual = load_detector(config.perceptual, weights, device).distances
+        if any(side.identity for side in sides):
+            self.identity = load_detector("arcface", weights, device).features
+
+    def __call__(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return distances `[N]` by name of the weight, for images `[N, C, R, R]` in [-1, 1]."""
+        terms = {"l2": (images - targets).square().mean((1, 2, 3))}
+        images, targets = (images + 1) * 127.5, (targets + 1) * 127.5  # detectors take 0..255
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(images, targets)
+        if self.identity is not None:
+            terms["identity"] = 1 - similarity(self.identity(images), self.identity(targets))
+        return terms
+
+
+def weighted_sum(terms: dict[str, Tensor], weights: SideWeights) -> Tensor:
+    """Return the sum of the terms' means, each times its weight."""
+    return sum(getattr(weights, name) * values.mean() for name, values in terms.items())
+
+
+def w_norm(ws: Tensor, w_avg: Tensor, spread: Tensor) -> Tensor:
+    """Return how far `ws [N, num_ws, w_dim]` are from `w_avg [w_dim]`, as mean squares `[N]` in units of w's spread."""
+    return ((ws - w_avg) / spread).square().mean((1, 2))
+
+
+def code_terms(found: Latents, known: Latents, spread: Tensor) -> dict[str, Tensor]:
+    """Return mean squared errors `[N]` of w, in units of its spread, and of q where there is one."""
+    terms = {"w": ((found.ws - known.ws) / spread).square().mean((1, 2))}
+    if known.q is not None:
+        terms["q"] = (found.q - known.q).square().mean(1)
+    return terms

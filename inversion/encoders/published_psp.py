@@ -1,0 +1,125 @@
+"""Encoders as pSp published them, read as data: one style a head, IR-SE-50 below, photos of 256 px."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import Encoder
+from inversion.encoders.heads import style_counts
+from networks.generators.stylegan2 import Generator
+from networks.published.contents import as_tensors, require_options, shown
+from torch_utils.untrusted.pickles import Record
+from torch_utils.untrusted.torch_files import InertFile
+
+DESCRIPTION = "checkpoint of a pSp encoder"
+CONFIG = EncoderNetworkConfig(
+    backbone="ir_se50", q_width=0, space="w+", input_size=256, slope=0.01, align_corners=True
+)
+_PREFIX = "encoder."
+# Options that change what a checkpoint computes; the others are about its training.
+_OPTIONS = {
+    "encoder_type": ("GradualStyleEncoder",),
+    "input_nc": (3,),
+    "label_nc": (0,),
+    "learn_in_w": (False,),
+    "start_from_latent_avg": (True, False),
+}
+
+
+def is_encoder(content: Any) -> bool:
+    """Whether this is a checkpoint of an encoder."""
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    return isinstance(state, dict) and f"{_PREFIX}input_layer.0.weight" in state
+
+
+def read_encoder(file: InertFile, G: Generator, network: str | os.PathLike) -> Encoder:
+    """Return the encoder, for the generator that was loaded from the file `network`.
+
+    It tells w alone; for a QC network q is fitted to each photo.
+
+    Raises UserError, a sentence without its subject, where it is for gray images or for another network, for tensors
+    too many, too few or of another shape, and for options that this program's encoders do not have.
+    """
+    if G.img_channels != 3:
+        raise UserError(f"is for RGB images, {network} makes images with {G.img_channels} channel")
+    options = _options(file.content.get("opts"))
+    require_options({name: options[name] for name in _OPTIONS if name in options}, _OPTIONS, ())
+    state = file.content["state_dict"]
+    _require_same_network(state, G, network)
+    encoder = Encoder(CONFIG, G)
+    tensors = {name: value for name, value in state.items() if name.startswith(_PREFIX)}
+    _fill(encoder, as_tensors(tensors.items(), file.size), G.num_ws)
+    if not options.get("start_from_latent_avg", True):
+        encoder.w_avg.zero_()
+    elif file.content.get("latent_avg") is not None:
+        encoder.w_avg.copy_(_one_average(file, G))
+    return encoder.eval().requires_grad_(False)
+
+
+def _options(opts) -> Mapping[str, Any]:
+    """Return the options of a checkpoint, which are a dict, an argparse.Namespace, or not there."""
+    opts = opts.state if isinstance(opts, Record) else opts
+    return opts if isinstance(opts, dict) else {}
+
+
+def _require_same_network(state, G, network):
+    """Raise UserError where the checkpoint brings a generator along that is another one."""
+    const = state.get("decoder.input.input")
+    if isinstance(const, Tensor) and not torch.equal(const.float().flatten(), G.synthesis.b4.const.flatten()):
+        raise UserError(f"was trained for another network than {network}; import the generator within its `decoder`")
+
+
+def _fill(encoder, tensors, num_ws):
+    """Load the tensors of a checkpoint into the network for w."""
+    expected = encoder.content.state_dict()
+    renamed = {}
+    for name, tensor in tensors.items():
+        ours = _name(name.removeprefix(_PREFIX), num_ws)
+        if ours not in expected:
+            raise UserError(f"has the tensor {shown(name)}, which an encoder for {num_ws} ws does not have")
+        renamed[ours] = tensor
+    for name, tensor in expected.items():
+        if name not in renamed and name.endswith("num_batches_tracked"):
+            renamed[name] = tensor  # files of older versions of torch lack it
+        if name not in renamed:
+            raise UserError(f"lacks a tensor for {name}, which an encoder for {num_ws} ws needs")
+        if renamed[name].shape != tensor.shape:
+            actual, wanted = list(renamed[name].shape), list(tensor.shape)
+            raise UserError(f"has {actual} numbers for {name}, an encoder for this network needs {wanted}")
+    encoder.content.load_state_dict(renamed)
+
+
+def _name(name, num_ws):
+    """Return this program's name for a tensor of the checkpoint, within the network for w."""
+    if name.startswith(("input_layer.", "body.")):
+        return f"backbone.{name}"
+    if match := re.fullmatch(r"latlayer([12])\.(weight|bias)", name):
+        return f"heads.laterals.{int(match[1]) - 1}.{match[2]}"
+    if match := re.fullmatch(r"styles\.(\d{1,3})\.(convs\.\d{1,2}|linear)\.(weight|bias)", name):
+        place = _place(int(match[1]), num_ws)
+        return f"heads.heads.{place}.{match[2].replace('convs', 'halvings')}.{match[3]}"
+    return None
+
+
+def _place(style, num_ws):
+    """Return LEVEL.INDEX of a style's head, among the heads of all levels."""
+    for level, count in enumerate(style_counts(num_ws)):
+        if style < count:
+            return f"{level}.{style}"
+        style -= count
+    return None
+
+
+def _one_average(file, G):
+    """Return the mean of w `[w_dim]`, which some checkpoints repeat for each layer."""
+    average = as_tensors([("latent_avg", file.content["latent_avg"])], file.size)["latent_avg"]
+    rows = average.reshape(-1, average.shape[-1]) if average.ndim else average
+    if rows.shape[-1:] != (G.w_dim,) or not torch.equal(rows, rows[:1].expand_as(rows)):
+        raise UserError(f"has a latent_avg of shape {list(average.shape)} that is no mean of w {[G.w_dim]}")
+    return rows[0]

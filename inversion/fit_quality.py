@@ -1,0 +1,50 @@
+"""The quality code of an image whose content is known."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from networks.generators.qc_stylegan import Generator
+from networks.generators.stylegan2 import Noise
+from torch_utils.seeding import BatchRandom
+
+FOR_QUALITY = 8  # keeps the starting points apart from all else that is drawn from a seed
+START = 0.1  # spread of the starting points: near the sharp image, where the gradient depends on the direction
+
+
+def fit_quality(
+    G: Generator,
+    ws: Tensor,
+    noise: Noise,
+    targets: Tensor,
+    steps: int = 60,
+    lr: float = 0.1,
+    seed: int = 0,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Tensor:
+    """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, in squared error, by Adam.
+
+    What precedes the DegradBlocks runs once. Each image is fitted for itself.
+
+    Args:
+        G: QC generator, frozen.
+        ws: `[N, num_ws, w_dim]`, the content.
+        noise: every layer's, as the images have it.
+        targets: float `[N, C, R, R]` in [-1, 1].
+        steps: of Adam.
+        lr: of Adam.
+        seed: of the starting points.
+        on_step: called with the number of steps taken.
+    """
+    with torch.no_grad():
+        x, img = G.synthesis.trunk(ws, noise)
+    q = (START * BatchRandom((seed, FOR_QUALITY), len(ws)).randn(G.q_dim)).to(ws.device).requires_grad_(True)
+    optimizer = torch.optim.Adam([q], lr=lr, betas=(0.9, 0.99))
+    for step in range(steps):
+        images, _ = G.synthesis.finish(x, img, ws, noise, q)
+        loss = (images - targets).square().mean((1, 2, 3)).sum()
+        (q.grad,) = torch.autograd.grad(loss, q)
+        optimizer.step()
+        on_step(step + 1)
+    return q.detach()

@@ -1,0 +1,1 @@
+"""People's photos: reading, aligning, inverting a folder of them, pasting back."""

@@ -1,0 +1,97 @@
+"""From a face in a photo to the square that shows it as the training data do."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnnlib.errors import UserError
+from images.photos import Square, cut
+from inversion.photos.face_detectors import Detector, Face
+
+# AFHQ's originals of 512 px: in the median of 24 of them the cat cascade's box has 0.637 of the side and its centre at
+# 0.503, 0.574; in 125 of 150 others at 128 px, enlarged, 0.633 and 0.497, 0.573.
+AFHQ_SCALE = 1 / 0.635
+AFHQ_UP = (0.574 - 0.5) / 0.635
+# Not measured: eyes lie at about 0.39 of the human cascade's box and 0.41 of its width apart, and an aligned face of
+# FFHQ has four times this distance as its side and the eyes a tenth of the way to the mouth above its centre.
+FFHQ_SCALE = 4 * 0.41
+FFHQ_UP = 0.5 - 0.39 - 0.1 * 0.42
+# Karras et al. 2018, appendix C: sides in distances between the eyes, and from eyes to mouth; where the centre lies.
+EYE_DISTANCES = 4.0
+MOUTH_DISTANCES = 3.6
+TOWARDS_MOUTH = 0.1
+
+
+class NoFaceError(UserError):
+    """No face was found in one photo; others may have one."""
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How the training data were cropped, seen from the detected face.
+
+    Attributes:
+        scale: side of the square, in sizes of the face.
+        up: how far the square's centre lies above the face's, in the same unit.
+        by_landmarks: where the detector knows landmarks, turn the square by eyes and mouth as FFHQ does, and leave the
+            box aside.
+    """
+
+    scale: float
+    up: float
+    by_landmarks: bool = False
+
+    def square(self, face: Face) -> Square:
+        """Return the square around a face."""
+        if self.by_landmarks and face.landmarks is not None:
+            return landmark_square(face.landmarks)
+        return Square(face.x, face.y - self.up * face.size, self.scale * face.size)
+
+
+AFHQ = CropRule(AFHQ_SCALE, AFHQ_UP)
+FFHQ = CropRule(FFHQ_SCALE, FFHQ_UP, by_landmarks=True)
+CROP_RULES = {"cat": AFHQ, "human": FFHQ, "yunet": FFHQ}  # by the detector's name
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A face cut from a photo: uint8 `[R, R, 3]`, and the square of the photo that it shows."""
+
+    image: np.ndarray
+    square: Square
+
+
+def align(
+    photo: np.ndarray, detector: Detector, name: str, resolution: int | None = None, rule: CropRule | None = None
+) -> Aligned:
+    """Find the largest face and cut it as the training data were cut, mirrored where the square leaves the photo.
+
+    Args:
+        photo: uint8 `[H, W, 3]`.
+        detector: finds the faces.
+        name: of the photo, for the error.
+        resolution: R; the square's own side when None.
+        rule: of the training data; that of the detector when None.
+
+    Raises NoFaceError.
+    """
+    faces = detector(photo)
+    if not faces:
+        cure = "" if detector.name == "yunet" else ", or name a YuNet .onnx file as the detector"
+        raise NoFaceError(
+            f"no face in {name} by the detector '{detector.name}'; crop the photo and pass --no-align{cure}"
+        )
+    square = (rule or CROP_RULES[detector.name]).square(faces[0])
+    return Aligned(cut(photo, square, resolution), square)
+
+
+def landmark_square(landmarks: np.ndarray) -> Square:
+    """Return the square that FFHQ shows of a face (Karras et al. 2018, appendix C), of its landmarks `[5, 2]`."""
+    left_eye, right_eye, _, left_mouth, right_mouth = landmarks
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    across, down = right_eye - left_eye, mouth - eyes
+    x_axis = across + (down[1], -down[0])  # both point along the face's width; their sum is steadier than either
+    side = max(EYE_DISTANCES * np.hypot(*across), MOUTH_DISTANCES * np.hypot(*down))
+    x, y = eyes + TOWARDS_MOUTH * down
+    return Square(float(x), float(y), float(side), math.atan2(x_axis[1], x_axis[0]))

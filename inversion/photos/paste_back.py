@@ -1,0 +1,69 @@
+"""A restored square back into the photo that it was cut from."""
+
+import math
+
+import cv2
+import numpy as np
+
+from images.photos import Square, between_pixel_centres, resize
+
+FEATHER = 0.08  # of the side, over which the square fades into the photo
+
+
+def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: float = FEATHER) -> np.ndarray:
+    """Return the photo with `image` in place of what `cut(photo, square)` showed.
+
+    Within `feather` of the square's edge the two are mixed, and outside the square every pixel is as before. Colours
+    are not adjusted. With the square's own pixels as `image`, nothing changes but for rounding and resampling.
+
+    Args:
+        photo: uint8 `[H, W, 3]`.
+        image: uint8 `[R, R, 3]`, any R.
+        square: where it belongs; the part beyond the photo is dropped.
+        feather: width of the soft edge, in sides of the square: above 0, and at most 0.5.
+    """
+    assert 0 < feather <= 0.5, f"feather {feather} is not in (0, 0.5]"
+    pasted = photo.copy()
+    left, top, right, bottom = _bounds(square, photo.shape[:2])
+    if left >= right or top >= bottom:
+        return pasted
+    own = max(1, math.ceil(square.side - 1e-6))  # at the photo's scale, so that the warp neither shrinks nor enlarges
+    matrix = square.matrix(own)
+    matrix[:, 2] -= left, top
+    size = right - left, bottom - top
+    warped = cv2.warpAffine(
+        resize(image, own),
+        between_pixel_centres(matrix),
+        size,
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.float32)
+    mask = soft_mask(matrix, own, size, feather)[:, :, np.newaxis]
+    region = pasted[top:bottom, left:right]
+    mixed = region + mask * (warped - region)
+    pasted[top:bottom, left:right] = np.rint(mixed).clip(0, 255).astype(np.uint8)
+    return pasted
+
+
+def soft_mask(matrix: np.ndarray, side: float, size: tuple[int, int], feather: float) -> np.ndarray:
+    """Return float32 `[H, W]`: 0 outside a square, 1 deeper in it than `feather`, half a cosine between.
+
+    Args:
+        matrix: `[2, 3]`, from positions in the square, 0 to `side`, to those in the mask.
+        side: of the square.
+        size: width and height of the mask.
+        feather: in sides.
+    """
+    x, y = np.arange(size[0]) + 0.5, np.arange(size[1])[:, np.newaxis] + 0.5
+    u, v = (a * x + b * y + c for a, b, c in cv2.invertAffineTransform(matrix))
+    depth = np.minimum(np.minimum(u, side - u), np.minimum(v, side - v)) / side
+    ramp = (depth / feather).clip(0, 1).astype(np.float32)
+    return 0.5 - 0.5 * np.cos(np.float32(np.pi) * ramp)
+
+
+def _bounds(square, shape):
+    """Return left, top, right, bottom of the photo's pixels that the square touches."""
+    low, high = np.floor(square.corners().min(0)), np.ceil(square.corners().max(0))
+    left, top = (int(number) for number in np.maximum(low, 0))
+    right, bottom = (int(number) for number in np.minimum(high, shape[::-1]))
+    return left, top, right, bottom

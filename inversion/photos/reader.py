@@ -1,0 +1,59 @@
+"""Photos of a job, as the network sees them, with what is needed to put the result back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from images.photos import Square, centre_square, cut, network_input, read_photo
+from inversion.photos.alignment import align
+from inversion.photos.face_detectors import find_detector
+from networks.generators.stylegan2 import Generator
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPhoto:
+    """A photo and the part of it that is inverted.
+
+    Attributes:
+        photo: uint8 `[H, W, 3]`.
+        square: what the network sees of it.
+        image: that part, uint8 `[R, R, 3]`.
+        target: the same, float32 `[1, C, R, R]` in [-1, 1].
+    """
+
+    photo: np.ndarray
+    square: Square
+    image: np.ndarray
+    target: Tensor
+
+
+class PhotoReader:
+    """Reads photos and cuts them as the training data was cut.
+
+    Args:
+        G: whose resolution and channels the parts get.
+        detector: `cat`, `human` or a YuNet file, whose largest face is cut out; None: the middle square.
+
+    Raises UserError for an unknown detector; on reading, for a damaged photo and one without a face.
+    """
+
+    def __init__(self, G: Generator, detector: str | None = None):
+        self.resolution, self.channels = G.img_resolution, G.img_channels
+        self.detector_name = detector
+        self.detector = None if detector is None else find_detector(detector)
+
+    def read(self, path: Path) -> PreparedPhoto:
+        """Return a photo, ready to be inverted."""
+        return self.prepare(read_photo(path), str(path))
+
+    def prepare(self, photo: np.ndarray, name: str) -> PreparedPhoto:
+        """Return a photo, uint8 `[H, W, 3]`, ready to be inverted; `name` is for errors."""
+        if self.detector is None:
+            square = centre_square(photo)
+            image = cut(photo, square, self.resolution)
+        else:
+            aligned = align(photo, self.detector, name, self.resolution)
+            square, image = aligned.square, aligned.image
+        return PreparedPhoto(photo, square, image, network_input(image, self.channels))

@@ -1,0 +1,97 @@
+"""Move degradations: other quality codes for content that stays as it is (paper, sections 3.5 and 4.8)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from generation.quality_codes import seed_code
+from inversion.latents import Latents
+from networks.generators.stylegan2 import Generator
+
+
+def sampled(G: Generator, latents: Latents, seeds: Sequence[int], strength: float = 1.0) -> Latents:
+    """Return the same content with new degradations, `q ~ N(0, I)` times `strength`.
+
+    Seed 5 is the degradation of `generate.py --quality=seed:5`.
+
+    Args:
+        G: a QC network.
+        latents: of N images.
+        seeds: one for all images, or N.
+        strength: 0 gives sharp images.
+
+    Raises UserError for a plain network, and for a strength that is not finite.
+    """
+    if not hasattr(G, "q_dim"):
+        raise UserError("this network is plain, without quality codes to sample; give a QC network")
+    codes = torch.from_numpy(np.concatenate([seed_code(seed, G.q_dim) for seed in seeds]))
+    return scaled(_with_codes(latents, codes), strength)
+
+
+def copied(latents: Latents, reference: Latents, strength: float = 1.0) -> Latents:
+    """Return the same content with the degradation of another photo, times `strength`.
+
+    Args:
+        latents: of N images.
+        reference: of one image, or N; sharp ones give sharp images.
+        strength: 0 gives sharp images.
+    """
+    if reference.q is None:
+        return latents.sharp()
+    return scaled(_with_codes(latents, reference.q), strength)
+
+
+def interpolated(latents: Latents, start: Latents, end: Latents, alpha: float | Tensor) -> Latents:
+    """Return the same content with the degradation `(1 - alpha) q_start + alpha q_end` (Fig. 6).
+
+    Args:
+        latents: of N images.
+        start: of one image, or N; the result has its degradation, bit for bit, where `alpha` is 0.
+        end: likewise, for 1.
+        alpha: one for all, or `[N]`, within [0, 1].
+
+    Raises UserError for codes of different widths, and for `alpha` out of range.
+    """
+    alphas = torch.as_tensor(alpha, dtype=latents.ws.dtype, device=latents.ws.device).expand(len(latents))
+    outside = [value for value in alphas.tolist() if not 0 <= value <= 1]
+    if outside:
+        raise UserError(f"alpha is {outside[0]:g}, must be from 0 (the first degradation) to 1 (the second)")
+    if start.q is None and end.q is None:
+        return latents.sharp()
+    first, second = (_with_codes(latents, _codes(side, other)).q for side, other in ((start, end), (end, start)))
+    _check_same_width(first, second)
+    return replace(latents, q=torch.lerp(first, second, alphas[:, None]))
+
+
+def scaled(latents: Latents, strength: float) -> Latents:
+    """Return the same content with a degradation of another strength; 0 is sharp, 1 leaves it as it is."""
+    if not math.isfinite(strength):
+        raise UserError(f"the strength of the degradation is {strength}, must be finite; take for example 0.5")
+    return latents if latents.q is None or strength == 1 else replace(latents, q=latents.q * strength)
+
+
+def _codes(latents, other):
+    """Return the quality codes, zeros of the other's width where there are none."""
+    return torch.zeros_like(other.q[:1]) if latents.q is None else latents.q
+
+
+def _with_codes(latents, codes):
+    """Return `latents` with codes `[1 or N, q_dim]`."""
+    if len(codes) not in (1, len(latents)):
+        raise UserError(f"there are {len(codes)} degradations for {len(latents)} images; give 1 or {len(latents)}")
+    if latents.q is not None:
+        _check_same_width(latents.q, codes)
+    return replace(latents, q=codes.to(latents.ws).expand(len(latents), -1).clone())
+
+
+def _check_same_width(a, b):
+    if a.shape[1] != b.shape[1]:
+        raise UserError(
+            f"the quality codes have {a.shape[1]} and {b.shape[1]} numbers; take both from photos that were inverted "
+            "with the same network"
+        )

@@ -1,0 +1,1 @@
+"""Video clips: inversion with codes that are smooth over time."""

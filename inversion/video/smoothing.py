@@ -1,0 +1,43 @@
+"""Codes and squares of a clip that change slowly from frame to frame."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from images.photos import Square
+
+REACH = 3  # standard deviations of the Gaussian on each side
+
+
+def smoothed(rows: Tensor, sigma: float) -> Tensor:
+    """Return rows `[F, ...]` averaged over time by a Gaussian of `sigma` frames; 0 leaves them as they are.
+
+    Near the ends the weights are those of the frames that there are.
+    """
+    if sigma == 0:
+        return rows
+    reach = min(math.ceil(REACH * sigma), len(rows) - 1)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=rows.device) / sigma).square())
+    flat = rows.flatten(1).T[:, None].float()  # [numbers, 1, F]
+    kernel = weights[None, None]
+    total = torch.nn.functional.conv1d(torch.ones_like(flat[:1]), kernel, padding=reach)
+    averaged = torch.nn.functional.conv1d(flat, kernel, padding=reach) / total
+    return averaged[:, 0].T.reshape(rows.shape).to(rows.dtype)
+
+
+def steady_squares(found: Sequence[Square | None], sigma: float) -> list[Square]:
+    """Return a square for every frame: those found, smoothed, and between them on straight lines.
+
+    At least one frame must have one.
+    """
+    known = [index for index, square in enumerate(found) if square is not None]
+    assert known, "no frame has a square"
+    numbers = np.array([dataclasses.astuple(found[index]) for index in known])  # [K, 4]
+    numbers[:, 3] = np.unwrap(numbers[:, 3])
+    frames = np.arange(len(found))
+    filled = np.stack([np.interp(frames, known, column) for column in numbers.T], axis=1)
+    return [Square(*row) for row in smoothed(torch.from_numpy(filled).float(), sigma).double().tolist()]

@@ -1,0 +1,64 @@
+"""Coordinates of W in which the mapping's output is about N(0, I)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from networks.generators.stylegan2 import Generator
+from torch_utils.seeding import BatchRandom
+
+SAMPLES = 10_000
+FOR_WHITENING = 10  # keeps its draws apart from all else that is drawn from a seed
+SLOPE = 0.2  # of the mapping's leaky ReLU below zero
+SMALLEST = 1e-3  # of the deviations, relative to the largest: what hardly varies is left out of nothing but rounding
+
+
+@dataclass(frozen=True, eq=False)
+class WhitenedSpace:
+    """An invertible map between `w` and whitened coordinates `v` (P_N space; Zhu et al. 2020, "Improved StyleGAN
+    Embedding: Where are the Good Latents?").
+
+    The mapping ends with a leaky ReLU; before it, its outputs are close to normally distributed.
+
+    Attributes:
+        mean: of the outputs before the leaky ReLU, `[w_dim]`.
+        axes: principal directions, in columns, `[w_dim, w_dim]`.
+        deviations: standard deviations along them, `[w_dim]`.
+        w_avg: `[w_dim]`.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    deviations: Tensor
+    w_avg: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, G: Generator, samples: int = SAMPLES) -> "WhitenedSpace":
+        """Return the space of a generator, from the outputs for `samples` latents (and classes, evenly)."""
+        device = G.mapping.w_avg.device
+        z = BatchRandom((0, FOR_WHITENING), samples).randn(G.z_dim).to(device)
+        c = None
+        if G.c_dim > 0:
+            c = F.one_hot(torch.arange(samples, device=device) % G.c_dim, G.c_dim).float()
+        p = _before_activation(G.mapping(z, c)[:, 0])
+        mean = p.mean(0)
+        centred = (p - mean).double()
+        eigenvalues, axes = torch.linalg.eigh(centred.T @ centred / samples)
+        deviations = eigenvalues.clamp(min=0).sqrt()
+        deviations = deviations.clamp(min=SMALLEST * deviations.max())
+        return cls(mean, axes.float(), deviations.float(), G.mapping.w_avg)
+
+    def to_w(self, v: Tensor) -> Tensor:
+        """Map coordinates `[..., w_dim]` to `w`."""
+        return F.leaky_relu((v * self.deviations) @ self.axes.T + self.mean, SLOPE)
+
+    def from_w(self, w: Tensor) -> Tensor:
+        """Map `w [..., w_dim]` to coordinates."""
+        return (_before_activation(w) - self.mean) @ self.axes / self.deviations
+
+
+def _before_activation(w: Tensor) -> Tensor:
+    return F.leaky_relu(w, 1 / SLOPE)

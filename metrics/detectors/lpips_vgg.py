@@ -1,0 +1,12 @@
+"""LPIPS with VGG16, the usual choice for a loss."""
+
+import torch
+
+from metrics.backbones.lpips import lpips_detector
+from metrics.detector import Detector
+from metrics.weights.directory import WeightsDirectory
+
+
+def load(weights: WeightsDirectory, device: torch.device) -> Detector:
+    """Return the detector; raise UserError when one of the two files of weights is missing or something else."""
+    return lpips_detector("vgg", weights, device)

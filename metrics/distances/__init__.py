@@ -1,0 +1,1 @@
+"""Distances and similarities as pure functions of features or pixels."""

@@ -1,0 +1,1 @@
+"""Families of metrics, one file each."""

@@ -1,0 +1,23 @@
+"""FID (Heusel et al. 2017), and the same distance between features of the embedded detector."""
+
+import numpy as np
+
+from metrics.distances.frechet import frechet_distance, is_singular, moments
+from metrics.metric import Metric, Outcome, Rows
+
+
+def _compute(rows: Rows) -> Outcome:
+    fakes, reals = moments(rows.fakes), moments(rows.reals)
+    short = [f"{m.count} {what}" for m, what in ((fakes, "fakes"), (reals, "reals")) if is_singular(m)]
+    notes = ()
+    if short:
+        dims = np.shape(rows.fakes)[1]
+        notes = (f"singular covariance ({' and '.join(short)} in {dims} dimensions): the distance is too large",)
+    return Outcome({"": frechet_distance(fakes, reals)}, notes)
+
+
+METRICS = [
+    Metric("fid{}_full", "inception", "features", "all", 2, _compute),
+    Metric("fid{}", "inception", "features", "many", 2, _compute),
+    Metric("fd{}_cifar", "cifar", "features", "all", 2, _compute),
+]

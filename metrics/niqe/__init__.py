@@ -1,0 +1,1 @@
+"""NIQE: the naturalness of a single image, without a reference."""

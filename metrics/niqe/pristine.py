@@ -1,0 +1,173 @@
+"""What pristine photos are like: the Gaussian over their features that NIQE measures distances to."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from scipy.io import loadmat
+from torch import Tensor
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+from metrics.niqe.statistics import NUM_FEATURES, PUBLISHED_BLOCK, SMALLEST_BLOCK, block_features, check_block
+
+SHARP_SHARE = 0.75  # T of the paper: of an image's greatest sharpness, what its used blocks exceed
+LEAST_BLOCKS = NUM_FEATURES + 1  # fewer have a covariance that leaves directions out
+OWN_NAMES = ("mean", "covariance")  # in our .npz
+FIELD_NAMES = ("mu_pris_param", "cov_pris_param")  # in the .npz of other programs
+MATLAB_NAMES = ("mu_prisparam", "cov_prisparam")  # in the authors' .mat
+
+
+@dataclass(frozen=True, eq=False)
+class PristineModel:
+    """A Gaussian over the features of blocks.
+
+    Attributes:
+        mean: float64 `[36]`, on the CPU.
+        covariance: float64 `[36, 36]`, symmetric.
+        block: side of the blocks in pixels; images are measured in blocks of this size.
+        source: where the model comes from, for the record of a result.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    block: int
+    source: str
+
+    def __post_init__(self):
+        assert self.mean.shape == (NUM_FEATURES,) and self.covariance.shape == (NUM_FEATURES, NUM_FEATURES)
+        assert self.mean.dtype == self.covariance.dtype == torch.float64
+
+
+def fit_gaussian(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit one Gaussian to each `[B, D]` of `[..., B, D]`, rows being samples.
+
+    As in the authors' program, the mean of a feature is over its numbers, and only rows without NaN
+    enter the covariance, which divides by their number less one. One such row has covariance zero.
+
+    Returns: mean `[..., D]` (NaN where there is no number), covariance `[..., D, D]`, complete rows `[...]`.
+    """
+    complete = ~features.isnan().any(-1, keepdim=True)  # [..., B, 1]
+    count = complete.sum(-2)  # [..., 1]
+    rows = torch.where(complete, features, 0.0)
+    centered = torch.where(complete, rows - (rows.sum(-2) / count.clamp(min=1)).unsqueeze(-2), 0.0)
+    covariance = centered.mT @ centered / (count - 1).clamp(min=1).unsqueeze(-1)
+    return features.nanmean(-2), covariance, count.squeeze(-1)
+
+
+def fit_pristine(
+    image_batches: Iterable[Tensor], block: int = PUBLISHED_BLOCK, source: str = "fitted"
+) -> PristineModel:
+    """Fit a model to sharp, undistorted photos; of each only the blocks in focus are used.
+
+    Args:
+        image_batches: uint8 `[N, C, H, W]` each, gray or RGB; sizes may differ between batches. Nothing but 36 numbers
+            of each block is kept.
+        block: side of a block in pixels, even and at least 16.
+        source: where the photos come from.
+
+    Raises UserError when the images are smaller than a block, or have too few blocks in all.
+    """
+    check_block(block)
+    kept, images_seen = [torch.empty(0, NUM_FEATURES, dtype=torch.float64)], 0
+    for images in image_batches:
+        features, sharpness = block_features(images, block)
+        in_focus = sharpness > SHARP_SHARE * sharpness.amax(1, keepdim=True)
+        kept.append(features[in_focus].cpu())
+        images_seen += len(images)
+    mean, covariance, count = fit_gaussian(torch.cat(kept))
+    if count < LEAST_BLOCKS:
+        raise UserError(
+            f"{images_seen} images have {int(count)} sharp blocks of {block}x{block} px, a pristine model needs "
+            f"{LEAST_BLOCKS}; give more or larger photos, or a smaller --block"
+        )
+    return PristineModel(mean, covariance, block, source)
+
+
+def read_pristine(path: str | os.PathLike) -> PristineModel:
+    """Read a model that `write_pristine` wrote, or a published one, whose blocks are 96 px.
+
+    Published are the authors' `.mat` (`mu_prisparam`, `cov_prisparam`) and an `.npz` that is common in the field
+    (`mu_pris_param`, `cov_pris_param`). Nothing in a file can run code.
+
+    Raises UserError for a file that is missing, damaged, or anything else.
+    """
+    path = Path(path)
+    arrays = _load(path, _reader(path))
+    names = next((names for names in (OWN_NAMES, FIELD_NAMES, MATLAB_NAMES) if names[0] in arrays), None)
+    if names is None:
+        raise UserError(f"{path} holds no pristine model; give one that was fitted here, or NIQE's published one")
+    mean = _numbers(path, arrays, names[0], NUM_FEATURES)
+    covariance = _numbers(path, arrays, names[1], NUM_FEATURES * NUM_FEATURES).unflatten(0, (NUM_FEATURES, -1))
+    _check_covariance(path, covariance)
+    return PristineModel(mean, covariance, _block(path, arrays), _source(path, arrays))
+
+
+def write_pristine(path: str | os.PathLike, model: PristineModel) -> None:
+    """Write a model as `.npz`, in one step; raise UserError for another ending, or when it cannot be written."""
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"a pristine model cannot be written to {path}; choose a name that ends in .npz")
+    arrays = {"mean": model.mean.numpy(), "covariance": model.covariance.numpy()}
+    with replace_file(path) as temporary, open(temporary, "wb") as file:  # a path would have .npz added to it
+        np.savez(file, **arrays, block=np.int64(model.block), source=np.str_(model.source))
+
+
+def _reader(path: Path) -> Callable[[BinaryIO], Mapping[str, np.ndarray]]:
+    readers = {".npz": _read_npz, ".mat": _read_mat}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path} is no pristine model; give a file that ends in .npz or .mat")
+    return readers[path.suffix.lower()]
+
+
+def _read_npz(file):
+    known = {*OWN_NAMES, "block", "source", *FIELD_NAMES}
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files if name in known}
+
+
+def _read_mat(file):
+    return loadmat(file, variable_names=MATLAB_NAMES)
+
+
+def _load(path, read):
+    try:
+        with open(path, "rb") as file:
+            return read(file)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except Exception as error:  # damaged archives raise nearly anything
+        raise UserError(f"{path} is damaged or no pristine model; copy or download it again") from error
+
+
+def _numbers(path, arrays, name, count):
+    """Return a named array as float64 `[count]`."""
+    array = arrays.get(name)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.size != count:
+        raise UserError(f"{name} in {path} is not {count} plain numbers; give NIQE's pristine model, of 36 features")
+    numbers = torch.from_numpy(array.astype(np.float64).flatten())
+    if not numbers.isfinite().all():
+        raise UserError(f"{name} in {path} holds NaN or infinity; copy or download the file again")
+    return numbers
+
+
+def _check_covariance(path, covariance):
+    tolerance = 1e-6 * covariance.abs().max()
+    if (covariance - covariance.mT).abs().max() > tolerance or torch.linalg.eigvalsh(covariance)[0] < -tolerance:
+        raise UserError(f"the covariance in {path} is not symmetric and positive; copy or download the file again")
+
+
+def _block(path, arrays):
+    block = arrays.get("block", np.int64(PUBLISHED_BLOCK))
+    if block.dtype.kind not in "iu" or block.size != 1 or block.item() < SMALLEST_BLOCK or block.item() % 2:
+        raise UserError(f"block in {path} is no even number from {SMALLEST_BLOCK} on; copy or download the file again")
+    return block.item()
+
+
+def _source(path, arrays):
+    source = arrays.get("source")
+    return str(source) if source is not None and source.dtype.kind == "U" else path.name

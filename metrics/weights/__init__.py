@@ -1,0 +1,1 @@
+"""Published weights: where they lie, what they must be, the command that fetches them."""

@@ -1,0 +1,1 @@
+"""Networks: configuration, layers, generators, discriminator and their files."""

@@ -1,0 +1,144 @@
+"""What is to be known about a network file, and about the networks in a folder."""
+
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from networks.files import load_generator
+from networks.generators.stylegan2 import Generator, resolutions
+from torch_utils.checkpoint import load_tensors, read_header
+from training.config import GeneratorConfig
+
+SUFFIX = ".safetensors"
+TAPS = "resample_filter"  # a buffer that every layer has, and no training changes
+
+
+def describe(path: str | os.PathLike) -> dict[str, Any]:
+    """Return facts about a file of this program, as JSON.
+
+    A network has `architecture` (rows of its table), `generator`, `discriminators`, `images` besides what all files
+    have: `file`, `bytes`, `sha256`, `kind`, `header`. Raises UserError for any other file.
+    """
+    header = read_header(path)
+    facts = {
+        "file": Path(path).name,
+        "bytes": os.path.getsize(path),
+        "sha256": sha256(path),
+        "kind": header.get("kind", "network"),
+        "header": header,
+    }
+    return facts | _of_network(path) if facts["kind"] == "network" else facts
+
+
+def snapshots(folder: str | os.PathLike) -> list[dict[str, Any]]:
+    """Return facts about each network or encoder of a folder, by name, with the latest value of each metric.
+
+    Raises UserError where there are none; other safetensors files are passed over.
+    """
+    measured = _measured(Path(folder))
+    rows = []
+    for path in sorted(Path(folder).glob(f"*{SUFFIX}")):
+        try:
+            header = read_header(path)
+        except UserError:
+            continue
+        digest = sha256(path)
+        rows.append(
+            {
+                "file": path.name,
+                "kimg": header.get("kimg"),
+                "bytes": path.stat().st_size,
+                "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime)),
+                "sha256": digest,
+                "metrics": measured.get(path.name, {}) | measured.get(digest, {}),
+            }
+        )
+    if not rows:
+        raise UserError(f"{folder} holds no networks; give a network-snapshot, or the folder of a run")
+    return rows
+
+
+def results_beside(path: str | os.PathLike) -> dict[str, float]:
+    """Return what the files metric-*.jsonl beside a network say about it: `NAME QUALITY` to value."""
+    path = Path(path)
+    measured = _measured(path.parent)
+    return measured.get(path.name, {}) | measured.get(sha256(path), {})
+
+
+def quality_of(G: Generator) -> dict[str, Any] | None:
+    """Return the fields of a QC generator's quality code; None for a plain one."""
+    quality = G.config.quality
+    if quality is None:
+        return None
+    return {"variant": quality.variant, "q_dim": quality.q_dim, "blocks": quality.blocks, "width": quality.width}
+
+
+def _of_network(path):
+    G, header = load_generator(path)
+    tensors = load_tensors(path)
+    parameters = Counter()
+    for name, tensor in tensors.items():
+        if name.startswith("D_") and not name.endswith(TAPS):
+            parameters[name.partition(".")[0]] += tensor.numel()
+    return {
+        "mode": "qc" if G.config.quality else "plain",
+        "quality": quality_of(G),
+        "images": {"resolution": G.img_resolution, "channels": G.img_channels, "c_dim": G.c_dim},
+        "generator": {"z_dim": G.z_dim, "w_dim": G.w_dim, "num_ws": G.num_ws, "parameters": _size(G)},
+        "discriminators": dict(parameters),
+        "architecture": _architecture(G, G.config),
+    }
+
+
+def _architecture(G: Generator, config: GeneratorConfig) -> list[dict[str, Any]]:
+    """Return a row for the mapping network, and one for each synthesis block."""
+    layers = config.mapping.num_layers
+    rows = [{"block": "mapping", "layers": layers, "channels": G.w_dim, "parameters": _size(G.mapping)}]
+    rows[0] |= {"resolution": None, "dtype": "float32", "degrades": False}
+    for resolution in resolutions(G.img_resolution):
+        block = getattr(G.synthesis, f"b{resolution}")
+        rows.append(
+            {
+                "block": f"b{resolution}",
+                "resolution": resolution,
+                "channels": block.out_channels,
+                "layers": block.num_conv,
+                "parameters": _size(block),
+                "dtype": str(block.dtype).removeprefix("torch."),
+                "degrades": hasattr(block, "degrade") or hasattr(block, "convq"),
+            }
+        )
+    return rows
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _measured(folder: Path) -> dict[str, dict[str, float]]:
+    """Return by a network's file name or SHA-256 what metric-*.jsonl of a folder say; later lines win."""
+    measured: dict[str, dict[str, float]] = {}
+    for path in sorted(folder.glob("metric-*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = _parsed(line)
+            network = record.get("network")
+            key = network.get("sha256") if isinstance(network, dict) else network
+            for name, value in record.get("values", {}).items():
+                measured.setdefault(key, {})[f"{name} {record.get('quality', '')}".strip()] = value
+    return measured
+
+
+def _parsed(line):
+    """Return the record of a line; {} for one that a stopped program has not finished."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,136 @@
+"""Networks and their files: build from a configuration, save, load."""
+
+import dataclasses
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from dnnlib.config import from_dict, require, to_dict
+from dnnlib.errors import UserError
+from networks.generators import qc_stylegan, stylegan2
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from training.config import DiscriminatorConfig, GeneratorConfig
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What every network of a run must agree on."""
+
+    resolution: int
+    channels: int
+    c_dim: int
+
+    def __post_init__(self):
+        side = self.resolution
+        require(side >= 4 and side & (side - 1) == 0, "resolution", side, "a power of two from 4 on")
+        require(self.channels >= 1, "channels", self.channels, "at least 1")
+        require(self.c_dim >= 0, "c_dim", self.c_dim, "at least 0")
+
+
+def build_generator(config: GeneratorConfig, images: ImageFormat) -> stylegan2.Generator:
+    """Return a generator with fresh weights: QC-StyleGAN's when `config.quality` is set, else StyleGAN2's."""
+    module = stylegan2 if config.quality is None else qc_stylegan
+    return module.Generator(config, images.c_dim, images.resolution, images.channels)
+
+
+def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> stylegan2.Discriminator:
+    """Return a discriminator with fresh weights."""
+    return stylegan2.Discriminator(config, images.c_dim, images.resolution, images.channels)
+
+
+def save_network(
+    path: str | os.PathLike,
+    G_ema: stylegan2.Generator,
+    discriminators: dict[str, nn.Module],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a network: the generator's moving average, and the discriminators that a new run can start from.
+
+    Args:
+        path: of the safetensors file, replaced in one step.
+        G_ema: its tensors are stored as `G_ema.NAME`.
+        discriminators: by stream, `sharp` and perhaps `degraded`; stored as `D_STREAM.NAME`. There may be none.
+        provenance: training length, data, licence; goes into the header.
+    """
+    tensors = {f"G_ema.{name}": tensor for name, tensor in G_ema.state_dict().items()}
+    for stream, D in discriminators.items():
+        tensors |= {f"D_{stream}.{name}": tensor for name, tensor in D.state_dict().items()}
+    header = {
+        "generator": to_dict(G_ema.config),
+        "discriminator": to_dict(next(iter(discriminators.values())).config) if discriminators else None,
+        "images": to_dict(ImageFormat(G_ema.img_resolution, G_ema.img_channels, G_ema.c_dim)),
+        "preprocessing": "uint8 RGB or gray, mapped to float32 in [-1, 1] by x / 127.5 - 1",
+        **provenance,
+    }
+    save_tensors(path, tensors, header)
+
+
+def load_generator(path: str | os.PathLike) -> tuple[stylegan2.Generator, dict[str, Any]]:
+    """Return the generator of a network file, in evaluation mode on the CPU, and the file's header.
+
+    Raises UserError for a file that is missing, truncated, of a newer format, or no network.
+    """
+    header, parts = _described(path)
+    with _blaming_header(path):
+        G = build_generator(parts["generator"], parts["images"])
+    _load(G, path, "G_ema.")
+    return G.eval().requires_grad_(False), header
+
+
+def load_discriminator(path: str | os.PathLike, stream: str) -> stylegan2.Discriminator:
+    """Return the discriminator of a stream, or the sharp one where the file has no other.
+
+    Raises UserError for a file without any, and as `load_generator` does.
+    """
+    header, parts = _described(path)
+    if not describes_discriminator(header):
+        raise UserError(f"{path} has no discriminator, only a generator; give a network that has one")
+    with _blaming_header(path):
+        D = build_discriminator(parts["discriminator"], parts["images"])
+    stored = load_tensors(path, f"D_{stream}.")
+    _load(D, path, f"D_{stream}." if stored else "D_sharp.")
+    return D
+
+
+def describes_discriminator(header: dict[str, Any]) -> bool:
+    """Whether the network file with this header has a discriminator; imported ones may have none."""
+    return "discriminator" not in header or header["discriminator"] is not None
+
+
+def _described(path):
+    """Return the header of a network file, and by name the configurations that it holds."""
+    header = read_header(path)
+    kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
+    if not describes_discriminator(header):
+        del kinds["discriminator"]
+    with _blaming_header(path):
+        return header, {name: from_dict(kind, header.get(name), f"{name}.") for name, kind in kinds.items()}
+
+
+@contextmanager
+def _blaming_header(path):
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
+
+
+def with_precision(G: stylegan2.Generator, dtype: str) -> stylegan2.Generator:
+    """Return a generator of the same weights whose highest resolutions compute in `fp32`, `bf16` or `fp16`."""
+    if G.config.precision.dtype == dtype:
+        return G
+    config = dataclasses.replace(G.config, precision=dataclasses.replace(G.config.precision, dtype=dtype))
+    other = build_generator(config, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
+    other.load_state_dict(G.state_dict())
+    return other.eval().requires_grad_(False)
+
+
+def _load(module, path, prefix):
+    try:
+        module.load_state_dict(load_tensors(path, prefix), strict=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error

@@ -1,0 +1,98 @@
+"""DegradBlock (paper, section 3.2): features and a quality code to a residual that vanishes with the code.
+
+Every variant maps `f [N, C, H, W]` and `q [N, D_q]` to `r [N, C', H, W]`, homogeneous of degree 1 in `q` (Eq. 10):
+what depends on `q` is linear in it, and what follows are bias-free convolutions and ReLU. The paper has Eq. 10 for all
+real factors; because of ReLU it holds from zero on.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.layers import Convolution
+from training.config import QualityConfig
+
+
+class Projection(nn.Module):
+    """pi (Eq. 9): `depth` bias-free convolutions, ReLU between them. The last begins at zero: training starts sharp."""
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int, depth: int, kernel_size: int):
+        super().__init__()
+        widths = [in_channels] + [hidden] * (depth - 1) + [out_channels]
+        for index in range(depth):
+            act = "relu" if index < depth - 1 else "linear"
+            layer = Convolution(widths[index], widths[index + 1], kernel_size, bias=False, act=act)
+            self.add_module(str(index), layer)
+        self.depth = depth
+        nn.init.zeros_(self.get_submodule(str(depth - 1)).weight)
+
+    def forward(self, r: Tensor) -> Tensor:
+        for index in range(self.depth):
+            r = getattr(self, str(index))(r)
+        return r
+
+
+class PaperDegradBlock(nn.Module):
+    """The paper's own: r = pi(phi(c(f), q)).
+
+    The convolution c to L * D_q channels (Eq. 7) and the combination phi (Eq. 8) are both linear, so their order may be
+    exchanged: combining the *weights* of c with each image's q first leaves a convolution to L channels, which takes
+    D_q times less arithmetic than Eq. 7 read literally and gives the same numbers.
+    """
+
+    def __init__(self, config: QualityConfig, in_channels: int, out_channels: int):
+        super().__init__()
+        self.q_dim, self.channels = config.q_dim, config.width
+        self.weight = nn.Parameter(torch.randn(config.q_dim * config.width, in_channels, 3, 3))
+        # phi adds D_q components of unit variance, each times q_i ~ N(0, 1).
+        self.weight_gain = 1 / math.sqrt(in_channels * 9 * config.q_dim)
+        self.convq = Projection(config.width, config.width, out_channels, config.depth, kernel_size=3)
+
+    def forward(self, f: Tensor, q: Tensor) -> Tensor:
+        return self.convq(self.combine(f, q))
+
+    def combine(self, f: Tensor, q: Tensor) -> Tensor:
+        """Return r_2 (Eqs. 7 and 8), `[N, L, H, W]`."""
+        images, channels, height, width = f.shape
+        components = self.weight.view(self.q_dim, -1)
+        weight = (q * self.weight_gain) @ components  # [N, L * C * 9]: each image's own convolution
+        weight = weight.view(images * self.channels, channels, 3, 3).to(f.dtype)
+        # One group an image.
+        r = F.conv2d(f.reshape(1, images * channels, height, width), weight, padding=1, groups=images)
+        return r.view(images, self.channels, height, width).contiguous(memory_format=torch.channels_last)
+
+
+class AdainDegradBlock(nn.Module):
+    """Ablation F: an AdaIN module in place of c and phi. Scale and shift are linear in q, without bias (Eq. 6)."""
+
+    def __init__(self, config: QualityConfig, in_channels: int, out_channels: int):
+        super().__init__()
+        self.scale_and_shift = nn.Parameter(torch.randn(config.q_dim, 2 * in_channels))
+        self.weight_gain = 1 / math.sqrt(config.q_dim)
+        self.convq = Projection(in_channels, config.width, out_channels, config.depth, kernel_size=3)
+
+    def forward(self, f: Tensor, q: Tensor) -> Tensor:
+        scale, shift = (q @ self.scale_and_shift * self.weight_gain)[:, :, None, None].to(f.dtype).chunk(2, dim=1)
+        f = F.instance_norm(f).contiguous(memory_format=torch.channels_last)  # it leaves the other layout
+        return self.convq(f * scale + shift)
+
+
+class ReleasedDegradBlock(Projection):
+    """The released model's: c is part of conv1, which hands its extra channels over, and pi is 1x1.
+
+    Its components have passed noise and activation, so the exchange of `PaperDegradBlock` is not open to it.
+    """
+
+    def __init__(self, config: QualityConfig, out_channels: int):
+        super().__init__(config.width, out_channels, out_channels, config.depth, kernel_size=1)
+
+    def forward(self, extra: Tensor, q: Tensor) -> Tensor:
+        """Map conv1's extra channels `[N, D_q * L, H, W]` and `q [N, D_q]` to the residual."""
+        _, channels, height, width = extra.shape
+        weights = q[:, :, None, None] * torch.eye(channels // q.shape[1], device=q.device)  # [N, D_q, L, L]
+        pixels = extra.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H * W, D_q * L]
+        # A matrix product reads each component once, and multiplies it with zeros in less time than a sum would take.
+        r = pixels @ weights.flatten(1, 2).to(extra.dtype)
+        return super().forward(r.unflatten(1, (height, width)).permute(0, 3, 1, 2))

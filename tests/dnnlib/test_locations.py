@@ -1,0 +1,212 @@
+"""Where a file is: paths as they are, web addresses downloaded once and checked, and commands that take any of them."""
+
+import hashlib
+import http.server
+import json
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import calc_metrics
+import generate
+import invert
+import train
+from dnnlib.cache import cache_folder
+from dnnlib.config import from_dict
+from dnnlib.errors import UserError
+from dnnlib.remote.locations import NetworkFile, resolve
+from networks.files import ImageFormat, build_discriminator, save_network
+from tests.support.networks import SMALL_D, quality_generator
+from tests.support.runs import tiny_command, write_base, write_images
+from tests.support.web import serving
+from training.config import TrainConfig, defining
+
+CONTENT = bytes(range(256)) * 20
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `server.files` by path."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        content = self.server.files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / "cache"))
+    with serving(Handler) as server:
+        server.requests, server.files = [], {"/a/net.safetensors": CONTENT}
+        server.url = f"{server.address}/a/net.safetensors"
+        yield server
+
+
+@pytest.mark.parametrize("text", ["net.safetensors", "/abs/net.safetensors", "a#sha256=zz", "../x"])
+def test_a_path_comes_back_as_it_is(text):
+    assert resolve(text) == Path(text) and resolve(Path(text)) == Path(text)
+
+
+@pytest.mark.parametrize("text", ["ftp://host/net", "HTTP://host/net", "HF://owner/name", "s3://bucket/net"])
+def test_another_scheme_is_no_location(text):
+    with pytest.raises(UserError) as caught:
+        resolve(text)
+    assert str(caught.value) == f"{text} is no location; write a path, https://host/file, or hf://owner/name"
+
+
+@pytest.mark.parametrize("text", ["http://", "https:///net", "http://[::1/net", "http://host:99999/net"])
+def test_a_web_address_has_a_host(text):
+    with pytest.raises(UserError) as caught:
+        resolve(text)
+    assert str(caught.value) == f"{text} is no web address; give one like https://host/file"
+
+
+def test_blanks_and_other_letters_in_a_web_address(server):
+    server.files["/a%20b/%C3%A4.safetensors"] = CONTENT
+    root = server.url.removesuffix("/a/net.safetensors")
+    for spelling in ("/a b/ä.safetensors", "/a%20b/%C3%A4.safetensors"):
+        path = resolve(root + spelling)
+        assert path.read_bytes() == CONTENT and path.name == "ä.safetensors"
+    assert len(server.requests) == 1
+
+
+def test_a_web_address_is_downloaded_once(server):
+    path = resolve(server.url)
+    assert path.read_bytes() == CONTENT and path.name == "net.safetensors"
+    assert path.is_relative_to(cache_folder("networks"))
+    assert resolve(server.url) == path and len(server.requests) == 1
+
+
+def test_two_addresses_are_two_files(server):
+    server.files["/b/net.safetensors"] = b"another"
+    first, second = resolve(server.url), resolve(server.url.replace("/a/", "/b/"))
+    assert first != second and first.name == second.name
+    assert (first.read_bytes(), second.read_bytes()) == (CONTENT, b"another")
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("linux", ".cache/qc-stylegan"), ("darwin", "Library/Caches/qc-stylegan"), ("win32", "AppData/Local/qc-stylegan")],
+)
+def test_the_cache_is_in_the_home_folder_by_default(monkeypatch, tmp_path, platform, expected):
+    for name in ("QC_STYLEGAN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr("sys.platform", platform)
+    assert cache_folder("networks") == tmp_path / expected / "networks"
+
+
+def test_a_variable_moves_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path))
+    assert cache_folder("features") == tmp_path / "features"
+
+
+def test_a_file_that_changed_on_the_disk_is_downloaded_again(server, caplog):
+    path = resolve(server.url)
+    path.write_bytes(b"damaged")
+    assert resolve(server.url).read_bytes() == CONTENT and len(server.requests) == 2
+    assert "has changed since it was downloaded" in caplog.text
+
+
+def test_a_checksum_is_demanded(server):
+    assert resolve(f"{server.url}#sha256={SHA256}").read_bytes() == CONTENT
+    assert resolve(f"{server.url}#sha256={SHA256[:8].upper()}").read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    with pytest.raises(UserError, match=f"has the SHA-256 {SHA256[:8]} instead of {'0' * 8}"):
+        resolve(f"{server.url}#sha256={'0' * 8}")
+    assert resolve(server.url).read_bytes() == CONTENT  # what was right stays
+
+
+def test_a_new_checksum_gets_the_new_file(server):
+    resolve(server.url)
+    server.files["/a/net.safetensors"] = b"new"
+    digest = hashlib.sha256(b"new").hexdigest()
+    assert resolve(f"{server.url}#sha256={digest}").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("fragment", ["sha256=", "sha256=12", "sha256=xyzxyzxyz", "md5=12345678", "part"])
+def test_a_checksum_that_is_none_is_refused(server, fragment):
+    with pytest.raises(UserError, match=f"ends in #{fragment}; write #sha256= and 8 to 64 hex digits, or nothing"):
+        resolve(f"{server.url}#{fragment}")
+    assert server.requests == []
+
+
+def test_processes_that_come_at_once_download_once(server):
+    with ThreadPool(4) as pool:
+        paths = pool.map(resolve, [server.url] * 4)
+    assert len(set(paths)) == 1 and paths[0].read_bytes() == CONTENT and len(server.requests) == 1
+
+
+def test_a_missing_file_and_a_bad_cache_are_one_sentence(server, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="is not there"):
+        resolve(f"{server.url}.no")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="set QC_STYLEGAN_CACHE to another folder"):
+        resolve(server.url)
+
+
+# Commands.
+
+
+def commands(group):
+    yield group
+    for command in getattr(group, "commands", {}).values():
+        yield from commands(command)
+
+
+TAKE_NETWORKS = {"network", "encoder", "init_from", "base", "qc", "degraded_base"}
+
+
+def test_every_option_for_a_network_takes_a_location():
+    found = set()
+    for script in (generate, train, calc_metrics, invert):
+        for command in commands(script.main):
+            for option in command.params:
+                if option.name in TAKE_NETWORKS:
+                    assert isinstance(option.type, NetworkFile), (command.name, option.name)
+                    found.add(option.name)
+    assert found == TAKE_NETWORKS
+
+
+def test_generate_takes_an_address(server, tmp_path):
+    G, D = quality_generator(), build_discriminator(SMALL_D, ImageFormat(16, 3, 0))
+    save_network(tmp_path / "G.safetensors", G, {"sharp": D}, {"licence": "CC0"})
+    server.files["/a/net.safetensors"] = (tmp_path / "G.safetensors").read_bytes()
+    flags = ["--seeds=0", "--device=cpu", f"--outdir={tmp_path / 'out'}"]
+    result = CliRunner().invoke(generate.main, [f"--network={server.url}", *flags])
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / "out").glob("*.png"))
+    result = CliRunner().invoke(generate.main, [f"--network={server.url}.no", *flags])
+    assert result.exit_code == 2 and result.output.startswith("Error: ") and result.output.count("\n") == 1
+
+
+def test_a_run_from_an_address_has_the_same_configuration_wherever_the_cache_is(server, tmp_path, monkeypatch):
+    """`defining` decides whether a command continues a run."""
+    server.files["/a/net.safetensors"] = write_base(tmp_path / "base.safetensors").read_bytes()
+    data = write_images(tmp_path / "data.zip")
+    arguments = tiny_command(tmp_path / "run", data, server.url, "--dry-run")[1:]
+    configs = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / name))
+        result = CliRunner().invoke(train.main, arguments)
+        assert result.exit_code == 0, result.output
+        configs.append(from_dict(TrainConfig, json.JSONDecoder().raw_decode(result.output)[0]))
+    assert configs[0].init_from != configs[1].init_from
+    assert defining(configs[0]) == defining(configs[1]) and defining(configs[0]).init_from == "net.safetensors"
+
+
+def test_completion_downloads_nothing(server):
+    context = click.Context(generate.main, resilient_parsing=True)
+    assert NetworkFile().convert(server.url, None, context) == server.url and server.requests == []

@@ -1,0 +1,510 @@
+"""Tables of inverted photos: their numbers are those of the formulas, and a command that was stopped goes on."""
+
+import dataclasses
+import json
+import statistics
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from click.testing import CliRunner
+
+import calc_metrics
+from degradations import degrade
+from dnnlib.errors import UserError
+from evaluation.streams.reals import FOR_METRICS
+from evaluation.tables import editability, restoration, stability
+from evaluation.tables.classify import FOR_CLASSIFICATION, ClassifyOptions, blur_strength, codes_of
+from evaluation.tables.editability import EditOptions, editability_table, score_changes
+from evaluation.tables.inversion import (
+    DegradedPhotos,
+    Parts,
+    PhotoOptions,
+    inversion_table,
+    inverted,
+    mean_and_deviation,
+)
+from evaluation.tables.restoration import METHODS, PAPER, TRACKS, Judge, RestorationOptions, restoration_table
+from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
+from generation.sampling import load, noise_of_seeds, render, ws_of_seeds
+from images.sheets import to_uint8
+from inversion.directions.direction import Direction, normalised, save_direction
+from inversion.directions.editing import edit
+from inversion.directions.scorers import brightness
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import build, save_encoder
+from inversion.inverter import InversionOptions, Inverter
+from inversion.latents import Latents, synthesize
+from inversion.pivotal_tuning import TuningOptions
+from inversion.projector import ProjectorOptions
+from metrics.distances.frechet import frechet_distance, moments
+from metrics.distances.pixels import psnr, ssim
+from metrics.niqe.distance import niqe
+from metrics.niqe.pristine import fit_pristine, write_pristine
+from metrics.pairs import load_paired
+from metrics.weights.directory import file_sha256
+from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of, write_network
+from tests.support.networks import quality_generator, small_generator
+from tests.support.runs import write_images
+from tests.support.tolerance import assert_close
+
+COUNT = 3
+FEW = InversionOptions(projector=ProjectorOptions(steps=2, q_starts=1), tuning=TuningOptions(steps=2, locality_codes=1))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return a folder with photos, a QC network, a plain one, an encoder, a direction, and a model for NIQE."""
+    folder = tmp_path_factory.mktemp("tables")
+    write_images(folder / "photos.zip", 5)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        G = quality_generator()
+        G.mapping.w_avg.normal_()
+        network = write_network(folder / "qc.safetensors", G)
+        write_network(folder / "plain.safetensors", small_generator())
+        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+        encoder = build(config, G.requires_grad_(False)).eval()
+        save_encoder(folder / "encoder.safetensors", encoder, G, file_sha256(network), {"kimg": 0})
+        save_direction(folder / "some.safetensors", direction("some", torch.randn(16)))
+        write_pristine(folder / "niqe.npz", fit_pristine([torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)], 16))
+    return folder
+
+
+def direction(name, vector):
+    return Direction(normalised(vector), 0.7, name, "given")
+
+
+@pytest.fixture(scope="module")
+def inverter(files):
+    return Inverter(files / "qc.safetensors", CPU, FEW, NO_WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def photos(files):
+    return PhotoOptions(str(files / "photos.zip"), COUNT, batch=2)
+
+
+@pytest.fixture(scope="module")
+def degraded_photos(photos, inverter):
+    return DegradedPhotos(photos, "multiple", inverter.G)
+
+
+def command(*arguments, code=0):
+    """Run the command; return what it prints, or the sentence with which it ends."""
+    result = CliRunner().invoke(calc_metrics.main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout if code == 0 else result.stderr.splitlines()[-1]
+
+
+def flags(files, tables, **changes):
+    options = {
+        "network": files / "qc.safetensors",
+        "data": files / "photos.zip",
+        "images": 2,
+        "steps": 1,
+        "tuning-steps": 1,
+        "device": "cpu",
+        "weights-dir": files,
+        "outdir": tables,
+        **changes,
+    }
+    return [f"--{name}={value}" for name, value in options.items() if value is not None]
+
+
+def degraded_by_hand(files, recipe, seed=0):
+    """Return sharp photos and degraded ones, uint8 `[N, C, H, W]`."""
+    sharp = pixels_of(files / "photos.zip")[:COUNT]
+    rngs = [np.random.default_rng((seed, FOR_METRICS, k)) for k in range(COUNT)]
+    pairs = zip(sharp.permute(0, 2, 3, 1).numpy(), rngs, strict=True)
+    degraded = np.stack([degrade(np.ascontiguousarray(image), recipe, rng)[0] for image, rng in pairs])
+    return sharp, torch.from_numpy(degraded).permute(0, 3, 1, 2)
+
+
+def shown(G, latents):
+    """Return images uint8 `[N, C, H, W]`, as files hold them."""
+    return torch.from_numpy(to_uint8(synthesize(G, latents))).permute(0, 3, 1, 2)
+
+
+def results_of(inverter, targets):
+    """Return reconstructions and restored photos, found one by one."""
+    reconstructions, restored = [], []
+    for target in targets / 127.5 - 1:
+        [found] = inverter.invert(target[None])
+        with inverter.tuned(found) as G, torch.no_grad():
+            reconstructions.append(shown(G, found.latents))
+            restored.append(shown(G, dataclasses.replace(found.latents, q=torch.zeros_like(found.latents.q))))
+    return torch.cat(reconstructions), torch.cat(restored)
+
+
+# The photos.
+
+
+@pytest.mark.parametrize("recipe", ["multiple", "jpeg"])
+def test_photos_are_the_first_ones_and_degraded_by_their_number(files, photos, inverter, recipe):
+    options = dataclasses.replace(photos, seed=7)
+    degraded = DegradedPhotos(options, recipe, inverter.G)
+    assert [list(numbers) for numbers in degraded.batches()] == [[0, 1], [2]] and len(degraded) == COUNT
+    assert degraded.names == ["img00", "img01", "img02"]
+    expected = degraded_by_hand(files, recipe, seed=7)
+    for numbers in degraded.batches():
+        for ours, side in zip(degraded.pairs(numbers), expected, strict=True):
+            assert torch.equal(ours, side[list(numbers)])
+    assert len(DegradedPhotos(dataclasses.replace(photos, images=None), recipe, inverter.G)) == 5
+
+
+def test_photos_that_do_not_fit_are_one_sentence(files, photos, inverter, tmp_path):
+    with pytest.raises(UserError, match="--images is 9, must be at most 5, as many as .*photos.zip has"):
+        DegradedPhotos(dataclasses.replace(photos, images=9), "blur", inverter.G)
+    with pytest.raises(UserError, match="images of side 16, not 32"):
+        DegradedPhotos(photos, "blur", quality_generator(resolution=32))
+    PIL.Image.new("L", (16, 16)).save(tmp_path / "gray.png")
+    with pytest.raises(UserError, match="holds images of 1 channels, and the network's have 3"):
+        DegradedPhotos(PhotoOptions(str(tmp_path)), "blur", inverter.G)
+
+
+# What is finished.
+
+
+def test_parts_are_made_once_for_each_setting(tmp_path):
+    made = []
+
+    def part(settings, number, files=()):
+        return Parts(tmp_path, "table", settings).get({"part": number}, lambda: made.append(number) or [number], files)
+
+    assert part({"a": 1}, 1) == part({"a": 1}, 1) == [1] and made == [1]
+    part({"a": 1}, 2)
+    part({"a": 2}, 1)
+    part({"a": 1}, 1)
+    assert made == [1, 2, 1]
+    part({"a": 1}, 2, [tmp_path / "sheet.png"])  # whose file is missing
+    (tmp_path / "sheet.png").touch()
+    part({"a": 1}, 2, [tmp_path / "sheet.png"])
+    assert made == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": {"part": 1}}', '{"a": 3}'])
+def test_a_damaged_record_is_one_sentence(tmp_path, text):
+    (tmp_path / "table-parts.json").write_text(text)
+    with pytest.raises(UserError, match="table-parts.json is damaged; delete it"):
+        Parts(tmp_path, "table", {})
+
+
+def test_a_table_goes_on_where_it_was_stopped(files, inverter, degraded_photos, tmp_path, monkeypatch):
+    """Of two batches, the second one fails at first; the result is that of a run without a stop."""
+    inverts, seen = Inverter.invert, []
+
+    def invert(self, targets, on_step):
+        seen.append(len(targets))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return inverts(self, targets, on_step)
+
+    whole = inversion_table(inverter, degraded_photos, tmp_path / "whole")
+    monkeypatch.setattr(Inverter, "invert", invert)
+    with pytest.raises(KeyboardInterrupt):
+        inversion_table(inverter, degraded_photos, tmp_path / "stopped")
+    assert inversion_table(inverter, degraded_photos, tmp_path / "stopped") == whole
+    assert seen == [2, 1, 1]
+
+
+# Section 4.3.
+
+
+def test_inversion_is_the_psnr_of_reconstructions(files, inverter, degraded_photos, tmp_path):
+    table = inversion_table(inverter, degraded_photos, tmp_path)
+    _, degraded = degraded_by_hand(files, "multiple")
+    values = psnr(results_of(inverter, degraded)[0], degraded).tolist()
+    assert_close(table.numbers["psnr"], values, 1e-3)  # the perceptual distance may compute in bfloat16
+    [row] = table.rows
+    assert row == ["reconstruction", mean_and_deviation(table.numbers["psnr"]), "29.47", "28.91"]
+    stored = load(files / "qc.safetensors", CPU).state_dict()
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in inverter.G.state_dict().items())
+    assert "3 photos" in table.notes[0] and "projector of 2 steps, tuning of at most 2 steps" in table.notes[0]
+
+
+def test_means_of_equal_images_have_no_deviation():
+    assert mean_and_deviation([1.0, 3.0]) == "2.00 ± 1.00"
+    assert mean_and_deviation([1.0, float("inf")]) == "inf ± nan"
+
+
+# Table 2.
+
+
+def judge(files, **changes):
+    return Judge(NO_WEIGHTS, CPU, **{"resolution": 16, "pristine": str(files / "niqe.npz"), **changes})
+
+
+@pytest.fixture(scope="module")
+def noise(files, inverter, photos, tmp_path_factory):
+    """Return the table of one track, its folder, and its images in four forms, found one by one."""
+    folder = tmp_path_factory.mktemp("noise")
+    options = RestorationOptions(("noise",), sheet=2)
+    table = restoration_table({"projector+PTI": inverter}, photos, options, judge(files), folder)
+    sharp, degraded = degraded_by_hand(files, "noise")
+    return table, folder, (sharp, degraded, *results_of(inverter, degraded))
+
+
+def test_restoration_has_the_numbers_of_the_formulas(files, noise):
+    table, _, (sharp, degraded, reconstructions, restored) = noise
+    numbers = table.numbers["results"]["projector+PTI"]["noise"]
+    assert_close(numbers["photos"]["reconstruction"], psnr(reconstructions, degraded).tolist())
+    compare = {"psnr": psnr, "ssim": ssim, "pd_cifar": load_paired("pd_cifar", NO_WEIGHTS, CPU).compare}
+    look, model = cifar().features, judge(files).model
+    for side, images in {"degraded": degraded, "restored": restored}.items():
+        with torch.no_grad():
+            expected = {name: measure(images, sharp).mean().item() for name, measure in compare.items()}
+            expected["niqe"] = niqe(images, model).mean().item()
+            a, b = (moments(look(each).numpy()) for each in (images, sharp))
+        expected["fd_cifar"] = frechet_distance(a, b)
+        assert numbers[side].keys() == expected.keys()
+        for name, value in expected.items():
+            assert_close(numbers[side][name], value, rtol=1e-4, what=f"{side} {name}")
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row[""] == "projector+PTI: noise" and row["restored: LPIPS"] == "-"
+    assert row["restored: SSIM"] == f"{numbers['restored']['ssim']:.3f}"
+    assert row["degraded: NIQE"] == f"{numbers['degraded']['niqe']:.2f}"
+    assert row["reconstruction: PSNR"] == f"{psnr(reconstructions, degraded).mean():.2f}"
+    assert any("LPIPS needs" in note for note in table.notes) and any("only 3 photos" in note for note in table.notes)
+
+
+def test_papers_numbers_stand_in_the_same_columns(noise):
+    table = noise[0]
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    names = ["HiFaceGAN", "DnCNN", "MPRNet", "QC-StyleGAN"]
+    assert list(rows) == ["projector+PTI: noise", *(f"paper, CelebA-HQ, {name}: noise" for name in names)]
+    ours = rows["paper, CelebA-HQ, QC-StyleGAN: noise"]
+    assert (ours["restored: NIQE"], ours["restored: LPIPS"]) == ("5.41", "0.183") and ours["degraded: PSNR"] == "-"
+    assert [len(PAPER[name]) for name in ("HiFaceGAN", "ESRGAN", "MPRNet", "QC-StyleGAN")] == [5, 1, 5, 5]
+
+
+def test_a_sheet_shows_each_photo_in_four_forms(noise):
+    _, folder, forms = noise
+    [path] = folder.glob("*.png")
+    picture = np.asarray(PIL.Image.open(path))
+    tile, gap = 96, 4
+    left, top = picture.shape[1] - 4 * (tile + gap), picture.shape[0] - 2 * (tile + gap)
+    for column, images in enumerate(forms):
+        for row, image in enumerate(images[:2].permute(0, 2, 3, 1).numpy()):
+            y, x = top + row * (tile + gap), left + column * (tile + gap)
+            assert np.array_equal(picture[y : y + tile, x : x + tile], image.repeat(6, 0).repeat(6, 1))
+
+
+def test_restoration_goes_on_after_the_last_track_and_method(files, tmp_path, monkeypatch):
+    """A stop within the third part loses that one alone; a sheet that is gone is made again."""
+    restored, made = restoration._restored, []
+
+    def counted(inverter, photos, *rest):
+        made.append((photos.dataset.degradation, inverter.options.tuning is not None))
+        if len(made) == 3:
+            raise UserError("stopped")
+        return restored(inverter, photos, *rest)
+
+    monkeypatch.setattr(restoration, "_restored", counted)
+    arguments = ["restoration", *flags(files, tmp_path, images=1), "--method=projector", "--method=projector+pti"]
+    arguments += ["--track=blur", "--track=noise"]
+    assert command(*arguments, code=1) == "Error: stopped"
+    first = command(*arguments)
+    parts = [("blur", False), ("blur", True), ("noise", False), ("noise", True)]
+    assert made == [*parts[:3], *parts[2:]]
+    assert command(*arguments) == first and len(made) == 5
+    (tmp_path / "restoration-blur-projector-PTI.png").unlink()
+    assert command(*arguments) == first and made[5:] == parts[1:2]
+    assert (tmp_path / "restoration-blur-projector-PTI.png").is_file()
+    command(*arguments, "--seed=1")
+    assert made[6:] == parts
+    stored = json.loads((tmp_path / "restoration.json").read_text())
+    assert list(stored["results"]) == ["projector", "projector+PTI"]
+    assert (tmp_path / "restoration.md").read_text().startswith("**Table 2.")
+
+
+def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypatch):
+    def only_options(inverters, *rest):
+        found.update({method: inverter.options for method, inverter in inverters.items()})
+        raise UserError("enough")
+
+    found = {}
+    monkeypatch.setattr("evaluation.commands.inversion_tables.restoration_table", only_options)
+    encoder = files / "encoder.safetensors"
+    arguments = ["restoration", *flags(files, tmp_path, encoder=encoder, steps=5), "--set=tuning.lr=0.01"]
+    command(*arguments, *(f"--method={method}" for method in METHODS), code=1)
+    for method, options in found.items():
+        assert options.encoder == (str(encoder) if "encoder" in method else None)
+        assert (options.projector is None) == ("encoder" in method)
+        assert (options.tuning is None) == ("PTI" not in method)
+    assert found["projector"].projector.steps == 5 and found["encoder+PTI"].tuning.lr == 0.01
+    found.clear()
+    command("restoration", *flags(files, tmp_path, encoder=encoder, steps=None), code=1)
+    assert list(found) == ["encoder+PTI"]
+    assert TRACKS == ("blur", "super_resolution", "noise", "jpeg", "multiple")
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra", "sentence"),
+    [
+        ({"steps": None, "tuning-steps": None}, ["--method=encoder"], "--method=encoder needs an encoder; give --enc"),
+        ({}, ["--method=projector"], "--tuning-steps has no effect with --method=projector; leave it out, or take a"),
+        (
+            {"steps": None, "encoder": "encoder.safetensors"},
+            ["--set=projector.lr=1"],
+            "--set projector.lr=1 has no effe",
+        ),
+        ({"tuning-steps": 0}, [], "--method=projector+PTI tunes the generator, and that in 0 steps"),
+        ({"steps": 0}, [], "without an encoder the projector must search"),
+        ({"network": "plain.safetensors"}, [], "is plain, without the quality code that this needs"),
+        ({"images": 6}, [], "--images is 6, must be at most 5"),
+        ({}, ["--pristine=missing.npz"], "cannot read missing.npz"),
+        ({"outdir": "photos.zip/tables"}, [], "cannot write to"),
+    ],
+)
+def test_wrong_restorations_are_one_sentence(files, tmp_path, changes, extra, sentence):
+    here = {name: files / value for name, value in changes.items() if isinstance(value, str)}
+    assert sentence in command("restoration", *flags(files, tmp_path, **{**changes, **here}), *extra, code=1)
+
+
+def test_niqe_needs_blocks_that_fit(files):
+    with pytest.raises(UserError, match="blocks of 16 px, larger than photos of 8 px; fit one by .* --block=4"):
+        judge(files, resolution=8)
+    without = judge(files, pristine=None)
+    assert without.model is None and any("NIQE needs --pristine" in note for note in without.notes)
+
+
+# Section 4.7.
+
+
+def test_stability_compares_repetitions_in_pairs(files, inverter, degraded_photos, tmp_path):
+    directions = [direction(name, torch.randn(16)) for name in "ab"]
+    measures = {name: load_paired(name, NO_WEIGHTS, CPU) for name in ("psnr", "pd_cifar")}
+    options = StabilityOptions(tuple(directions), magnitude=2.0)
+    table = stability_table(inverter, degraded_photos, options, measures, tmp_path)
+    _, degraded = degraded_by_hand(files, "multiple")
+    expected = []
+    edits = []
+    for seed in range(3):
+        tuning = dataclasses.replace(FEW.tuning, seed=seed)
+        seeded = InversionOptions(projector=dataclasses.replace(FEW.projector, seed=seed), tuning=tuning)
+        other = Inverter(files / "qc.safetensors", CPU, seeded, NO_WEIGHTS)
+        [found] = other.invert(degraded[1:2] / 127.5 - 1)
+        with other.tuned(found) as G, torch.no_grad():
+            edits.append([shown(G, edit(G, found.latents, each, s).sharp()) for each in directions for s in (-2, 2)])
+    for a, b in [(0, 1), (0, 2), (1, 2)]:
+        expected += [psnr(x, y).item() for x, y in zip(edits[a], edits[b], strict=True)]
+    ours = table.numbers["photos"][1]["sharp"]["psnr"]
+    assert len(ours) == 12 and statistics.fmean(ours) < 100
+    assert_close(ours, expected, rtol=1e-3)
+    everything = [value for row in table.numbers["photos"] for value in row["sharp"]["psnr"]]
+    assert table.rows[1] == [
+        "sharp",
+        mean_and_deviation(everything),
+        mean_and_deviation([value for row in table.numbers["photos"] for value in row["sharp"]["pd_cifar"]], 4),
+        *stability.PAPER["sharp"],
+    ]
+    assert table.rows[0][3:] == ["44.42 ± 2.71", "0.004 ± 0.003"]
+
+
+def test_a_seed_changes_inversions_and_nothing_else(inverter):
+    other = with_seed(inverter, 2)
+    assert other.G is inverter.G and with_seed(inverter, 0).settings == inverter.settings
+    assert (other.options.projector.seed, other.options.tuning.seed) == (2, 2)
+    assert inverter.options.projector.seed == 0
+    assert dataclasses.replace(other.options, projector=FEW.projector, tuning=FEW.tuning) == FEW
+
+
+def test_stability_of_what_has_no_seed_is_said(files, tmp_path):
+    text = command(
+        "stability",
+        *flags(files, tmp_path, encoder=files / "encoder.safetensors", steps=None, **{"tuning-steps": 0}),
+        "--repetitions=2",
+    )
+    assert "inf ± nan" in text and "No seed has any effect" in text
+    assert "sefa-0, sefa-1, sefa-2" in text
+
+
+# Table 3 of the supplement.
+
+
+def test_editability_is_the_mean_change_of_the_score(files, inverter, degraded_photos, tmp_path):
+    some = direction("some", torch.randn(16))
+    table = editability_table(inverter, degraded_photos, EditOptions(some, "brightness", brightness), tmp_path)
+    _, degraded = degraded_by_hand(files, "multiple")
+    changes = []
+    for target in degraded / 127.5 - 1:
+        [found] = inverter.invert(target[None])
+        with inverter.tuned(found) as G, torch.no_grad():
+            edited = [synthesize(G, latents) for latents in (edit(G, found.latents, some, -3.0), found.latents)]
+            changes.append((brightness(edited[0]) - brightness(edited[1])).item())
+    assert_close(table.numbers["changes"]["degraded"][0], statistics.fmean(changes), rtol=1e-4)
+    assert table.rows[0] == ["-3.00", f"{statistics.fmean(changes):.4f}", table.rows[0][2], "4.22", "15.04"]
+    assert table.rows[-1][0] == "3.00" and table.rows[-1][3:] == ["-2.50", "-7.63"]
+    assert [round(value, 2) for value in table.numbers["magnitudes"][:4]] == [-3, -2.33, -1.67, -1]
+    sharp = table.numbers["changes"]["sharp"]
+    assert sharp != table.numbers["changes"]["degraded"] and len(sharp) == 10
+
+
+def test_no_edit_changes_nothing(inverter, degraded_photos):
+    [found] = inverted(inverter, degraded_photos.pairs([0])[1])
+    options = EditOptions(direction("none", torch.randn(16)), "brightness", brightness, reach=1.0, count=3)
+    changes = score_changes(inverter, found, options)
+    assert all(changes[side][1] == 0 != changes[side][0] for side in editability.PAPER)
+
+
+def test_editability_by_command(files, tmp_path):
+    arguments = ["editability", *flags(files, tmp_path), "--scorer=warmth"]
+    given = command(*arguments, f"--direction={files / 'some.safetensors'}", "--magnitudes=3")
+    assert "warmth: degraded" in given and "Direction some, by given" in given and "15.04" not in given
+    found = command(*arguments, "--samples=60")
+    assert "Direction warmth, by interfacegan" in found and "15.04" in found
+    assert "unknown scorer 'warmht'; did you mean 'warmth'" in command(
+        "editability", *flags(files, tmp_path), "--scorer=warmht", code=1
+    )
+
+
+@pytest.mark.parametrize("name", ["inversion", "stability"])
+def test_other_tables_by_command(files, tmp_path, name):
+    text = command(name, *flags(files, tmp_path))
+    stored = json.loads((tmp_path / f"{name}.json").read_text())
+    assert stored["names"] == ["img00", "img01"]
+    assert (tmp_path / f"{name}.md").read_text() in text
+    assert command(name, *flags(files, tmp_path)) == text
+
+
+# Tables that an encoder adds to: Table 3 and section 4.6.
+
+
+def test_runtime_of_inversion_is_timed_with_an_encoder(files, tmp_path, monkeypatch):
+    few = dataclasses.replace(FEW.tuning, stop_psnr=None)
+    monkeypatch.setattr("evaluation.tables.runtime.TuningOptions", lambda: few)
+    monkeypatch.setattr("evaluation.tables.runtime.TUNED", 2)
+    network = f"--network={files / 'qc.safetensors'}", "--device=cpu", "-o", tmp_path
+    text = command("runtime", *network, f"--encoder={files / 'encoder.safetensors'}", "--runs=2")
+    seconds = json.loads((tmp_path / "table3.json").read_text())["seconds"]
+    assert {name: len(times) for name, times in seconds.items()} == {"QC-StyleGAN": 2, "pSp": 2, "PTI-opt": 2}
+    for name, times in seconds.items():
+        assert min(times) > 0 and f"| {name} | {sum(times) / 2:.4f} ± " in text
+
+
+def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
+    def encoder(images):
+        seen.append(images)
+        return Latents(G.mapping.w_avg.expand(len(images), G.num_ws, -1), images.mean((2, 3)))
+
+    seen = []
+    G = load(files / "qc.safetensors", CPU)
+    codes, labels = codes_of(G, encoder, blur_strength, ClassifyOptions(train=3, test=2, batch=2), "")
+    images = torch.cat(seen)
+    assert torch.equal(codes, images.mean((2, 3))) and len(labels) == 5 and labels.unique().numel() == 5
+    [sharp] = render(G, ws_of_seeds(G, range(5)), [None], noise_of_seeds(G, range(5)))
+    blurred = degraded_image(to_uint8(sharp[4:])[0], 4)
+    assert np.array_equal(to_uint8(images[4:])[0], blurred)
+    common = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--device=cpu", "-o", tmp_path
+    assert "each code by an encoder" in command("classify", *common, f"--encoder={files / 'encoder.safetensors'}")
+    G = load(files / "qc.safetensors", CPU)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
+    save_encoder(tmp_path / "w.safetensors", build(config, G), G, file_sha256(files / "qc.safetensors"), {"kimg": 0})
+    sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
+    assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
+
+
+def degraded_image(image, seed):
+    return blur_strength(image, np.random.default_rng((0, FOR_CLASSIFICATION, seed)))[0]

@@ -1,0 +1,104 @@
+"""A look inside files and folders."""
+
+import copy
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dnnlib.files import sha256
+from exchange.inspect import main, table
+from networks.describe import describe, results_beside, snapshots
+from networks.files import ImageFormat, build_discriminator, save_network
+from tests.support.networks import SMALL_D, quality_generator, small_generator
+from torch_utils.checkpoint import save_tensors
+
+
+def save(G, path, streams=("sharp",), **provenance):
+    D = build_discriminator(SMALL_D, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
+    discriminators = {stream: copy.deepcopy(D) for stream in streams}
+    save_network(path, G, discriminators, {"licence": "CC0", "kimg": 3.5, **provenance})
+    return path
+
+
+def output(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    [sentence] = result.output.strip().splitlines()
+    return sentence.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_the_table_counts_every_parameter_once(tmp_path, variant):
+    G = quality_generator(variant)
+    facts = describe(save(G, tmp_path / "qc.safetensors", ("sharp", "degraded")))
+    assert sum(row["parameters"] for row in facts["architecture"]) == facts["generator"]["parameters"]
+    assert facts["generator"]["parameters"] == sum(parameter.numel() for parameter in G.parameters())
+    D = build_discriminator(SMALL_D, ImageFormat(16, 3, 0))
+    size = sum(parameter.numel() for parameter in D.parameters())
+    assert facts["discriminators"] == {"D_sharp": size, "D_degraded": size}
+    assert [row["degrades"] for row in facts["architecture"]] == [False, False, True, True]
+    assert [row["resolution"] for row in facts["architecture"]] == [None, 4, 8, 16]
+    assert (facts["mode"], facts["quality"]["variant"], facts["quality"]["q_dim"]) == ("qc", variant, 4)
+
+
+def test_a_network_as_text(tmp_path):
+    path = save(quality_generator(), tmp_path / "qc.safetensors", data={"name": "cats", "images": 7})
+    text = output(path)
+    for part in ("QC, variant paper, q_dim 4, last 2 blocks", "3.5 kimg", "CC0", "name cats, images 7", sha256(path)):
+        assert part in text
+    assert f"{path.stat().st_size:,} bytes" in text and "D_sharp" in text and "num_ws 6" in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line}
+    assert rows["b16"][1:4] == ["16", "16", "2"] and rows["b16"][-1] == "yes" and rows["b4"][-1] == "float32"
+
+
+def test_a_plain_network_as_json(tmp_path):
+    facts = json.loads(output(save(small_generator(), tmp_path / "plain.safetensors"), "--json"))
+    assert facts["mode"] == "plain" and facts["quality"] is None and facts["kind"] == "network"
+    assert facts["images"] == {"resolution": 16, "channels": 3, "c_dim": 0} and facts["header"]["kimg"] == 3.5
+
+
+def test_another_kind_of_file_shows_its_header(tmp_path):
+    header = {"kind": "encoder", "encoder": {"backbone": "resnet34"}, "kimg": 12, "licence": None}
+    save_tensors(tmp_path / "encoder.safetensors", {"a": torch.zeros(2)}, header)
+    text = output(tmp_path / "encoder.safetensors")
+    assert text.startswith("encoder.safetensors: encoder, ") and "backbone resnet34" in text
+    assert json.loads(output(tmp_path / "encoder.safetensors", "--json"))["header"]["kimg"] == 12
+
+
+def test_a_folder_lists_its_snapshots_with_what_was_measured(tmp_path):
+    first = save(small_generator(), tmp_path / "network-snapshot-000001.safetensors", kimg=1)
+    second = save(small_generator(), tmp_path / "network-snapshot-000002.safetensors", kimg=2)
+    (tmp_path / "other.safetensors").write_bytes(b"no network")
+    records = [
+        {"network": first.name, "quality": "sharp", "values": {"fid": 9.0}},
+        {"network": first.name, "quality": "sharp", "values": {"fid": 8.0}},
+        {"network": {"file": "elsewhere", "sha256": sha256(second)}, "quality": "degraded", "values": {"fid": 7.5}},
+    ]
+    lines = "\n".join(json.dumps(record) for record in records)
+    (tmp_path / "metric-fid.jsonl").write_text(f'{lines}\n{{"network": "cut')
+    rows = snapshots(tmp_path)
+    assert [row["metrics"] for row in rows] == [{"fid sharp": 8.0}, {"fid degraded": 7.5}]
+    assert [row["kimg"] for row in json.loads(output(tmp_path, "--json"))] == [1, 2]
+    heading, *lines = output(tmp_path).splitlines()
+    assert heading.endswith("fid degraded  fid sharp") and len(lines) == 2
+    assert lines[0].split()[-2:] == ["-", "8"] and sha256(first)[:12] in lines[0]
+    assert results_beside(second) == {"fid degraded": 7.5}
+
+
+def test_numbers_stand_at_the_right():
+    assert table(["a", "bb"], [["x", 1], ["yy", 1000], ["z", None]]) == "a      bb\nx       1\nyy  1,000\nz       -"
+
+
+def test_what_is_no_network_is_one_sentence(tmp_path):
+    assert "holds no networks; give a network-snapshot" in refused(tmp_path)
+    assert refused(tmp_path / "no.safetensors").endswith("does not exist; check the path")
+    (tmp_path / "cut.safetensors").write_bytes(b"12")
+    assert "is truncated or no safetensors file" in refused(tmp_path / "cut.safetensors")

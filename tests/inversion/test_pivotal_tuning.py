@@ -1,0 +1,195 @@
+"""Pivotal tuning: what moves, what stays, and what is stored of it."""
+
+import pytest
+import torch
+
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from generation.sampling import load, render, ws_of_seeds
+from inversion.latents import Latents, synthesize
+from inversion.pivotal_tuning import TuningOptions, _Blocks, _Codes, tune
+from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
+from networks.files import save_network
+from networks.generators.stylegan2 import Discriminator
+from tests.support.networks import SMALL_D, quality_generator, small_generator
+from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import save_tensors
+
+PIXELS_ONLY = {"perceptual_weight": 0.0, "pixel_weight": 1.0, "twin_weight": 0.0, "locality_weight": 0.0}
+
+
+def photos(G, count=2):
+    """Return codes, and targets that differ a little from their images."""
+    latents = Latents(ws_of_seeds(G, range(count)), torch.randn(count, G.q_dim) if hasattr(G, "q_dim") else None)
+    images = synthesize(G, latents)
+    return latents, (images + 0.3 * torch.randn_like(images)).clamp(-1, 1)
+
+
+def frozen(G):
+    return G.eval().requires_grad_(False)
+
+
+def reconstruction_error(G, latents, targets):
+    return (synthesize(G, latents) - targets).square().mean()
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_frozen_and_tuned_blocks_make_the_networks_images(variant, first):
+    """Wherever the cut is: before, at and behind the first block that hears of q."""
+    G = frozen(quality_generator(variant))
+    latents, _ = photos(G)
+    count = G.synthesis.num_blocks
+    codes = _Codes(_Blocks(G.synthesis, range(first)), _Blocks(G.synthesis, range(first, count)), latents)
+    sharp, degraded = render(G, latents.ws, [None, latents.q], G.synthesis.make_noise("const", 2))
+    assert_close(codes.originals, torch.cat([sharp, degraded]))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, None])
+def test_tunes_the_last_blocks_alone(blocks):
+    G = frozen(quality_generator())
+    before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
+    latents, targets = photos(G)
+    options = TuningOptions(steps=5, blocks=blocks, lr=1e-2, **PIXELS_ONLY)
+    for row, tuned in enumerate(tune(G, latents, targets, options)):
+        moved = {name.split(".")[1] for name in tuned.differences}
+        assert moved == {1: {"b16"}, 2: {"b8", "b16"}, None: {"b4", "b8", "b16"}}[blocks]
+        one = latents[row : row + 1], targets[row : row + 1]
+        assert reconstruction_error(apply(G, tuned), *one) < 0.9 * reconstruction_error(G, *one)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
+
+
+def test_first_step_is_that_of_adam_on_the_whole_network():
+    """Nothing is lost by freezing: Adam's first step is lr times the sign of the gradient."""
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 1)
+    options = TuningOptions(steps=1, lr=0.125, stop_psnr=None, blocks=None, **PIXELS_ONLY)
+    (tuned,) = tune(G, latents, targets, options)
+    whole = quality_generator()
+    whole.load_state_dict(G.state_dict())
+    reconstruction_error(whole, latents, targets).backward()
+    gradients = {name: p.grad for name, p in whole.synthesis.named_parameters() if p.grad is not None}
+    assert len(tuned.differences) > 10
+    for name, difference in tuned.differences.items():
+        gradient = gradients[name.removeprefix("synthesis.")]
+        clear = gradient.abs() > 1e-5
+        assert_close(difference.float()[clear], -0.125 * gradient.sign()[clear], rtol=5e-3, what=name)
+
+
+def test_photos_do_not_depend_on_their_group():
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 3)
+    together, alone = (
+        tune(G, latents, targets, TuningOptions(steps=3, lr=1e-3, photos_at_once=count)) for count in (2, 1)
+    )
+    for row, (a, b) in enumerate(zip(together, alone, strict=True)):
+        one = latents[row : row + 1]
+        assert_close(synthesize(apply(G, a), one), synthesize(apply(G, b), one), rtol=1e-3)
+
+
+def test_works_without_a_quality_code():
+    G = frozen(small_generator())
+    latents, targets = photos(G)
+    (tuned, _) = tune(G, latents, targets, TuningOptions(steps=12, lr=1e-3, **PIXELS_ONLY))
+    one = latents[:1], targets[:1]
+    assert reconstruction_error(apply(G, tuned), *one) < 0.9 * reconstruction_error(G, *one)
+
+
+def test_stops_when_the_reconstruction_is_good_enough():
+    """A photo that is its own reconstruction needs no step; the other goes on, and all steps are counted."""
+    G = frozen(quality_generator())
+    latents, targets = photos(G)
+    targets[0] = synthesize(G, latents)[0].clamp(-1, 1)
+    counts = []
+    done, tuned = tune(G, latents, targets, TuningOptions(steps=3, stop_psnr=40.0), on_step=counts.append)
+    assert not done.differences and tuned.differences
+    assert counts == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("weight", ["twin_weight", "locality_weight"])
+def test_terms_keep_what_they_are_for(weight):
+    """Degraded minus sharp image; images at other codes."""
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 1)
+    others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.5), latents.q.expand(8, -1))
+
+    def kept(network):
+        if weight == "twin_weight":
+            return synthesize(network, latents) - synthesize(network, latents.sharp())
+        return synthesize(network, others)
+
+    changes = []
+    for strength in (0.0, 100.0):
+        options = TuningOptions(steps=12, lr=1e-2, locality_interval=1, **{**PIXELS_ONLY, weight: strength})
+        (tuned,) = tune(G, latents, targets, options)
+        changes.append((kept(apply(G, tuned)) - kept(G)).square().mean())
+    assert changes[1] < 0.5 * changes[0]
+
+
+def test_tuned_generator_shares_what_did_not_move():
+    G = frozen(quality_generator())
+    name = "synthesis.b16.conv0.weight"
+    difference = torch.full_like(G.get_parameter(name), 0.25).half()
+    other = apply(G, TunedWeights({name: difference}))
+    assert_close(other.get_parameter(name), G.get_parameter(name) + 0.25)
+    for own, (key, parameter) in zip(other.parameters(), G.named_parameters(), strict=True):
+        assert (own is parameter) == (key != name)
+    assert all(a is b for a, b in zip(other.buffers(), G.buffers(), strict=True))
+
+
+def test_half_precision_costs_less_than_half_a_gray_level():
+    G = frozen(quality_generator())
+    moved = {name: p + 0.02 * torch.randn_like(p) for name, p in G.named_parameters() if name.startswith("synthesis")}
+    exact = quality_generator()
+    exact.load_state_dict({**G.state_dict(), **moved})
+    latents, _ = photos(G, 4)
+    stored = synthesize(apply(G, TunedWeights.between(G, moved)), latents)
+    assert (stored - synthesize(exact, latents)).abs().max() * 127.5 < 0.5
+
+
+def test_differences_of_another_network():
+    with pytest.raises(UserError, match="no synthesis.b32.conv0.weight"):
+        apply(quality_generator(), TunedWeights({"synthesis.b32.conv0.weight": torch.zeros(1)}))
+
+
+@pytest.fixture
+def network(tmp_path):
+    G = quality_generator()
+    save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+    return tmp_path / "G.safetensors"
+
+
+@pytest.mark.parametrize("is_tuned", [True, False])
+def test_inversion_files(tmp_path, network, is_tuned):
+    G = load(network, torch.device("cpu"))
+    latents, targets = photos(G, 1)
+    tuned = tune(G, latents, targets, TuningOptions(steps=2))[0] if is_tuned else None
+    save_inversion(tmp_path / "a.safetensors", Inversion(latents, tuned, "cat.png", {"steps": 2}), network)
+    found = load_inversion(tmp_path / "a.safetensors", network)
+    assert torch.equal(found.latents.ws, latents.ws) and torch.equal(found.latents.q, latents.q)
+    assert (found.photo, found.settings) == ("cat.png", {"steps": 2})
+    if not is_tuned:
+        assert found.tuned is None
+        return
+    assert found.tuned.differences.keys() == tuned.differences.keys()
+    assert torch.equal(synthesize(apply(G, found.tuned), latents), synthesize(apply(G, tuned), latents))
+
+
+def test_inversion_files_of_something_else(tmp_path, network):
+    latents = Latents(torch.zeros(1, 5, 16))
+    save_inversion(tmp_path / "a.safetensors", Inversion(latents), network)
+    other = tmp_path / "other.safetensors"
+    save_network(other, small_generator(), {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
+    with pytest.raises(UserError, match="made with another network than"):
+        load_inversion(tmp_path / "a.safetensors", other)
+    with pytest.raises(UserError, match="is no inversion"):
+        load_inversion(network, network)
+    save_tensors(tmp_path / "b.safetensors", {}, {"kind": "inversion", "network": sha256(network)})
+    with pytest.raises(UserError, match="is damaged"):
+        load_inversion(tmp_path / "b.safetensors", network)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"blocks": 0}, {"twin_weight": -1.0}, {"photos_at_once": 0}])
+def test_refuses_options(change):
+    with pytest.raises(UserError, match=f"tuning.{next(iter(change))} is"):
+        TuningOptions(**change)

@@ -1,0 +1,496 @@
+"""Network files and training states: equal after the round trip, whole or refused, replaced in one step, never code."""
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import stat
+import struct
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file, write_text
+from networks.files import (
+    ImageFormat,
+    build_discriminator,
+    build_generator,
+    load_discriminator,
+    load_generator,
+    save_network,
+)
+from networks.generators import qc_stylegan, stylegan2
+from tests.support.networks import SMALL, SMALL_D, quality_generator
+from torch_utils import checkpoint
+from torch_utils.checkpoint import load_state, load_tensors, read_header, save_state, save_tensors
+
+RGB = ImageFormat(resolution=16, channels=3, c_dim=0)
+PROVENANCE = {"kimg": 12.5, "mode": "base", "licence": "CC BY 4.0", "data": {"name": "cats", "images": 7}}
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def randomized(network):
+    """Give every parameter and buffer a value of its own, as training would."""
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.copy_(torch.randn(tensor.shape))
+    return network
+
+
+def discriminator(images=RGB):
+    return randomized(build_discriminator(SMALL_D, images))
+
+
+NETWORKS = {
+    "base": (RGB, None),
+    "gray": (dataclasses.replace(RGB, channels=1), None),
+    "conditional": (dataclasses.replace(RGB, c_dim=3), None),
+    "paper": (RGB, "paper"),
+    "released": (RGB, "released"),
+    "adain": (RGB, "adain"),
+    "conditional paper": (dataclasses.replace(RGB, c_dim=3), "paper"),
+}
+
+
+def generator(name):
+    images, variant = NETWORKS[name]
+    quality = None if variant is None else quality_generator(variant).config.quality
+    return randomized(build_generator(dataclasses.replace(SMALL, quality=quality), images)).eval()
+
+
+@pytest.fixture(scope="module")
+def network_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "network.safetensors"
+    save_network(path, generator("paper"), {"sharp": discriminator(), "degraded": discriminator()}, PROVENANCE)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path, network_bytes):
+    """A folder with a whole network file in it."""
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(network_bytes)
+    return path
+
+
+READERS = {
+    "generator": load_generator,
+    "sharp": lambda path: load_discriminator(path, "sharp"),
+    "degraded": lambda path: load_discriminator(path, "degraded"),
+}
+
+
+def refusals(path):
+    """Return the message of each reader's UserError: one line that names the file."""
+    messages = []
+    for reader in READERS.values():
+        with pytest.raises(UserError) as caught:
+            reader(path)
+        messages.append(str(caught.value))
+        assert str(path) in messages[-1] and "\n" not in messages[-1]
+    return messages
+
+
+def assert_same_tensors(network, other):
+    ours, theirs = network.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_survive_their_file_bit_for_bit(name, tmp_path):
+    images, variant = NETWORKS[name]
+    G, D = generator(name), discriminator(images)
+    save_network(tmp_path / "n.safetensors", G, {"sharp": D}, PROVENANCE)
+    loaded, _ = load_generator(tmp_path / "n.safetensors")
+    assert_same_tensors(G, loaded)
+    assert_same_tensors(D, load_discriminator(tmp_path / "n.safetensors", "sharp"))
+    assert type(loaded) is (stylegan2 if variant is None else qc_stylegan).Generator
+    assert loaded.config == G.config and not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    z, c = torch.randn(2, 16), torch.eye(3)[:2] if images.c_dim else None
+    quality = {} if variant is None else {"q": torch.randn(2, 4)}
+    ours, theirs = (network(z, c, noise_mode="const", **quality) for network in (G, loaded))
+    assert ours.shape == (2, images.channels, 16, 16) and torch.equal(ours, theirs)
+
+
+def test_each_stream_has_its_discriminator_and_the_sharp_one_stands_in(tmp_path):
+    sharp, degraded = discriminator(), discriminator()
+    save_network(tmp_path / "qc.safetensors", generator("paper"), {"sharp": sharp, "degraded": degraded}, {})
+    save_network(tmp_path / "base.safetensors", generator("base"), {"sharp": sharp}, {})
+    assert_same_tensors(degraded, load_discriminator(tmp_path / "qc.safetensors", "degraded"))
+    assert_same_tensors(sharp, load_discriminator(tmp_path / "qc.safetensors", "sharp"))
+    assert_same_tensors(sharp, load_discriminator(tmp_path / "base.safetensors", "degraded"))
+
+
+def test_loaded_discriminator_can_be_trained_with_its_own_frozen_layers(tmp_path):
+    D = build_discriminator(dataclasses.replace(SMALL_D, freeze_layers=2), RGB)
+    save_network(tmp_path / "n.safetensors", generator("base"), {"sharp": D}, {})
+    loaded = load_discriminator(tmp_path / "n.safetensors", "sharp")
+    assert loaded.trainable_parameters().keys() == D.trainable_parameters().keys()
+
+
+def test_header_tells_all_that_a_reader_needs(path):
+    header = read_header(path)
+    assert header == load_generator(path)[1]
+    assert header["format_version"] == checkpoint.FORMAT_VERSION == 1
+    assert header["images"] == {"resolution": 16, "channels": 3, "c_dim": 0}
+    assert header["generator"]["quality"]["variant"] == "paper" and header["generator"]["w_dim"] == 16
+    assert header["discriminator"]["channel_max"] == 16
+    assert "[-1, 1]" in header["preprocessing"] and "127.5" in header["preprocessing"]
+    assert {name: header[name] for name in PROVENANCE} == PROVENANCE
+
+
+def test_file_is_plain_safetensors(path):
+    tensors = safetensors.torch.load_file(path)
+    assert {name.partition(".")[0] for name in tensors} == {"G_ema", "D_sharp", "D_degraded"}
+    assert "G_ema.synthesis.b4.const" in tensors and "D_sharp.b4.out.weight" in tensors
+    assert load_tensors(path, "D_sharp.b4.out.").keys() == {"weight", "bias"}
+
+
+def test_saving_leaves_the_network_alone_and_takes_any_memory_layout(tmp_path):
+    G = generator("base").to(memory_format=torch.channels_last)
+    before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
+    save_network(tmp_path / "n.safetensors", G, {"sharp": discriminator()}, {})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
+    assert_same_tensors(G, load_generator(tmp_path / "n.safetensors")[0])
+
+
+def header_length(data):
+    return struct.unpack("<Q", data[:8])[0]
+
+
+@pytest.mark.parametrize("where", ["nothing", "length", "brace", "header", "all of the header", "tensors", "last byte"])
+def test_truncated_file_is_refused(path, where):
+    data = path.read_bytes()
+    header = 8 + header_length(data)
+    sizes = {"nothing": 0, "length": 5, "brace": 9, "header": header // 2, "all of the header": header}
+    sizes |= {"tensors": (header + len(data)) // 2, "last byte": len(data) - 1}
+    path.write_bytes(data[: sizes[where]])
+    assert set(refusals(path)) == {f"{path} is truncated or no safetensors file; copy or download it again"}
+
+
+def test_longer_file_is_refused(path):
+    path.write_bytes(path.read_bytes() + b"more")
+    refusals(path)
+
+
+@same_folder
+@given(data=st.binary(max_size=200))
+def test_random_bytes_are_refused(tmp_path, data):
+    path = tmp_path / "random.safetensors"
+    path.write_bytes(data)
+    refusals(path)
+
+
+@settings(parent=same_folder, max_examples=60)
+@given(data=st.data())
+def test_file_with_a_damaged_header_loads_or_is_refused(path, network_bytes, data):
+    size = 8 + header_length(network_bytes)
+    ours = network_bytes.index(checkpoint.HEADER.encode())
+    position = data.draw(st.integers(0, size - 1) | st.integers(ours, ours + 1500))
+    byte = data.draw(st.integers(0, 255) | st.sampled_from(b'0123456789{}[]:,"x'))
+    path.write_bytes(network_bytes[:position] + bytes([byte]) + network_bytes[position + 1 :])
+    for reader in READERS.values():
+        try:
+            reader(path)
+        except UserError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+
+
+def test_missing_file_folder_and_unreadable_file_are_refused(tmp_path, monkeypatch):
+    missing = tmp_path / "none.safetensors"
+    assert set(refusals(missing)) == {f"network {missing} does not exist; check the path"}
+    assert set(refusals(tmp_path)) == {f"{tmp_path} is a folder; give one of the networks in it"}
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "n.safetensors").touch()
+    monkeypatch.setattr(checkpoint, "safe_open", denied)
+    assert "Permission denied" in refusals(tmp_path / "n.safetensors")[0]
+
+
+def test_newer_format_is_refused(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    save_network(path, generator("base"), {"sharp": discriminator()}, {})
+    load_generator(path)
+    monkeypatch.undo()
+    assert set(refusals(path)) == {f"{path} has format version 2, this program reads up to 1; update the program"}
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
+def test_safetensors_of_another_program_are_refused(path, metadata):
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+    assert "none of this program's networks" in refusals(path)[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "null", "7", "{}", '{"format_version": "1"}', '{"format_version": null}']
+)
+def test_damaged_description_is_refused(path, text):
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(tensors, path, metadata={checkpoint.HEADER: text})
+    assert set(refusals(path)) == {f"the header of {path} is damaged; copy or download it again"}
+
+
+def rewritten(path, change):
+    """Write the network again with another header, which `change` has edited."""
+    header = read_header(path)
+    change(header)
+    save_tensors(path, load_tensors(path), header)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("generator", None),
+        ("generator", "small"),
+        ("generator", {"z_dim": "many"}),
+        ("generator", {"depth": 3}),
+        ("discriminator", [1]),
+        ("discriminator", {"architecture": "resnet50"}),
+        ("images", None),
+        ("images", {"resolution": 16, "channels": 3}),
+        ("images", {"resolution": 12, "channels": 3, "c_dim": 0}),
+        ("images", {"resolution": -16, "channels": 3, "c_dim": 0}),
+        ("images", {"resolution": 16, "channels": 0, "c_dim": 0}),
+        ("images", {"resolution": 4, "channels": 3, "c_dim": 0}),
+    ],
+)
+def test_header_that_describes_no_network_is_refused(path, part, value):
+    rewritten(path, lambda header: header.update({part: value}))
+    assert all("describes no network" in message for message in refusals(path))
+    rewritten(path, lambda header: header.pop(part))
+    refusals(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "reader"),
+    [
+        ("generator", "z_dim", 17, "generator"),
+        ("generator", "channel_max", 8, "generator"),
+        ("generator", "quality", None, "generator"),
+        ("generator", "architecture", "resnet", "generator"),
+        ("images", "c_dim", 3, "generator"),
+        ("images", "resolution", 32, "generator"),
+        ("images", "resolution", 8, "sharp"),
+        ("images", "channels", 1, "sharp"),
+        ("discriminator", "architecture", "skip", "sharp"),
+        ("discriminator", "channel_base", 128, "degraded"),
+        ("discriminator", "mbstd_channels", 0, "degraded"),
+    ],
+)
+def test_header_that_disagrees_with_the_tensors_is_refused(path, part, field, value, reader):
+    rewritten(path, lambda header: header[part].update({field: value}))
+    with pytest.raises(UserError) as caught:
+        READERS[reader](path)
+    assert str(caught.value).startswith(f"{path} does not hold what its header says (")
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_that_are_missing_or_too_many_are_refused(path):
+    header, tensors = read_header(path), load_tensors(path)
+    for changed in (
+        {name: tensor for name, tensor in tensors.items() if name != "G_ema.synthesis.b4.const"},
+        tensors | {"G_ema.synthesis.b4.another": torch.zeros(3)},
+    ):
+        save_tensors(path, changed, header)
+        with pytest.raises(UserError, match="does not hold what its header says"):
+            load_generator(path)
+
+
+def listing(folder):
+    return sorted(item.name for item in folder.iterdir())
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def failing_writer(*_, **__):
+    raise SafetensorError("Error while serializing: IoError")
+
+
+def write_network(path):
+    save_network(path, generator("base"), {"sharp": discriminator()}, {})
+
+
+def write_state(path):
+    save_state(path, {"weights": torch.zeros(1000)})
+
+
+@pytest.mark.parametrize(
+    ("write", "place", "failure"),
+    [
+        (write_network, "torch_utils.checkpoint.save_file", full_disk),
+        (write_network, "torch_utils.checkpoint.save_file", failing_writer),
+        (write_network, "os.replace", full_disk),
+        (write_network, "os.fsync", full_disk),
+        (write_state, "torch.save", full_disk),
+        (write_state, "os.replace", full_disk),
+        (lambda path: write_text(path, "new"), "pathlib.Path.write_text", full_disk),
+    ],
+)
+def test_failing_write_is_a_sentence_and_leaves_the_old_file(path, monkeypatch, write, place, failure):
+    before = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(place, failure)
+        with pytest.raises(UserError) as caught:
+            write(path)
+    assert str(caught.value).startswith(f"cannot write {path}: ") and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("what was there before is untouched")
+    if failure is full_disk:
+        assert "the disk is full; free some space" in str(caught.value)
+    assert path.read_bytes() == before and listing(path.parent) == [path.name]
+    write(path)
+    assert path.read_bytes() != before and listing(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of files as POSIX does")
+@pytest.mark.parametrize("write", [write_network, write_state])
+def test_device_that_takes_only_a_part_leaves_the_old_file(path, write):
+    """The libraries' own failures, not simulated ones: no file may grow beyond 2 KB."""
+    import resource
+
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        with pytest.raises(UserError) as caught:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"cannot write {path}: ") and "\n" not in str(caught.value)
+    assert path.read_bytes() == before and listing(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
+def test_interrupted_write_leaves_the_old_file(path, interruption):
+    before = path.read_bytes()
+    with pytest.raises(interruption), replace_file(path) as temporary:
+        temporary.write_text("half")
+        raise interruption
+    assert path.read_bytes() == before and listing(path.parent) == [path.name]
+
+
+def test_folder_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*No such file or directory"):
+        write_network(tmp_path / "none" / "n.safetensors")
+
+
+def test_files_have_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "note.txt", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == 0o640
+
+
+STATE = {
+    "images_seen": 2**40,
+    "name": "ä",
+    "ratio": 0.1,
+    "nothing": None,
+    "flag": True,
+    "list": [1, [2.5, "x"], {}],
+    "tensors": {"half": torch.randn(3, 2).half(), "long": torch.arange(4), "scalar": torch.tensor(1.5)},
+}
+
+
+def test_state_survives_its_file(tmp_path):
+    save_state(tmp_path / "state.pt", STATE)
+    loaded = load_state(tmp_path / "state.pt")
+    tensors, expected = loaded.pop("tensors"), STATE["tensors"]
+    assert loaded == {name: value for name, value in STATE.items() if name != "tensors"}
+    for name, tensor in expected.items():
+        assert tensors[name].dtype == tensor.dtype and torch.equal(tensors[name], tensor)
+
+
+class Hostile:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"mkdir {self.path}",)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("layout", ["zip", "legacy", "bare"])
+def test_state_that_would_run_a_command_is_refused_without_running_it(tmp_path, layout):
+    path, trap = tmp_path / "state.pt", tmp_path / "trap"
+    hostile = {"trainer": {"weights": torch.zeros(3), "steps": Hostile(trap)}}
+    if layout == "bare":
+        path.write_bytes(pickle.dumps(hostile["trainer"]["steps"]))
+    else:
+        torch.save(hostile, path, _use_new_zipfile_serialization=layout == "zip")
+    with pytest.raises(UserError, match="is damaged or no training state"):
+        load_state(path)
+    assert not trap.exists()
+
+
+def refused_state(path):
+    with pytest.raises(UserError) as caught:
+        load_state(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@same_folder
+@given(share=st.floats(0, 1, exclude_max=True), size=st.sampled_from([10, 100_000]))
+def test_truncated_state_is_refused(tmp_path, share, size):
+    path = tmp_path / "state.pt"
+    save_state(path, STATE | {"weights": torch.zeros(size)})
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert refused_state(path) == f"{path} is damaged or no training state; delete it to start the run anew"
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@same_folder
+@given(data=st.binary(max_size=100), prefix=st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x04\x95"]))
+def test_random_bytes_are_no_state(tmp_path, data, prefix):
+    (tmp_path / "state.pt").write_bytes(prefix + data + b"\x00")
+    refused_state(tmp_path / "state.pt")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@settings(parent=same_folder, max_examples=200)
+@given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), legacy=st.booleans())
+def test_state_with_a_damaged_byte_loads_or_is_refused(tmp_path, position, byte, legacy):
+    path = tmp_path / "state.pt"
+    torch.save({"weights": torch.zeros(3), "steps": [1, "x"]}, path, _use_new_zipfile_serialization=not legacy)
+    data = bytearray(path.read_bytes())
+    data[int(position * len(data))] = byte
+    path.write_bytes(data)
+    try:
+        assert isinstance(load_state(path), dict)
+    except UserError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", 7, torch.zeros(2)])
+def test_other_content_is_no_state(tmp_path, content):
+    torch.save(content, tmp_path / "state.pt")
+    assert "no training state" in refused_state(tmp_path / "state.pt")
+
+
+def test_missing_state_and_folder_are_refused(tmp_path):
+    assert "No such file" in refused_state(tmp_path / "none.pt")
+    assert "directory" in refused_state(tmp_path)
+
+
+def test_header_is_readable_without_the_program(path, network_bytes):
+    """The first bytes of the file are a length and JSON, as the safetensors format has it."""
+    header = json.loads(network_bytes[8 : 8 + header_length(network_bytes)])
+    assert json.loads(header["__metadata__"][checkpoint.HEADER]) == read_header(path)

@@ -1,0 +1,141 @@
+"""The identities of the paper: Eq. 4, Eq. 6, Eq. 10, and what follows from how they are computed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from networks.files import with_precision
+from networks.generators.degrad_block import PaperDegradBlock
+from tests.support.networks import golden_generator, quality_generator, small_generator
+from tests.support.tolerance import assert_close
+from training.config import QualityConfig
+
+VARIANTS = ["paper", "released", "adain"]
+ARCHITECTURES = ["skip", "resnet", "orig"]
+
+
+def test_released_generator(golden):
+    arrays, [case] = golden("qc_released_generator")
+    G = golden_generator(arrays, case, QualityConfig(variant="released", q_dim=case["q_dim"]))
+    ws, q = torch.tensor(arrays["ws"]), torch.tensor(arrays["q"])
+    assert_close(G.synthesis(ws, torch.zeros_like(q), noise_mode="const"), arrays["img_q0"], what="q = 0")
+    assert_close(G.synthesis(ws, q, noise_mode="const"), arrays["img_q"], what="q")
+    assert_close(G.synthesis(ws, 2.5 * q, noise_mode="const"), arrays["img_2p5q"], what="2.5 q")
+    # The reference features are outputs of conv1, before the residual, on the way to the degraded image.
+    outputs = []
+    for index in G.synthesis.head:
+        conv1 = G.synthesis.block(index).conv1
+        conv1.register_forward_hook(lambda layer, _, y: outputs.append(y[:, : layer.out_channels]))
+    G.synthesis(ws, q, noise_mode="const")
+    for index, y in enumerate(outputs):
+        assert_close(y, arrays[f"feature{index}"], what=f"feature {index}")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_sharp_is_the_plain_generator_bit_for_bit(variant, architecture, blocks):
+    """Eq. 4: F(z, 0) = F_0(z)."""
+    base = small_generator(32, architecture=architecture).eval()
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    G = quality_generator(variant, 32, blocks=blocks, architecture=architecture)
+    G.load_base(base)
+    z = torch.randn(3, base.z_dim)
+    expected = base(z, noise_mode="const")
+    assert torch.equal(G(z, noise_mode="const"), expected)
+    assert torch.equal(G(z, q=torch.zeros(3, G.q_dim), noise_mode="const"), expected)
+    assert not torch.allclose(G(z, q=torch.randn(3, G.q_dim), noise_mode="const"), expected)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_zero_code_leaves_its_image_alone(variant):
+    """Eq. 6, where only some images of a batch are sharp."""
+    G = quality_generator(variant)
+    ws = G.mapping(torch.randn(3, 16), None)
+    q = torch.randn(3, G.q_dim)
+    q[1] = 0
+    assert torch.equal(
+        G.synthesis(ws, q, noise_mode="const")[1], G.synthesis(ws, noise_mode="const")[1]
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("k", [0.25, 3.0])
+def test_residual_scales_with_the_code(variant, k):
+    """Eq. 10: DB(f, k q) = k DB(f, q)."""
+    G = quality_generator(variant)
+    block = G.synthesis.block(-1)
+    f, w, q = torch.randn(2, 16, 16, 16), torch.randn(2, 16), torch.randn(2, G.q_dim)
+    [y], residual = block.contents_and_residual(f, w, None, q)
+    [y_scaled], scaled = block.contents_and_residual(f, w, None, k * q)
+    assert torch.equal(y, y_scaled)
+    assert residual.abs().max() > 0
+    assert_close(scaled, k * residual, rtol=1e-5)
+
+
+def test_folded_combination_equals_equations_7_and_8():
+    block = PaperDegradBlock(QualityConfig(q_dim=5, channels=6), 7, 7)
+    f, q = torch.randn(3, 7, 9, 8), torch.randn(3, 5)
+    r1 = F.conv2d(f, block.weight * block.weight_gain, padding=1)  # Eq. 7
+    r2 = (r1.view(3, 5, 6, 9, 8) * q[:, :, None, None, None]).sum(1)  # Eq. 8
+    assert_close(block.combine(f, q), r2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("images", [1, 3])
+def test_both_equals_two_calls(variant, architecture, images):
+    """Values and gradients of the shared computation are those of the sharp and the degraded pass."""
+    G = quality_generator(variant, blocks=2, architecture=architecture)
+    G.freeze_trunk()
+    ws, q = G.mapping(torch.randn(images, 16), None), torch.randn(images, G.q_dim)
+    noise = G.synthesis.make_noise("random", images)
+    x, img = G.synthesis.trunk(ws, noise)
+    probe = torch.randn(2 * images, 3, 16, 16)
+
+    def run(*parts):
+        result = torch.cat(parts)
+        return result, torch.autograd.grad((result * probe).sum(), list(G.trainable_parameters().values()))
+
+    together, gradients = run(G.synthesis.finish(x, img, ws, noise, q, both=True)[0])
+    apart, expected = run(
+        G.synthesis.finish(x, img, ws, noise)[0], G.synthesis.finish(x, img, ws, noise, q)[0]
+    )
+    assert_close(together, apart)
+    for name, a, b in zip(G.trainable_parameters(), gradients, expected, strict=True):
+        assert_close(a, b, rtol=1e-3, what=name)
+
+
+def test_only_the_last_blocks_are_free():
+    G = quality_generator(blocks=1)
+    G.freeze_trunk()
+    assert {name.split(".")[1] for name in G.trainable_parameters()} == {"b16"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_starts_sharp(variant):
+    G = quality_generator(variant, zero_start=True)
+    ws = G.mapping(torch.randn(2, 16), None)
+    assert torch.equal(
+        G.synthesis(ws, torch.randn(2, G.q_dim), noise_mode="const"), G.synthesis(ws, noise_mode="const")
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_residual_is_bounded_in_float16(variant):
+    G = with_precision(quality_generator(variant), "fp16")
+    ws = G.mapping(torch.randn(2, 16), None)
+    q = torch.randn(2, G.q_dim)
+    for scale in (1e4, 1e9):
+        assert torch.isfinite(G.synthesis(ws, scale * q, noise_mode="const")).all()
+    full = with_precision(G, "fp32")
+    assert_close(G.synthesis(ws, q, noise_mode="const"), full.synthesis(ws, q, noise_mode="const"), rtol=0.02)
+
+
+def test_every_variant_has_its_own_width():
+    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 16, 32]
+    narrow, wide = (quality_generator("released"), QualityConfig("released", q_dim=4, channels=8))
+    assert narrow.config.quality.width == wide.width == 8
+    assert narrow.synthesis.block(-1).convq.get_submodule("0").weight.shape[1] == 8

@@ -1,0 +1,548 @@
+"""The command line of train.py: what flags come to, and one sentence for whatever is wrong."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from click.testing import CliRunner
+
+import train
+from dnnlib.config import differences, from_dict, to_dict
+from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
+from training import presets
+from training.config import QualityConfig, TrainConfig
+
+ROOT = Path(__file__).parents[2]
+SIDE, COUNT = 16, 8
+SHORT = ["--preset=demo", "--kimg=0.016", "--batch=16", "--workers=0", "--device=cpu", "--precision=fp32"]  # one step
+
+
+def write_image(path, width=SIDE, height=SIDE, seed=0, mode="RGB"):
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
+
+
+def write_images(folder, **options):
+    for index in range(COUNT):
+        write_image(folder / f"{index}.png", seed=index, **options)
+    return folder
+
+
+def write_labels(folder, labels):
+    pairs = [[f"{index}.png", label] for index, label in enumerate(labels)]
+    (folder / "dataset.json").write_text(json.dumps({"labels": pairs}))
+    return folder
+
+
+def truncate(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def save(path, G, *streams):
+    images = ImageFormat(G.img_resolution, G.img_channels, G.c_dim)
+    save_network(path, G, {name: build_discriminator(SMALL_D, images) for name in streams}, {"kimg": 1})
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder with images, labelled images, and networks; tests only read it."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_images(folder / "images")
+    write_labels(write_images(folder / "labelled"), [0, 1, 2, 1, 0, 2, 2, 0])
+    save(folder / "base.safetensors", small_generator(SIDE), "sharp")
+    save(folder / "large.safetensors", small_generator(2 * SIDE), "sharp")
+    save(folder / "qc.safetensors", quality_generator(), "sharp", "degraded")
+    (folder / "truncated.safetensors").write_bytes((folder / "base.safetensors").read_bytes()[:-1])
+    return folder
+
+
+@pytest.fixture
+def command(shared, tmp_path):
+    """Return a function that runs train.py on the shared images, with flags of one's own after the usual ones."""
+
+    def run(*flags, data=None, outdir=None):
+        where = [f"--data={data or shared / 'images'}", f"--outdir={outdir or tmp_path / 'run'}"]
+        return CliRunner().invoke(train.main, [*where, *SHORT, *flags])
+
+    return run
+
+
+def sentence(result):
+    """Return the only line of standard error, without `Error: `."""
+    assert isinstance(result.exception, SystemExit), f"{result.exception!r} instead of a sentence"
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Error: "), result.stderr
+    return lines[0].removeprefix("Error: ")
+
+
+def resolved(result):
+    """Return the configuration that a dry run has printed, and the text after it."""
+    assert result.exit_code == 0, result.output
+    values, end = json.JSONDecoder().raw_decode(result.stdout)
+    return from_dict(TrainConfig, values), result.stdout[end:]
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_dry_run_prints_configuration_and_networks_and_writes_nothing(command, shared, tmp_path):
+    before = contents(shared), contents(tmp_path)
+    config, tables = resolved(command("--dry-run"))
+    assert (contents(shared), contents(tmp_path)) == before
+    expected = presets.build("demo", SIDE, batch=16)
+    paths = [line.partition(":")[0] for line in differences(expected, config)]
+    own = {"data.path", "data.resolution", "run.device", "run.kimg", "run.workers"}
+    assert set(paths) <= own | {"discriminator.precision.dtype", "generator.precision.dtype"}
+    images = ImageFormat(SIDE, 3, 0)
+    G, D = build_generator(config.generator, images), build_discriminator(config.discriminator, images)
+    generator_table, discriminator_table = tables.split("\nDiscriminator\n")
+    for network, table in ((G, generator_table), (D, discriminator_table)):
+        rows = {line.split()[0]: line for line in table.splitlines() if len(line.split()) > 1}
+        assert rows.pop("total").split()[1] == f"{sum(p.numel() for p in network.parameters()):,}"
+        assert rows.keys() == {name.rpartition(".")[0] or "(top)" for name, _ in network.named_parameters()}
+        for name, parameter in network.named_parameters():
+            layer, _, last = name.rpartition(".")
+            assert f"{last} {list(parameter.shape)}" in rows[layer or "(top)"]
+
+
+def test_dry_run_of_qc_shows_the_quality_blocks(command, shared):
+    config, tables = resolved(command("--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"))
+    assert config.mode == "qc" and config.init_from == str(shared / "base.safetensors")
+    generator = dataclasses.replace(SMALL, quality=QualityConfig(), precision=config.generator.precision)
+    assert config.generator == generator  # the base network's, not the preset's
+    assert config.discriminator.channel_base == SMALL_D.channel_base
+    assert config.discriminator.mapping_layers == SMALL_D.mapping_layers
+    assert "synthesis.b16.degrade" in tables and "synthesis.b4.degrade" not in tables
+
+
+def test_base_run_from_a_network_takes_its_architecture(command, shared):
+    config, _ = resolved(command("--dry-run", f"--init-from={shared / 'base.safetensors'}", "--precision=bf16"))
+    assert config.mode == "base" and config.generator.quality is None
+    assert (config.generator.w_dim, config.generator.channel_max) == (SMALL.w_dim, SMALL.channel_max)
+    assert config.generator.precision.dtype == "bf16"
+
+
+def test_resolution_and_labels_come_from_the_data(command, shared, tmp_path):
+    gray = write_images(tmp_path / "gray", width=32, height=32, mode="L")
+    config, tables = resolved(command("--dry-run", data=gray))
+    assert config.data.resolution == 32
+    assert "b32.fromrgb" in tables and "[64, 1, 1, 1]" in tables or ", 1, 1, 1]" in tables
+    _, tables = resolved(command("--dry-run", "--cond", data=shared / "labelled"))
+    assert "mapping.embed" in tables and "weight [64, 3]" in tables
+
+
+def test_preset_then_flags_then_set(command):
+    def value(*flags):
+        return resolved(command("--dry-run", "--kimg=0.016", *flags))[0]
+
+    assert value("--preset=paper256").loss.r1_gamma == 1
+    assert value("--preset=paper256", "--gamma=7").loss.r1_gamma == 7
+    for order in (("--set=loss.r1_gamma=9", "--gamma=7"), ("--gamma=7", "--set=loss.r1_gamma=9")):
+        assert value("--preset=paper256", *order).loss.r1_gamma == 9
+    assert value("--set=loss.r1_gamma=8", "--set=loss.r1_gamma=9").loss.r1_gamma == 9
+    both = value("--lr=0.1", "--set=optimizer_d.lr=0.2")
+    assert (both.optimizer_g.lr, both.optimizer_d.lr) == (0.1, 0.2)
+
+
+def test_mode_then_ablation_then_flags(command, shared):
+    def quality(*flags):
+        result = command("--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}", *flags)
+        return resolved(result)[0].generator.quality
+
+    assert quality("--ablation=F") == QualityConfig(variant="adain")
+    assert quality("--ablation=F", "--variant=released") == QualityConfig(variant="released")
+    assert quality("--ablation=E", "--set=generator.quality.channels=5") == QualityConfig(q_dim=8, channels=5)
+
+
+@pytest.mark.parametrize("letter", sorted(presets.ABLATIONS))
+def test_ablation_is_that_of_the_presets(command, shared, letter):
+    qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
+    plain, changed = (resolved(command(*qc, *more))[0] for more in ([], [f"--ablation={letter}"]))
+    assert changed == presets.ABLATIONS[letter](plain) != plain
+
+
+# Flag, the field that it sets, and the value there.
+FLAGS = [
+    ("--mirror", "data.mirror", True),
+    ("--subset=5", "data.subset", 5),
+    ("--degradation=noise", "data.degradation", "noise"),
+    ("--licence=CC BY 4.0", "data.licence", "CC BY 4.0"),
+    ("--licence=2024", "data.licence", "2024"),
+    ("--seed=3", "seed", 3),
+    ("--gamma=7", "loss.r1_gamma", 7.0),
+    ("--aug=fixed", "augment.mode", "fixed"),
+    ("--aug-p=0.25", "augment.p", 0.25),
+    ("--target=0.75", "augment.target", 0.75),
+    ("--augpipe=bg", "augment.pipe", "bg"),
+    ("--freezed=2", "discriminator.freeze_layers", 2),
+    ("--tick=0.5", "run.kimg_per_tick", 0.5),
+    ("--snap=3", "run.snapshot_ticks", 3),
+    ("--keep-snapshots=2", "run.keep_snapshots", 2),
+    ("--gpus=2", "run.gpus", 2),
+    ("--batch-gpu=4", "run.batch_gpu", 4),
+    ("--workers=2", "run.workers", 2),
+    ("--on-bad-image=skip", "run.on_bad_image", "skip"),
+    ("--kimg=3", "run.kimg", 3.0),
+    ("--device=cpu:0", "run.device", "cpu:0"),
+    ("--batch=32", "batch", 32),
+]
+
+
+def value_at(config, path):
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def test_each_flag_sets_its_field_and_no_other(command):
+    plain, _ = resolved(command("--dry-run"))
+    for flag, path, value in FLAGS:
+        expected = [f"{path}: {value_at(plain, path)} -> {value}"]
+        assert differences(plain, resolved(command("--dry-run", flag))[0]) == expected
+    changed, _ = resolved(command("--dry-run", "--precision=bf16", "--lr=0.5"))
+    assert [line.partition(":")[0] for line in differences(plain, changed)] == [
+        "discriminator.precision.dtype",
+        "generator.precision.dtype",
+        "optimizer_d.lr",
+        "optimizer_g.lr",
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_mixed_precision_suits_the_device_unless_a_flag_says_otherwise(shared, tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(train, "fastest_dtype", lambda device: dtype)
+
+    def dtypes(*flags):
+        data = [f"--data={shared / 'images'}", f"--outdir={tmp_path / 'run'}", "--device=cpu", "--dry-run"]
+        config, _ = resolved(CliRunner().invoke(train.main, [*data, *flags]))
+        return {config.generator.precision.dtype, config.discriminator.precision.dtype}
+
+    assert dtypes("--preset=demo") == {dtype}
+    assert dtypes("--preset=demo", "--precision=fp32") == {"fp32"}
+    assert dtypes("--preset=stylegan2", "--set=generator.channel_base=64") == {"fp32"}
+
+
+def test_every_flag_is_documented_and_has_an_end():
+    text = CliRunner().invoke(train.main, ["--help"]).stdout
+    own = {"outdir", "preset_name", "dry_run", "mode", "init_from", "ablation", "batch", "overrides"}
+    own |= {"metrics", "best", "weights_dir"}
+    for parameter in train.main.params:
+        assert parameter.help and parameter.opts[0] in text
+        assert (parameter.name in train.FIELDS) != (parameter.name in own)
+    assert train.FIELDS.keys() <= {parameter.name for parameter in train.main.params}
+
+
+def test_torchrun_says_how_many_processes_share_a_batch(command, monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    assert sentence(command("--dry-run")) == "--batch 16 is not divisible by 3 GPUs; try 15 or 18"
+
+
+# Wrong data.
+
+
+def test_data_that_is_not_there(command, tmp_path):
+    assert sentence(command("--dry-run", data=tmp_path / "none")) == (
+        f"image source {tmp_path / 'none'} does not exist; check the path"
+    )
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
+    assert sentence(command("--dry-run", data=tmp_path / "empty")).startswith(f"no images in {tmp_path / 'empty'}; ")
+    (tmp_path / "data.zip").write_text("no archive")
+    assert "is neither a folder nor a whole zip archive" in sentence(command("--dry-run", data=tmp_path / "data.zip"))
+
+
+def test_images_of_another_size(command, tmp_path):
+    write_images(tmp_path / "sizes")
+    write_image(tmp_path / "sizes" / "7.png", 32, 32)
+    message = sentence(command("--dry-run", data=tmp_path / "sizes"))
+    assert message.startswith(f"7.png in {tmp_path / 'sizes'} has 32x32 pixels of mode RGB, unlike 0.png with 16x16 ")
+    assert "dataset_tool.py" in message
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((16, 8), "has 16x8 pixels, not a square"),
+        ((12, 12), "has 12x12 pixels, the side must be a power of two from 4 on"),
+        ((4, 4), "resolution is 4, must be at least 8"),
+    ],
+)
+def test_images_of_a_shape_that_does_not_fit(command, tmp_path, size, reason):
+    write_images(tmp_path / "images", width=size[0], height=size[1])
+    assert reason in sentence(command("--dry-run", data=tmp_path / "images"))
+
+
+def test_truncated_image_is_named_with_its_index(command, tmp_path):
+    folder = write_images(tmp_path / "images")
+    truncate(folder / "3.png")
+    message = sentence(command(data=folder))
+    assert message.startswith(f"image 3 of {folder}, 3.png, cannot be read: ")
+    assert message.endswith("replace the file or pass --on-bad-image=skip")
+
+
+def test_truncated_image_can_be_skipped(command, tmp_path, caplog):
+    folder = write_images(tmp_path / "images")
+    truncate(folder / "3.png")
+    result = command("--on-bad-image=skip", data=folder)
+    assert result.exit_code == 0, result.output
+    assert f"image 3 of {folder}, 3.png, cannot be read: " in caplog.text
+    assert len(list((tmp_path / "run").glob("network-snapshot-*.safetensors"))) == 1
+
+
+def test_image_without_a_header_can_be_skipped(command, tmp_path):
+    folder = write_images(tmp_path / "images")
+    (folder / "0.png").write_bytes(b"no image")
+    assert sentence(command("--dry-run", data=folder)).startswith(f"image 0 of {folder}, 0.png, cannot be read: ")
+    resolved(command("--dry-run", "--on-bad-image=skip", data=folder))
+
+
+def test_labels_that_are_missing(command, shared, tmp_path):
+    message = sentence(command("--dry-run", "--cond"))
+    assert message.startswith(f"dataset.json in {shared / 'images'} holds no labels; train without labels or run ")
+    folder = write_labels(write_images(tmp_path / "images"), [0, 1])
+    assert "has no label for 2.png (6 of 8 images lack one)" in sentence(command("--dry-run", "--cond", data=folder))
+
+
+@pytest.mark.parametrize("label", [-1, 10**9, 1.5, "cat", None, [1.0, 0.0], True])
+def test_labels_out_of_range(command, tmp_path, label):
+    folder = write_labels(write_images(tmp_path / "images"), [0] * (COUNT - 1) + [label])
+    message = sentence(command("--dry-run", "--cond", data=folder))
+    assert message.startswith(f"the label of 7.png in dataset.json in {folder} is {label!r}, not a class of 0..")
+
+
+def test_labels_that_nobody_asked_for_do_not_matter(command, tmp_path):
+    resolved(command("--dry-run", data=write_labels(write_images(tmp_path / "images"), [-1] * COUNT)))
+
+
+# Wrong flags. Each: flags, how the sentence begins.
+
+WRONG = [
+    (["--batch=30", "--gpus=4"], "--batch 30 is not divisible by 4 GPUs; try 28 or 32"),
+    (["--batch=0"], "batch is 0, must be at least 1"),
+    (["--batch=-4"], "batch is -4, must be at least 1"),
+    (["--batch=-4", "--preset=auto"], "batch is -4, must be at least 1"),
+    (["--batch-gpu=0"], "--batch-gpu 0 does not divide the 16 images of each GPU; try 1 or 2 or 4 or 8 or 16"),
+    (["--batch-gpu=5"], "--batch-gpu 5 does not divide the 16 images of each GPU; try 1 or 2 or 4 or 8 or 16"),
+    (["--set=discriminator.mbstd_group_size=3"], "16 images at once are not divisible by discriminator.mbstd_group_"),
+    (["--set=discriminator.mbstd_group_size=0"], "discriminator.mbstd_group_size is 0, must be at least 1"),
+    (["--set=discriminator.mbstd_channels=5"], "discriminator.mbstd_channels is 5, must be a divisor of 64"),
+    (["--preset=papr256"], "unknown preset 'papr256'; did you mean 'paper256'? Known: auto, church256, cifar, demo, "),
+    (["--set=loss.r1_gama=1"], "unknown field 'loss.r1_gama'; did you mean 'loss.r1_gamma'? Known: loss.distill_"),
+    (["--set=datta.path=x"], "unknown field 'datta'; did you mean 'data'? Known: augment, batch, "),
+    (["--set=batch"], "--set batch has no value; write --set field=value"),
+    (["--set="], "--set  has no value; write --set field=value"),
+    (["--set==1"], "unknown field ''; Known: "),
+    (["--set=loss.r1_gamma=strong"], "loss.r1_gamma is 'strong', must be of type float"),
+    (["--set=loss.r1_gamma=NaN"], "loss.r1_gamma is nan, must be a finite number"),
+    (["--set=loss=3", "--set=loss.r1_gamma=1"], "loss is 3, must be a group of fields; set one of them: --set loss."),
+    (["--set=mode=qc"], "--set mode=qc comes too late; write --mode=qc"),
+    (["--set=init_from=x"], "--set init_from=x comes too late; write --init-from=x"),
+    (["--set=data.resolution=32"], "IMAGES holds images of side 16, not 32; ask for 16 or run "),
+    (["--ablation=A"], "--ablation=A changes QC-StyleGAN; add --mode=qc"),
+    (["--variant=paper"], "generator.quality is set, must be left out without --mode=qc"),
+    (["--set=generator.quality.blocks=9"], "generator.quality is set, must be left out without --mode=qc"),
+    (["--mode=qc"], "--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE"),
+    (["--augpipe=bgx"], "unknown augmentation pipe 'bgx'; did you mean 'bg'? Known: bg, bgc, "),
+    (["--set=augment.overrides.xflip=2"], "xflip is 2.0, must be from 0 to 1"),
+    (["--aug-p=1.5"], "augment.p is 1.5, must be from 0 to 1"),
+    (["--target=5"], "augment.target is 5.0, must be from -1 to 1"),
+    (["--freezed=-1"], "discriminator.freeze_layers is -1, must be at least 0"),
+    (["--freezed=100"], "discriminator.freeze_layers is 100, must be at most 7"),
+    (["--kimg=0"], "kimg is 0.0, must be above 0"),
+    (["--kimg=-1"], "kimg is -1.0, must be above 0"),
+    (["--kimg=inf"], "run.kimg is inf, must be a finite number"),
+    (["--tick=0"], "run.kimg_per_tick is 0.0, must be above 0"),
+    (["--snap=0"], "run.snapshot_ticks is 0, must be at least 1"),
+    (["--keep-snapshots=0"], "run.keep_snapshots is 0, must be at least 1, or null for all"),
+    (["--lr=0"], "optimizer.lr is 0.0, must be above 0"),
+    (["--lr=nan"], "optimizer_g.lr is nan, must be a finite number"),
+    (["--gamma=-1"], "loss.r1_gamma is -1.0, must be at least 0"),
+    (["--seed=-1"], "seed is -1, must be at least 0"),
+    (["--subset=0"], "data.subset is 0, must be at least 1"),
+    (["--subset=9"], "a subset of 9 of the 8 images of IMAGES cannot be; choose from 1 to 8"),
+    (["--workers=-1"], "workers is -1, must be at least 0"),
+    (["--gpus=0"], "gpus is 0, must be at least 1"),
+    (["--device=nonsense"], "unknown device 'nonsense'; try cuda, mps or cpu"),
+    (["--device=meta"], "unknown device 'meta'; try cuda, mps or cpu"),
+]
+
+
+@pytest.mark.parametrize(("flags", "beginning"), WRONG, ids=[" ".join(flags) for flags, _ in WRONG])
+def test_wrong_flag_is_one_sentence_and_writes_nothing(command, shared, tmp_path, flags, beginning):
+    message = sentence(command(*flags))
+    assert message.startswith(beginning.replace("IMAGES", str(shared / "images"))), message
+    assert list(tmp_path.iterdir()) == []
+
+
+WRONG_QC = [
+    (["--init-from=large.safetensors"], "large.safetensors makes 32x32 images with 3 channels and labels of width 0, "),
+    (["--init-from=qc.safetensors"], "qc.safetensors is a QC network already; --mode=qc starts from a network of "),
+    (["--init-from=none.safetensors"], "network none.safetensors does not exist; check the path"),
+    (["--init-from=truncated.safetensors"], "truncated.safetensors is truncated or no safetensors file; copy or "),
+    (["--init-from=images/0.png"], "images/0.png is truncated or no safetensors file; copy or download it again"),
+    (["--init-from=base.safetensors", "--set=generator.quality.blocks=9"], "quality.blocks is 9, must be below 3, "),
+    (["--init-from=base.safetensors", "--set=generator.quality=null"], "generator.quality is null, must be set in "),
+    (["--init-from=base.safetensors", "--set=generator.quality.q_dim=0"], "quality.q_dim is 0, must be at least 1"),
+    (["--init-from=base.safetensors", "--degradation=blurr"], "unknown degradation recipe 'blurr'; did you mean 'bl"),
+    (["--init-from=base.safetensors", "--cond", "--data=labelled"], "base.safetensors makes 16x16 images with 3 cha"),
+]
+
+
+@pytest.mark.parametrize(("flags", "beginning"), WRONG_QC, ids=[" ".join(flags) for flags, _ in WRONG_QC])
+def test_wrong_qc_run_is_one_sentence_and_writes_nothing(command, shared, tmp_path, monkeypatch, flags, beginning):
+    monkeypatch.chdir(shared)
+    assert sentence(command("--mode=qc", *flags)).startswith(beginning)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("generator.mapping.num_layers", 5),
+        ("generator.mapping.lr_multiplier", 0.1),
+        ("generator.architecture", "resnet"),
+        ("generator.channel_max", 8),
+        ("discriminator.channel_max", 8),
+    ],
+)
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_networks_keep_the_architecture_they_start_from(command, shared, mode, field, value):
+    flags = [f"--mode={mode}", f"--init-from={shared / 'base.safetensors'}", f"--set={field}={value}"]
+    message = sentence(command(*flags))
+    name = field.rsplit(".", 1)[1]
+    assert "has another architecture" in message and f"{name}: " in message and f"-> {value}" in message
+
+
+def test_base_run_from_a_network_of_another_resolution(command, shared):
+    message = sentence(command(f"--init-from={shared / 'large.safetensors'}"))
+    assert message.startswith(f"{shared / 'large.safetensors'} makes 32x32 images")
+    assert "the data has 16x16, 3 and 0; convert the data with dataset_tool.py or choose another network" in message
+
+
+def test_more_gpus_than_there_are(command, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert sentence(command("--gpus=4", "--device=cuda")) == "--gpus=4 but this machine has 2; use as many or fewer"
+    assert sentence(command("--device=cuda:2")) == "--device=cuda:2 is not available here; try --device=cpu"
+
+
+def test_gpu_that_is_not_there(command, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert sentence(command("--device=cuda")) == "--device=cuda is not available here; try --device=cpu"
+
+
+@pytest.mark.parametrize(
+    "flags", [["--mode=quality"], ["--ablation=Z"], ["--kimg=long"], ["--precision=fp8"], ["--aug=on"], ["--nothing"]]
+)
+def test_what_click_refuses_ends_with_one_sentence(command, flags):
+    result = command(*flags)
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [
+        result.stderr.splitlines()[-1]
+    ]
+
+
+# The directory of a run.
+
+
+def test_outdir_that_cannot_be_written(command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for outdir, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "run", "Not a directory")):
+        assert sentence(command(outdir=outdir)) == f"cannot create {outdir}: {reason}; choose another --outdir"
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.fixture(scope="module")
+def finished_run(shared, tmp_path_factory):
+    """Return the files of a run that has taken its one step."""
+    outdir = tmp_path_factory.mktemp("finished") / "run"
+    result = CliRunner().invoke(train.main, [f"--data={shared / 'images'}", f"--outdir={outdir}", *SHORT])
+    assert result.exit_code == 0, result.output
+    return {path.name: path.read_bytes() for path in outdir.iterdir()}
+
+
+@pytest.fixture
+def outdir(finished_run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, content in finished_run.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_run_leaves_its_configuration_and_whole_files(command, shared, outdir):
+    config, _ = resolved(command("--dry-run"))
+    assert json.loads((outdir / "config.json").read_text()) == to_dict(config)
+    names = {path.name for path in outdir.iterdir()}
+    assert {"config.json", "log.txt", "training-state.pt", "network-snapshot-000000.safetensors"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+
+
+def test_another_configuration_is_answered_with_the_differences(command, outdir):
+    state = (outdir / "training-state.pt").read_bytes()
+    gamma = presets.build("demo", SIDE).loss.r1_gamma
+    message = sentence(command("--gamma=3", "--seed=5", "--set=ema.rampup=null"))
+    assert message == (
+        f"{outdir} holds a run with another configuration "
+        f"(ema.rampup: 0.05 -> None; loss.r1_gamma: {gamma} -> 3.0; seed: 0 -> 5); "
+        "repeat its command to continue it, or choose another --outdir"
+    )
+    assert (outdir / "training-state.pt").read_bytes() == state
+    assert json.loads((outdir / "config.json").read_text())["seed"] == 0
+
+
+def test_how_a_run_is_carried_out_may_change(command, outdir):
+    result = command("--kimg=0.008", "--snap=7", "--batch-gpu=8")
+    assert result.exit_code == 0 and "Nothing to do" in result.stdout
+    assert json.loads((outdir / "config.json").read_text())["run"]["snapshot_ticks"] == 7
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b'{"bach": 1}', b'{"batch": "many"}', None]
+)
+def test_damaged_configuration_of_a_run(command, outdir, content):
+    if content is None:
+        (outdir / "config.json").unlink()
+    else:
+        (outdir / "config.json").write_bytes(content)
+    message = sentence(command())
+    assert message.startswith(f"{outdir / 'config.json'} cannot be read (")
+    assert message.endswith("); restore it, or choose another --outdir")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_truncated_state_of_a_run(command, outdir, share):
+    content = (outdir / "training-state.pt").read_bytes()
+    (outdir / "training-state.pt").write_bytes(content[: int(share * len(content))])
+    assert sentence(command("--kimg=0.032")) == (
+        f"{outdir / 'training-state.pt'} is damaged or no training state; delete it to start the run anew"
+    )
+
+
+@pytest.mark.parametrize("content", [{"weights": torch.zeros(2)}, {"trainer": 3}, [1]])
+def test_state_of_something_else(command, outdir, content):
+    torch.save(content, outdir / "training-state.pt")
+    assert sentence(command()) == (
+        f"{outdir / 'training-state.pt'} is no training state; delete it to start the run anew"
+    )
+
+
+def test_sentence_reaches_a_real_terminal(tmp_path):
+    command = [sys.executable, ROOT / "train.py", f"--outdir={tmp_path / 'run'}", f"--data={tmp_path / 'none'}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"Error: image source {tmp_path / 'none'} does not exist; check the path\n"

@@ -1,0 +1,104 @@
+"""Calls of the ops that between them reach every kernel, and their values and derivatives by either path."""
+
+import itertools
+
+import torch
+
+from tests.support.tolerance import assert_close
+from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
+from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.03, torch.float16: 4e-3}  # the torch path rounds in between
+
+OUTER = setup_filter([1, 3, 3, 1])
+LONG = setup_filter([1, 2, -3, 4, 5, 6, 7, 8, 9, -10, 11, 12])
+WIDE = torch.arange(15.0).reshape(3, 5) - 3
+LARGE = torch.arange(77.0).reshape(7, 11).sin()
+
+# (filter, up, down, padding, (width, height) of the input)
+RESAMPLINGS = [
+    (OUTER, 2, 1, (2, 1, 2, 1), (8, 8)),
+    (OUTER, 2, 1, (2, 1, 2, 1), (5, 40)),
+    (OUTER, 1, 2, (1, 1, 1, 1), (16, 16)),
+    (OUTER, 1, 2, (1, 1, 1, 1), (7, 4)),
+    (OUTER, 1, 1, (2, 1, 2, 1), (16, 8)),
+    (OUTER, 1, 1, (1, 1, 1, 1), (17, 17)),
+    (OUTER, 1, 1, (-2, 3, 4, -1), (40, 9)),
+    (LONG, 2, 1, (6, 5, 6, 5), (40, 9)),
+    (LONG, 1, 2, (6, 5, -1, 7), (70, 35)),
+    (LONG, (2, 1), (1, 3), (6, 5, 6, 6), (9, 18)),
+    (WIDE, (3, 1), (2, 1), (4, 1, 0, 3), (6, 7)),
+    (WIDE, (4, 2), (1, 4), (0, 0, 1, 2), (9, 9)),
+    (LARGE, (2, 5), (3, 1), (8, 2, 5, 5), (6, 7)),
+    (LONG, 7, 5, (6, 5, 6, 5), (9, 11)),
+    (torch.ones(1), 1, 1, 0, (5, 3)),
+]
+HALF_RESAMPLINGS = [RESAMPLINGS[i] for i in (0, 2, 4, 5, 7, 8, 12)]
+
+# Every (resampling, dtype, layout, channels) that is tried without a GPU.
+UPFIRDN2D_CASES = [
+    *itertools.product(RESAMPLINGS, DTYPES[:1], LAYOUTS, [3, 8]),
+    *itertools.product(HALF_RESAMPLINGS, DTYPES[1:], LAYOUTS, [8]),
+]
+# (shape, axis of the bias or None): a bias for each vector, beside each other, looked up, and none.
+BIASES = [((2, 3, 4, 16), 1), ((3, 16), 1), ((5, 3, 7), 1), ((2, 3, 9), None)]
+# Every (activation, clamp, (shape, axis), dtype) that is tried without a GPU.
+BIAS_ACT_CASES = [
+    *itertools.product(sorted(ACTIVATIONS), [0.6], BIASES[2:3], DTYPES[:1]),
+    *itertools.product(["lrelu", "swish"], [None], BIASES, DTYPES[:2]),
+    *itertools.product(["relu"], [0.6], BIASES[:2], DTYPES[2:]),
+]
+
+
+SUMS = {"db": "dx", "ddb": "ddx"}  # what is summed over all axes but one
+
+
+def assert_same_results(actual, expected, dtype):
+    """Compare the values of two paths by name."""
+    for name, value in expected.items():
+        assert actual[name].dtype == value.dtype and actual[name].shape == value.shape
+        if value.numel() == 0:
+            continue
+        rtol = TOLERANCE[dtype]
+        if name in SUMS:  # summands may cancel, their roundings (a quarter of the tolerance, say) don't
+            summands = expected[SUMS[name]].float()
+            spread = (summands.numel() / value.numel()) ** 0.5 * summands.abs().max().item()
+            rtol *= max(1.0, spread / 4 / max(value.abs().max().item(), 1e-12))
+        assert_close(actual[name].float(), value.float(), rtol=rtol, what=name)
+
+
+def upfirdn2d_results(case, flip=False, gain=1.0, batch=2, seed=0, device="cpu"):
+    """Return y, its gradient, and the gradient of that."""
+    (f, up, down, padding, (width, height)), dtype, layout, channels = case
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, channels, height, width, generator=generator).to(device, dtype)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    y = upfirdn2d(x, f.to(device), up=up, down=down, padding=padding, flip_filter=flip, gain=gain)
+    probe = torch.randn(y.shape, generator=generator).to(device, dtype).requires_grad_()
+    (dx,) = torch.autograd.grad(y, x, probe, create_graph=True)
+    h = torch.randn(x.shape, generator=generator).to(device, dtype)
+    (to_probe,) = torch.autograd.grad(dx, probe, h)
+    return {"y": y, "dx": dx, "to_probe": to_probe}
+
+
+def bias_act_results(case, gain=None, alpha=None, seed=0, layout=torch.contiguous_format, device="cpu"):
+    """Return y, its gradients, and the gradients of those."""
+    act, clamp, (shape, axis), dtype = case
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator).to(device, dtype)
+    x = (x.contiguous(memory_format=layout) if x.ndim == 4 else x).requires_grad_()
+    # A bias that the type holds, since the torch path rounds it: else signs beside zero could differ.
+    b = None if axis is None else torch.randn(shape[axis], generator=generator).to(dtype).to(device, torch.float32)
+    inputs = [x] if b is None else [x, b.requires_grad_()]
+    y = bias_act(x, b, dim=1 if axis is None else axis, act=act, alpha=alpha, gain=gain, clamp=clamp)
+    probe = torch.randn(shape, generator=generator).to(device, dtype).requires_grad_()
+    first = torch.autograd.grad(y, inputs, probe, create_graph=True)
+    weights = [torch.randn(d.shape, generator=generator).to(device, d.dtype) for d in first]
+    second = torch.autograd.grad(first, [probe, *inputs], weights, allow_unused=True)
+    names = ["y", "dx", "db"][: len(first) + 1]
+    results = dict(zip(names, [y, *first], strict=True))
+    for name, value, like in zip(["to_probe", "ddx", "ddb"], second, [probe, *inputs], strict=False):
+        results[name] = torch.zeros_like(like) if value is None else value
+    return results

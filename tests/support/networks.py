@@ -1,0 +1,65 @@
+"""Small networks for tests, and those of the reference numbers."""
+
+import dataclasses
+
+import torch
+
+from networks.generators import qc_stylegan, stylegan2
+from training.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+
+SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
+SMALL_D = DiscriminatorConfig(channel_base=256, channel_max=16, mapping_layers=2)
+
+
+def load_state(module, arrays):
+    """Load the arrays called `state/NAME`, strictly."""
+    names = [name for name in arrays.files if name.startswith("state/")]
+    module.load_state_dict({name.removeprefix("state/"): torch.tensor(arrays[name]) for name in names}, strict=True)
+    return module.eval()
+
+
+def golden_generator(arrays, case, quality=None):
+    synthesis = case["synthesis_kwargs"]
+    config = GeneratorConfig(
+        z_dim=case["z_dim"],
+        w_dim=case["w_dim"],
+        channel_base=synthesis["channel_base"],
+        channel_max=synthesis["channel_max"],
+        architecture=synthesis.get("architecture", "skip"),
+        mapping=MappingConfig(num_layers=case["mapping_kwargs"]["num_layers"]),
+        precision=PrecisionConfig(conv_clamp=synthesis.get("conv_clamp")),
+        quality=quality,
+    )
+    module = stylegan2 if quality is None else qc_stylegan
+    G = module.Generator(config, case["c_dim"], case["img_resolution"], case["img_channels"])
+    return load_state(G, arrays)
+
+
+def golden_discriminator(arrays, case):
+    config = DiscriminatorConfig(
+        channel_base=case["channel_base"],
+        channel_max=case["channel_max"],
+        architecture=case.get("architecture", "resnet"),
+        mbstd_group_size=case.get("epilogue_kwargs", {}).get("mbstd_group_size", 4),
+        precision=PrecisionConfig(conv_clamp=case.get("conv_clamp")),
+    )
+    D = stylegan2.Discriminator(config, case["c_dim"], case["img_resolution"], case["img_channels"])
+    return load_state(D, arrays)
+
+
+def small_generator(resolution=16, **changes):
+    return stylegan2.Generator(dataclasses.replace(SMALL, **changes), 0, resolution, 3)
+
+
+def quality_generator(variant="paper", resolution=16, blocks=2, architecture="skip", noise=0.5, zero_start=False):
+    """A QC generator whose noise and DegradBlocks have an effect."""
+    quality = QualityConfig(variant=variant, q_dim=4, channels=8, depth=3, blocks=blocks)
+    config = dataclasses.replace(SMALL, quality=quality, architecture=architecture)
+    G = qc_stylegan.Generator(config, 0, resolution, 3).eval()
+    with torch.no_grad():
+        for name, parameter in G.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.fill_(noise)
+            elif "convq" in name and not zero_start:
+                parameter.normal_()
+    return G

@@ -1,0 +1,46 @@
+"""A training step asks nothing of the device that would make the host wait, and leaves nothing on another device."""
+
+import pytest
+import torch
+
+from images.datasets.dataset import Batch
+from tests.support.runs import IMAGES, tiny_config, write_base
+from torch_utils.distributed import World
+from torch_utils.seeding import BatchRandom
+from training import trainer
+
+META = torch.device("meta")  # has shapes but no values: whoever reads one there fails
+
+
+class Shapes(BatchRandom):
+    """Draws without a generator, of which this device has none."""
+
+    def __init__(self, key, batch_size, rows=None, device="cpu"):
+        self.batch_size, self.rows, self.device = batch_size, rows or slice(None), torch.device(device)
+
+    def randn(self, *shape):
+        return torch.empty(self.batch_size, *shape, device=self.device)[self.rows]
+
+    rand = randn
+
+    def randint(self, low, high, *shape):
+        return torch.empty(self.batch_size, *shape, dtype=torch.int64, device=self.device)[self.rows]
+
+
+@pytest.mark.parametrize("variant,dtype", [(None, "fp16"), ("paper", "bf16"), ("released", "fp32")])
+def test_a_step_reads_no_values(monkeypatch, tmp_path, variant, dtype):
+    monkeypatch.setattr(trainer, "BatchRandom", Shapes)
+    base = None if variant is None else write_base(tmp_path / "base.safetensors")
+    precision = {"precision": {"dtype": dtype, "blocks": 1}}
+    quality = {} if variant is None else {"quality": {"variant": variant}}
+    # The fused optimizer has no kernel for this device.
+    config = tiny_config(
+        "", base, run={"fused_optimizer": False, "batch_gpu": 4}, generator=precision | quality, discriminator=precision
+    )
+    subject = trainer.Trainer(config, IMAGES, World(0, 1, META))
+    images = torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
+    for _ in range(4):  # includes every kind of phase, and adjustments of the augmentation
+        subject.step(Batch(images, images, torch.zeros(8, 0)))
+    for network in subject.networks().values():
+        assert {parameter.device for parameter in network.parameters()} == {META}
+    assert {sums.device for sums in subject.statistics.sums.values()} == {META}

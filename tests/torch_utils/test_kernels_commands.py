@@ -1,0 +1,57 @@
+"""What is said about kernels: the doctor's report and the benchmark of the ops."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import ops
+from torch_utils import doctor
+from torch_utils.cuda import compiler
+from torch_utils.cuda.compiler import KernelError
+
+
+def report(*flags):
+    result = CliRunner().invoke(doctor.main, flags, catch_exceptions=False)
+    assert result.exit_code == 0
+    return {line[:22].strip(): line[22:] for line in result.output.splitlines()}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path))
+
+
+def test_doctor_names_what_is_missing(monkeypatch):
+    def missing():
+        raise KernelError("NVRTC is not found; install nvidia-cuda-nvrtc")
+
+    monkeypatch.setattr(compiler, "_nvrtc", missing)
+    lines = report()
+    for name in ("NVRTC", "bias_act", "upfirdn2d_patch", "upfirdn2d_separable"):
+        assert lines[name] == "NVRTC is not found; install nvidia-cuda-nvrtc"
+    assert lines["ops on the CPU"] == "plain torch"
+
+
+def test_doctor_compiles_and_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "version", lambda: "13.0")
+    monkeypatch.setattr(compiler, "_compile", lambda source, name, options: b"code")
+    assert report("--arch", "sm_80")["bias_act"].endswith("4 bytes")
+    assert report()["kernel cache"] == f"{tmp_path / 'kernels'}, 3 entries"
+
+
+@pytest.mark.parametrize("flag", ["--no-compile", "--compile"])
+def test_ops_benchmark_on_the_cpu(tmp_path, flag, monkeypatch):
+    monkeypatch.setattr(ops, "CALLS", 1)
+    monkeypatch.setattr(ops.torch, "compile", lambda function, dynamic: function)
+    path = tmp_path / "numbers.json"
+    flags = ["--resolution=4", "--batch=1", "--channel-base=16", "--dtype=fp32", "--layout=nhwc", "--device=cpu"]
+    result = CliRunner().invoke(ops.main, [*flags, flag, f"--json={path}"], catch_exceptions=False)
+    assert result.exit_code == 0 and "torch path only" in result.output
+    records = json.loads(path.read_text())["records"]
+    assert {record["path"] for record in records} == {"torch", *(["compiled"] if flag == "--compile" else [])}
+    moved = {record["op"]: record["bytes"] for record in records}
+    assert moved["bias_act lrelu, 4 x 4x4"] == 2 * 4 * 16 * 4
+    assert moved["bias_act lrelu backward, 4 x 4x4"] == 3 * 4 * 16 * 4
+    assert moved["upfirdn2d 4x4 up 2, 4 x 2x2"] == 4 * (4 + 16) * 4
+    assert moved["upfirdn2d 4x4 after a convolution, 4 x 5x5"] == 4 * (25 + 16) * 4

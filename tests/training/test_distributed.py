@@ -1,0 +1,189 @@
+"""Processes that share a batch do what one does alone, and end together."""
+
+import json
+import signal
+import zipfile
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dnnlib.config import from_dict
+from dnnlib.errors import UserError
+from tests.support.runs import (
+    finish,
+    new_trainer,
+    png,
+    read_stats,
+    run_here,
+    snapshot,
+    start,
+    tiny_command,
+    tiny_config,
+    train,
+    wait_for_images,
+    write_base,
+    write_images,
+)
+from tests.support.tolerance import assert_close
+from torch_utils import distributed
+from torch_utils.checkpoint import load_state, save_state
+from training import loop
+from training.config import TrainConfig
+
+STEPS = 4  # with path lengths in steps 0 and 2, and R1 in steps 0 and 3
+TINY = "--kimg=0.032", "--tick=0.016"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
+
+
+@pytest.fixture(scope="module")
+def configs(files):
+    """Return a configuration for each mode whose discriminators look at one image at a time."""
+    data, base = files
+    changes = {"discriminator": {"mbstd_group_size": 1}, "augment": {"p": 0.3}}
+    return {"base": tiny_config(data, **changes), "qc": tiny_config(data, base, **changes)}
+
+
+def train_each_mode(world, configs, folder):
+    """Save the state after some steps; then, in new trainers, that after continuing for one more."""
+    for mode, config in configs.items():
+        save(world, train(new_trainer(config, world), STEPS), folder / f"{mode}.pt")
+        resumed = new_trainer(config, world)
+        resumed.load_state_dict(load_state(folder / f"{mode}.pt"))
+        save(world, train(resumed, 1), folder / f"{mode}-later.pt")
+
+
+def save(world, trainer, path):
+    state = trainer.state_dict()
+    if world.is_first:
+        save_state(path, state)
+    world.barrier()
+
+
+@pytest.fixture(scope="module")
+def shared_runs(configs, tmp_path_factory):
+    """Return the folder of the states that two processes have come to."""
+    folder = tmp_path_factory.mktemp("shared")
+    distributed.run(train_each_mode, 2, "cpu", configs, folder)
+    return folder
+
+
+def assert_same_training(actual, expected):
+    """Assert that two states differ by no more than the order of summation makes."""
+    actual, expected = snapshot(actual), snapshot(expected)
+    assert actual.keys() == expected.keys()
+    weights = 0
+    for name, value in expected.items():
+        if not isinstance(value, torch.Tensor):
+            assert actual[name] == value, name
+        elif name.startswith(".statistics"):
+            means = [sums[1] / sums[0] for sums in (actual[name], value)]  # the number counts reports
+            assert_close(*means, rtol=1e-4, what=name)
+        elif ".optimizer" in name:
+            assert_close(actual[name], value, rtol=1e-3, what=name)
+        else:
+            assert_close(actual[name], value, rtol=3e-5, what=name)
+            weights += value.numel()
+    assert weights > 10_000
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_two_processes_equal_one(configs, shared_runs, mode):
+    alone = train(new_trainer(configs[mode]), STEPS)
+    assert_same_training(load_state(shared_runs / f"{mode}.pt"), alone.state_dict())
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_two_processes_continue_as_one(configs, shared_runs, mode):
+    """A state holds what all processes have counted, and continuing counts nothing twice."""
+    alone = new_trainer(configs[mode])
+    alone.load_state_dict(load_state(shared_runs / f"{mode}.pt"))
+    states = load_state(shared_runs / f"{mode}-later.pt"), train(alone, 1).state_dict()
+    for name in states[0]["statistics"].copy():
+        counted, expected = (state["statistics"].pop(name) for state in states)
+        if "/scores/" in name or "/signs/" in name:  # which count images; losses count how often they were reported
+            assert_close(counted, expected, rtol=1e-4, what=name)
+    assert_same_training(*states)
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(configs, mode):
+    config = configs[mode]
+    parts = replace(config, run=replace(config.run, batch_gpu=4))
+    whole, accumulated = (train(new_trainer(each), STEPS) for each in (config, parts))
+    assert accumulated.batch_gpu == 4
+    assert_same_training(accumulated.state_dict(), whole.state_dict())
+
+
+def fail_in_one(world):
+    if not world.is_first:
+        raise UserError("process 1 has had enough; give it another batch")
+    world.sum(torch.zeros(1))
+
+
+def test_an_error_in_one_process_is_raised_here():
+    """Although the other one fails as well, since it waits in vain; signal handlers are afterwards what they were."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(UserError, match="^process 1 has had enough; give it another batch$"):
+        distributed.run(fail_in_one, 2, "cpu")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_the_command_stops_and_continues_with_another_number_of_processes(files, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(tiny_command(outdir, *files, "--gpus=2", "--kimg=1", "--tick=0.016"))
+    wait_for_images(process, outdir, 16)
+    process.send_signal(signal.SIGTERM)
+    code, output, errors = finish(process)
+    assert code == 0, errors
+    assert "Stopped by SIGTERM" in output
+    seen = load_state(outdir / "training-state.pt")["trainer"]["images_seen"]
+    config = stored_config(outdir)
+    run_here(replace(config, run=replace(config.run, gpus=1, kimg=(seen + 16) / 1000)), outdir)
+    assert load_state(outdir / "training-state.pt")["trainer"]["images_seen"] == seen + 16
+    assert [record["images_seen"] for record in read_stats(outdir)] == list(range(16, seen + 17, 16))
+
+
+def stored_config(outdir):
+    return from_dict(TrainConfig, json.loads((outdir / "config.json").read_text()))
+
+
+def test_a_bad_image_ends_all_processes_with_one_sentence(files, tmp_path):
+    """Only one of them reads it; the other is waiting for its gradients."""
+    data = tmp_path / "images"
+    with zipfile.ZipFile(files[0]) as archive:
+        archive.extractall(data)
+    (data / "img03.png").write_bytes(png(3)[:-200])
+    code, _, errors = finish(start(tiny_command(tmp_path / "run", data, files[1], "--gpus=2", *TINY)))
+    assert code == 1
+    [sentence] = [line for line in errors.splitlines() if line]
+    assert sentence.startswith("Error: ") and "img03.png" in sentence
+
+
+def test_torchrun_starts_the_command(files, tmp_path):
+    """Two processes of torchrun's come to the state of one process."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    code, output, errors = finish(start([*launcher, *tiny_command(tmp_path, *files, *TINY)]))
+    assert code == 0, errors
+    assert output.count("Done: ") == 1
+    alone = train(new_trainer(stored_config(tmp_path)), 4)
+    alone.statistics.read()  # as the last tick has
+    assert_same_training(load_state(tmp_path / "training-state.pt")["trainer"], alone.state_dict())
+
+
+def train_in_a_directory_of_ones_own(world, config, folder):
+    """As on nodes whose disks are their own: only the first process sees what it has saved before."""
+    loop.train(world, config, folder / str(world.rank))
+
+
+def test_processes_that_see_different_states_say_so(files, tmp_path):
+    config = tiny_config(files[0], run={"kimg": 0.008})
+    run_here(config, tmp_path / "0")
+    longer = replace(config, run=replace(config.run, kimg=0.016))
+    with pytest.raises(UserError, match=r"do not see the same training state .* \[8, 0\].* share"):
+        distributed.run(train_in_a_directory_of_ones_own, 2, "cpu", longer, tmp_path)

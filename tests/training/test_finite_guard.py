@@ -1,0 +1,221 @@
+"""What goes wrong ends in one sentence, and never costs the state that was saved before."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnnlib.errors import UserError
+from tests.support.runs import (
+    ROOT,
+    finish,
+    read_stats,
+    run_here,
+    start,
+    tiny_command,
+    tiny_config,
+    write_base,
+    write_images,
+)
+from torch_utils.checkpoint import load_state, save_state
+from training.finite_guard import FiniteGuard
+from training.trainer import Trainer
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guard")
+    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
+
+
+def train_for(files, outdir, steps, **changes):
+    run = {"kimg": steps * 0.008, "kimg_per_tick": 0.016, "state_ticks": 1}
+    run_here(tiny_config(*files, run=run, **changes), outdir)
+    return outdir / "training-state.pt"
+
+
+def spoil(monkeypatch, at, network, parameter, value):
+    """Set one element of a weight after step `at` of a run."""
+    step = Trainer.step
+
+    def spoiling(trainer, batch):
+        step(trainer, batch)
+        if trainer.steps == at:
+            with torch.no_grad():
+                trainer.networks()[network].get_parameter(parameter).view(-1)[0] = value
+
+    monkeypatch.setattr(Trainer, "step", spoiling)
+
+
+
+@pytest.mark.parametrize(
+    ("network", "parameter", "value", "at", "sentence"),
+    [
+        # After a tick the next step's loss tells; with a tick the weights are looked at.
+        ("D_degraded", "b4.out.weight", NAN, 5, "loss G/degraded became NaN or infinite in phase G;"),
+        ("D_sharp", "b4.fc.bias", INF, 5, "loss [GD]/sharp became NaN or infinite in phase (G|D_sharp);"),
+        ("D_degraded", "b4.out.weight", -INF, 6, "weight b4.out.weight became NaN or infinite in phase D_degraded;"),
+        ("G", "synthesis.b16.torgb.bias", INF, 6, "weight synthesis.b16.torgb.bias became NaN or infinite in phase G;"),
+    ],
+)
+def test_a_bad_number_stops_the_run(files, tmp_path, monkeypatch, network, parameter, value, at, sentence):
+    """The sentence names tensor and phase; the last good state stays as it was, and continues."""
+    state = train_for(files, tmp_path, 4)
+    before = state.read_bytes()
+    with monkeypatch.context() as patch:
+        spoil(patch, at, network, parameter, value)
+        with pytest.raises(UserError, match=f"^{sentence} the last saved state is untouched"):
+            train_for(files, tmp_path, 8)
+    assert state.read_bytes() == before
+    assert load_state(state)["trainer"]["steps"] == 4
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
+    train_for(files, tmp_path, 6)
+    assert load_state(state)["trainer"]["steps"] == 6
+    assert [record["images_seen"] for record in read_stats(tmp_path)] == [16, 32, 48]
+
+
+def test_the_command_says_one_sentence(files, tmp_path):
+    """An absurd learning rate of the discriminators ends with exit code 1 before anything is saved."""
+    outdir = tmp_path / "run"
+    process = start(tiny_command(outdir, *files, "--kimg=1", "--tick=0.016", "--set=optimizer_d.lr=1e30"))
+    code, _, errors = finish(process)
+    assert code == 1
+    [sentence] = errors.splitlines()
+    assert sentence.startswith("Error: ") and "became NaN or infinite in phase" in sentence
+    assert not (outdir / "training-state.pt").exists()
+
+
+@given(value=st.sampled_from([NAN, INF, -INF]), size=st.integers(1, 50), data=st.data())
+def test_guard_finds_one_element(value, size, data):
+    index = data.draw(st.integers(0, size - 1))
+    guard = FiniteGuard()
+    losses = torch.zeros(size)
+    guard.watch("D", "loss D/real", losses)
+    guard.check({})
+    losses[index] = value
+    guard.watch("D", "loss D/real", losses)
+    guard.watch("D", "loss D/real", torch.zeros(size))  # a later good value does not excuse it
+    with pytest.raises(UserError, match="^loss D/real became NaN or infinite in phase D;"):
+        guard.check({})
+    guard.check({})
+
+
+def test_guard_names_the_first_of_many():
+    guard = FiniteGuard()
+    for phase, name, value in [("G", "loss a", 1.0), ("G_reg", "loss b", float("inf")), ("D", "loss c", float("nan"))]:
+        guard.watch(phase, name, torch.tensor(value))
+    with pytest.raises(UserError, match="^loss b became NaN or infinite in phase G_reg;"):
+        guard.check({})
+
+
+def test_guard_leaves_frozen_weights_alone():
+    network = torch.nn.Linear(2, 2)
+    network.weight.requires_grad_(False).fill_(float("inf"))
+    FiniteGuard().check({"G": network})
+
+
+STATE = {"weights": torch.arange(50_000.0), "steps": 3}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "training-state.pt"
+    save_state(path, STATE)
+    return path, path.read_bytes()
+
+
+def assert_untouched(path, before):
+    assert path.read_bytes() == before
+    assert torch.equal(load_state(path)["weights"], STATE["weights"])
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("failing", ["torch.save", "os.fsync", "os.replace"])
+def test_a_full_disk_costs_nothing(saved, monkeypatch, failing):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, refuse)
+        with pytest.raises(UserError, match="^cannot write .*training-state.pt: the disk is full; free some space"):
+            save_state(saved[0], {"weights": torch.zeros(9)})
+    assert_untouched(*saved)
+
+
+WRITE = """
+import resource, signal, sys, torch
+from dnnlib.errors import UserError
+from torch_utils.checkpoint import save_state, save_tensors
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+tensors = {"weights": torch.zeros(300_000)}
+for limit in (0, 1_000_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    for write in (lambda: save_state(sys.argv[1], tensors), lambda: save_tensors(sys.argv[1], tensors, {})):
+        try:
+            write()
+        except UserError as error:
+            print(error)
+"""
+
+
+def test_a_write_that_the_system_refuses(saved):
+    """The system's own refusal, at the first byte and in the middle: one line each, and the previous file stays."""
+    path, before = saved
+    command = [sys.executable, "-c", WRITE, str(path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    sentences = result.stdout.splitlines()
+    assert len(sentences) == 4
+    for sentence in sentences:
+        assert sentence.startswith(f"cannot write {path}: ") and sentence.endswith("what was there before is untouched")
+    assert_untouched(path, before)
+
+
+def test_a_run_on_a_full_disk_keeps_its_state(files, tmp_path, monkeypatch):
+    """The run ends with the sentence, and goes on when there is space."""
+    state = train_for(files, tmp_path, 2)
+    before = state.read_bytes()
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", refuse)
+        with pytest.raises(UserError, match="the disk is full"):
+            train_for(files, tmp_path, 4)
+    assert state.read_bytes() == before
+    train_for(files, tmp_path, 4)
+    assert load_state(state)["trainer"]["steps"] == 4
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 5_000, -1])
+def test_a_cut_state_is_no_state(saved, kept):
+    path, before = saved
+    path.write_bytes(before[:kept])
+    with pytest.raises(UserError, match="training-state.pt"):
+        load_state(path)
+
+
+def test_a_state_never_runs_code(tmp_path):
+    path = tmp_path / "training-state.pt"
+    torch.save({"weights": Touch(tmp_path / "harm")}, path)
+    with pytest.raises(UserError, match="is damaged or no training state"):
+        load_state(path)
+    assert not (tmp_path / "harm").exists()
+
+
+class Touch:
+    """What a pickle can do: call any function while it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")

@@ -1,0 +1,129 @@
+"""On a GPU: a step never makes the host wait, computes what the CPU does, and so do its compiled passes."""
+
+import pytest
+import torch
+from test_step import Layouts, is_known
+
+from images.datasets.dataset import Batch
+from tests.support.runs import IMAGES, tiny_config, wake, write_base
+from tests.support.tolerance import assert_close
+from torch_utils.distributed import World
+from torch_utils.seeding import BatchRandom
+from training import trainer
+from training.loop import allow_tf32
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+class HostDraws(BatchRandom):
+    """Draws the same numbers for every device."""
+
+    def __init__(self, key, batch_size, rows=None, device="cpu"):
+        super().__init__(key, batch_size, rows, "cpu")
+        self.target = device
+
+    def _own(self, batch):
+        return super()._own(batch).to(self.target)
+
+
+@pytest.fixture
+def base(tmp_path):
+    return write_base(tmp_path / "base.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def precision_of_cuda():
+    owners = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [owner.allow_tf32 for owner in owners]
+    yield
+    for owner, value in zip(owners, before, strict=True):
+        owner.allow_tf32 = value
+
+
+def new_trainer(base, device, dtype="fp32", variant="released", compiled=False, **changes):
+    precision = {"precision": {"dtype": dtype, "blocks": 2}}
+    quality = {"quality": {"variant": variant}}
+    run = {"compile": compiled, "device": device.type}
+    config = tiny_config("", base, generator=precision | quality, discriminator=precision, run=run, **changes)
+    allow_tf32(config)
+    return wake(trainer.Trainer(config, IMAGES, World(0, 1, device)))
+
+
+def new_batch():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    return Batch(images, images.flip(3), torch.zeros(8, 0))
+
+
+def gradients_by_phase(subject):
+    """Run each phase on the same weights, and return the gradients that it leaves."""
+    [round_] = subject._rounds(new_batch())
+    stream, found = subject.streams[-1], {}
+    fakes = {name: reals.flip(2) for name, reals in round_.reals.items()}
+    phases = {
+        "G": lambda: subject.train_generator([round_]),
+        "G_reg": lambda: subject.regularize_generator([round_]),
+        "D": lambda: subject.train_discriminator(stream, [round_], [fakes]),
+        "D_reg": lambda: subject.regularize_discriminator(stream, [round_]),
+    }
+    for optimizer in (subject.optimizer_g, stream.optimizer):
+        optimizer.step = lambda: None
+    for phase, run in phases.items():
+        run()
+        network = subject.G if phase.startswith("G") else stream.D
+        named = network.trainable_parameters().items()
+        found |= {f"{phase} {name}": weight.grad.cpu() for name, weight in named if weight.grad is not None}
+    return found
+
+
+def assert_same_gradients(actual, expected, rtol):
+    """A gradient of zeros may be absent: with path lengths, the last bias has one by kernels alone."""
+    both, either = actual.keys() & expected.keys(), actual | expected
+    assert len(both) > 40 and not any(either[name].any() for name in either.keys() - both)
+    for name in both:
+        if expected[name].abs().max() > 1e-6:
+            assert_close(actual[name], expected[name], rtol, what=name)
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("aug", ["none", "ada"])
+def test_gradients_are_those_of_the_cpu(base, monkeypatch, variant, aug):
+    monkeypatch.setattr(trainer, "BatchRandom", HostDraws)
+    subjects = [new_trainer(base, device, variant=variant, augment={"mode": aug}) for device in (GPU, CPU)]
+    assert_same_gradients(*map(gradients_by_phase, subjects), rtol=2e-3)
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_step_never_waits(base, variant, dtype):
+    """Once everything has been compiled, allocated and tuned."""
+    subject, batch = new_trainer(base, GPU, dtype, variant), new_batch()
+    batch = Batch(*(tensor.pin_memory() for tensor in (batch.images, batch.degraded, batch.labels)))
+    for _ in range(4):  # every kind of phase, and adjustments of the augmentation
+        subject.step(batch)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(4):
+            subject.step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    subject.guard.check(subject.networks())
+    assert subject.optimizer_g.param_groups[0]["fused"]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_features_stay_channels_last(base, dtype):
+    subject = new_trainer(base, GPU, dtype, augment={"mode": "none"})
+    [round_] = subject._rounds(new_batch())
+    with Layouts(second_order=False) as layouts:
+        subject.train_generator([round_])
+    assert layouts.convolutions > 20
+    assert not {found for found in layouts.found if not is_known("released", "G", *found)}
+
+
+def test_compiled_passes_have_the_same_gradients(base, monkeypatch):
+    monkeypatch.setattr(trainer, "BatchRandom", HostDraws)
+    subjects = [new_trainer(base, GPU, compiled=compiled, augment={"mode": "none"}) for compiled in (True, False)]
+    assert_same_gradients(*map(gradients_by_phase, subjects), rtol=2e-3)

@@ -1,0 +1,394 @@
+"""A training step: what moves and what must not, and that every gradient is the paper's."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from networks.files import load_discriminator, load_generator, save_network, with_precision
+from tests.support.networks import small_generator
+from tests.support.runs import (
+    changed,
+    first_round,
+    new_trainer,
+    snapshot,
+    tiny_config,
+    train,
+    wake,
+    write_base,
+    write_images,
+)
+from tests.support.tolerance import assert_close
+from torch_utils.seeding import BatchRandom
+from training import presets
+from training.config import EmaConfig
+from training.ema import ema_decay, update_ema
+from training.trainer import Purpose
+
+MODES = ["base", "qc"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trainer")
+    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
+
+
+@pytest.fixture
+def config(files):
+    data, base = files
+    return lambda mode="qc", **changes: tiny_config(data, base if mode == "qc" else None, **changes)
+
+
+def outside_the_head(G, name):
+    return name.split(".")[1] not in {f"b{G.synthesis.block(index).resolution}" for index in G.synthesis.head}
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_frozen_means_frozen(config, blocks):
+    """Six steps with path lengths and R1 leave mapping, trunk and teacher as they are, and move the last M blocks."""
+    trainer = new_trainer(config(generator={"quality": {"blocks": blocks}}))
+    names = ("G", "G_ema", "teacher")
+    before = {name: snapshot(getattr(trainer, name)) for name in names}
+    train(trainer, 6)
+    moved = {name: changed(before[name], snapshot(getattr(trainer, name))) for name in names}
+    assert moved["teacher"] == set()
+    for name in ("G", "G_ema"):
+        G = getattr(trainer, name)
+        assert not {parameter for parameter in moved[name] if outside_the_head(G, parameter.lstrip("."))}
+        head = {f".{p}" for p, _ in G.named_parameters() if not outside_the_head(G, p)}
+        assert head == moved[name], "every weight of the last M blocks moves, and no buffer"
+        assert len(G.synthesis.head) == blocks
+
+
+def test_teacher_is_the_base_network(config, files):
+    base, _ = load_generator(files[1])
+    assert not changed(snapshot(base), snapshot(train(new_trainer(config()), 1).teacher))
+
+
+def test_ablation_a_trains_the_trunk(config):
+    trainer = new_trainer(presets.ABLATIONS["A"](config()))
+    assert trainer.teacher is None
+    before = snapshot(trainer.G)
+    moved = changed(before, snapshot(train(trainer, 4).G))
+    assert {f".{name}" for name, _ in trainer.G.named_parameters()} | {".mapping.w_avg"} == moved
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_freeze_d(config, mode):
+    trainer = new_trainer(config(mode, discriminator={"freeze_layers": 3}))
+    before = [snapshot(stream.D) for stream in trainer.streams]
+    train(trainer, 4)
+    frozen = ("b16.fromrgb", "b16.conv0", "b16.conv1")
+    for stream, state in zip(trainer.streams, before, strict=True):
+        expected = {f".{name}" for name, _ in stream.D.named_parameters() if not name.startswith(frozen)}
+        assert changed(state, snapshot(stream.D)) == expected
+
+
+def test_training_starts_at_the_base_network(config, files):
+    """The images of q = 0 are the file's bit for bit, so are the features, and the distillation loss is zero."""
+    trainer = new_trainer(config())
+    base, _ = load_generator(files[1])
+    z = torch.randn(4, 16)
+    expected = base(z, noise_mode="const")
+    for G in (trainer.G, trainer.G_ema):
+        assert torch.equal(G(z, q=torch.zeros(4, 4), noise_mode="const"), expected)
+        assert torch.equal(G(z, noise_mode="const"), expected)
+    synthesis, ws = trainer.G.synthesis, base.mapping(z, None)
+    noise = synthesis.make_noise("random", 4)
+    x, img = synthesis.trunk(ws, noise)
+    _, features = synthesis.finish(x, img, ws, noise)
+    for student, teacher in zip(features, trainer._teacher_features(x, img, ws, noise), strict=True):
+        assert torch.equal(student, teacher)
+    trainer.train_generator([first_round(trainer)])
+    assert trainer.statistics.read()["Loss/G/distillation"] == 0
+
+
+class Draws:
+    """The random numbers of the generator's phases, drawn again in their order."""
+
+    def __init__(self, trainer, purpose, rows=slice(None)):
+        config, G = trainer.config, trainer.G
+        rng = BatchRandom((config.seed, trainer.images_seen, purpose, 0), config.batch, rows)
+        z, other = rng.randn(G.z_dim), rng.randn(G.z_dim)
+        cutoff, mixed = rng.randint(1, G.num_ws, 1), rng.rand(1) < config.loss.style_mixing_prob
+        self.ws = torch.stack(
+            [
+                torch.stack([(w2 if mix and layer >= cut else w1)[layer] for layer in range(G.num_ws)])
+                for w1, w2, cut, mix in zip(G.mapping(z, None), G.mapping(other, None), cutoff, mixed, strict=True)
+            ]
+        )
+        sizes = [4, 8, 8, 16, 16]
+        flat = [rng.randn(1, size, size) for size in sizes]
+        self.noise = [flat[:1], flat[1:3], flat[3:]]
+        self.q = rng.randn(G.q_dim) if config.mode == "qc" else None
+        self.rng = rng
+
+
+def features_of(G, draws):
+    """Return the outputs of the last two blocks on the way to the sharp image, from a plain forward call."""
+    features = []
+    hooks = [
+        G.synthesis.block(index).register_forward_hook(lambda _, __, output: features.append(output[0]))
+        for index in (-2, -1)
+    ]
+    G.synthesis(draws.ws, noise=draws.noise)
+    for hook in hooks:
+        hook.remove()
+    return features
+
+
+def assert_gradients(network, loss, rtol=1e-4):
+    """Assert that a phase has left the gradients of `loss`, to be had once more from the same weights."""
+    parameters = network.trainable_parameters()
+    actual = {name: parameter.grad for name, parameter in parameters.items()}
+    expected = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    assert any(gradient is not None and gradient.abs().max() > 0 for gradient in expected)
+    for name, gradient in zip(parameters, expected, strict=True):
+        if gradient is None:
+            assert actual[name] is None, name
+        else:
+            assert_close(actual[name], gradient, rtol, what=name)
+
+
+def without_step(optimizer, monkeypatch):
+    monkeypatch.setattr(optimizer, "step", lambda: None)
+
+
+@pytest.mark.parametrize("train_all", [False, True])
+def test_generator_gradient_is_the_papers(config, monkeypatch, train_all):
+    """-log sigmoid(D_s(G(w, 0))) - log sigmoid(D_d(G(w, q))) + lambda_KD times Eq. 11, each term from its own pass."""
+    trainer = wake(new_trainer(config(augment={"mode": "none"}, train_all=train_all)))
+    without_step(trainer.optimizer_g, monkeypatch)
+    trainer.train_generator([first_round(trainer)])
+    draws = Draws(trainer, Purpose.GENERATOR)
+    sharp, degraded = (stream.D for stream in trainer.streams)
+    G, teacher = trainer.G, trainer.teacher
+    loss = -torch.sigmoid(sharp(G.synthesis(draws.ws, noise=draws.noise))).log().mean()
+    loss = loss - torch.sigmoid(degraded(G.synthesis(draws.ws, draws.q, noise=draws.noise))).log().mean()
+    with torch.no_grad():
+        targets = features_of(teacher, draws)
+    distillation = sum((x0 - x).square().mean() for x0, x in zip(targets, features_of(G, draws), strict=True))
+    assert distillation > 0.01, "the student has moved"
+    assert_gradients(G, loss + 3.0 * distillation)
+
+
+def test_generator_gradient_in_base_mode(config, monkeypatch):
+    trainer = new_trainer(config("base", augment={"mode": "none"}))
+    without_step(trainer.optimizer_g, monkeypatch)
+    trainer.train_generator([first_round(trainer)])
+    draws = Draws(trainer, Purpose.GENERATOR)
+    logits = trainer.streams[0].D(trainer.G.synthesis(draws.ws, noise=draws.noise))
+    assert_gradients(trainer.G, F.softplus(-logits).mean())
+
+
+def test_discriminators_gradients(config, monkeypatch):
+    """Each discriminator sees its own reals and its own fakes of one content."""
+    trainer = wake(new_trainer(config(augment={"mode": "none"})))
+    round_ = first_round(trainer)
+    draws = Draws(trainer, Purpose.FAKES)
+    fakes = trainer.make_fakes(round_)
+    for stream, q in zip(trainer.streams, (None, draws.q), strict=True):
+        images = trainer.G.synthesis(draws.ws, q, noise=draws.noise).detach()
+        assert_close(fakes[stream.name], images)
+        without_step(stream.optimizer, monkeypatch)
+        trainer.train_discriminator(stream, [round_], [fakes])
+        real, fake = stream.D(round_.reals[stream.name]), stream.D(images)
+        assert_gradients(stream.D, -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_r1_gradient(config, monkeypatch, mode):
+    """gamma / 2 E |grad D(x)|^2, times the interval at which it is taken."""
+    loss = {"r1_gamma": 0.7, "r1_interval": 5}
+    trainer = new_trainer(config(mode, augment={"mode": "none"}, loss=loss, discriminator={"mbstd_group_size": 1}))
+    round_ = first_round(trainer)
+    for stream in trainer.streams:
+        without_step(stream.optimizer, monkeypatch)
+        trainer.regularize_discriminator(stream, [round_])
+        norms = []
+        for image in round_.reals[stream.name]:
+            image = image[None].requires_grad_()
+            [gradient] = torch.autograd.grad(stream.D(image), image, torch.ones(1, 1), create_graph=True)
+            norms.append((gradient**2).sum())
+        assert_gradients(stream.D, 0.7 / 2 * 5 * sum(norms) / len(norms))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_path_length_gradient(config, monkeypatch, mode):
+    """(|J^T y| - a)^2 over every second image, times weight and interval; each mode has its own running mean a."""
+    trainer = new_trainer(config(mode, loss={"pl_weight": 1.5, "pl_interval": 3, "pl_decay": 0.25}))
+    if mode == "qc":
+        wake(trainer)
+    for value, stream in enumerate(trainer.streams, start=2):
+        stream.pl_mean.fill_(value)
+    without_step(trainer.optimizer_g, monkeypatch)
+    trainer.regularize_generator([first_round(trainer)])
+    draws = Draws(trainer, Purpose.PATH_LENGTH, slice(0, 8, 2))
+    loss = 0
+    for value, (stream, q) in enumerate(zip(trainer.streams, (None, draws.q), strict=False), start=2):
+        y = draws.rng.randn(3, 16, 16) / math.sqrt(16 * 16)
+        lengths = []
+        for image in range(4):
+            noise = [[layer[image : image + 1] for layer in block] for block in draws.noise]
+            ws = draws.ws[image : image + 1]
+            ws = ws if ws.requires_grad else ws.requires_grad_()
+            code = {} if q is None else {"q": q[image : image + 1]}
+            img = trainer.G.synthesis(ws, noise=noise, **code)
+            [gradient] = torch.autograd.grad(img, ws, y[image : image + 1], create_graph=True)
+            lengths.append((gradient[0] ** 2).sum(1).mean().sqrt())
+        lengths = torch.stack(lengths)
+        loss = loss + 1.5 * 3 * ((lengths - value) ** 2).mean()
+        assert_close(stream.pl_mean, 0.75 * value + 0.25 * lengths.mean(), what=stream.name)
+    assert_gradients(trainer.G, loss, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("pl_weight", "r1_gamma"), [(2.0, 1.0), (0.0, 0.0)])
+def test_lazy_regularisation_slows_adam_down(config, pl_weight, r1_gamma):
+    """With k + 1 steps in an interval of k: lr k/(k+1), beta^(k/(k+1)) (StyleGAN2, appendix B); else as configured."""
+    loss = {"pl_interval": 4, "r1_interval": 16, "pl_weight": pl_weight, "r1_gamma": r1_gamma}
+    trainer = new_trainer(config(loss=loss, optimizer_g={"beta1": 0.5}, optimizer_d={"lr": 0.002}))
+    g, d = (4 / 5, 16 / 17) if pl_weight else (1, 1)
+    [group_g], [group_d] = trainer.optimizer_g.param_groups, trainer.streams[1].optimizer.param_groups
+    assert (group_g["lr"], *group_g["betas"]) == pytest.approx((0.0025 * g, 0.5**g, 0.99**g))
+    assert (group_d["lr"], *group_d["betas"]) == pytest.approx((0.002 * d, 0, 0.99**d))
+    count = sum(p.numel() for p in trainer.G.trainable_parameters().values())
+    assert sum(p.numel() for p in group_g["params"]) == count
+
+
+def test_phases_come_at_their_intervals(config, monkeypatch):
+    trainer = new_trainer(config(loss={"pl_interval": 2, "r1_interval": 3}))
+    taken = []
+    for name in ("regularize_generator", "regularize_discriminator"):
+        method = getattr(trainer, name)
+
+        def noted(*arguments, name=name, method=method):
+            taken.append((trainer.steps, name))
+            method(*arguments)
+
+        monkeypatch.setattr(trainer, name, noted)
+    train(trainer, 5)
+    expected = [(step, "regularize_generator") for step in (0, 2, 4)]
+    expected += [(step, "regularize_discriminator") for step in (0, 0, 3, 3)]
+    assert sorted(taken) == sorted(expected)
+    assert (trainer.steps, trainer.images_seen) == (5, 40)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_style_mixing(config, probability):
+    """Layers before the cutoff share one w, those from there on share another."""
+    trainer = new_trainer(config(batch=64, loss={"style_mixing_prob": probability}))
+    ws = trainer._sample_ws(BatchRandom((3,), 64), torch.zeros(64, 0))
+    G = trainer.G
+    first = G.mapping(BatchRandom((3,), 64).randn(16), None)
+    cutoffs = []
+    for w, plain in zip(ws, first, strict=True):
+        assert torch.equal(w[0], plain[0])
+        same = [torch.equal(layer, w[0]) for layer in w]
+        cutoff = same.index(False) if False in same else G.num_ws
+        assert all(torch.equal(layer, w[-1]) for layer in w[cutoff:])
+        cutoffs.append(cutoff)
+    mixed = [cutoff for cutoff in cutoffs if cutoff < G.num_ws]
+    assert len(mixed) / 64 == pytest.approx(probability, abs=0.2)
+    assert set(mixed) == (set(range(1, G.num_ws)) if mixed else set())
+
+
+@given(kimg=st.floats(0.1, 100), steps=st.integers(1, 64))
+def test_ema_has_the_half_life_it_is_given(kimg, steps):
+    """After kimg * 1000 images half of an average is left, in however many steps they came."""
+    batch = kimg * 1000 / steps
+    assert ema_decay(EmaConfig(kimg, rampup=None), batch, 0) ** steps == pytest.approx(0.5)
+
+
+@given(images_seen=st.integers(1, 10**7))
+def test_ema_ramps_up(images_seen):
+    decay = ema_decay(EmaConfig(kimg=10, rampup=0.05), 32, images_seen)
+    assert decay == pytest.approx(0.5 ** (32 / min(10_000, 0.05 * images_seen)))
+
+
+def test_ema_begins_as_a_copy():
+    assert ema_decay(EmaConfig(kimg=10, rampup=0.05), 32, 0) == 0
+    assert ema_decay(EmaConfig(kimg=0, rampup=None), 32, 1000) == 0
+
+
+def test_ema_update():
+    G, G_ema = small_generator(), small_generator()
+    G.mapping.w_avg.fill_(3)
+    before = {name: value.clone() for name, value in G_ema.named_parameters()}
+    update_ema(G_ema, G, 0.75)
+    for name, weight in G.named_parameters():
+        assert_close(G_ema.get_parameter(name), 0.75 * before[name] + 0.25 * weight, what=name)
+    for name, buffer in G.named_buffers():
+        assert torch.equal(G_ema.get_buffer(name), buffer)
+
+
+def test_trainer_averages_its_weights(config):
+    trainer = new_trainer(config("base"))
+    average = snapshot(trainer.G_ema)
+    train(trainer, 2)
+    before = snapshot(trainer.G_ema)
+    train(trainer, 1)
+    decay = 0.5 ** (8 / min(50, 0.05 * 24))
+    for name, weight in trainer.G.named_parameters():
+        expected = decay * before[f".{name}"] + (1 - decay) * weight
+        assert_close(trainer.G_ema.get_parameter(name), expected, what=name)
+    assert changed(average, before)
+
+
+def test_w_avg_follows_in_base_mode(config):
+    trainer = new_trainer(config("base"))
+    draws = Draws(trainer, Purpose.GENERATOR)
+    beta = trainer.config.generator.mapping.w_avg_beta
+    train(trainer, 1)
+    assert_close(trainer.G.mapping.w_avg, (1 - beta) * draws.ws[:, 0].mean(0), rtol=1e-4)
+
+
+def test_each_stream_has_its_own_augmentation(config):
+    """A discriminator that believes every real sees more augmentation, one that believes none sees less."""
+    trainer = new_trainer(config(optimizer_d={"lr": 1e-9}))
+    sharp, degraded = trainer.streams
+    with torch.no_grad():
+        sharp.D.b4.out.bias.fill_(100)
+        degraded.D.b4.out.bias.fill_(-100)
+    train(trainer, 4)  # two adjustments of batch * interval / (kimg * 1000)
+    assert sharp.augment.p.item() == pytest.approx(0.3 + 2 * 8 * 2 / 1000)
+    assert degraded.augment.p.item() == pytest.approx(0.3 - 2 * 8 * 2 / 1000)
+    assert sharp.augment.p is not degraded.augment.p
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_fixed_augmentation_stays(config, mode):
+    trainer = train(new_trainer(config(mode, augment={"mode": "fixed", "p": 0.4})), 4)
+    assert [stream.augment.p.item() for stream in trainer.streams] == pytest.approx([0.4] * len(trainer.streams))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_global_random_state_has_no_part(config, mode):
+    """Training neither reads torch's global random state nor moves it."""
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        states.append(snapshot(train(new_trainer(config(mode)), 3)))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert not changed(*states)
+
+
+def test_the_runs_seed_has_its_part(config):
+    runs = [train(new_trainer(dataclasses.replace(config("base"), seed=seed)), 1) for seed in (0, 1)]
+    weights = {f".{name}" for name, parameter in runs[0].G.named_parameters() if parameter.abs().max() > 0}
+    assert weights <= changed(*(snapshot(run.G) for run in runs))
+
+
+def test_the_teacher_computes_as_the_student_does(files, tmp_path):
+    """A base network stored in bfloat16 makes no distance to a float32 student that begins as its copy."""
+    data, network = files
+    base, _ = load_generator(network)
+    half = tmp_path / "half.safetensors"
+    save_network(half, with_precision(base, "bf16"), {"sharp": load_discriminator(network, "sharp")}, {})
+    trainer = new_trainer(tiny_config(data, half))
+    assert {trainer.teacher.synthesis.block(index).dtype for index in range(3)} == {torch.float32}

@@ -1,0 +1,164 @@
+"""`bias_act` as operators of torch, computed by `bias_act.cu`: any order of autograd up to the second."""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_utils.cuda import operators
+from torch_utils.cuda.launch import THREADS, TYPES, Kernel, Launch, alignment
+
+_ARGUMENTS = "Tensor? b, int dim, str act, float alpha, float gain, float? clamp"
+_SIGN_DECIDES = ("linear", "relu", "lrelu")  # the slope follows from the sign of the output
+_UNROLL = 2
+
+operators.define(f"bias_act(Tensor x, {_ARGUMENTS}) -> Tensor")
+operators.define(f"bias_act_slope(Tensor grad, Tensor reference, {_ARGUMENTS}, bool from_output) -> Tensor")
+operators.define(f"bias_act_curvature(Tensor h, Tensor reference, Tensor grad, {_ARGUMENTS}) -> Tensor")
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(
+    order: int,
+    dtype: torch.dtype,
+    size: int,
+    bias: tuple[int, int, bool] | None,
+    aligned: bool,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+    from_output: bool = False,
+) -> Launch:
+    """Return the launch for a dense tensor of `size` elements.
+
+    Args:
+        order: 0: the function; 1: times its first derivative; 2: times its second.
+        bias: channels, elements from one channel to the next, and whether its address divides by 16; or None.
+        aligned: whether all tensors' addresses divide by 16.
+        from_output: the reference of a derivative is the output instead of the input.
+    """
+    vector = 16 // dtype.itemsize if aligned else 1
+    channels, step, bias_aligned = bias or (1, 1, True)
+    macros = {
+        "TYPE": TYPES[dtype],
+        "INDEX": "Index32" if size < 2**31 else "Index64",
+        "ORDER": order,
+        "ACTIVATION": act.capitalize(),
+        "CLAMP": int(clamp is not None),
+        "BIAS": 0 if bias is None else _bias_reads(vector, channels, step, bias_aligned),
+        "FROM_OUTPUT": int(from_output),
+        "VECTOR": vector,
+        "UNROLL": _UNROLL,
+    }
+    scalars = (
+        *(np.int64(number) for number in (size, step, channels)),
+        *(np.float32(number) for number in (alpha, gain, 0 if clamp is None else clamp)),
+    )
+    blocks = -(-size // (THREADS * vector * _UNROLL))
+    return Launch(Kernel("bias_act", tuple(macros.items())), blocks, THREADS, scalars)
+
+
+def _bias_reads(vector, channels, step, aligned):
+    if step % vector == 0:
+        return 1
+    return 2 if step == 1 and channels % vector == 0 and aligned else 3
+
+
+def _compute(order, first, second, third, b, dim, act, alpha, gain, clamp, from_output=False):
+    """Launch a kernel on dense tensors of equal strides."""
+    out = torch.empty_like(first)
+    b = None if b is None else b.contiguous()
+    if out.numel() > 0:
+        bias = None if b is None else (out.shape[dim], max(out.stride(dim), 1), alignment(b) == 16)
+        aligned = alignment(out, first, second, third) == 16
+        launch = plan(order, out.dtype, out.numel(), bias, aligned, act, alpha, gain, clamp, from_output)
+        operators.execute(launch, [out, first, second, third, b])
+    return out
+
+
+@operators.implement("bias_act")
+def _value(x, b, *arguments):
+    return _compute(0, operators.dense(x), None, None, b, *arguments)
+
+
+@operators.implement("bias_act_slope")
+def _slope(grad, reference, b, *arguments):
+    reference = operators.dense(reference)
+    return _compute(1, _laid_out_like(reference, grad), reference, None, b, *arguments)
+
+
+@operators.implement("bias_act_curvature")
+def _curvature(h, reference, grad, b, *arguments):
+    reference = operators.dense(reference)
+    h, grad = (_laid_out_like(reference, tensor) for tensor in (h, grad))
+    return _compute(2, h, reference, grad, b, *arguments)
+
+
+def _laid_out_like(reference, tensor):
+    return tensor if tensor.stride() == reference.stride() else torch.empty_like(reference).copy_(tensor)
+
+
+@operators.shape_of("bias_act")
+def _value_shape(x, b, *arguments):
+    return torch.empty_like(operators.dense(x))
+
+
+@operators.shape_of("bias_act_slope")
+def _slope_shape(grad, reference, b, *arguments):
+    return torch.empty_like(operators.dense(reference))
+
+
+@operators.shape_of("bias_act_curvature")
+def _curvature_shape(h, reference, grad, b, *arguments):
+    return torch.empty_like(operators.dense(reference))
+
+
+def _keep_value(ctx, inputs, output):
+    x, b, *ctx.arguments = inputs
+    _, act, alpha, gain, _ = ctx.arguments
+    # The next layer keeps the output anyway, so keeping it costs no memory.
+    ctx.from_output = act in _SIGN_DECIDES and alpha >= 0 and gain >= 0
+    ctx.save_for_backward(output if ctx.from_output else x, b)
+
+
+def _value_backward(ctx, grad: Tensor):
+    reference, b = ctx.saved_tensors
+    shift = None if ctx.from_output else b
+    dx = torch.ops.qc_stylegan.bias_act_slope(grad, reference, shift, *ctx.arguments, ctx.from_output)
+    return dx, _sum_to_bias(ctx, dx), *[None] * 5
+
+
+def _keep_slope(ctx, inputs, output):
+    grad, reference, b, *ctx.arguments, ctx.from_output = inputs
+    ctx.save_for_backward(grad, reference, b)
+
+
+def _slope_backward(ctx, h: Tensor):
+    """The slope is piecewise constant where a sign decides it; else it depends on x and b alike."""
+    grad, reference, b = ctx.saved_tensors
+    act = ctx.arguments[1]
+    to_grad = torch.ops.qc_stylegan.bias_act_slope(h, reference, b, *ctx.arguments, ctx.from_output)
+    if act in _SIGN_DECIDES or not any(ctx.needs_input_grad[1:3]):
+        return to_grad, None, None, *[None] * 6
+    dx = torch.ops.qc_stylegan.bias_act_curvature(h, reference, grad, b, *ctx.arguments)
+    return to_grad, dx, _sum_to_bias(ctx, dx, at=2), *[None] * 6
+
+
+def _sum_to_bias(ctx, dx, at=1):
+    if not ctx.needs_input_grad[at]:
+        return None
+    dim = ctx.arguments[0] % dx.ndim
+    return dx.sum([axis for axis in range(dx.ndim) if axis != dim], dtype=torch.float32)
+
+
+operators.differentiate("bias_act", _value_backward, _keep_value)
+operators.differentiate("bias_act_slope", _slope_backward, _keep_slope)
+
+operators.PROBES.append(plan(0, torch.float32, 1, None, True, "linear", 0.0, 1.0, None).kernel)
+
+
+def bias_act(x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None) -> Tensor:
+    """`torch_utils.ops.bias_act.bias_act` with all its arguments, for tensors that `kernels.serve` accepts."""
+    return torch.ops.qc_stylegan.bias_act(x, None if b is None else b.float(), dim, act, alpha, gain, clamp)

@@ -1,0 +1,71 @@
+"""What a kernel launch consists of, as plain data: planned anywhere, executed by a GPU or by a test."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+SOURCES = Path(__file__).parent
+THREADS = 256  # of a block
+MOST_BLOCKS = 2**31 - 1  # of a grid
+# The types that kernels compute on, by the struct that reads and writes each.
+TYPES = {torch.float32: "Float32", torch.float16: "Float16", torch.bfloat16: "BFloat16"}
+
+# A kernel's numbers, each of exactly the type that its parameter has.
+Scalar = np.int32 | np.int64 | np.float32
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One specialisation of a source file: its stem, and the macros that it is compiled with."""
+
+    name: str
+    macros: tuple[tuple[str, str | int], ...]
+
+    def source(self) -> str:
+        """Return the whole source, which includes nothing."""
+        return read_source("numbers.cuh") + read_source(f"{self.name}.cu")
+
+    def definitions(self) -> list[tuple[str, str]]:
+        """Return all macros with their values."""
+        return [("KERNEL", self.name), *((name, str(value)) for name, value in self.macros)]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel, a grid of `blocks` times `threads`, and the scalars that follow its pointers."""
+
+    kernel: Kernel
+    blocks: int
+    threads: int
+    scalars: tuple[Scalar, ...]
+
+    def __post_init__(self):
+        assert 0 < self.blocks <= MOST_BLOCKS, f"{self.blocks} blocks, a grid holds 1 to {MOST_BLOCKS}"
+        assert 0 < self.threads <= THREADS, f"{self.threads} threads, kernels are compiled for at most {THREADS}"
+
+
+# Executes a launch on tensors (None: a null pointer), which come first among the kernel's arguments.
+Execute = Callable[[Launch, list[torch.Tensor | None]], None]
+
+
+def power_of_two(number: int) -> int:
+    """Return log2 of the smallest power of two that is at least `number`."""
+    return max(number - 1, 0).bit_length()
+
+
+def alignment(*tensors: torch.Tensor | None) -> int:
+    """Return the largest power of two up to 16 that divides the addresses of all tensors."""
+    together = 16
+    for tensor in tensors:
+        together |= 0 if tensor is None else tensor.data_ptr()
+    return together & -together
+
+
+@functools.cache
+def read_source(name: str) -> str:
+    """Return the text of a file beside the ops."""
+    return (SOURCES / name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Readers of files that others wrote; nothing in such a file is ever run."""
