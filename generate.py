@@ -12,7 +12,8 @@ from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.output import write_content_walk, write_images, write_quality_walk
 from generation.quality_codes import MAX_SEED, parse_qualities
-from generation.sampling import Sampling, check_class, load
+from generation.sampling import Sampling, check_class
+from networks.files import load
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory

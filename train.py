@@ -14,6 +14,7 @@ from dnnlib.errors import UserError
 from dnnlib.remote.locations import NetworkFile
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
+from networks.config import GeneratorConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
 from networks.generators.qc_stylegan import Generator as QualityGenerator
 from networks.table import network_table
@@ -21,7 +22,7 @@ from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
 from torch_utils.precision import fastest_dtype
 from training import presets
-from training.config import GeneratorConfig, TrainConfig, batch_per_process
+from training.config import TrainConfig, batch_per_process
 from training.loop import image_format, open_dataset, train
 
 # Flag -> the field of the configuration that it sets.

@@ -20,7 +20,8 @@ from degradations.batched.degrade import degrade_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
-from images.datasets.dataset import ImageDataset, TrainingBatches
+from images.datasets.batches import TrainingBatches
+from images.datasets.dataset import ImageDataset
 from images.datasets.prefetch import on_device
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory

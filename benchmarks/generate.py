@@ -16,11 +16,11 @@ from benchmarks.machine import describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from evaluation.tables.runtime import PAPER
+from networks.config import QualityConfig
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
 from networks.generators.qc_stylegan import Generator
 from torch_utils.distributed import best_device
 from training import presets
-from training.config import QualityConfig
 from training.loop import allow_tf32
 
 

@@ -22,15 +22,15 @@ from dnnlib.errors import UserError
 from dnnlib.files import write_text
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
-from generation.sampling import load, noise_of_seeds, ws_of_seeds
+from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.datasets.dataset import ImageDataset
-from inversion.encoders.encoder import load_encoder
+from inversion.encoders.files import load_encoder
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import Perceptual, load_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
 from metrics.weights.directory import WeightsDirectory
-from networks.files import with_precision
+from networks.files import load, with_precision
 from networks.generators.stylegan2 import Generator
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory

@@ -26,7 +26,6 @@ from evaluation.evaluate import Result, Sources, evaluate
 from evaluation.job import QUALITIES, prepare_device, require_same_format
 from evaluation.streams.fakes import FakeOptions, fake_stream
 from evaluation.streams.reals import real_stream
-from generation.sampling import load
 from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
@@ -34,6 +33,7 @@ from metrics.features import extract, read_rows
 from metrics.image_stream import ImageStream
 from metrics.metric import Request, Rows, known_metrics
 from metrics.weights.directory import WeightsDirectory
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import keep_freed_memory

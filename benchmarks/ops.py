@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmarks.machine import describe, seconds
 from dnnlib.cli import one_sentence_errors
-from networks.generators.stylegan2 import DTYPES, channels_at
 from networks.layers import RESAMPLE_TAPS
+from networks.resolutions import DTYPES, channels_at
 from torch_utils.cuda import operators
 from torch_utils.distributed import best_device
 from torch_utils.ops.bias_act import bias_act

@@ -17,14 +17,15 @@ import torch
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
+from networks.config import MappingConfig
 from networks.files import ImageFormat, save_network
-from networks.generators.stylegan2 import DTYPES
+from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import peak_memory
 from training import presets
-from training.config import AugmentConfig, MappingConfig, TrainConfig
+from training.config import AugmentConfig, TrainConfig
 from training.loop import allow_tf32
 from training.trainer import Trainer
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from dnnlib.cli import one_sentence_errors
 from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
-from generation.sampling import load, ws_of_seeds
+from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
+from networks.files import load
 
 CELL = 8  # side in pixels of the means that stand for the content
 QUARTILES = (0, 25, 50, 75, 100)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import tempfile
@@ -42,7 +43,26 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file as hex digits."""
+    """Return the SHA-256 of a file as hex digits, computed once for each state of it; UserError if it can't be read."""
+    try:
+        status = os.stat(path)
+        return _read_sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+
+
+def prepare_directory(path: str | os.PathLike) -> Path:
+    """Create a directory where there is none; raise UserError unless files can be written there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return Path(path)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}; choose another --outdir") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _read_sha256(path: str, size: int, mtime: int, inode: int) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -14,13 +14,14 @@ from evaluation.streams.fakes import FakeOptions, fake_stream
 from evaluation.streams.latent_paths import path_stream
 from evaluation.streams.reals import real_stream
 from generation.quality_codes import MAX_SEED
-from generation.sampling import check_class, load
+from generation.sampling import check_class
 from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
 from metrics.image_stream import ImageStream
 from metrics.metric import Request, detectors_of
 from metrics.weights.directory import WeightsDirectory
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
@@ -41,7 +42,7 @@ class Job:
         data: folder or zip of the real images; None where no metric needs them.
         degradation: recipe for the real images of quality degraded; None: what the network was trained on.
         options: how images are generated.
-        precision: of the network, as `generation.sampling.load` takes it.
+        precision: of the network, as `networks.files.load` takes it.
         weights: of the detectors.
         cache_dir: of the real images' features.
         workers: processes that read real images.

@@ -132,5 +132,3 @@ def snapshot_metrics(
         raise UserError(f"--best={best} is not among what is measured; choose one of {choices}")
     hook.check()
     return hook
-
-

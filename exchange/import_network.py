@@ -13,7 +13,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.registry import Registry
 from inversion.encoders import published_psp
-from inversion.encoders.encoder import require_network, save_encoder
+from inversion.encoders.files import require_network, save_encoder
 from networks.files import load_generator, save_network
 from networks.published.assemble import assemble
 from networks.published.contents import CLASSES

@@ -2,10 +2,8 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 import tqdm
 
 from dnnlib.errors import UserError
-from dnnlib.files import replace_file, write_text
+from dnnlib.files import prepare_directory, replace_file, write_text
 from generation.quality_codes import SHARP, Quality
 from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds
 from generation.walks import content_loop, frames, quality_path
@@ -22,16 +20,6 @@ from images.sheets import save_png
 from images.video_writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.stylegan2 import Generator
-
-
-def prepare_directory(path: str | os.PathLike) -> Path:
-    """Create a directory where there is none; raise UserError unless files can be written there."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return Path(path)
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}; choose another --outdir") from error
 
 
 def image_name(seed: int, quality: Quality) -> str:

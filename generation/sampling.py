@@ -7,8 +7,6 @@ From a notebook:
     sharp, degraded = render(G, ws, [None, torch.randn(3, G.q_dim, device=ws.device)], noise_of_seeds(G, [0, 1, 2]))
 """
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,13 +19,10 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from generation.quality_codes import Quality
 from images.sheets import to_uint8
-from networks.files import load_generator, with_precision
 from networks.generators import qc_stylegan
 from networks.generators.stylegan2 import Generator, Noise
-from torch_utils.precision import suits
+from torch_utils.purposes import FOR_IMAGE_NOISE
 from torch_utils.seeding import BatchRandom
-
-NOISE_PURPOSE = 1  # keeps the noise of image `s` apart from all that is drawn from `s` alone
 
 
 @dataclass(frozen=True)
@@ -60,26 +55,6 @@ class Views:
     rows: slice
     ws: Tensor
     images: np.ndarray
-
-
-def load(path: str | os.PathLike, device: torch.device, precision: str = "stored") -> Generator:
-    """Return the generator of a network file, for evaluation.
-
-    Args:
-        path: of the network.
-        device: where it goes.
-        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
-            device that is slow at it).
-
-    Raises UserError for a file that is missing, damaged, or no network.
-    """
-    G, _ = load_generator(path)
-    if precision == "stored":
-        precision = G.config.precision.dtype
-        if not suits(device, precision):
-            logging.warning("the network computes in %s, which this device does slowly; fp32 is used", precision)
-            precision = "fp32"
-    return with_precision(G, precision).to(device)
 
 
 def check_class(G: Generator, class_index: int | None) -> None:
@@ -119,7 +94,7 @@ class SeedRandom:
     """Random numbers of which each row comes from its own seed, drawn on the CPU so that every device sees the same."""
 
     def __init__(self, seeds: Sequence[int], device: torch.device):
-        self.sources, self.device = [BatchRandom((seed, NOISE_PURPOSE), 1) for seed in seeds], device
+        self.sources, self.device = [BatchRandom((seed, FOR_IMAGE_NOISE), 1) for seed in seeds], device
 
     def randn(self, *shape: int) -> Tensor:
         """Draw `[N, *shape]` from the standard normal distribution."""

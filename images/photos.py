@@ -1,14 +1,11 @@
 """Photos as people have them: files of any kind to upright RGB pixels, and a square of them to the network and back."""
 
 import io
-import math
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
@@ -20,6 +17,7 @@ from dnnlib.parsing import existing
 from images.convert import to_gray_or_rgb
 from images.files import EXTENSIONS, UnreadableImageError, decode
 from images.sheets import to_uint8
+from images.squares import Square, centre_square, cut
 
 # Cameras also write these; those that Pillow cannot open are reported, not passed over in silence.
 PHOTO_EXTENSIONS = (*EXTENSIONS, ".gif", ".jfif", ".mpo", ".avif", ".heic", ".heif")
@@ -72,74 +70,6 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
     if max(image.size) > MAX_SIDE:
         raise UnreadableImageError(f"{path} has a side of {max(image.size)} pixels, at most {MAX_SIDE} work; crop it")
     return np.array(image)
-
-
-@dataclass(frozen=True)
-class Square:
-    """A square in a photo, in pixels; pixel i covers i to i + 1, so the photo spans 0 to W and 0 to H.
-
-    Attributes:
-        x, y: of the centre.
-        side: length; the square may leave the photo.
-        angle: radians by which its top edge is turned clockwise, as the photo is seen.
-    """
-
-    x: float
-    y: float
-    side: float
-    angle: float = 0.0
-
-    def matrix(self, size: float) -> np.ndarray:
-        """Return the affine map `[2, 3]`, float64, from an image of this square with `size` pixels to the photo."""
-        cos, sin = (self.side / size * part for part in (math.cos(self.angle), math.sin(self.angle)))
-        middle = size / 2
-        return np.array(
-            [
-                [cos, -sin, self.x - middle * (cos - sin)],
-                [sin, cos, self.y - middle * (sin + cos)],
-            ]
-        )
-
-    def corners(self) -> np.ndarray:
-        """Return `[4, 2]`, x and y: top left, top right, bottom right, bottom left of what the square shows."""
-        unit = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
-        return unit @ self.matrix(1).T
-
-
-def centre_square(photo: np.ndarray) -> Square:
-    """Return the largest square in the middle of a photo `[H, W, 3]`, on whole pixels."""
-    height, width = photo.shape[:2]
-    side = min(height, width)
-    return Square((width - side) // 2 + side / 2, (height - side) // 2 + side / 2, side)
-
-
-def cut(photo: np.ndarray, square: Square, resolution: int | None = None) -> np.ndarray:
-    """Return what the square shows, uint8 `[R, R, 3]`; R is the square's own side when `resolution` is None.
-
-    The photo is mirrored beyond its borders. Turned and moved at the photo's own scale by cubic interpolation, then
-    resized by Lanczos, which averages where it shrinks. An upright square on whole pixels is copied.
-    """
-    own = max(1, math.ceil(square.side - 1e-6))
-    image = cv2.warpAffine(
-        photo,
-        between_pixel_centres(square.matrix(own)),
-        (own, own),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    return resize(image, own if resolution is None else resolution)
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Return uint8 `[size, size, 3]` of uint8 `[H, W, 3]` by Lanczos filtering; an equal size is a copy."""
-    return np.array(PIL.Image.fromarray(image).resize((size, size), PIL.Image.Resampling.LANCZOS))
-
-
-def between_pixel_centres(matrix: np.ndarray) -> np.ndarray:
-    """Return an affine map `[2, 3]` of positions, where pixel i has its centre at i + 0.5, for the pixels' numbers."""
-    shifted = matrix.copy()
-    shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    return shifted
 
 
 def to_network(photo: np.ndarray, resolution: int, channels: int = 3, square: Square | None = None) -> Tensor:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from networks.generators.qc_stylegan import Generator
 from networks.generators.stylegan2 import Noise
+from torch_utils.purposes import FOR_QUALITY
 from torch_utils.seeding import BatchRandom
 
-FOR_QUALITY = 8  # keeps the starting points apart from all else that is drawn from a seed
 START = 0.1  # spread of the starting points: near the sharp image, where the gradient depends on the direction
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from generation.sampling import load, render
-from inversion.encoders.encoder import load_encoder, require_network
+from dnnlib.files import sha256
+from generation.sampling import render
+from inversion.encoders.files import load_encoder, require_network
 from inversion.fit_quality import fit_quality
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import load_perceptual, perceptual_sha256
@@ -21,7 +22,8 @@ from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import Inversion, TunedWeights, apply
 from inversion.whitened_space import WhitenedSpace
-from metrics.weights.directory import WeightsDirectory, file_sha256
+from metrics.weights.directory import WeightsDirectory
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 
 FIT_STEPS = 60  # for q, after an encoder of w alone
@@ -101,8 +103,8 @@ class Inverter:
         """All that the result for a photo depends on, as JSON."""
         options = dataclasses.asdict(self.options)
         if self.options.encoder is not None:
-            options["encoder"] = file_sha256(self.options.encoder)
-        return {"network": file_sha256(self.network), "perceptual_sha256": self._perceptual_sha256, **options}
+            options["encoder"] = sha256(self.options.encoder)
+        return {"network": sha256(self.network), "perceptual_sha256": self._perceptual_sha256, **options}
 
     def invert(self, targets: Tensor, on_step: OnStep = _nothing) -> list[Inversion]:
         """Return what is found for each image `[N, C, R, R]` in [-1, 1]."""

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import unknown_name
+from dnnlib.files import sha256
 from metrics.backbones.cifar import CifarNetwork, load_stored
 from metrics.backbones.lpips import BACKBONES, load_lpips, perceptual_distance
 from metrics.detectors.cifar import LARGEST, WEIGHTS
-from metrics.weights.directory import WeightsDirectory, file_sha256
+from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import load_tensors
 from torch_utils.precision import fastest_dtype
 
@@ -73,7 +74,7 @@ def load_perceptual(
 def perceptual_sha256(name: str, weights: WeightsDirectory) -> dict[str, str]:
     """Return the hashes of the files behind the distance that `load_perceptual` gives, by file name."""
     if name == "cifar":
-        return {WEIGHTS.name: file_sha256(WEIGHTS)}
+        return {WEIGHTS.name: sha256(WEIGHTS)}
     variant = name.removeprefix("lpips_")
     return weights.sha256(BACKBONES[variant][0]) | weights.sha256(name)
 

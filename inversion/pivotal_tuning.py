@@ -14,9 +14,8 @@ from inversion.perceptual import Perceptual, ReconstructionLoss, default_percept
 from inversion.tuned_weights import TunedWeights
 from metrics.distances.pixels import psnr
 from networks.generators.stylegan2 import Generator, Noise, SynthesisNetwork
+from torch_utils.purposes import FOR_LOCALITY
 from torch_utils.seeding import BatchRandom
-
-FOR_LOCALITY = 11  # keeps the codes of the locality term apart from all else that is drawn from a seed
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from inversion.perceptual import Perceptual, ReconstructionLoss, default_percept
 from inversion.whitened_space import WhitenedSpace
 from networks.generators import qc_stylegan
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_PROJECTOR
 from torch_utils.seeding import BatchRandom
 
-FOR_PROJECTOR = 9  # keeps the starting points apart from all else that is drawn from a seed
 SMALL = 0.1  # spread of the first code tried: near the sharp image, where the gradient depends on the direction
 
 

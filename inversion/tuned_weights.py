@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from inversion.latents import Latents
-from metrics.weights.directory import file_sha256
 from networks.generators.stylegan2 import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
@@ -84,7 +84,7 @@ def save_inversion(path: str | os.PathLike, inversion: Inversion, network_path: 
         tensors |= {TUNED + name: difference for name, difference in tuned.differences.items()}
     header = {
         "kind": KIND,
-        "network": file_sha256(network_path),
+        "network": sha256(network_path),
         "photo": inversion.photo,
         "is_tuned": tuned is not None,
         "settings": inversion.settings,
@@ -100,7 +100,7 @@ def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike) -> 
     header = read_header(path)
     if header.get("kind") != KIND:
         raise UserError(f"{path} is no inversion of a photo; give a file that an inversion wrote")
-    if header.get("network") != file_sha256(network_path):
+    if header.get("network") != sha256(network_path):
         raise UserError(f"{path} was made with another network than {network_path}; give that one, or invert again")
     tensors = load_tensors(path)
     tuned = {name.removeprefix(TUNED): tensor for name, tensor in tensors.items() if name.startswith(TUNED)}

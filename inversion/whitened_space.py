@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_WHITENING
 from torch_utils.seeding import BatchRandom
 
 SAMPLES = 10_000
-FOR_WHITENING = 10  # keeps its draws apart from all else that is drawn from a seed
 SLOPE = 0.2  # of the mapping's leaky ReLU below zero
 SMALLEST = 1e-3  # of the deviations, relative to the largest: what hardly varies is left out of nothing but rounding
 

@@ -29,4 +29,3 @@ class ImageStream:
     def num_batches(self) -> int:
         """Number of batches."""
         return -(-self.count // self.batch)
-

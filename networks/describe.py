@@ -11,10 +11,11 @@ from torch import nn
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from networks.config import GeneratorConfig
 from networks.files import load_generator
-from networks.generators.stylegan2 import Generator, resolutions
+from networks.generators.stylegan2 import Generator
+from networks.resolutions import resolutions
 from torch_utils.checkpoint import load_tensors, read_header
-from training.config import GeneratorConfig
 
 SUFFIX = ".safetensors"
 TAPS = "resample_filter"  # a buffer that every layer has, and no training changes

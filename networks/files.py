@@ -1,18 +1,23 @@
 """Networks and their files: build from a configuration, save, load."""
 
 import dataclasses
+import logging
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
+from networks.config import DiscriminatorConfig, GeneratorConfig
+from networks.discriminator import Discriminator
 from networks.generators import qc_stylegan, stylegan2
+from networks.generators.stylegan2 import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
-from training.config import DiscriminatorConfig, GeneratorConfig
+from torch_utils.precision import suits
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ def build_generator(config: GeneratorConfig, images: ImageFormat) -> stylegan2.G
     return module.Generator(config, images.c_dim, images.resolution, images.channels)
 
 
-def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> stylegan2.Discriminator:
+def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> Discriminator:
     """Return a discriminator with fresh weights."""
-    return stylegan2.Discriminator(config, images.c_dim, images.resolution, images.channels)
+    return Discriminator(config, images.c_dim, images.resolution, images.channels)
 
 
 def save_network(
@@ -80,7 +85,7 @@ def load_generator(path: str | os.PathLike) -> tuple[stylegan2.Generator, dict[s
     return G.eval().requires_grad_(False), header
 
 
-def load_discriminator(path: str | os.PathLike, stream: str) -> stylegan2.Discriminator:
+def load_discriminator(path: str | os.PathLike, stream: str) -> Discriminator:
     """Return the discriminator of a stream, or the sharp one where the file has no other.
 
     Raises UserError for a file without any, and as `load_generator` does.
@@ -134,3 +139,23 @@ def _load(module, path, prefix):
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
+
+
+def load(path: str | os.PathLike, device: torch.device, precision: str = "stored") -> Generator:
+    """Return the generator of a network file, for evaluation.
+
+    Args:
+        path: of the network.
+        device: where it goes.
+        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
+            device that is slow at it).
+
+    Raises UserError for a file that is missing, damaged, or no network.
+    """
+    G, _ = load_generator(path)
+    if precision == "stored":
+        precision = G.config.precision.dtype
+        if not suits(device, precision):
+            logging.warning("the network computes in %s, which this device does slowly; fp32 is used", precision)
+            precision = "fp32"
+    return with_precision(G, precision).to(device)

@@ -12,8 +12,8 @@ from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, t
 from benchmarks.machine import Operations
 from inversion.latents import Latents
 from inversion.pivotal_tuning import TuningOptions
+from networks.discriminator import Discriminator
 from networks.files import save_network
-from networks.generators.stylegan2 import Discriminator
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
 from tests.support.tolerance import assert_close

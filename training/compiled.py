@@ -24,4 +24,3 @@ class GeneratorPasses:
             self.finish = first_order(G.synthesis.finish, compiled)
         if teacher is not None:
             self.teacher = first_order(teacher.synthesis.run, compiled)
-

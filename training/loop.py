@@ -9,7 +9,8 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
-from images.datasets.dataset import Batch, ImageDataset, TrainingBatches
+from images.datasets.batches import Batch, TrainingBatches
+from images.datasets.dataset import ImageDataset
 from images.datasets.input_wait import Waiting
 from images.datasets.prefetch import on_device
 from networks.files import ImageFormat, describes_discriminator, save_network

@@ -5,19 +5,8 @@ from collections.abc import Callable
 
 from dnnlib.config import require
 from dnnlib.errors import unknown_name
-from training.config import (
-    AugmentConfig,
-    DiscriminatorConfig,
-    EmaConfig,
-    GeneratorConfig,
-    LossConfig,
-    MappingConfig,
-    OptimizerConfig,
-    PrecisionConfig,
-    QualityConfig,
-    RunConfig,
-    TrainConfig,
-)
+from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from training.config import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig, RunConfig, TrainConfig
 
 # For each ablation of the supplement's Table 4, what it changes.
 ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {

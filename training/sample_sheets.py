@@ -6,6 +6,7 @@ import torch
 from images.datasets.dataset import ImageDataset
 from images.sheets import save_png, sheet, sheet_size, to_uint8
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_SAMPLE_SHEET
 from torch_utils.seeding import BatchRandom
 from training.run_directory import RunDirectory
 
@@ -30,7 +31,7 @@ def draw_fakes(directory: RunDirectory, dataset: ImageDataset, G: Generator, see
     """Write `fakes<kimg>.png`, of the same latents each time; a QC generator also draws them through quality codes."""
     columns, rows = sheet_size(dataset.resolution)
     count, device = columns * rows, next(G.parameters()).device
-    rng = BatchRandom((seed, 1), count, device=device)
+    rng = BatchRandom((seed, FOR_SAMPLE_SHEET), count, device=device)
     z = rng.randn(G.z_dim)
     codes = {"": None, "-degraded": rng.randn(G.q_dim)} if hasattr(G, "q_dim") else {"": None}
     c = torch.from_numpy(np.stack([dataset.label(i % len(dataset)) for i in range(count)])).to(device)

@@ -3,16 +3,16 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
 from networks.layers import split
 from torch_utils.distributed import World
+from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom, derive_seed
 from torch_utils.stats import Statistics
 from training import losses
@@ -28,17 +28,6 @@ from training.stream import Stream, build_stream
 def forgives_overflow(network: nn.Module) -> bool:
     """Whether gradients of this network may overflow now and then, as float16 does; such an element sits out a step."""
     return network.config.precision.dtype == "fp16"
-
-
-class Purpose(IntEnum):
-    """What random numbers are drawn for; each purpose has its own sequence at every step."""
-
-    INITIAL_WEIGHTS = 0
-    GENERATOR = 1
-    PATH_LENGTH = 2
-    FAKES = 3
-    DISCRIMINATOR = 4
-    R1 = 5
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Trainer:
         self.guard = FiniteGuard()
         self.teacher = None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.seed, Purpose.INITIAL_WEIGHTS))
+            torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
             self._build_generator()
             names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
             self.passes = GeneratorPasses(self.G, self.teacher, config.run.compile)
@@ -103,7 +92,7 @@ class Trainer:
         mean_w = torch.zeros(self.G.w_dim, device=self.world.device)
         with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
-                rng = self._random(Purpose.GENERATOR, round_)
+                rng = self._random(TrainingPurpose.GENERATOR, round_)
                 ws = self._sample_ws(rng, round_.c)
                 mean_w += ws.detach()[:, 0].sum(0)  # [w_dim]; style mixing never reaches the first layer
                 fakes, distillation = self._synthesize(ws, rng, distill=True)
@@ -127,7 +116,7 @@ class Trainer:
         with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
                 rows = slice(round_.rows.start, round_.rows.stop, config.pl_batch_shrink)
-                rng = self._random(Purpose.PATH_LENGTH, round_, rows)
+                rng = self._random(TrainingPurpose.PATH_LENGTH, round_, rows)
                 ws = self._sample_ws(rng, round_.c[:: config.pl_batch_shrink])
                 ws = ws if ws.requires_grad else ws.requires_grad_()
                 total = 0
@@ -147,7 +136,7 @@ class Trainer:
     @torch.no_grad()
     def make_fakes(self, round_: Round) -> dict[str, Tensor]:
         """Return fresh fakes of each stream for the discriminators; one pass of the generator makes them all."""
-        rng = self._random(Purpose.FAKES, round_)
+        rng = self._random(TrainingPurpose.FAKES, round_)
         return self._synthesize(self._sample_ws(rng, round_.c), rng)[0]
 
     def train_discriminator(self, stream: Stream, rounds: list[Round], fakes: list[dict[str, Tensor]]) -> None:
@@ -155,7 +144,7 @@ class Trainer:
         phase = f"D_{stream.name}"
         with self._phase(stream.D, stream.optimizer) as backward:
             for round_, fake in zip(rounds, fakes, strict=True):
-                rng = self._random(Purpose.DISCRIMINATOR, round_, stream=stream)
+                rng = self._random(TrainingPurpose.DISCRIMINATOR, round_, stream=stream)
                 images = fake[stream.name]
                 logits = stream.logits(images, round_.c, rng)
                 loss_fake = losses.discriminator_loss_fake(logits).mean()
@@ -174,7 +163,7 @@ class Trainer:
         phase = f"D_{stream.name}_reg"
         with self._phase(stream.D, stream.optimizer) as backward:
             for round_ in rounds:
-                rng = self._random(Purpose.R1, round_, stream=stream)
+                rng = self._random(TrainingPurpose.R1, round_, stream=stream)
                 images = round_.reals[stream.name].detach().requires_grad_()
                 logits = stream.logits(images, round_.c, rng, derived_twice=True)
                 penalty = losses.r1_penalty(logits, images).mean()
@@ -266,7 +255,7 @@ class Trainer:
 
         return degrade_numbered(batch.images[part], self.config.data.degradation, self.config.seed, number)
 
-    def _random(self, purpose: Purpose, round_: Round, rows: slice | None = None, stream: Stream | None = None):
+    def _random(self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None):
         key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
         return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device)
 

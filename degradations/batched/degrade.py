@@ -17,7 +17,7 @@ from degradations.batched.downscale import downscale
 from degradations.batched.exact_sums import exact_products, sent
 from degradations.batched.jpeg import jpeg
 from degradations.mixing import FAMILIES
-from images.datasets.dataset import FOR_DEGRADATION, FOR_NOISE
+from torch_utils.purposes import FOR_DEGRADATION, FOR_DEGRADATION_NOISE
 from torch_utils.seeding import derive_seed
 
 # uint8 [N, C, R, R] and the parameters of each image -> uint8 [N, C, R, R]; noise needs random numbers as well.
@@ -47,7 +47,7 @@ def degrade_numbered(images: Tensor, recipe: str, seed: int, first: int) -> Tens
     """
     numbers, width = range(first, first + len(images)), images.shape[-1]
     plans = [plan(recipe, np.random.default_rng((seed, FOR_DEGRADATION, number)), width) for number in numbers]
-    return degrade(images, plans, [(seed, FOR_NOISE, number) for number in numbers])
+    return degrade(images, plans, [(seed, FOR_DEGRADATION_NOISE, number) for number in numbers])
 
 
 @exact_products()

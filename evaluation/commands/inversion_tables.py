@@ -8,7 +8,7 @@ import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
+from dnnlib.files import prepare_directory, sha256
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
 from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
@@ -16,7 +16,6 @@ from evaluation.tables.inversion import RECIPE, DegradedPhotos, PhotoOptions, in
 from evaluation.tables.restoration import METHODS, NEEDED_BY_LPIPS, TRACKS, Judge, RestorationOptions, restoration_table
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
-from generation.output import prepare_directory
 from inversion.commands.options import finite, make_inverter
 from inversion.directions.direction import Direction, load_direction
 from inversion.directions.scorers import load_scorer

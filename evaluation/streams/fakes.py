@@ -15,9 +15,8 @@ from generation.sampling import render, z_of_seeds
 from images.datasets.dataset import ImageDataset
 from metrics.image_stream import ImageStream
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_CLASS, FOR_FAKE_NOISE
 from torch_utils.seeding import BatchRandom
-
-FOR_CLASS, FOR_NOISE, FOR_PATH = 5, 6, 7  # keep these draws apart from each other and from those of images
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class LatentSource:
 
     def noise(self, seeds: range) -> list[list[Tensor | None]]:
         """Return every layer's noise for a batch of images."""
-        rng = BatchRandom((seeds[0], FOR_NOISE), len(seeds), device=self.device)
+        rng = BatchRandom((seeds[0], FOR_FAKE_NOISE), len(seeds), device=self.device)
         return self.G.synthesis.make_noise(self.options.noise_mode, len(seeds), rng)
 
     def _label(self, seed):
@@ -131,5 +130,3 @@ def require_finite_images(images: Tensor, seeds: Sequence[int], name: str) -> Te
         seed = seeds[int(finite.int().argmin())]
         raise UserError(f"{name} gives values for seed {seed} that are no numbers; use another snapshot")
     return images
-
-

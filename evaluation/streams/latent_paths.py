@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evaluation.streams.fakes import (
-    FOR_PATH,
     FakeOptions,
     LatentSource,
     identity_of,
@@ -23,6 +22,7 @@ from metrics.image_stream import ImageStream
 from metrics.metric import Path
 from networks.files import with_precision
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_PATH
 from torch_utils.seeding import BatchRandom
 
 LARGEST = 256  # side of the images that are compared

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from images.datasets.dataset import ImageDataset, prepare_worker, unchanged
+from images.datasets.batches import unchanged
+from images.datasets.dataset import ImageDataset
+from images.datasets.workers import prepare_worker
 from metrics.image_stream import ImageStream
-
-FOR_METRICS = 4  # keeps these degradations apart from those of training
+from torch_utils.purposes import FOR_METRICS
 
 
 def real_stream(

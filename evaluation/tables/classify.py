@@ -14,15 +14,17 @@ from degradations.kernel_sizes import size_range
 from degradations.primitive import apply_primitive
 from dnnlib.errors import UserError
 from evaluation.tables.table import Table, number
-from generation.sampling import load, noise_of_seeds, render, ws_of_seeds
+from generation.sampling import noise_of_seeds, render, ws_of_seeds
 from images.sheets import to_uint8
-from inversion.encoders.encoder import Encoder, load_encoder
+from inversion.encoders.encoder import Encoder
+from inversion.encoders.files import load_encoder
 from inversion.fit_quality import fit_quality
+from networks.files import load
 from networks.generators.qc_stylegan import Generator
 from torch_utils.distributed import World
 from torch_utils.linear_classifier import LinearClassifier
+from torch_utils.purposes import FOR_CLASSIFICATION
 
-FOR_CLASSIFICATION = 9
 NOT_BLURRY = ("sharp", "noise", "jpeg")  # what an image is that is not blurred
 PAPER = {"blurry or not": 0.979, "5 levels": 0.85, "10 levels": 0.77}
 LEVELS = {"5 levels": 5, "10 levels": 10}

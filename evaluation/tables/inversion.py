@@ -17,10 +17,8 @@ from torch import Tensor
 
 from dnnlib.config import require
 from dnnlib.errors import UserError
-from dnnlib.files import write_text
-from evaluation.streams.reals import FOR_METRICS
+from dnnlib.files import prepare_directory, sha256, write_text
 from evaluation.tables.table import Table
-from generation.output import prepare_directory
 from images.datasets.dataset import ImageDataset
 from images.sheets import to_uint8
 from inversion.inverter import Inverter
@@ -29,8 +27,8 @@ from inversion.photos.invert import step_bar
 from inversion.tuned_weights import Inversion
 from metrics.detectors.cifar import WEIGHTS
 from metrics.distances.pixels import psnr
-from metrics.weights.directory import file_sha256
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_METRICS
 
 RECIPE = "multiple"  # the paper's "multiple-degraded" images
 PAPER = {"CelebA-HQ": 29.47, "AFHQ Cat": 28.91}  # dB
@@ -144,7 +142,7 @@ class Parts:
 
 def inversion_settings(inverter: Inverter) -> dict[str, Any]:
     """Return all that inversions depend on, as JSON: with the embedded weights, by which losses and tables judge."""
-    return {"inversion": inverter.settings, "embedded": file_sha256(WEIGHTS)}
+    return {"inversion": inverter.settings, "embedded": sha256(WEIGHTS)}
 
 
 def measured(photos: DegradedPhotos, parts: Parts, measure: Callable[[Tensor, Tensor], Rows]) -> Rows:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dnnlib.config import require
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from evaluation.tables.inversion import (
     DegradedPhotos,
     Parts,
@@ -34,7 +35,7 @@ from metrics.distances.pixels import psnr
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import PristineModel, read_pristine
 from metrics.pairs import load_paired
-from metrics.weights.directory import WeightsDirectory, file_sha256
+from metrics.weights.directory import WeightsDirectory
 
 # (encoder, pivotal tuning)
 METHODS = {
@@ -128,7 +129,7 @@ class Judge:
     def settings(self) -> dict[str, Any]:
         """All that the numbers depend on, as JSON."""
         detectors = [paired.detector.record() for paired in self.measures.values() if paired.detector is not None]
-        return {"detectors": detectors, "pristine": self.model_file and file_sha256(self.model_file)}
+        return {"detectors": detectors, "pristine": self.model_file and sha256(self.model_file)}
 
     @torch.no_grad()
     def numbers(self, images: Tensor, sharp: Tensor) -> dict[str, list[float]]:

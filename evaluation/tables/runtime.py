@@ -12,10 +12,12 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from evaluation.tables.table import EMPTY, Table
 from generation.quality_codes import random_quality
-from generation.sampling import Sampling, load, noise_of_seeds, render, ws_of_seeds
-from inversion.encoders.encoder import Encoder, load_encoder
+from generation.sampling import Sampling, noise_of_seeds, render, ws_of_seeds
+from inversion.encoders.encoder import Encoder
+from inversion.encoders.files import load_encoder
 from inversion.perceptual import default_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 from torch_utils.distributed import World
 

@@ -10,13 +10,14 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
-from generation.sampling import check_class, load
+from generation.sampling import check_class
 from images.sheets import save_png
 from inversion.directions.direction import Direction, load_direction, parse_layers, save_direction
 from inversion.directions.previews import check_preview_size, preview
 from inversion.directions.scorers import descriptions, load_scorer
 from inversion.directions.search import METHODS, Search, find_directions
 from inversion.directions.seed_labels import read_labels
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device

@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from dnnlib.remote.locations import NetworkFile
 from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, EncoderConfig
-from inversion.encoders.encoder import require_network
+from inversion.encoders.files import require_network
 from inversion.encoders.training import train
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from generation.sampling import z_of_seeds
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import FOR_DIRECTIONS
 from torch_utils.seeding import BatchRandom
 
 CHUNK = 1000  # latents that are mapped at once
-FOR_DIRECTIONS = 11  # keeps its draws apart from all else that is drawn from a seed
 
 
 def sample_w(G: Generator, seeds: Sequence[int], class_index: int | None = None) -> Tensor:
@@ -24,7 +24,7 @@ def sample_w(G: Generator, seeds: Sequence[int], class_index: int | None = None)
 
 def draw_w(G: Generator, count: int, class_index: int | None = None) -> Tensor:
     """Return `w [count, w_dim]`, always the same, where it does not matter of which seeds; much faster."""
-    z = BatchRandom((FOR_DIRECTIONS,), count).randn(G.z_dim)
+    z = BatchRandom(FOR_DIRECTIONS, count).randn(G.z_dim)
     return _mapped(G, z, range(count), class_index)
 
 

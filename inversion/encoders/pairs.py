@@ -1,27 +1,19 @@
 """What an encoder is shown: pairs of a sharp and a degraded image, photos and the generator's own samples."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from images.datasets.dataset import Batch, ImageDataset
+from images.datasets.batches import Batch
+from images.datasets.dataset import ImageDataset
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import random_classes
 from inversion.latents import Latents
 from networks.generators.stylegan2 import Generator
+from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import BatchRandom
-
-
-class Purpose(IntEnum):
-    """What random numbers are drawn for; each purpose has its own sequence at every step."""
-
-    INITIAL_WEIGHTS = 0
-    PHOTOS = 1
-    OWN_SAMPLES = 2
-    GRID = 3
 
 
 @dataclass(frozen=True)
@@ -82,14 +74,14 @@ def _photo_pairs(config, G, batch, images_seen):
     sharp = to_float(batch.images, device)
     if batch.degraded is None:
         return Pairs(sharp, sharp, None)
-    stays = _stays_sharp(config, _random(config, Purpose.PHOTOS, images_seen, len(sharp)), device)
+    stays = _stays_sharp(config, _random(config, EncoderPurpose.PHOTOS, images_seen, len(sharp)), device)
     return Pairs(sharp, torch.where(stays[:, :, None, None], sharp, to_float(batch.degraded, device)), None)
 
 
 @torch.no_grad()
 def _own_pairs(config, G, images_seen):
     device = G.mapping.w_avg.device
-    rng = _random(config, Purpose.OWN_SAMPLES, images_seen, config.own_samples)
+    rng = _random(config, EncoderPurpose.OWN_SAMPLES, images_seen, config.own_samples)
     ws = G.mapping(rng.randn(G.z_dim).to(device), random_classes(G, rng))
     q = None
     if hasattr(G, "q_dim"):

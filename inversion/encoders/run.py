@@ -13,9 +13,10 @@ from images.datasets.dataset import ImageDataset
 from images.sheets import save_png, sheet, to_uint8
 from inversion.encoders.config import EncoderConfig, defining
 from inversion.encoders.encoder import Encoder
-from inversion.encoders.pairs import Purpose, reconstruct, to_float
+from inversion.encoders.pairs import reconstruct, to_float
 from networks.generators.stylegan2 import Generator
 from torch_utils.memory import peak_memory
+from torch_utils.purposes import EncoderPurpose
 from torch_utils.stats import Statistics
 from training.run_directory import RunDirectory
 
@@ -97,7 +98,7 @@ def draw_grid(path: str | os.PathLike, dataset: ImageDataset, encoder: Encoder, 
         latents = encoder(to_float(sharp, device))
         columns = [_rows(sharp), to_uint8(reconstruct(G, latents)[0])]
     else:
-        sharp, degraded = zip(*(dataset.pair(i, (seed, Purpose.GRID, i)) for i in indices), strict=True)
+        sharp, degraded = zip(*(dataset.pair(i, (seed, EncoderPurpose.GRID, i)) for i in indices), strict=True)
         degraded = _stack(degraded)
         restored, reconstruction = reconstruct(G, encoder(to_float(degraded, device)))
         columns = [_rows(degraded), to_uint8(reconstruction), to_uint8(restored), _rows(_stack(sharp))]

@@ -11,17 +11,21 @@ from torch import Tensor
 
 from dnnlib.config import require
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from dnnlib.stop import StopRequest
-from generation.sampling import load
-from images.datasets.dataset import Batch, ImageDataset, TrainingBatches
+from images.datasets.batches import Batch, TrainingBatches
+from images.datasets.dataset import ImageDataset
 from inversion.encoders.config import EncoderConfig
-from inversion.encoders.encoder import build, require_network, save_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import require_network, save_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm, weighted_sum
-from inversion.encoders.pairs import Pairs, Purpose, make_pairs, open_photos, reconstruct
+from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderReport, EncoderRunDirectory, draw_grid
-from metrics.weights.directory import WeightsDirectory, file_sha256
+from metrics.weights.directory import WeightsDirectory
+from networks.files import load
 from networks.generators.stylegan2 import Generator
 from torch_utils.memory import keep_freed_memory
+from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import derive_seed
 from torch_utils.stats import Statistics
 from training.ema import ema_decay, update_ema
@@ -58,7 +62,7 @@ class EncoderTrainer:
         self.is_finite = torch.ones([], dtype=torch.bool, device=self.device)
         self.terms = ImageTerms(config.loss, weights, self.device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.seed, Purpose.INITIAL_WEIGHTS))
+            torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build(config.encoder, G, weights if config.arcface else None).train()
         self.encoder_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         adam = config.optimizer
@@ -162,7 +166,7 @@ def train(config: EncoderConfig, outdir: str | os.PathLike, device: torch.device
     trainer = EncoderTrainer(config, G, weights)
     directory = EncoderRunDirectory(outdir)
     notes = directory.prepare(config)
-    network_sha256 = file_sha256(Path(config.generator))
+    network_sha256 = sha256(Path(config.generator))
     state = directory.load_state()
     if state is not None:
         if state.get("network_sha256") != network_sha256:

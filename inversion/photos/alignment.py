@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnnlib.errors import UserError
-from images.photos import Square, cut
+from images.squares import Square, cut
 from inversion.photos.face_detectors import Detector, Face
 
 # AFHQ's originals of 512 px: in the median of 24 of them the cat cascade's box has 0.637 of the side and its centre at

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 import tqdm
 
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
-from generation.output import prepare_directory
+from dnnlib.files import prepare_directory, sha256
 from images.photos import photo_files
 
 # Of the output folder, not of one photo: the next photo would fail for the same reason.

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from images.photos import Square, between_pixel_centres, resize
+from images.squares import Square, between_pixel_centres, resize
 
 FEATHER = 0.08  # of the side, over which the square fades into the photo
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from images.photos import Square, centre_square, cut, network_input, read_photo
+from images.photos import network_input, read_photo
+from images.squares import Square, centre_square, cut
 from inversion.photos.alignment import align
 from inversion.photos.face_detectors import find_detector
 from networks.generators.stylegan2 import Generator

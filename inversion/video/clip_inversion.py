@@ -12,7 +12,9 @@ import tqdm
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from images.photos import Square, centre_square, cut, network_input
+from dnnlib.files import sha256
+from images.photos import network_input
+from images.squares import Square, centre_square, cut
 from images.video_reader import Clip, Frame
 from inversion.inverter import Inverter
 from inversion.latents import Latents
@@ -20,7 +22,6 @@ from inversion.photos.alignment import NoFaceError, align
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.video.smoothing import smoothed, steady_squares
-from metrics.weights.directory import file_sha256
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "clip"
@@ -72,7 +73,7 @@ def clip_codes(
     A clip has one degradation, so all frames get the mean of their quality codes.
     """
     settings = {
-        "clip": file_sha256(clip.path),
+        "clip": sha256(clip.path),
         "squares": [dataclasses.astuple(square) for square in (squares[0], squares[-1])],
         "inversion": inverter.settings,
     }

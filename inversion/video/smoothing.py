@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from images.photos import Square
+from images.squares import Square
 
 REACH = 3  # standard deviations of the Gaussian on each side
 

@@ -6,8 +6,9 @@ import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
+from dnnlib.files import sha256
 from dnnlib.remote.fetch import fetch as download
-from metrics.weights.directory import DEFAULT_DIRECTORY, VARIABLE, WeightsDirectory, file_sha256
+from metrics.weights.directory import DEFAULT_DIRECTORY, VARIABLE, WeightsDirectory
 from metrics.weights.published import PUBLISHED, PublishedFile, published_file
 
 ALL = "all"
@@ -63,8 +64,8 @@ def _by_hand(directory: WeightsDirectory, entry: PublishedFile) -> str:
     )
 
 
-def _is_right(path: Path, sha256: str) -> bool:
-    return file_sha256(path).startswith(sha256.lower())
+def _is_right(path: Path, prefix: str) -> bool:
+    return sha256(path).startswith(prefix.lower())
 
 
 def _lines(directory: WeightsDirectory, entry: PublishedFile) -> list[str]:
@@ -73,7 +74,7 @@ def _lines(directory: WeightsDirectory, entry: PublishedFile) -> list[str]:
         path = directory.path(entry.name)
         right = _is_right(path, entry.sha256_prefix)
         state = [path.name, "there" if right else f"DAMAGED, fetch it again: --fetch={entry.name}"]
-        state += [f"{path.stat().st_size:,} bytes", f"sha256 {file_sha256(path)[:16]}"]
+        state += [f"{path.stat().st_size:,} bytes", f"sha256 {sha256(path)[:16]}"]
     else:
         state = [" or ".join(entry.filenames), "missing", entry.size]
     return [

@@ -1,12 +1,11 @@
 """Find published weights in a local directory; nothing here downloads."""
 
-import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnnlib import files
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from metrics.weights.published import PublishedFile, published_file
 
 VARIABLE = "QC_STYLEGAN_WEIGHTS"
@@ -45,24 +44,10 @@ class WeightsDirectory:
     def sha256(self, name: str) -> dict[str, str]:
         """Return `{file name: SHA-256 as hex digits}` of the published file called `name`; as `path` otherwise."""
         path = self.path(name)
-        return {path.name: file_sha256(path)}
+        return {path.name: sha256(path)}
 
     def _present(self, entry: PublishedFile) -> Path | None:
         if self.directory is None:
             return None
         paths = [self.directory / filename for filename in entry.filenames]
         return next((path for path in paths if path.is_file()), None)
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file, computed once for each state of it; raise UserError where it can't be read."""
-    try:
-        status = os.stat(path)
-        return _sha256(path, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file") from error
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path, size, mtime):
-    return files.sha256(path)

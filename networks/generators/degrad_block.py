@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from networks.config import QualityConfig
 from networks.layers import Convolution
-from training.config import QualityConfig
 
 
 class Projection(nn.Module):

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
+from networks.config import GeneratorConfig
 from networks.generators import stylegan2
 from networks.generators.degrad_block import AdainDegradBlock, PaperDegradBlock, ReleasedDegradBlock
 from networks.generators.stylegan2 import Noise, NormalSource, SynthesisBlock, SynthesisNetwork
 from networks.layers import SynthesisLayer, split
-from training.config import GeneratorConfig
 
 MAX_STRENGTH = 6e4  # of a quality code; float16 ends at 65504
 
@@ -172,5 +172,3 @@ def _fill(value: Tensor | None, rows: int) -> Tensor | None:
     if value is None or value.shape[0] == rows:
         return value
     return torch.cat([value] * (rows // len(value)))
-
-

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, QualityConfig
 from networks.files import ImageFormat
-from training.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, QualityConfig
 
 LARGEST = 4096  # px
 

@@ -8,16 +8,18 @@ from torch import Tensor, nn
 
 from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
+from networks.discriminator import Discriminator
 from networks.files import build_discriminator, build_generator
-from networks.generators.stylegan2 import Discriminator, Generator
+from networks.generators.stylegan2 import Generator
 from networks.layers import RESAMPLE_TAPS
 from networks.published.architecture import discriminator_architecture, generator_architecture
 from networks.published.contents import NetworkContent, Published, shown
 from torch_utils.ops.upfirdn2d import setup_filter
+from torch_utils.purposes import FOR_AVERAGE
 from torch_utils.seeding import BatchRandom
 
 MOST_CHANNELS = 1 << 20  # of channel_base and channel_max, as files may say anything
-FOR_AVERAGE, AVERAGE_SAMPLES = 11, 10_000  # of w, where a file lacks its mean
+AVERAGE_SAMPLES = 10_000  # of w, where a file lacks its mean
 
 
 def assemble(published: Published) -> tuple[Generator, dict[str, Discriminator]]:
@@ -94,5 +96,5 @@ def _is_close(tensor, other):
 @torch.no_grad()
 def _average_w(G):
     """Return the mean of w `[w_dim]` over random latents, as training would have tracked it."""
-    z = BatchRandom((FOR_AVERAGE,), AVERAGE_SAMPLES).randn(G.z_dim)
+    z = BatchRandom(FOR_AVERAGE, AVERAGE_SAMPLES).randn(G.z_dim)
     return G.mapping(z, None)[:, 0].mean(0)

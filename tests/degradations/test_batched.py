@@ -15,7 +15,7 @@ from degradations.batched.jpeg import quantisation_tables
 from degradations.primitive import perform, plan_primitive
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from images.datasets.dataset import FOR_DEGRADATION, TrainingBatches
+from images.datasets.batches import TrainingBatches
 from tests.support.runs import (
     IMAGES,
     batches,
@@ -30,6 +30,7 @@ from tests.support.runs import (
 )
 from torch_utils.checkpoint import load_state
 from torch_utils.distributed import World
+from torch_utils.purposes import FOR_DEGRADATION
 from training import loop
 from training.config import DataConfig
 from training.degrade_on import TRIAL_TICKS, DegradingPlace

@@ -19,9 +19,9 @@ from evaluation.job import Job, measure
 from evaluation.streams import fakes, latent_paths
 from evaluation.streams.fakes import FakeOptions, LatentSource, fake_stream
 from evaluation.streams.latent_paths import path_stream, slerp
-from evaluation.streams.reals import FOR_METRICS, real_stream
+from evaluation.streams.reals import real_stream
 from generation.quality_codes import random_code
-from generation.sampling import Sampling, load, noise_of_seeds, render, ws_of_seeds, z_of_seeds
+from generation.sampling import Sampling, noise_of_seeds, render, ws_of_seeds, z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.files import decode
 from images.sheets import to_uint8
@@ -33,6 +33,7 @@ from metrics.distances.polynomial_kernel import kernel_distance
 from metrics.feature_cache import FeatureCache
 from metrics.metric import Path, parse_requests
 from metrics.weights.directory import WeightsDirectory
+from networks.files import load
 from tests.support.measures import (
     CPU,
     NO_WEIGHTS,
@@ -47,6 +48,7 @@ from tests.support.measures import (
 from tests.support.networks import quality_generator, small_generator
 from tests.support.runs import ALONE, png, write_base, write_images
 from tests.support.tolerance import assert_close
+from torch_utils.purposes import FOR_METRICS
 
 W_END, W_FULL, Z_END = Path("w", "end", crop=False), Path("w", "full", crop=False), Path("z", "end", crop=False)
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 import calc_metrics
 from degradations import degrade
 from dnnlib.errors import UserError
-from evaluation.streams.reals import FOR_METRICS
+from dnnlib.files import sha256
 from evaluation.tables import editability, restoration, stability
-from evaluation.tables.classify import FOR_CLASSIFICATION, ClassifyOptions, blur_strength, codes_of
+from evaluation.tables.classify import ClassifyOptions, blur_strength, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
 from evaluation.tables.inversion import (
     DegradedPhotos,
@@ -27,13 +27,14 @@ from evaluation.tables.inversion import (
 )
 from evaluation.tables.restoration import METHODS, PAPER, TRACKS, Judge, RestorationOptions, restoration_table
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
-from generation.sampling import load, noise_of_seeds, render, ws_of_seeds
+from generation.sampling import noise_of_seeds, render, ws_of_seeds
 from images.sheets import to_uint8
 from inversion.directions.direction import Direction, normalised, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build, save_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.latents import Latents, synthesize
 from inversion.pivotal_tuning import TuningOptions
@@ -43,11 +44,12 @@ from metrics.distances.pixels import psnr, ssim
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, write_pristine
 from metrics.pairs import load_paired
-from metrics.weights.directory import file_sha256
+from networks.files import load
 from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of, write_network
 from tests.support.networks import quality_generator, small_generator
 from tests.support.runs import write_images
 from tests.support.tolerance import assert_close
+from torch_utils.purposes import FOR_CLASSIFICATION, FOR_METRICS
 
 COUNT = 3
 FEW = InversionOptions(projector=ProjectorOptions(steps=2, q_starts=1), tuning=TuningOptions(steps=2, locality_codes=1))
@@ -66,7 +68,7 @@ def files(tmp_path_factory):
         write_network(folder / "plain.safetensors", small_generator())
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
         encoder = build(config, G.requires_grad_(False)).eval()
-        save_encoder(folder / "encoder.safetensors", encoder, G, file_sha256(network), {"kimg": 0})
+        save_encoder(folder / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
         save_direction(folder / "some.safetensors", direction("some", torch.randn(16)))
         write_pristine(folder / "niqe.npz", fit_pristine([torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)], 16))
     return folder
@@ -501,7 +503,7 @@ def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
     assert "each code by an encoder" in command("classify", *common, f"--encoder={files / 'encoder.safetensors'}")
     G = load(files / "qc.safetensors", CPU)
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
-    save_encoder(tmp_path / "w.safetensors", build(config, G), G, file_sha256(files / "qc.safetensors"), {"kimg": 0})
+    save_encoder(tmp_path / "w.safetensors", build(config, G), G, sha256(files / "qc.safetensors"), {"kimg": 0})
     sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
     assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
 

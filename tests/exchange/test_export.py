@@ -15,10 +15,10 @@ from exchange import exportable as exportable_module
 from exchange.export_network import main
 from exchange.exportable import ExportRequest, exportable, largest_error
 from exchange.exporters import onnx, program
+from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, load_generator, save_network
 from tests.support import commands
 from tests.support.networks import SMALL, SMALL_D, golden_generator, quality_generator
-from training.config import QualityConfig
 
 
 def save(G, path):

@@ -15,7 +15,8 @@ from dnnlib.files import sha256
 from exchange import import_network
 from inversion.encoders import published_psp
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build, load_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import load_encoder
 from inversion.encoders.published_psp import CONFIG, read_encoder
 from metrics.backbones.ir_se50 import IrSe50Body
 from networks.files import ImageFormat, build_discriminator, load_discriminator, load_generator, save_network
@@ -256,4 +257,3 @@ def test_a_qc_network_takes_an_encoder_of_w_alone(psp):
     G = quality_generator(resolution=32)
     loaded = read_encoder(InertFile(content_of(encoder, G), 1 << 30), G, "qc.safetensors")
     assert loaded.quality is None and loaded.config.q_width == 0
-

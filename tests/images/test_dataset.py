@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from images import files as image_files
-from images.datasets.dataset import ImageDataset, TrainingBatches
+from images.datasets.batches import TrainingBatches
+from images.datasets.dataset import ImageDataset
 from images.files import ImageFiles, UnreadableImageError
 
 SIZE = 16

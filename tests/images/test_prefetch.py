@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
 from images.datasets.input_wait import Waiting
 from images.datasets.prefetch import on_device
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnnlib.errors import UserError
-from images.photos import Square
+from images.squares import Square
 from inversion.photos import face_detectors
 from inversion.photos.alignment import AFHQ, AFHQ_SCALE, AFHQ_UP, FFHQ, CropRule, NoFaceError, align, landmark_square
 from inversion.photos.face_detectors import Face, find_detector

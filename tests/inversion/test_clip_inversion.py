@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from images.photos import Square, centre_square, to_network
+from dnnlib.files import sha256
+from images.photos import to_network
+from images.squares import Square, centre_square
 from images.video_reader import read_clip, write_clip
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build, save_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ, NoFaceError
 from inversion.photos.face_detectors import Face
@@ -22,7 +25,6 @@ from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, shown_frames
 from inversion.video.smoothing import smoothed, steady_squares
-from metrics.weights.directory import file_sha256
 from networks.files import build_discriminator, save_network
 from tests.support.clips import EVEN, make
 from tests.support.networks import SMALL_D, quality_generator
@@ -143,7 +145,7 @@ def _files(tmp_path_factory):
         G = quality_generator().requires_grad_(False)
         save_network(folder / "qc.safetensors", G, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 0})
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        digest = file_sha256(folder / "qc.safetensors")
+        digest = sha256(folder / "qc.safetensors")
         save_encoder(folder / "encoder.safetensors", build(config, G).eval(), G, digest, {})
     make(folder / "in.mp4", EVEN)
     return folder

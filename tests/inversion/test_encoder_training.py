@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 from dnnlib.config import from_dict, with_overrides
 from dnnlib.errors import UserError
-from images.datasets.dataset import TrainingBatches
+from images.datasets.batches import TrainingBatches
 from inversion.commands.train_encoder import train_encoder
 from inversion.encoders import training
 from inversion.encoders.config import EncoderConfig
-from inversion.encoders.encoder import load_encoder
+from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.training import EncoderTrainer, learning_rate, train

@@ -7,16 +7,18 @@ import torch
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from inversion.encoders.backbones.resnet34 import Backbone, Block
 from inversion.encoders.config import BACKBONES, EncoderConfig, EncoderNetworkConfig
-from inversion.encoders.encoder import SPREAD_SAMPLES, build, load_encoder, require_network, save_encoder, spread_of_w
+from inversion.encoders.encoder import SPREAD_SAMPLES, build, spread_of_w
+from inversion.encoders.files import load_encoder, require_network, save_encoder
 from inversion.encoders.heads import StyleHead, StylePyramid, style_counts
-from metrics.weights.directory import WeightsDirectory, file_sha256
+from metrics.weights.directory import WeightsDirectory
+from networks.config import DiscriminatorConfig
 from networks.files import build_discriminator, load_generator, save_network
 from tests.support.networks import quality_generator, small_generator
 from tests.support.runs import IMAGES
 from tests.support.tolerance import assert_close
-from training.config import DiscriminatorConfig
 
 TINY = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
 
@@ -44,7 +46,7 @@ def files(tmp_path, G):
     network = write_network(tmp_path / "network.safetensors", G)
     encoder = build(TINY, G).eval()
     path = tmp_path / "encoder-000000.safetensors"
-    save_encoder(path, encoder, G, file_sha256(network), {"kimg": 0.5, "licence": "none"})
+    save_encoder(path, encoder, G, sha256(network), {"kimg": 0.5, "licence": "none"})
     return network, path, encoder
 
 

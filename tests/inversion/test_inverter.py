@@ -7,9 +7,9 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from generation.sampling import load
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build, save_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import load_perceptual
@@ -18,7 +18,7 @@ from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import TunedWeights, load_inversion, save_inversion
 from metrics.detectors.cifar import WEIGHTS
 from metrics.weights.directory import WeightsDirectory
-from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.runs import IMAGES
 from tests.support.tolerance import assert_close

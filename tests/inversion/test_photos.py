@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from images.files import UnreadableImageError
-from images.photos import Square, centre_square, cut, from_network, network_input, photo_files, read_photo, to_network
+from images.photos import from_network, network_input, photo_files, read_photo, to_network
+from images.squares import Square, centre_square, cut
 from inversion.photos.paste_back import paste_back, soft_mask
 
 ORIENTATION = 0x0112

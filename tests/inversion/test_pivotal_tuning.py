@@ -5,12 +5,12 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from generation.sampling import load, render, ws_of_seeds
+from generation.sampling import render, ws_of_seeds
 from inversion.latents import Latents, synthesize
 from inversion.pivotal_tuning import TuningOptions, _Blocks, _Codes, tune
 from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
-from networks.files import save_network
-from networks.generators.stylegan2 import Discriminator
+from networks.discriminator import Discriminator
+from networks.files import load, save_network
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import save_tensors

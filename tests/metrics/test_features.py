@@ -245,7 +245,6 @@ def test_the_record_tells_what_the_rows_are_of(tmp_path):
     assert json.loads(record.read_text())["key"] == KEY
 
 
-
 # Fingerprints of images.
 
 

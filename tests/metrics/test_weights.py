@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from metrics.weights import command, published
 from metrics.weights.command import weights
-from metrics.weights.directory import VARIABLE, WeightsDirectory, file_sha256
+from metrics.weights.directory import VARIABLE, WeightsDirectory
 from metrics.weights.published import PUBLISHED, published_file
 from torch_utils.untrusted.state_dicts import load_state_dict
 
@@ -63,13 +64,13 @@ def test_hashes_follow_the_content(tmp_path):
         path.write_bytes(content)
         assert WeightsDirectory(tmp_path).sha256("vgg16_nvidia") == {"vgg16.pt": hashlib.sha256(content).hexdigest()}
     with pytest.raises(UserError, match="cannot read"):
-        file_sha256(tmp_path / "missing")
+        sha256(tmp_path / "missing")
 
 
 def test_hashes_are_computed_once(tmp_path, monkeypatch):
     (tmp_path / "vgg16.pt").write_bytes(b"same")
     first = WeightsDirectory(tmp_path).sha256("vgg16_nvidia")
-    monkeypatch.setattr("dnnlib.files.sha256", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("builtins.open", lambda *arguments: pytest.fail("read again"))
     assert WeightsDirectory(tmp_path).sha256("vgg16_nvidia") == first
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
+from networks.config import QualityConfig
 from networks.published.assemble import assemble
 from networks.published.contents import CLASSES, NetworkContent, Published
 from tests.support import stand_ins
@@ -19,7 +20,6 @@ from tests.support.networks import golden_discriminator, golden_generator, small
 from tests.support.tolerance import assert_close
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from torch_utils.untrusted.torch_files import read_inert
-from training.config import QualityConfig
 
 FORMATS = Registry("networks.published.formats", "format")
 

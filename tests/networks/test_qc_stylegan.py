@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from networks.config import QualityConfig
 from networks.files import with_precision
 from networks.generators.degrad_block import PaperDegradBlock
 from tests.support.networks import golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
-from training.config import QualityConfig
 
 VARIANTS = ["paper", "released", "adain"]
 ARCHITECTURES = ["skip", "resnet", "orig"]

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from networks.generators.stylegan2 import Discriminator, Generator
+from networks.config import PrecisionConfig
+from networks.discriminator import Discriminator
+from networks.generators.stylegan2 import Generator
 from tests.support.networks import SMALL, SMALL_D, golden_discriminator, golden_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.seeding import BatchRandom
-from training.config import PrecisionConfig
 from training.losses import path_lengths, r1_penalty
 
 

@@ -14,13 +14,15 @@ from click.testing import CliRunner
 
 import invert
 from dnnlib.files import sha256
-from images.photos import centre_square, from_network, read_photo
+from images.photos import from_network, read_photo
+from images.squares import centre_square
 from images.video_reader import read_clip
 from inversion.commands import video as command_video
 from inversion.directions.direction import Direction, load_direction, normalised, save_direction
 from inversion.directions.editing import edited_images
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build, save_encoder
+from inversion.encoders.encoder import build
+from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.latents import Latents, synthesize
 from inversion.photos.alignment import AFHQ

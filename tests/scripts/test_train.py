@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 import train
 from dnnlib.config import differences, from_dict, to_dict
+from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
 from training import presets
-from training.config import QualityConfig, TrainConfig
+from training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 SIDE, COUNT = 16, 8

@@ -4,8 +4,9 @@ import dataclasses
 
 import torch
 
+from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from networks.discriminator import Discriminator
 from networks.generators import qc_stylegan, stylegan2
-from training.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 
 SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
 SMALL_D = DiscriminatorConfig(channel_base=256, channel_max=16, mapping_layers=2)
@@ -43,7 +44,7 @@ def golden_discriminator(arrays, case):
         mbstd_group_size=case.get("epilogue_kwargs", {}).get("mbstd_group_size", 4),
         precision=PrecisionConfig(conv_clamp=case.get("conv_clamp")),
     )
-    D = stylegan2.Discriminator(config, case["c_dim"], case["img_resolution"], case["img_channels"])
+    D = Discriminator(config, case["c_dim"], case["img_resolution"], case["img_channels"])
     return load_state(D, arrays)
 
 

@@ -14,12 +14,13 @@ import PIL.Image
 import torch
 
 from dnnlib.config import from_dict, to_dict
-from images.datasets.dataset import TrainingBatches
+from images.datasets.batches import TrainingBatches
+from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from tests.support.networks import SMALL, SMALL_D
 from torch_utils.distributed import World
 from training import loop
-from training.config import QualityConfig, TrainConfig
+from training.config import TrainConfig
 from training.loop import image_format, open_dataset
 from training.trainer import Trainer
 

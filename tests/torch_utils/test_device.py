@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
 from tests.support.runs import IMAGES, tiny_config, write_base
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import test_step_gpu
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -29,6 +28,7 @@ from tests.support.kernel_cases import (
 )
 from tests.support.runs import write_base
 from tests.support.tolerance import assert_close
+from tests.training import test_step_gpu
 from torch_utils.cuda import bias_act as bias_act_kernel
 from torch_utils.cuda import cache, compiler, operators
 from torch_utils.cuda import driver as kernel_driver

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
+from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator
-from networks.generators.stylegan2 import channels_at
+from networks.resolutions import channels_at
 from training import config as configs
 from training import presets
 from training.augment.config import PIPES, AugmentPipeConfig
-from training.config import QualityConfig, TrainConfig, batch_per_process
+from training.config import TrainConfig, batch_per_process
 
 CLASSES = [value for value in vars(configs).values() if dataclasses.is_dataclass(value)]
 QC = presets.as_qc(TrainConfig(), "base.safetensors", TrainConfig().generator)
@@ -29,7 +30,7 @@ words = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
 precision = st.builds(
-    configs.PrecisionConfig,
+    PrecisionConfig,
     dtype=st.sampled_from(["fp32", "bf16", "fp16"]),
     blocks=st.integers(0, 9),
     conv_clamp=st.none() | positive,
@@ -43,13 +44,13 @@ quality = st.builds(
     blocks=count,
 )
 generator = st.builds(
-    configs.GeneratorConfig,
+    GeneratorConfig,
     z_dim=count,
     architecture=st.sampled_from(["skip", "resnet", "orig"]),
-    mapping=st.builds(configs.MappingConfig, num_layers=count, lr_multiplier=positive),
+    mapping=st.builds(MappingConfig, num_layers=count, lr_multiplier=positive),
     precision=precision,
 )
-discriminator = st.builds(configs.DiscriminatorConfig, mbstd_group_size=st.none() | count, precision=precision)
+discriminator = st.builds(DiscriminatorConfig, mbstd_group_size=st.none() | count, precision=precision)
 pipe = st.builds(AugmentPipeConfig, xflip=unit, hue=unit, imgfilter_bands=st.tuples(unit, unit, unit, unit))
 augment = st.builds(
     configs.AugmentConfig,
@@ -186,7 +187,7 @@ def test_override_within_a_group_that_is_left_out():
     config = with_overrides(config, {"augment.overrides.imgfilter_bands": "[1, 0, 0.5, 0]"})
     assert config.augment.overrides == AugmentPipeConfig(xflip=0.5, imgfilter_bands=(1.0, 0.0, 0.5, 0.0))
     assert with_overrides(config, {"augment.overrides": "null"}) == TrainConfig()
-    plain = configs.GeneratorConfig()
+    plain = GeneratorConfig()
     assert with_overrides(plain, {"quality.q_dim": "4"}).quality == QualityConfig(q_dim=4)
 
 
@@ -313,7 +314,7 @@ def test_differences_are_exactly_the_changed_fields(overrides):
 
 
 def test_differences_show_a_group_that_comes_and_goes():
-    plain = configs.GeneratorConfig()
+    plain = GeneratorConfig()
     quality = dataclasses.replace(plain, quality=QualityConfig())
     assert differences(plain, quality) == [
         "quality.blocks: None -> 2",
@@ -344,7 +345,7 @@ def test_batch_that_does_not_divide(batch, processes, message):
 
 
 def batches(batch, batch_gpu, group):
-    run, discriminator = configs.RunConfig(batch_gpu=batch_gpu), configs.DiscriminatorConfig(mbstd_group_size=group)
+    run, discriminator = configs.RunConfig(batch_gpu=batch_gpu), DiscriminatorConfig(mbstd_group_size=group)
     return TrainConfig(batch=batch, run=run, discriminator=discriminator)
 
 
@@ -428,7 +429,7 @@ def test_ablations_change_what_table_4_says_and_nothing_else(name):
 
 def test_qc_takes_the_architecture_of_its_base_network():
     config = presets.build("paper256", 256)
-    base = configs.GeneratorConfig(z_dim=64, channel_base=8192, precision=configs.PrecisionConfig(dtype="fp32"))
+    base = GeneratorConfig(z_dim=64, channel_base=8192, precision=PrecisionConfig(dtype="fp32"))
     qc = presets.as_qc(config, "base.safetensors", base)
     assert dataclasses.replace(qc.generator, quality=None, precision=base.precision) == base
     assert qc.generator.precision == config.generator.precision

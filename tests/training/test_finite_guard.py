@@ -54,7 +54,6 @@ def spoil(monkeypatch, at, network, parameter, value):
     monkeypatch.setattr(Trainer, "step", spoiling)
 
 
-
 @pytest.mark.parametrize(
     ("network", "parameter", "value", "at", "sentence"),
     [

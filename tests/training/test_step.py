@@ -4,15 +4,15 @@ import functools
 
 import pytest
 import torch
-from test_device import META, Shapes
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from networks.layers import split
 from tests.support.networks import SMALL, SMALL_D
 from tests.support.runs import ALONE, first_round, new_trainer, tiny_config, wake, write_base, write_images
 from tests.support.tolerance import assert_close
+from tests.torch_utils.test_device import META, Shapes
 from torch_utils import distributed
 from torch_utils.distributed import World
 from training import loop, trainer

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from test_step import Layouts, is_known
 
-from images.datasets.dataset import Batch
+from images.datasets.batches import Batch
 from tests.support.runs import IMAGES, tiny_config, wake, write_base
 from tests.support.tolerance import assert_close
+from tests.training.test_step import Layouts, is_known
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
 from training import trainer

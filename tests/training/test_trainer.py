@@ -23,11 +23,11 @@ from tests.support.runs import (
     write_images,
 )
 from tests.support.tolerance import assert_close
+from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
 from training import presets
 from training.config import EmaConfig
 from training.ema import ema_decay, update_ema
-from training.trainer import Purpose
 
 MODES = ["base", "qc"]
 
@@ -165,7 +165,7 @@ def test_generator_gradient_is_the_papers(config, monkeypatch, train_all):
     trainer = wake(new_trainer(config(augment={"mode": "none"}, train_all=train_all)))
     without_step(trainer.optimizer_g, monkeypatch)
     trainer.train_generator([first_round(trainer)])
-    draws = Draws(trainer, Purpose.GENERATOR)
+    draws = Draws(trainer, TrainingPurpose.GENERATOR)
     sharp, degraded = (stream.D for stream in trainer.streams)
     G, teacher = trainer.G, trainer.teacher
     loss = -torch.sigmoid(sharp(G.synthesis(draws.ws, noise=draws.noise))).log().mean()
@@ -181,7 +181,7 @@ def test_generator_gradient_in_base_mode(config, monkeypatch):
     trainer = new_trainer(config("base", augment={"mode": "none"}))
     without_step(trainer.optimizer_g, monkeypatch)
     trainer.train_generator([first_round(trainer)])
-    draws = Draws(trainer, Purpose.GENERATOR)
+    draws = Draws(trainer, TrainingPurpose.GENERATOR)
     logits = trainer.streams[0].D(trainer.G.synthesis(draws.ws, noise=draws.noise))
     assert_gradients(trainer.G, F.softplus(-logits).mean())
 
@@ -190,7 +190,7 @@ def test_discriminators_gradients(config, monkeypatch):
     """Each discriminator sees its own reals and its own fakes of one content."""
     trainer = wake(new_trainer(config(augment={"mode": "none"})))
     round_ = first_round(trainer)
-    draws = Draws(trainer, Purpose.FAKES)
+    draws = Draws(trainer, TrainingPurpose.FAKES)
     fakes = trainer.make_fakes(round_)
     for stream, q in zip(trainer.streams, (None, draws.q), strict=True):
         images = trainer.G.synthesis(draws.ws, q, noise=draws.noise).detach()
@@ -228,7 +228,7 @@ def test_path_length_gradient(config, monkeypatch, mode):
         stream.pl_mean.fill_(value)
     without_step(trainer.optimizer_g, monkeypatch)
     trainer.regularize_generator([first_round(trainer)])
-    draws = Draws(trainer, Purpose.PATH_LENGTH, slice(0, 8, 2))
+    draws = Draws(trainer, TrainingPurpose.PATH_LENGTH, slice(0, 8, 2))
     loss = 0
     for value, (stream, q) in enumerate(zip(trainer.streams, (None, draws.q), strict=False), start=2):
         y = draws.rng.randn(3, 16, 16) / math.sqrt(16 * 16)
@@ -341,7 +341,7 @@ def test_trainer_averages_its_weights(config):
 
 def test_w_avg_follows_in_base_mode(config):
     trainer = new_trainer(config("base"))
-    draws = Draws(trainer, Purpose.GENERATOR)
+    draws = Draws(trainer, TrainingPurpose.GENERATOR)
     beta = trainer.config.generator.mapping.w_avg_beta
     train(trainer, 1)
     assert_close(trainer.G.mapping.w_avg, (1 - beta) * draws.ws[:, 0].mean(0), rtol=1e-4)

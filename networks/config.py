@@ -1,0 +1,101 @@
+"""The configuration of networks: widths, architectures, precision, DegradBlocks."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dnnlib.config import require
+
+
+@dataclass(frozen=True)
+class PrecisionConfig:
+    """Which blocks compute in fewer bits."""
+
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    blocks: int = 4  # how many of the highest resolutions use `dtype`; the others stay in float32
+    conv_clamp: float | None = None  # bound of activations; None: 256 in fp16, which needs one, and none elsewhere
+
+    def __post_init__(self):
+        require(self.blocks >= 0, "precision.blocks", self.blocks, "at least 0")
+        require(self.conv_clamp is None or self.conv_clamp > 0, "precision.conv_clamp", self.conv_clamp, "above 0")
+
+    @property
+    def clamp(self) -> float | None:
+        """The bound that layers apply."""
+        return 256.0 if self.conv_clamp is None and self.dtype == "fp16" else self.conv_clamp
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    """The mapping network M_0."""
+
+    num_layers: int = 8
+    lr_multiplier: float = 0.01
+    w_avg_beta: float = 0.995
+
+    def __post_init__(self):
+        require(self.num_layers >= 1, "mapping.num_layers", self.num_layers, "at least 1")
+        require(self.lr_multiplier > 0, "mapping.lr_multiplier", self.lr_multiplier, "above 0")
+        require(0 <= self.w_avg_beta < 1, "mapping.w_avg_beta", self.w_avg_beta, "from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class QualityConfig:
+    """The DegradBlocks (paper, section 3.2)."""
+
+    variant: Literal["paper", "released", "adain"] = "paper"
+    q_dim: int = 16  # D_q
+    channels: int | None = None  # L; None: 32, and 16 in the released variant
+    depth: int = 3  # P, convolutions in the projection
+    blocks: int = 2  # M, how many of the last synthesis blocks have one
+
+    def __post_init__(self):
+        for name in ("q_dim", "channels", "depth", "blocks"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"quality.{name}", value, "at least 1")
+
+    @property
+    def width(self) -> int:
+        """L, the channels between c and pi."""
+        if self.channels is not None:
+            return self.channels
+        return 16 if self.variant == "released" else 32
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """StyleGAN2's generator; with `quality`, QC-StyleGAN's."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Literal["skip", "resnet", "orig"] = "skip"
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    quality: QualityConfig | None = None
+
+    def __post_init__(self):
+        for name in ("z_dim", "w_dim", "channel_base", "channel_max"):
+            require(getattr(self, name) >= 1, f"generator.{name}", getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """StyleGAN2's discriminator."""
+
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Literal["resnet", "skip", "orig"] = "resnet"
+    mapping_layers: int = 8  # of the network that embeds the class
+    mbstd_group_size: int | None = 4  # images that share one standard deviation; None: the whole batch
+    mbstd_channels: int = 1
+    freeze_layers: int = 0  # Freeze-D: layers, from the image on, that keep their weights
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+
+    def __post_init__(self):
+        for name in ("channel_base", "channel_max", "mapping_layers"):
+            require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
+        for name in ("mbstd_channels", "freeze_layers"):
+            require(getattr(self, name) >= 0, f"discriminator.{name}", getattr(self, name), "at least 0")
+        group = self.mbstd_group_size
+        require(group is None or group >= 1, "discriminator.mbstd_group_size", group, "at least 1, or null for all")

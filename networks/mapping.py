@@ -1,0 +1,73 @@
+"""The mapping network, from latents and labels to `w`."""
+
+import torch
+from torch import Tensor, nn
+
+from networks.layers import (
+    FullyConnected,
+    normalize_second_moment,
+)
+
+
+class MappingNetwork(nn.Module):
+    """M_0: latents and classes to `w`.
+
+    Args:
+        z_dim: width of the latent; 0: none (the discriminator's class embedding).
+        c_dim: number of classes, or width of the label; 0: none.
+        w_dim: width of the output.
+        num_ws: copies of `w` that are returned; None: one, without the extra axis.
+        num_layers, lr_multiplier: of the fully connected layers.
+        w_avg_beta: how slowly `w_avg` follows `w`; None: not tracked.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int | None,
+        num_layers: int = 8,
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float | None = 0.995,
+    ):
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
+        self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
+        if c_dim > 0:
+            self.embed = FullyConnected(c_dim, w_dim)
+        width = z_dim + (w_dim if c_dim > 0 else 0)
+        for index in range(num_layers):
+            layer = FullyConnected(width if index == 0 else w_dim, w_dim, act="lrelu", lr_multiplier=lr_multiplier)
+            self.add_module(f"fc{index}", layer)
+        if w_avg_beta is not None:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(
+        self, z: Tensor | None, c: Tensor | None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """Map `z [N, z_dim]` and `c [N, c_dim]` to `ws [N, num_ws, w_dim]`, drawn towards `w_avg` by psi < 1."""
+        parts = []
+        if self.z_dim > 0:
+            assert z.shape[1] == self.z_dim, f"z is {tuple(z.shape)}, needs [N, {self.z_dim}]"
+            parts.append(normalize_second_moment(z.float()))
+        if self.c_dim > 0:
+            assert c.shape[1] == self.c_dim, f"c is {tuple(c.shape)}, needs [N, {self.c_dim}]"
+            parts.append(normalize_second_moment(self.embed(c.float())))
+        x = torch.cat(parts, dim=1)
+        for index in range(self.num_layers):
+            x = getattr(self, f"fc{index}")(x)
+        if self.num_ws is None:
+            return x
+        ws = x[:, None].expand(-1, self.num_ws, -1)
+        if truncation_psi == 1:
+            return ws
+        drawn = self.w_avg.lerp(ws, truncation_psi)
+        if truncation_cutoff is None:
+            return drawn
+        return torch.cat([drawn[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
+
+    @torch.no_grad()
+    def track_average(self, mean_w: Tensor) -> None:
+        """Move `w_avg` towards the mean `[w_dim]` of a batch."""
+        self.w_avg.lerp_(mean_w, 1 - self.w_avg_beta)
