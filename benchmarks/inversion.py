@@ -24,6 +24,7 @@ from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.datasets.dataset import ImageDataset
+from images.ranges import from_levels
 from inversion.encoders.files import load_encoder
 from inversion.latents import Latents, synthesize
 from inversion.perceptual import Perceptual, load_perceptual
@@ -174,7 +175,7 @@ def _targets(G: Generator, data: str | None, photos: int, device: torch.device) 
         return synthesize(G, latents, noise_of_seeds(G, seeds, "random")).clamp(-1, 1)
     dataset = ImageDataset(data, resolution=G.img_resolution, subset=photos, degradation="mixture")
     images = np.stack([dataset.pair(index, (0, index))[1] for index in range(len(dataset))])
-    return torch.from_numpy(images).to(device).float() / 127.5 - 1
+    return from_levels(torch.from_numpy(images).to(device))
 
 
 def _timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from generation.quality_codes import Quality
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from networks.generators import qc_stylegan
 from networks.generators.stylegan2 import Generator, Noise
 from torch_utils.purposes import FOR_IMAGE_NOISE

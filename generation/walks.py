@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from generation.sampling import render
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from networks.generators.stylegan2 import Generator, Noise
 
 

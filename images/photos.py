@@ -16,7 +16,7 @@ from dnnlib.errors import UserError
 from dnnlib.parsing import existing
 from images.convert import to_gray_or_rgb
 from images.files import EXTENSIONS, UnreadableImageError, decode
-from images.sheets import to_uint8
+from images.ranges import from_levels, to_uint8
 from images.squares import Square, centre_square, cut
 
 # Cameras also write these; those that Pillow cannot open are reported, not passed over in silence.
@@ -91,7 +91,7 @@ def network_input(image: np.ndarray, channels: int = 3) -> Tensor:
         raise UserError(f"the network has images of {channels} channels, photos need 1 or 3; give another network")
     if channels == 1:
         image = np.array(PIL.Image.fromarray(image).convert("L"))[:, :, np.newaxis]
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return from_levels(torch.from_numpy(image).permute(2, 0, 1)[None])
 
 
 def from_network(images: Tensor) -> np.ndarray:

@@ -6,15 +6,8 @@ import os
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from dnnlib.files import replace_file
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """Return float images `[N, C, H, W]` in [-1, 1] as uint8 `[N, H, W, C]`; what lies outside is clipped."""
-    images = (images.float() * 127.5 + 127.5).round().clamp(0, 255)
-    return images.permute(0, 2, 3, 1).byte().cpu().numpy()
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:

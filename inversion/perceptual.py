@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dnnlib.errors import unknown_name
 from dnnlib.files import sha256
+from images.ranges import to_levels
 from metrics.backbones.cifar import CifarNetwork, load_stored
 from metrics.backbones.lpips import BACKBONES, load_lpips, perceptual_distance
 from metrics.detectors.cifar import LARGEST, WEIGHTS
@@ -37,7 +38,7 @@ class Perceptual:
 
     def features(self, images: Tensor) -> Features:
         """Return what the distance sees of images float32 `[N, C, H, W]` in [-1, 1]."""
-        images = (images + 1) * 127.5  # metrics count in 0..255
+        images = to_levels(images, shift_first=True)  # metrics count in 0..255
         with torch.autocast(images.device.type, self._autocast, enabled=self._autocast is not None):
             maps = self._maps(images)
         return [layer.float() for layer in maps]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dnnlib.config import require
+from images.ranges import to_levels
 from inversion.latents import Latents
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.tuned_weights import TunedWeights
@@ -147,7 +148,7 @@ class _Photo:
         """Return whether the reconstruction is good enough."""
         if self.options.stop_psnr is None:
             return False
-        pair = [(image.detach().clamp(-1, 1) + 1) * 127.5 for image in (images[-1:], self.target)]
+        pair = [to_levels(image.detach().clamp(-1, 1), shift_first=True) for image in (images[-1:], self.target)]
         return psnr(*pair).item() >= self.options.stop_psnr
 
     def twin_term(self, images: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from images.datasets.dataset import ImageDataset
-from images.sheets import save_png, sheet, sheet_size, to_uint8
+from images.ranges import to_uint8
+from images.sheets import save_png, sheet, sheet_size
 from networks.generators.stylegan2 import Generator
 from torch_utils.purposes import FOR_SAMPLE_SHEET
 from torch_utils.seeding import BatchRandom

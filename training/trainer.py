@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from images.datasets.batches import Batch
+from images.ranges import from_levels
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
 from networks.layers import split
 from torch_utils.distributed import World
@@ -242,7 +243,7 @@ class Trainer:
             if len(self.streams) == 2:
                 reals["degraded"] = self._degraded(batch, part, self.images_seen + first + start)
             yield Round(
-                reals={name: images.float() / 127.5 - 1 for name, images in reals.items()},
+                reals={name: from_levels(images) for name, images in reals.items()},
                 c=batch.labels[part],
                 rows=slice(first + start, first + start + self.batch_gpu),
             )

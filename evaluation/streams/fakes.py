@@ -13,6 +13,7 @@ from dnnlib.errors import UserError
 from generation.quality_codes import random_quality
 from generation.sampling import render, z_of_seeds
 from images.datasets.dataset import ImageDataset
+from images.ranges import round_levels, to_levels
 from metrics.image_stream import ImageStream
 from networks.generators.stylegan2 import Generator
 from torch_utils.purposes import FOR_CLASS, FOR_FAKE_NOISE
@@ -66,7 +67,7 @@ def fake_stream(
                 ws = G.mapping(source.z(seeds), source.c(seeds), truncation_psi=options.truncation_psi)
                 q = source.q(seeds) if quality == "degraded" else None
                 [images] = render(G, ws, [q], source.noise(seeds))
-            yield to_pixels(require_finite_images(images, seeds, name)).round().clamp(0, 255).byte()
+            yield round_levels(to_levels(require_finite_images(images, seeds, name).float()))
 
     return ImageStream(f"{name}, {quality}", count, options.batch, batches, lambda: identity_of(options, quality))
 
@@ -116,11 +117,6 @@ def seed_batches(count: int, options: FakeOptions, first: int, step: int) -> Ite
     end = options.first_seed + count
     for start in range(options.first_seed + first * options.batch, end, step * options.batch):
         yield range(start, min(start + options.batch, end))
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """Map images float in [-1, 1] to float in 0..255."""
-    return images.float() * 127.5 + 127.5
 
 
 def require_finite_images(images: Tensor, seeds: Sequence[int], name: str) -> Tensor:

@@ -14,10 +14,10 @@ from evaluation.streams.fakes import (
     identity_of,
     require_finite_images,
     seed_batches,
-    to_pixels,
 )
 from generation.sampling import render
 from images.datasets.dataset import ImageDataset
+from images.ranges import to_levels
 from metrics.image_stream import ImageStream
 from metrics.metric import Path
 from networks.files import with_precision
@@ -52,7 +52,7 @@ def path_stream(
                 noise = [[_twice(layer, len(seeds)) for layer in layers] for layers in source.noise(seeds)]
                 q = source.q(seeds).repeat(2, 1) if quality == "degraded" else None
                 [images] = render(G, ws, [q], noise)
-                images = to_pixels(require_finite_images(images, [*seeds, *seeds], name))
+                images = to_levels(require_finite_images(images, [*seeds, *seeds], name).float())
                 here, there = _shown(images, path.crop).chunk(2)
             yield torch.cat([here, there], dim=1)
 

@@ -15,7 +15,7 @@ from degradations.primitive import apply_primitive
 from dnnlib.errors import UserError
 from evaluation.tables.table import Table, number
 from generation.sampling import noise_of_seeds, render, ws_of_seeds
-from images.sheets import to_uint8
+from images.ranges import from_levels, to_uint8
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from inversion.fit_quality import fit_quality
@@ -105,7 +105,7 @@ def codes_of(
             [sharp] = render(G, ws, [None], noise)
         rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
         degraded, found = zip(*(degradation(i, r) for i, r in zip(to_uint8(sharp), rngs, strict=True)), strict=True)
-        targets = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp) / 127.5 - 1
+        targets = from_levels(torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp))
         if encoder is None:
             q = fit_quality(G, ws, noise, targets, options.steps, seed=start)
         else:

@@ -20,7 +20,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256, write_text
 from evaluation.tables.table import Table
 from images.datasets.dataset import ImageDataset
-from images.sheets import to_uint8
+from images.ranges import from_levels, to_uint8
 from inversion.inverter import Inverter
 from inversion.latents import Latents
 from inversion.photos.invert import step_bar
@@ -159,7 +159,7 @@ def measured(photos: DegradedPhotos, parts: Parts, measure: Callable[[Tensor, Te
 def inverted(inverter: Inverter, photos: Tensor) -> list[Inversion]:
     """Return the inversions of photos uint8 `[N, C, R, R]`, with bars that show the steps."""
     with step_bar() as on_step:
-        return inverter.invert(photos / 127.5 - 1, on_step)
+        return inverter.invert(from_levels(photos), on_step)
 
 
 def pixels(images: Tensor) -> Tensor:

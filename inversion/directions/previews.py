@@ -10,7 +10,7 @@ from torch import Tensor
 
 from generation.quality_codes import random_code
 from images.figures import check_grid_size, labelled_grid
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from inversion.directions.direction import Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.w_samples import sample_w

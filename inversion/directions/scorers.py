@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import UserError, unknown_name
+from images.ranges import to_levels
 from metrics.backbones.cifar import CLASSES, CifarNetwork, load_stored
 from metrics.detectors.cifar import WEIGHTS
 from torch_utils.checkpoint import load_tensors
@@ -109,7 +110,7 @@ def _log_odds(network, index, images):
     """Unlike a probability, this still tells apart images that the classifier is sure about."""
     sides = [min(side, CIFAR_SIDE) for side in images.shape[2:]]
     images = F.interpolate(images, size=sides, mode="area").expand(-1, 3, -1, -1)
-    logits = network(images.clamp(-1, 1) * 127.5 + 127.5)
+    logits = network(to_levels(images.clamp(-1, 1)))
     others = [other for other in range(len(CLASSES)) if other != index]
     return logits[:, index] - logits[:, others].logsumexp(1)
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from images.ranges import to_levels
 from inversion.encoders.config import EncoderLossConfig, SideWeights
 from inversion.latents import Latents
 from metrics.detector import load_detector
@@ -31,7 +32,7 @@ class ImageTerms:
     def __call__(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return distances `[N]` by name of the weight, for images `[N, C, R, R]` in [-1, 1]."""
         terms = {"l2": (images - targets).square().mean((1, 2, 3))}
-        images, targets = (images + 1) * 127.5, (targets + 1) * 127.5  # detectors take 0..255
+        images, targets = (to_levels(side, shift_first=True) for side in (images, targets))  # detectors take 0..255
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(images, targets)
         if self.identity is not None:

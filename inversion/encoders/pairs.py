@@ -8,6 +8,7 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
+from images.ranges import from_levels
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import random_classes
 from inversion.latents import Latents
@@ -71,11 +72,12 @@ def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: i
 
 def _photo_pairs(config, G, batch, images_seen):
     device = G.mapping.w_avg.device
-    sharp = to_float(batch.images, device)
+    sharp = from_levels(batch.images.to(device, non_blocking=True))
     if batch.degraded is None:
         return Pairs(sharp, sharp, None)
     stays = _stays_sharp(config, _random(config, EncoderPurpose.PHOTOS, images_seen, len(sharp)), device)
-    return Pairs(sharp, torch.where(stays[:, :, None, None], sharp, to_float(batch.degraded, device)), None)
+    degraded = from_levels(batch.degraded.to(device, non_blocking=True))
+    return Pairs(sharp, torch.where(stays[:, :, None, None], sharp, degraded), None)
 
 
 @torch.no_grad()
@@ -96,11 +98,6 @@ def _own_pairs(config, G, images_seen):
 def _stays_sharp(config, rng, device):
     """Return which rows are shown without degradation, bool `[N, 1]`."""
     return (rng.rand(1) < config.data.sharp_share).to(device)
-
-
-def to_float(images: Tensor, device: torch.device) -> Tensor:
-    """Return uint8 images as float32 in [-1, 1] on a device."""
-    return images.to(device, non_blocking=True).float() / 127.5 - 1
 
 
 def _random(config, purpose, images_seen, rows):

@@ -10,10 +10,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dnnlib.log import RunLog
 from images.datasets.dataset import ImageDataset
-from images.sheets import save_png, sheet, to_uint8
+from images.ranges import from_levels, to_uint8
+from images.sheets import save_png, sheet
 from inversion.encoders.config import EncoderConfig, defining
 from inversion.encoders.encoder import Encoder
-from inversion.encoders.pairs import reconstruct, to_float
+from inversion.encoders.pairs import reconstruct
 from networks.generators.stylegan2 import Generator
 from torch_utils.memory import peak_memory
 from torch_utils.purposes import EncoderPurpose
@@ -95,12 +96,12 @@ def draw_grid(path: str | os.PathLike, dataset: ImageDataset, encoder: Encoder, 
     indices = [i * dataset.num_images // GRID_PHOTOS for i in range(GRID_PHOTOS)]
     if dataset.degradation is None:
         sharp = _stack([dataset.image(i) for i in indices])
-        latents = encoder(to_float(sharp, device))
+        latents = encoder(from_levels(sharp.to(device, non_blocking=True)))
         columns = [_rows(sharp), to_uint8(reconstruct(G, latents)[0])]
     else:
         sharp, degraded = zip(*(dataset.pair(i, (seed, EncoderPurpose.GRID, i)) for i in indices), strict=True)
         degraded = _stack(degraded)
-        restored, reconstruction = reconstruct(G, encoder(to_float(degraded, device)))
+        restored, reconstruction = reconstruct(G, encoder(from_levels(degraded.to(device, non_blocking=True))))
         columns = [_rows(degraded), to_uint8(reconstruction), to_uint8(restored), _rows(_stack(sharp))]
     tiles = np.stack(columns, axis=1)  # [photos, columns, H, W, C]
     save_png(path, sheet(tiles.reshape(-1, *tiles.shape[2:]), GRID_COLUMNS * len(columns)))

@@ -24,7 +24,7 @@ from generation.quality_codes import random_code
 from generation.sampling import Sampling, noise_of_seeds, render, ws_of_seeds, z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.files import decode
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from metrics.backbones.cifar import WIDTHS
 from metrics.distances.frechet import frechet_distance, moments
 from metrics.distances.inception_score import inception_score

@@ -28,7 +28,7 @@ from evaluation.tables.inversion import (
 from evaluation.tables.restoration import METHODS, PAPER, TRACKS, Judge, RestorationOptions, restoration_table
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
 from generation.sampling import noise_of_seeds, render, ws_of_seeds
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from inversion.directions.direction import Direction, normalised, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness

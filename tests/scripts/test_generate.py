@@ -20,7 +20,7 @@ from generation.quality_codes import parse_qualities, random_code, read_codes, s
 from generation.sampling import Sampling, generate, noise_of_seeds, render, ws_of_seeds, z_of_seeds
 from generation.walks import content_loop, frames, path_through, quality_path
 from images.figures import GAP, MIN_TILE, labelled_grid
-from images.sheets import to_uint8
+from images.ranges import to_uint8
 from images.video_writer import count_frames, write_mp4
 from images.writer import ImageWriter
 from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network, with_precision
