@@ -1,4 +1,4 @@
-"""Where files lie that can be made or fetched again."""
+"""Cache folder: files that can be computed or downloaded again."""
 
 import os
 import sys
@@ -8,9 +8,9 @@ CACHE_VARIABLE = "QC_STYLEGAN_CACHE"
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder for one kind of such files: in the folder that CACHE_VARIABLE names, else in the user's cache.
+    """Return the folder called `name` in the cache: the folder that CACHE_VARIABLE names, else the user's own cache.
 
-    It need not exist yet.
+    It may not exist yet.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     root = Path(chosen).expanduser() if chosen else _user_cache() / "qc-stylegan"

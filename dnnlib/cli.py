@@ -1,20 +1,21 @@
-"""What all commands share: errors as one sentence, and exit codes."""
+"""Error handling of all commands: an error is printed as one sentence, and the exit code says its kind."""
 
 import functools
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from dnnlib.errors import as_user_error
 
 
-def one_sentence_errors(command: Callable[..., None], exit_code: int = 1) -> Callable[..., None]:
-    """Decorate a command: a UserError is printed without traceback, and ends it with `exit_code`."""
+def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Callable[..., Any]:
+    """Decorate a command: a UserError is printed without a traceback and ends the command with `exit_code`."""
 
     @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
         try:
             return command(*args, **kwargs)
@@ -28,5 +29,5 @@ def one_sentence_errors(command: Callable[..., None], exit_code: int = 1) -> Cal
     return wrapped
 
 
-# Of commands on many photos: 2 is wrong use, as click has it, so that 1 tells of photos that were passed over.
+# Decorator of commands on many photos: wrong use ends with 2, as in click, so that 1 means that photos were skipped.
 wrong_use_errors = functools.partial(one_sentence_errors, exit_code=2)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as configuration: to and from plain values, overridden by name, compared."""
+"""Frozen dataclasses as configuration: conversion to and from plain values, overrides by name, differences."""
 
 import dataclasses
 import json
@@ -6,27 +6,41 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from dnnlib.errors import UserError, unknown_name
 
 
+class Dataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
+
+
 def require(condition: bool, name: str, value: Any, bound: str) -> None:
-    """Raise UserError unless `condition` holds: the value's name, the value, and what it must be."""
+    """Raise UserError unless `condition` holds; it states the value's name, the value, and what it must be."""
     if not condition:
         raise UserError(f"{name} is {value}, must be {bound}")
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Dataclass) -> dict[str, Any]:
     """Return a dataclass as nested dicts of JSON values."""
     return dataclasses.asdict(config)
 
 
-def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+def from_dict(cls: type[Config], values: Any, where: str = "") -> Config:
     """Build dataclass `cls` from nested dicts; fields left out keep their defaults.
 
-    Raises UserError for an unknown field (with the nearest known name), for a value of another type, for a number that
-    is not finite, and for a missing field that has no default.
+    Args:
+        cls: dataclass to build.
+        values: nested dicts of JSON values by field name.
+        where: prefix of the field names in errors, such as `loss.`.
+
+    Raises UserError for anything but a dict, for an unknown field (with the nearest known name), for a value of another
+    type, for a number that is not finite, and for a missing field that has no default.
     """
     if not isinstance(values, Mapping):
         raise _not_a_group(where.rstrip(".") or cls.__name__, values)
@@ -43,15 +57,16 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     return cls(**arguments)
 
 
-def with_overrides(config: Any, overrides: Mapping[str, str]) -> Any:
-    """Return `config` with fields replaced: keys are dotted names, values are JSON or plain words.
+def with_overrides(config: Config, overrides: Mapping[str, str]) -> Config:
+    """Return `config` with fields replaced: keys are dotted field names, values are JSON or plain words.
 
     `with_overrides(config, {"loss.r1_gamma": "0.5", "augment.mode": "none"})`; the word `null` means None.
     """
     values = to_dict(config)
     for path, text in overrides.items():
         *parents, name = path.split(".")
-        node, cls = values, type(config)
+        node: Any = values
+        cls: type = type(config)
         for depth, parent in enumerate(parents):
             cls = _nested_class(cls, parent, ".".join(parents[:depth]))
             node[parent] = {} if node.get(parent) is None else node[parent]
@@ -62,36 +77,37 @@ def with_overrides(config: Any, overrides: Mapping[str, str]) -> Any:
     return from_dict(type(config), values)
 
 
-def differences(before: Any, after: Any) -> list[str]:
+def differences(before: Dataclass, after: Dataclass) -> list[str]:
     """Return `name: old -> new` for each field in which two configurations differ."""
     old, new = _flatten(to_dict(before)), _flatten(to_dict(after))
     names = sorted(old.keys() | new.keys())
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
 
 
-def _nested_class(cls, name, where):
+def _nested_class(cls: type, name: str, where: str) -> type:
+    """Return the dataclass that is the type of field `name`; raise UserError where it is another type."""
     prefix = f"{where}." if where else ""
     hints = typing.get_type_hints(cls)
     if name not in hints:
         raise unknown_name("field", prefix + name, [prefix + other for other in hints])
     for candidate in (hints[name], *typing.get_args(hints[name])):
-        if dataclasses.is_dataclass(candidate):
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
             return candidate
     raise UserError(f"field '{prefix}{name}' has no fields of its own; set it directly: --set {prefix}{name}=value")
 
 
-def _not_a_group(where, value):
+def _not_a_group(where: str, value: Any) -> UserError:
     return UserError(f"{where} is {value!r}, must be a group of fields; set one of them: --set {where}.name=value")
 
 
-def _parse(text):
+def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
 
 
-def _convert(hint, value, where):
+def _convert(hint: Any, value: Any, where: str) -> Any:
     """Return `value` as the annotated type, or raise UserError."""
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -102,7 +118,7 @@ def _convert(hint, value, where):
         if value not in choices:
             raise unknown_name(f"value of {where}", str(value), [str(choice) for choice in choices])
         return value
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _not_a_group(where, value)
         return from_dict(hint, value, f"{where}.")
@@ -118,8 +134,9 @@ def _convert(hint, value, where):
     return value
 
 
-def _flatten(values, prefix=""):
-    flat = {}
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dicts as one dict of dotted names."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

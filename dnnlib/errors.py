@@ -1,4 +1,4 @@
-"""Errors that reach a person: one sentence with the value, the bound and the cure."""
+"""Errors shown to the user: one sentence with the value, its bound and what to do."""
 
 import difflib
 import errno
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the person at the command line can mend; its message is shown without a traceback."""
+    """An error that the user can correct; its message is shown without a traceback."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -22,7 +22,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def as_user_error(error: Exception) -> UserError | None:
-    """Return the sentence that a person should see instead of a traceback, or None where there is none."""
+    """Return the error to show instead of a traceback: UserErrors and full disks; None for all other errors."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

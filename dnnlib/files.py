@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writing of files, checksums (SHA-256) and output folders."""
 
 import contextlib
 import errno
@@ -14,9 +14,9 @@ from dnnlib.errors import UserError
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path` in one step.
+    """Yield a temporary path beside `path`; on success that file replaces `path` in one step.
 
-    Whatever goes wrong (an exception, a full disk, a killed process), the previous file stays as it was.
+    On any failure (an exception, a full disk, a killed process) the previous file stays unchanged.
     Raises UserError when the file system refuses.
     """
     path = Path(path)
@@ -37,13 +37,16 @@ def replace_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Replace the file at `path` by `text` in one step."""
+    """Replace the content of the file at `path` by `text` in one step."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file as hex digits, computed once for each state of it; UserError if it can't be read."""
+    """Return the SHA-256 of a file as hex digits; raise UserError when it cannot be read.
+
+    It is computed again only when size, time or inode of the file have changed.
+    """
     try:
         status = os.stat(path)
         return _read_sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino)
@@ -52,11 +55,12 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def prepare_directory(path: str | os.PathLike) -> Path:
-    """Create a directory where there is none; raise UserError unless files can be written there."""
+    """Create a directory if it is missing; raise UserError unless files can be written there."""
+    folder = Path(path)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}; choose another --outdir") from error
 

@@ -1,4 +1,4 @@
-"""What a run says: lines on the console and in a file, and a progress bar on a terminal."""
+"""Log of a run: lines on the console and in a file, and a progress bar on a terminal."""
 
 import os
 import sys
@@ -8,24 +8,25 @@ import tqdm
 
 
 class RunLog:
-    """Prints lines, keeps them in a file, and shows progress where there is a terminal.
+    """Prints lines, appends them to a file, and shows a progress bar where there is a terminal.
 
     Args:
-        path: of the file that lines are appended to; None: nowhere (processes other than the first stay silent).
-        total: what the progress bar counts to.
-        initial: where it begins.
-        unit: what it counts.
+        path: log file that lines are appended to; with None nothing is written or printed, as in all processes but the
+            first.
+        total: final value of the progress bar; no bar is shown when it is 0.
+        initial: first value of the progress bar.
+        unit: unit of the progress bar.
     """
 
     def __init__(self, path: str | os.PathLike | None, total: float = 0, initial: float = 0, unit: str = "it"):
         self.file = None if path is None else Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - see close()
-        self.bar = None
+        self.bar: tqdm.tqdm | None = None
         if self.file is not None and total > 0 and sys.stderr.isatty():
             layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} {unit} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
             self.bar = tqdm.tqdm(total=total, initial=initial, unit=unit, bar_format=layout, dynamic_ncols=True)
 
     def line(self, text: str) -> None:
-        """Print one line and keep it."""
+        """Print one line and append it to the file."""
         if self.file is None:
             return
         if self.bar is None:
@@ -35,12 +36,12 @@ class RunLog:
         print(text, file=self.file, flush=True)
 
     def advance(self, amount: float) -> None:
-        """Move the progress bar."""
+        """Move the progress bar forward by `amount`."""
         if self.bar is not None:
             self.bar.update(amount)
 
     def close(self) -> None:
-        """Take the progress bar away and close the file."""
+        """Remove the progress bar and close the file."""
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:

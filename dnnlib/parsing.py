@@ -1,5 +1,6 @@
-"""Values that people type: lists of integers, vectors."""
+"""Parsers of typed values: lists of integers, vectors, existing paths."""
 
+import os
 import re
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def integers(text: str) -> list[int]:
 
 
 def floats(text: str, count: int, what: str) -> list[float]:
-    """Parse `count` numbers separated by commas or white space."""
+    """Parse `count` numbers separated by commas or white space; `what` names them in errors."""
     try:
         numbers = [float(part) for part in re.split(r"[,\s]+", text.strip("[]() \n\t"))]
     except ValueError:
@@ -38,8 +39,8 @@ def floats(text: str, count: int, what: str) -> list[float]:
     return numbers
 
 
-def existing(path: str | Path, what: str) -> Path:
-    """Return `path` as a Path; raise UserError when nothing is there."""
+def existing(path: str | os.PathLike, what: str) -> Path:
+    """Return `path` as a Path; raise UserError, in which `what` names it, when it does not exist."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"{what} {path} does not exist; check the path")

@@ -1,4 +1,4 @@
-"""Find things by file name: a new thing is a new file."""
+"""Plug-ins by file name: a new metric, detector, degradation or recipe is a new file."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from dnnlib.errors import unknown_name
 
 
 class Registry:
-    """The modules of `package`, a folder that holds nothing else; a file's name is the thing's name.
+    """The modules of `package`, a folder without other files; a module's name is the plug-in's name, `kind` what it is.
 
     `Registry("degradations.primitives", "degradation").get("jpeg")` is `degradations/primitives/jpeg.py`.
     """

@@ -1,1 +1,1 @@
-"""Files that are elsewhere: addresses, downloads that are asked for, hubs."""
+"""Remote files: web addresses, downloads on request, the Hugging Face hub."""

@@ -1,7 +1,6 @@
-"""Download a file: with progress, continued where it was cut off, checked, and whole or not there."""
+"""Downloads with a progress bar, resumed after a cut connection, checked by SHA-256, and atomic."""
 
 import errno
-import http.client
 import json
 import os
 import re
@@ -12,7 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
+from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
@@ -22,19 +23,22 @@ from dnnlib.errors import UserError
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18
-_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_NETWORK_ERRORS = (OSError, HTTPException)
+
+T = TypeVar("T")
 
 
 def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") -> Path:
-    """Download `url` to `path`, whose folder is made where it is missing; return the path.
+    """Download `url` to `path`, whose folder is created if it is missing; return the path.
 
-    What has arrived lies in PATH.part. A later call goes on from there as long as the server has the same file, by
-    its ETag or date; where it tells neither, the download starts again.
+    The bytes received so far are in PATH.part. A later call resumes from there as long as the server has the same file
+    by its ETag or date; where the server states neither, the download starts again.
 
     Args:
-        url: http or https.
-        sha256: that the file must have, as hex digits: all 64 or the first of them.
-        label: what the progress bar says.
+        url: http or https address.
+        path: file to write.
+        sha256: checksum that the file must have, as hex digits: all 64 or the first few.
+        label: text of the progress bar; the file's name by default.
 
     Raises UserError without network, for an answer other than the file, on a cut connection, a full disk, and
     another checksum.
@@ -43,7 +47,7 @@ def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") 
     if not re.fullmatch("[0-9a-f]{0,64}", sha256):
         raise UserError(f"{sha256} is no SHA-256; give up to 64 hex digits")
     url = web_address(url)
-    part = _Part(path.with_name(f"{path.name}.part"), url)
+    part = _PartialFile(path.with_name(f"{path.name}.part"), url)
     _on_disk(path.parent, lambda: path.parent.mkdir(parents=True, exist_ok=True))
     _receive(part, label or path.name)
     _check(part, sha256)
@@ -53,7 +57,7 @@ def fetch(url: str, path: str | os.PathLike, sha256: str = "", label: str = "") 
 
 
 def web_address(text: str) -> str:
-    """Return a web address with blanks and letters beyond ASCII percent-encoded, as servers take it.
+    """Return a web address with blanks and non-ASCII letters percent-encoded, as servers expect it.
 
     Raises UserError for anything else than http and https with a host.
     """
@@ -68,8 +72,8 @@ def web_address(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What has arrived of a file, and beside it, in PATH.part.json, which file that is."""
+class _PartialFile:
+    """The bytes of a download received so far; PATH.part.json beside them identifies the remote file."""
 
     path: Path
     url: str
@@ -82,7 +86,7 @@ class _Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def validator(self) -> str:
-        """Return ETag or date of the file that the part is of; empty where it can't be continued."""
+        """Return ETag or date of the remote file; empty where the download cannot be resumed."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             return note["validator"] if note["url"] == self.url and self.size() else ""
@@ -90,7 +94,7 @@ class _Part:
             return ""
 
     def start(self, validator: str) -> None:
-        """Forget what has arrived, and note which file arrives now."""
+        """Remove the bytes received before, and record which file is downloaded now."""
         self.remove()
         files.write_text(self.note, json.dumps({"url": self.url, "validator": validator}))
 
@@ -99,28 +103,28 @@ class _Part:
             path.unlink(missing_ok=True)
 
 
-def _receive(part, label):
-    """Bring the part to its full length."""
+def _receive(part: _PartialFile, label: str) -> None:
+    """Download the bytes that are missing."""
     size, validator = part.size(), part.validator()
-    wanted = {"Range": f"bytes={size}-", "If-Range": validator} if validator else {}
-    with _request(part.url, wanted) as answer:
+    resume = {"Range": f"bytes={size}-", "If-Range": validator} if validator else {}
+    with _request(part.url, resume) as answer:
         if answer.status == 200:
             _on_disk(part.path, lambda: part.start(_validator(answer.headers)))
             return _store(answer, part, _number(answer.headers["Content-Length"]), label)
-        if not wanted:
+        if not resume:
             raise UserError(f"{part.url} answers with HTTP {answer.status} instead of a file; try again later")
         first, total = _content_range(answer.headers)
         if _validator(answer.headers) in ("", validator):
             if answer.status == 206 and first == size:
                 return _store(answer, part, total, label)
             if answer.status == 416 and total == size:
-                return None  # nothing is left to fetch
-    _on_disk(part.path, part.remove)  # it is of another file: ask again, for all of it
+                return None  # the file is complete
+    _on_disk(part.path, part.remove)  # the bytes belong to another file: request all of it
     return _receive(part, label)
 
 
-def _store(answer, part, total, label):
-    """Append the answer to the part, up to `total` bytes (None: however many come)."""
+def _store(answer: Any, part: _PartialFile, total: int | None, label: str) -> None:
+    """Append an HTTP answer to the partial file, whose final size is `total` bytes; None where it is unknown."""
     bar = tqdm(desc=label, total=total, initial=part.size(), unit="B", unit_scale=True, unit_divisor=1000, disable=None)
     with bar:
         _on_disk(part.path, lambda: _append(answer, part, bar))
@@ -128,7 +132,7 @@ def _store(answer, part, total, label):
         raise _cut(part)
 
 
-def _append(answer, part, bar):
+def _append(answer: Any, part: _PartialFile, bar: tqdm) -> None:
     with open(part.path, "ab") as file:
         while block := _next_block(answer, part):
             file.write(block)
@@ -137,14 +141,14 @@ def _append(answer, part, bar):
         os.fsync(file.fileno())
 
 
-def _next_block(answer, part):
+def _next_block(answer: Any, part: _PartialFile) -> bytes:
     try:
         return answer.read(BLOCK)
     except _NETWORK_ERRORS as error:
         raise _cut(part) from error
 
 
-def _check(part, sha256):
+def _check(part: _PartialFile, sha256: str) -> None:
     actual = _on_disk(part.path, lambda: files.sha256(part.path))
     if not actual.startswith(sha256):
         _on_disk(part.path, part.remove)
@@ -157,15 +161,17 @@ def _check(part, sha256):
 class _WebRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to other web addresses, never from encrypted to plain ones."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
         newurl = web_address(newurl)
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise UserError(f"{req.full_url} leads to {newurl}, which is not encrypted; get the file by hand")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _request(url, headers):
-    """Return the open answer: the file, a part of it, or 416 where there is no such part."""
+def _request(url: str, headers: dict[str, str]) -> Any:
+    """Return the open HTTP answer: the file, a range of it, or status 416 where that range does not exist."""
     always = {"User-Agent": "qc-stylegan", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=always | headers)
     try:
@@ -181,8 +187,8 @@ def _request(url, headers):
         raise UserError(f"cannot reach {urlsplit(url).netloc}: {_reason(error)}, then run this again") from error
 
 
-def _reason(error):
-    """Say what is wrong with the network, and what to do."""
+def _reason(error: Exception) -> str:
+    """Return what is wrong with the network, and what to do."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
         return "its address cannot be found; check the network connection"
@@ -193,24 +199,24 @@ def _reason(error):
     return f"{getattr(cause, 'strerror', None) or cause}; check the network connection"
 
 
-def _validator(headers):
-    """Return what identifies a file to the byte: a strong ETag, else the date of its last change, else nothing."""
+def _validator(headers: HTTPMessage) -> str:
+    """Return what identifies the bytes of a file: a strong ETag, else the date of its last change, else nothing."""
     etag = headers["ETag"] or ""
     return etag if etag.startswith('"') else headers["Last-Modified"] or ""
 
 
-def _content_range(headers):
-    """Return first byte and total of `bytes 5-9/10` or `bytes */10`; None for what it does not say."""
+def _content_range(headers: HTTPMessage) -> tuple[int | None, int | None]:
+    """Return first byte and total size of `bytes 5-9/10` or `bytes */10`; None for a number that is missing."""
     match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers["Content-Range"] or "")
     return (_number(match[1]), _number(match[2])) if match else (None, None)
 
 
-def _number(text):
+def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() else None
 
 
-def _on_disk(path: Path, action: Callable):
-    """Return `action()`; say in one sentence what the disk has against it."""
+def _on_disk(path: Path, action: Callable[[], T]) -> T:
+    """Return `action()`; an OSError becomes a UserError that names `path`."""
     try:
         return action()
     except OSError as error:
@@ -219,6 +225,6 @@ def _on_disk(path: Path, action: Callable):
         raise UserError(f"cannot write {path}: {reason} and run this again") from error
 
 
-def _cut(part):
+def _cut(part: _PartialFile) -> UserError:
     kept = f"{part.size():,} bytes are kept" if part.validator() else "it has to start again"
     return UserError(f"the connection broke off while {part.url} arrived; run this again, {kept}")

@@ -1,6 +1,6 @@
-"""Repositories of the Hugging Face hub, and one sentence for everything that goes wrong there.
+"""Repositories of the Hugging Face hub: addresses, downloads, uploads; errors of the hub as one sentence.
 
-Only this file imports `huggingface_hub`, and only when a repository is asked for.
+Only this file imports `huggingface_hub`, and only when a repository is used.
 """
 
 import contextlib
@@ -21,31 +21,31 @@ _NAME = r"[A-Za-z0-9][\w.-]*"
 
 @dataclass(frozen=True)
 class HubAddress:
-    """A repository, and perhaps a revision of it (branch, tag or commit) and a file in it."""
+    """A repository with an optional revision (branch, tag or commit) and an optional file."""
 
     repository: str
     revision: str | None = None
     file: str | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{SCHEME}{self.repository}" + (f"@{self.revision}" if self.revision else "")
 
 
 def parse(text: str) -> HubAddress:
-    """Return the address that `hf://owner/name[@revision][/file]` names; raise UserError for anything else.
+    """Parse `hf://owner/name[@revision][/file]`; raise UserError for anything else.
 
     A revision whose name has a slash cannot be written this way.
     """
     match = re.fullmatch(rf"{SCHEME}({_NAME}/{_NAME})(?:@([\w.-]+))?(?:/(.+))?", text)
     if match is None or {"", ".", ".."} & set((match[3] or "file").split("/")):
         raise UserError(f"{text} names no repository of the hub; write {EXAMPLE}, or {EXAMPLE}@revision/file{SUFFIX}")
-    return HubAddress(*match.groups())
+    return HubAddress(repository=match[1], revision=match[2], file=match[3])
 
 
 def network_file(address: HubAddress) -> Path:
-    """Return the local path of the file that is meant, downloaded if the hub's cache does not have it.
+    """Return the local path of a network, downloaded unless the hub's cache has it.
 
-    An address without a file means the only network of the repository. UserError where there are none or several.
+    An address without a file means the only network of the repository; raises UserError when it has none or several.
     """
     return download(address, address.file or _only_network(address))
 
@@ -57,19 +57,19 @@ def list_files(address: HubAddress) -> list[str]:
 
 
 def download(address: HubAddress, file: str) -> Path:
-    """Return the local path of one file; what the hub's cache has is downloaded no more."""
+    """Return the local path of one file, downloaded unless the hub's cache has it."""
     with _hub(address) as api:
         return Path(api.hf_hub_download(address.repository, file, revision=address.revision))
 
 
 def upload(address: HubAddress, folder: str | os.PathLike, private: bool, message: str) -> None:
-    """Add all files of a folder to a repository in one commit; the repository is made where there is none.
+    """Add all files of a folder to a repository in one commit; create the repository if it is missing.
 
     Args:
-        address: of the repository; its revision, where given, is the branch.
-        folder: whose files go to the repository's root.
-        private: of a repository that is made.
-        message: of the commit.
+        address: address of the repository; its revision, where given, is the branch.
+        folder: folder whose files go to the repository's root.
+        private: whether a new repository is private.
+        message: message of the commit.
     """
     with _hub(address) as api:
         api.create_repo(address.repository, private=private, exist_ok=True)
@@ -78,7 +78,8 @@ def upload(address: HubAddress, folder: str | os.PathLike, private: bool, messag
         )
 
 
-def _only_network(address):
+def _only_network(address: HubAddress) -> str:
+    """Return the name of the only network in a repository."""
     names = [name for name in list_files(address) if name.endswith(SUFFIX)]
     if len(names) == 1:
         return names[0]
@@ -89,7 +90,7 @@ def _only_network(address):
 
 @contextlib.contextmanager
 def _hub(address: HubAddress) -> Iterator[Any]:
-    """Yield the hub's interface; say in one sentence what goes wrong."""
+    """Yield the hub's interface; its errors become UserErrors."""
     try:
         import huggingface_hub
         from huggingface_hub import errors
@@ -115,8 +116,8 @@ def _hub(address: HubAddress) -> Iterator[Any]:
         raise UserError(f"{address} names no repository of the hub; write {EXAMPLE}") from error
 
 
-def _refused(address, error):
-    """Return the sentence for an answer that is no success."""
+def _refused(address: HubAddress, error: Any) -> UserError:
+    """Return the error for an HTTP answer of the hub that is no success."""
     status = getattr(error.response, "status_code", None)
     if status == 404:
         return UserError(f"{address} does not have the file that was asked for; look at its list of files")

@@ -1,12 +1,14 @@
-"""Where a file is: a path, a web address, or a repository of the Hugging Face hub; always a local path in the end."""
+"""Locations of files: a path, a web address or a repository of the Hugging Face hub, resolved to a local path."""
 
 import contextlib
 import hashlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import click
@@ -17,10 +19,8 @@ from dnnlib.files import sha256, write_text
 from dnnlib.remote import hugging_face
 from dnnlib.remote.fetch import fetch, web_address
 
-try:
+if sys.platform != "win32":  # Windows has no fcntl, and runs no torchrun of several processes either
     import fcntl
-except ImportError:  # not on Windows, which runs no torchrun of several processes either
-    fcntl = None
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +29,28 @@ def resolve(location: str | os.PathLike) -> Path:
     """Return the local path of a file.
 
     Args:
-        location: a path, which comes back as it is; `http(s)://...[#sha256=HEX]`, downloaded once and checked on each
-            use; or `hf://owner/name[@revision][/file]`, which the hub's own cache keeps.
+        location: a path, which is returned unchanged; `http(s)://...[#sha256=HEX]`, downloaded once and checked on each
+            use; or `hf://owner/name[@revision][/file]`, kept in the hub's own cache.
 
-    Raises UserError where the file cannot be had or has another checksum, and for other schemes. A path is not opened.
+    Raises UserError when the file is unavailable or has another checksum, and for other schemes. Paths are not opened.
     """
     text = os.fspath(location)
     if text.startswith(hugging_face.SCHEME):
         return hugging_face.network_file(hugging_face.parse(text))
     if text.startswith(("http://", "https://")):
-        return _downloaded(text)
+        return _download(text)
     if not _is_path(text):
         raise UserError(f"{text} is no location; write a path, https://host/file, or {hugging_face.EXAMPLE}")
     return Path(location)
 
 
 class NetworkFile(click.ParamType):
-    """An option that takes any location of a network or an encoder; the command gets the local path as text."""
+    """Type of a command-line option that is the location of a network or encoder; its value is the local path."""
 
     name = "file"
 
-    def convert(self, value, param, ctx):
-        """Return the local path; a failure ends the command with its sentence."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the local path; a UserError ends the command with exit code 2."""
         if ctx is not None and ctx.resilient_parsing:
             return value
         try:
@@ -66,23 +66,24 @@ class _WrongLocation(click.ClickException):
     exit_code = 2  # as for every wrong value of an option
 
 
-def _is_path(text):
+def _is_path(text: str) -> bool:
     return "://" not in text
 
 
-def _downloaded(location: str) -> Path:
-    url, wanted = _parse_checksum(location)
+def _download(location: str) -> Path:
+    """Return the cached file of a web address, downloaded unless it is there and unchanged."""
+    url, checksum = _parse_checksum(location)
     folder = cache_folder("networks") / hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / (Path(unquote(urlsplit(url).path)).name or "file")
-    with _alone(folder):
-        if not _is_whole(path, wanted):
-            fetch(url, path, sha256=wanted)
-            write_text(_note(path), f"{sha256(path)}\n")
+    with _lock(folder):
+        if not _is_complete(path, checksum):
+            fetch(url, path, sha256=checksum)
+            write_text(_checksum_file(path), f"{sha256(path)}\n")
     return path
 
 
-def _parse_checksum(location):
-    """Return the address without its fragment, and the checksum that the fragment demands, perhaps empty."""
+def _parse_checksum(location: str) -> tuple[str, str]:
+    """Return the address without its fragment, and the checksum in the fragment, empty where there is none."""
     url, fragment = urldefrag(web_address(location))
     match = re.fullmatch(r"(?:sha256=([0-9a-fA-F]{8,64}))?", fragment)
     if match is None:
@@ -90,24 +91,24 @@ def _parse_checksum(location):
     return url, (match[1] or "").lower()
 
 
-def _is_whole(path, wanted):
-    """Return whether the file is there as it arrived, and is the one that is wanted."""
-    if not path.is_file() or not _note(path).is_file():
+def _is_complete(path: Path, checksum: str) -> bool:
+    """Return whether the file is unchanged since its download, and its SHA-256 begins with `checksum`."""
+    if not path.is_file() or not _checksum_file(path).is_file():
         return False
     actual = sha256(path)
-    if actual != _note(path).read_text(encoding="utf-8").strip():
+    if actual != _checksum_file(path).read_text(encoding="utf-8").strip():
         logger.warning("%s has changed since it was downloaded; it is downloaded again", path)
         return False
-    return actual.startswith(wanted)
+    return actual.startswith(checksum)
 
 
-def _note(path):
+def _checksum_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time into a folder of the cache: those of torchrun all come at once."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Lock a folder of the cache for this process: those of torchrun download at the same time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
@@ -116,6 +117,6 @@ def _alone(folder: Path) -> Iterator[None]:
             f"the cache {folder} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to another folder"
         ) from error
     with lock:
-        if fcntl is not None:
+        if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
