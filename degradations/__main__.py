@@ -1,4 +1,4 @@
-"""Show one degradation: `python -m degradations PHOTO --recipe mixture --seed 3 -o out.png`."""
+"""Degrade one photo: `python -m degradations PHOTO --recipe mixture --seed 3 -o out.png`."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,16 @@ import numpy as np
 from degradations import Applied, apply_primitive, degrade
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
+from dnnlib.flags import SETTINGS
 from dnnlib.parsing import existing
 
 
-@click.command()
+@click.command(context_settings=SETTINGS)
 @click.argument("photo", type=Path)
-@click.option("--recipe", metavar="NAME", help="Mixture or track to apply  [default: mixture]")
-@click.option("--primitive", metavar="NAME", help="A single degradation instead of a recipe")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another result")
-@click.option("-o", "--output", type=Path, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside it]")
+@click.option("--recipe", metavar="NAME", help="Name of the mixture or track to apply  [default: mixture]")
+@click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
+@click.option("-o", "--output", type=Path, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
 def main(photo: Path, recipe: str | None, primitive: str | None, seed: int, output: Path | None) -> None:
     """Degrade PHOTO, write the result as PNG and print what was done as JSON."""
     try:
@@ -56,7 +57,7 @@ def read_photo(path: Path) -> np.ndarray:
     """Read a photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when the file is gray; transparency is dropped."""
     try:
         encoded = existing(path, "photo").read_bytes()
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYCOLOR)  # bytes: OpenCV stumbles over é
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYCOLOR)  # bytes: OpenCV cannot open é.png
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name a readable image file") from error
     except cv2.error:
@@ -76,5 +77,5 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged photo is reported once, by us
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged photos are reported by `read_photo`
     main(prog_name="python -m degradations")

@@ -1,4 +1,4 @@
-"""The record of one degradation."""
+"""Record of one applied degradation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done to an image: `apply_primitive(image, name, rng, **parameters)` does it again.
+    """One primitive applied to an image; `apply_primitive(image, name, rng, **parameters)` repeats it.
 
     Attributes:
-        family: "blur", "noise" or "compression".
-        name: the primitive's name, such as "motion_blur".
-        parameters: numbers and words that JSON can hold.
+        family: family of the primitive, "blur", "noise" or "compression".
+        name: name of the primitive, such as "motion_blur".
+        parameters: parameters of the primitive by name, numbers and words that JSON can hold.
     """
 
     family: str
@@ -19,5 +19,5 @@ class Applied:
     parameters: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as a dictionary that `json.dumps` takes."""
+        """Return the record as a dict for `json.dumps`."""
         return {"family": self.family, "name": self.name, "parameters": dict(self.parameters)}

@@ -1,4 +1,4 @@
-"""What degradations accept."""
+"""Checks of the arguments of degradations: the image and the random generator."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ MAX_SIDE = 65_500  # no JPEG file has longer sides
 def check_arguments(image: np.ndarray, rng: np.random.Generator) -> None:
     """Raise unless `image` is uint8 [H, W, 3] (RGB) or [H, W, 1] (gray) in [0, 255], not empty, and `rng` a Generator.
 
-    Another type or layout is a mistake of the calling code (AssertionError); a photo with a side beyond
-    MAX_SIDE is something that its owner can mend (UserError).
+    Another type or layout is a mistake of the calling code (AssertionError); a photo with a side beyond MAX_SIDE can be
+    corrected by the user (UserError).
     """
     assert isinstance(image, np.ndarray), f"the image is a {type(image).__name__}; degradations take numpy arrays"
     assert image.dtype == np.uint8, f"the image is {image.dtype}; degradations take uint8 in [0, 255]"
@@ -24,5 +24,5 @@ def check_arguments(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def shorter_side(image: np.ndarray) -> int:
-    """Return the width that kernels are scaled with; the shorter side, so that none outgrows an oblong photo."""
+    """Return the width that scales the kernels: the shorter side, so that no kernel is larger than an oblong photo."""
     return min(image.shape[:2])

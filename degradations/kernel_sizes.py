@@ -1,9 +1,9 @@
-"""Sizes of blur kernels, and the filters that use them.
+"""Sizes of blur kernels and separable filters of such sizes.
 
-Kernels of 3 to 31 px belong to images of 256 px and scale with the width. A size is a real number wherever the
-filter allows it: at 64 px the range is 1.5 to 7.75, and its odd sizes are only three. A filter
-of size s weighs the outermost pixels by the part of them that it covers, so box filters of 3, 3.5 and 4.1 px are
-three different filters, and an odd size gives the usual one.
+Images of 256 px have kernels of 3 to 31 px; other images have kernels scaled by their width. A size is a real number
+wherever the filter allows it: at 64 px the range is 1.5 to 7.75 and contains only three odd sizes. A filter of size s
+weighs the outermost pixels by the part of them that it covers, so box filters of 3, 3.5 and 4.1 px are three different
+filters, and an odd size gives the usual one.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 REFERENCE_WIDTH = 256
 REFERENCE_SIZES = (3, 31)  # px
 SMALLEST_SIZE = 1.5  # px; a filter of 1 px or less changes nothing, so the range starts where blur begins to show
-LARGEST_MEDIAN = 255  # px; the counters of OpenCV's median filter end here
+LARGEST_MEDIAN = 255  # px; the largest window of OpenCV's median filter
 
 
 def size_range(width: int) -> tuple[float, float]:
@@ -37,7 +37,7 @@ def draw_size(rng: np.random.Generator, width: int) -> float:
 
 
 def draw_odd_size(rng: np.random.Generator, width: int) -> int:
-    """Draw uniformly from the odd sizes within `size_range`; 3, the smallest filter there is, when none is."""
+    """Draw uniformly from the odd sizes within `size_range`; 3, the smallest filter, when there is none in it."""
     if width < 3:
         return 1
     low, high = (min(bound, LARGEST_MEDIAN) for bound in size_range(width))

@@ -1,4 +1,4 @@
-"""Random families of degradations, one after the other."""
+"""Random sequences of degradations, at most one of each family."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,9 @@ import numpy as np
 from degradations.applied import Applied
 from degradations.primitive import family_members, plan_primitive
 
-# The order in which a photo meets them: the lens blurs, the sensor adds noise, storing shrinks and compresses.
+# The order in which they happen to a photo: the lens blurs, the sensor adds noise, storing shrinks and compresses.
 FAMILIES = ("blur", "noise", "compression")
-PROBABILITY = 0.5  # of each family that is not certain
+PROBABILITY = 0.5  # probability of each family that is not certain
 
 
 def draw_families(rng: np.random.Generator, certain: int) -> list[str]:

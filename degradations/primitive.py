@@ -1,4 +1,4 @@
-"""Primitive degradations: one file each, found by name or by family."""
+"""Primitive degradations by name or family; each is one file of `degradations/primitives/`."""
 
 import functools
 from types import ModuleType
@@ -23,7 +23,7 @@ def apply_primitive(
 ) -> tuple[np.ndarray, Applied]:
     """Degrade uint8 [H, W, 1 or 3] by one primitive; return a new image of the same shape and the record.
 
-    Without `parameters` they are drawn from the training ranges; otherwise all that the primitive has are needed.
+    Without `parameters` they are drawn from the ranges of training; otherwise all of the primitive's must be given.
     Raises UserError for an unknown name.
     """
     check_arguments(image, rng)
@@ -32,7 +32,7 @@ def apply_primitive(
 
 
 def plan_primitive(name: str, rng: np.random.Generator, width: int, **parameters: Any) -> Applied:
-    """Return what to do to an image of this width, with drawn parameters unless there are any.
+    """Return the primitive and its parameters for an image of this width; parameters not given are drawn.
 
     Raises UserError for an unknown name.
     """
@@ -41,7 +41,7 @@ def plan_primitive(name: str, rng: np.random.Generator, width: int, **parameters
 
 
 def perform(image: np.ndarray, applied: Applied, rng: np.random.Generator) -> np.ndarray:
-    """Do what was planned to uint8 [H, W, 1 or 3]; return a new image of the same shape."""
+    """Apply a planned primitive to uint8 [H, W, 1 or 3]; return a new image of the same shape."""
     return _load(applied.name).apply(image, rng, **applied.parameters)
 
 
@@ -54,5 +54,5 @@ def family_members(family: str) -> tuple[str, ...]:
 
 @functools.cache
 def _load(name: str) -> ModuleType:
-    # Looking through the folder for every image would cost more than most of the filters.
+    # Cached: listing the folder for every image would take longer than most of the filters.
     return _REGISTRY.get(name)

@@ -1,4 +1,4 @@
-"""Recipes: the training mixture and the five tracks of Table 2, one file each."""
+"""Recipes by name: the training mixture and the five tracks of Table 2; each is one file of `degradations/recipes/`."""
 
 import functools
 from types import ModuleType
@@ -19,19 +19,19 @@ def recipe_names() -> list[str]:
 
 
 def degrade(image: np.ndarray, recipe: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
-    """Degrade an image by a recipe; the same `rng` state gives the same result, whatever ran before.
+    """Degrade an image by a recipe; the same `rng` state gives the same result.
 
     Args:
         image: uint8 [H, W, 3] (RGB) or [H, W, 1] (gray) in [0, 255]; it is not modified.
-        recipe: one of `recipe_names()`, such as "mixture". An unknown one raises UserError.
-        rng: the source of all randomness.
+        recipe: name of the recipe, one of `recipe_names()` such as "mixture"; an unknown one raises UserError.
+        rng: source of all random numbers.
 
     Returns:
-        A new image of the same shape and type, and what was done, in order.
+        A new image of the same shape and type, and the primitives applied, in order.
     """
     check_arguments(image, rng)
     record = []
-    for applied in _load(recipe).plan(rng, shorter_side(image)):  # draws lazily: noise takes its numbers in between
+    for applied in _load(recipe).plan(rng, shorter_side(image)):  # a lazy plan: noise draws from `rng` in between
         image = perform(image, applied, rng)
         record.append(applied)
     return image, record
@@ -40,8 +40,8 @@ def degrade(image: np.ndarray, recipe: str, rng: np.random.Generator) -> tuple[n
 def plan(recipe: str, rng: np.random.Generator, width: int) -> list[Applied]:
     """Draw what a recipe does to an image whose shorter side is `width`, without doing it.
 
-    The draws are those of `degrade` up to its first noise, and of the same distribution throughout. An unknown
-    recipe raises UserError.
+    The plan is the one that `degrade` makes with this `rng` up to its first noise, and has the same distribution after
+    it. An unknown recipe raises UserError.
     """
     return list(_load(recipe).plan(rng, width))
 

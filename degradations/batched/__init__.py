@@ -1,1 +1,1 @@
-"""The same degradations for batches of images on any torch device, GPUs above all."""
+"""Batched degradations: the same degradations for batches of images on any torch device, mainly GPUs."""

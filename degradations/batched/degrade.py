@@ -1,7 +1,7 @@
-"""Degrade batches of images where they are trained on; `degradations` says what is done, as it does for one image.
+"""Degrade batches of images on the device that trains; the plans are those of `degradations`, as for single images.
 
-Nothing here makes the host wait for the device. All but noise is computed in whole numbers, so that an image comes out
-the same in any batch.
+Nothing here makes the host wait for the device. All but noise is computed in integers, so that the result of an image
+does not depend on the batch around it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from degradations import Applied, plan
 from degradations.batched.blur import Parameters, box_blur, gaussian_blur, median_blur, motion_blur
 from degradations.batched.downscale import downscale
-from degradations.batched.exact_sums import exact_products, sent
+from degradations.batched.exact_sums import exact_products, to_device
 from degradations.batched.jpeg import jpeg
 from degradations.mixing import FAMILIES
 from torch_utils.purposes import FOR_DEGRADATION, FOR_DEGRADATION_NOISE
@@ -33,7 +33,7 @@ PRIMITIVES: dict[str, Callable[[Tensor, Parameters], Tensor]] = {
 
 @dataclass(frozen=True)
 class _Task:
-    """A primitive that waits for its turn: the image's row, what to do, and the key of its random numbers."""
+    """A planned primitive: row of the image in the batch, the primitive with parameters, key of its random numbers."""
 
     row: int
     applied: Applied
@@ -41,9 +41,9 @@ class _Task:
 
 
 def degrade_numbered(images: Tensor, recipe: str, seed: int, first: int) -> Tensor:
-    """Degrade uint8 `[N, C, R, R]`, which are numbers `first`, `first + 1`, ... of the run with this seed.
+    """Degrade uint8 `[N, C, R, R]`, the images number `first`, `first + 1`, ... of the run with this seed.
 
-    What is drawn for an image depends on the seed and its number alone.
+    The random numbers of an image depend only on the seed and its number.
     """
     numbers, width = range(first, first + len(images)), images.shape[-1]
     plans = [plan(recipe, np.random.default_rng((seed, FOR_DEGRADATION, number)), width) for number in numbers]
@@ -52,12 +52,12 @@ def degrade_numbered(images: Tensor, recipe: str, seed: int, first: int) -> Tens
 
 @exact_products()
 def degrade(images: Tensor, plans: Sequence[Sequence[Applied]], keys: Sequence[tuple[int, ...]]) -> Tensor:
-    """Do to each image what its plan says, in the plan's order.
+    """Apply to each image the primitives of its plan, in order.
 
     Args:
-        images: uint8 `[N, C, R, R]`; they stay as they are.
-        plans: what `degradations.plan` has drawn, for each image.
-        keys: integers that seed each image's noise.
+        images: uint8 `[N, C, R, R]`; they are not modified.
+        plans: plan of each image, from `degradations.plan`.
+        keys: integers that seed the noise of each image.
 
     Returns uint8 `[N, C, R, R]`.
     """
@@ -70,13 +70,16 @@ def degrade(images: Tensor, plans: Sequence[Sequence[Applied]], keys: Sequence[t
     ]
     while any(queues):
         for name, tasks in _next_tasks(queues).items():
-            rows = sent(np.array([task.row for task in tasks]), images.device)
+            rows = to_device(np.array([task.row for task in tasks]), images.device)  # [tasks]
             degraded.index_copy_(0, rows, _perform(name, degraded.index_select(0, rows), tasks))
     return degraded
 
 
 def _next_tasks(queues: list[list[_Task]]) -> dict[str, list[_Task]]:
-    """Take the tasks of one family off the queues' heads, by name; the first family, so that batches are large."""
+    """Remove the tasks of the first family from the heads of the queues; return them by the primitive's name.
+
+    One family at a time makes the batches of a primitive large.
+    """
     families = {queue[0].applied.family for queue in queues if queue}
     family = min(families, key=FAMILIES.index)
     tasks = [queue.pop(0) for queue in queues if queue and queue[0].applied.family == family]
@@ -84,6 +87,7 @@ def _next_tasks(queues: list[list[_Task]]) -> dict[str, list[_Task]]:
 
 
 def _perform(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
+    """Apply primitive `name` to images with one task each."""
     parameters = [task.applied.parameters for task in tasks]
     if name == "gaussian_noise":
         return gaussian_noise(images, parameters, [task.key for task in tasks])
@@ -94,10 +98,10 @@ def _perform(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
 def gaussian_noise(images: Tensor, parameters: Parameters, keys: Sequence[tuple[int, ...]]) -> Tensor:
     """Add noise of its `variance` to each of uint8 `[N, C, R, R]`, then round and clip."""
     generator = torch.Generator(images.device)
-    noise = torch.empty(images.shape, device=images.device)
+    noise = torch.empty(images.shape, device=images.device)  # [N, C, R, R]
     for plane, key in zip(noise, keys, strict=True):
         plane.normal_(generator=generator.manual_seed(derive_seed(*key)))
-    deviations = np.sqrt([drawn["variance"] for drawn in parameters], dtype=np.float32)
-    noise *= sent(deviations, images.device)[:, None, None, None]
+    deviations = np.sqrt([p["variance"] for p in parameters], dtype=np.float32)  # [N]
+    noise *= to_device(deviations, images.device)[:, None, None, None]
     noise += images
     return noise.round_().clamp_(0, 255).to(torch.uint8)

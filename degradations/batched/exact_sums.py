@@ -1,4 +1,4 @@
-"""Weighted sums over rows and columns, in integers that float32 holds exactly.
+"""Exact weighted sums over rows and columns: integers that float32 represents exactly.
 
 Sums of integers below 2^24 are exact in any order, so an image's result does not depend on the batch around it nor on
 how a device adds up, as long as it multiplies within `exact_products`.
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 WEIGHT_BITS = 12  # weights are multiples of 2^-12
-_BETWEEN_BITS = 4  # what is kept below the grey level after the first of two passes: 8 + 4 + 12 = 24 bits
+_BETWEEN_BITS = 4  # fractional bits of a grey level after the first of two passes: 8 + 4 + 12 = 24 bits
 
 
 @contextlib.contextmanager
 def exact_products() -> Iterator[None]:
-    """Keep CUDA from shortening the factors of float32 products to TF32 meanwhile."""
+    """Compute float32 products on CUDA without TF32 within a `with` statement."""
     matmul = torch.backends.cuda.matmul
     allowed, matmul.allow_tf32 = matmul.allow_tf32, False
     try:
@@ -26,8 +26,8 @@ def exact_products() -> Iterator[None]:
         matmul.allow_tf32 = allowed
 
 
-def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return numbers of the host on a device, which does not wait for them."""
+def to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device; the host does not wait for the copy."""
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -35,7 +35,7 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def whole_weights(cumulative: np.ndarray) -> np.ndarray:
-    """Return integer weights `[..., T]` that sum to 2^12, of weights whose running sums `[..., T]` end at 1."""
+    """Return integer weights `[..., T]` that sum to 2^12, from cumulative sums `[..., T]` of weights, which end at 1."""
     steps = np.rint(cumulative * 2**WEIGHT_BITS)
     return np.diff(steps, prepend=0.0).astype(np.float32)
 
@@ -47,13 +47,13 @@ def band_matrices(taps: Tensor, resolution: int) -> Tensor:
     """
     radius = taps.shape[1] // 2
     pixel, tap = (torch.arange(count, device=taps.device) for count in (resolution, taps.shape[1]))
-    index = reflected(pixel[:, None] + tap - radius, resolution).expand(len(taps), -1, -1)  # [N, R, T]
-    bands = taps.new_zeros(len(taps), resolution, resolution)
+    index = reflect_indices(pixel[:, None] + tap - radius, resolution).expand(len(taps), -1, -1)  # [N, R, T]
+    bands = taps.new_zeros(len(taps), resolution, resolution)  # [N, R, R]
     return bands.scatter_add_(2, index, taps[:, None, :].expand(-1, resolution, -1))
 
 
-def reflected(index: Tensor, size: int) -> Tensor:
-    """Return indices beyond 0..size-1 mirrored back, edge pixel included."""
+def reflect_indices(index: Tensor, size: int) -> Tensor:
+    """Mirror indices beyond 0..size-1 back, edge pixel included."""
     index = index % (2 * size)
     return index + (index >= size) * (2 * size - 1 - 2 * index)
 
@@ -70,5 +70,5 @@ def weigh(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Round grey levels, halves to even ones, and clip to [0, 255]."""
+    """Round grey levels, halves to the even one, and clip to [0, 255]."""
     return images.round().clamp_(0, 255).to(torch.uint8)

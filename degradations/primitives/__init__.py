@@ -1,1 +1,1 @@
-"""Primitive degradations, one file each; the file's name is the degradation's."""
+"""Primitive degradations, one file each; the name of the file is the name of the degradation."""

@@ -13,13 +13,13 @@ def sample(rng: np.random.Generator, width: int) -> dict[str, float]:
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
-    """Blur uint8 [H, W, C] by a window of `size` x `size` px; its border pixels count by the part inside."""
+    """Blur uint8 [H, W, C] by a window of `size` x `size` px, whose border pixels are weighed by the part inside."""
     check_size(size, image)
     return convolve_separable(image, box_taps(size))
 
 
 def box_taps(size: float) -> np.ndarray:
-    """Return float32 [taps] that sum to 1."""
+    """Return the window along one axis: float32 [taps] that sum to 1."""
     taps = np.ones(taps_for(size), np.float32)
     if len(taps) > 1:
         taps[[0, -1]] -= (len(taps) - size) / 2

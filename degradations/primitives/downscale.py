@@ -1,4 +1,4 @@
-"""Low resolution: shrink the image, then enlarge it to its old size."""
+"""Low resolution (super-resolution): shrink the image, then enlarge it to its old size."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR}
 
 
 def sample(rng: np.random.Generator, width: int) -> dict[str, float | str]:
-    """Draw the factor, which is relative to `width` already, and one of the two ways in which photos are shrunk."""
+    """Draw the factor, which is relative to `width` already, and one of the two interpolations that shrink photos."""
     interpolation = list(INTERPOLATIONS)[rng.integers(len(INTERPOLATIONS))]
     return {"factor": round(rng.uniform(*FACTOR), 3), "interpolation": interpolation}
 
@@ -28,5 +28,5 @@ def apply(image: np.ndarray, rng: np.random.Generator, factor: float, interpolat
 
 
 def small_side(side: int, factor: float) -> int:
-    """Return the pixels that are left of a side."""
+    """Return the number of pixels of a side after shrinking."""
     return max(round(side * factor), 1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 FAMILY = "noise"
-VARIANCE = (10.0, 650.0)  # on the 0..255 scale
+VARIANCE = (10.0, 650.0)  # range of the variance, on the 0..255 scale
 
 
 def sample(rng: np.random.Generator, width: int) -> dict[str, float]:

@@ -18,8 +18,14 @@ def apply(image: np.ndarray, rng: np.random.Generator, quality: int) -> np.ndarr
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
     if image.shape[2] == 1:
-        file = cv2.imencode(".jpg", image, options)[1]
-        return cv2.imdecode(file, cv2.IMREAD_GRAYSCALE).reshape(image.shape)
+        return _code(image, options, cv2.IMREAD_GRAYSCALE).reshape(image.shape)
     # OpenCV takes the first channel for blue; JPEG treats blue and red differently.
-    file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
-    return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    bgr = _code(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _code(image: np.ndarray, options: list[int], mode: int) -> np.ndarray:
+    """Return what is left of an image after encoding and decoding."""
+    decoded = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], mode)
+    assert decoded is not None, "OpenCV cannot decode its own JPEG file"
+    return decoded

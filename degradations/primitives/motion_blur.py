@@ -6,7 +6,7 @@ import numpy as np
 from degradations.kernel_sizes import check_size, draw_size, taps_for
 
 FAMILY = "blur"
-POINTS_PER_PIXEL = 32  # how finely the line is followed
+POINTS_PER_PIXEL = 32  # sampling density of the line
 
 
 def sample(rng: np.random.Generator, width: int) -> dict[str, float]:

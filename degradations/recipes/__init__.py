@@ -1,1 +1,1 @@
-"""Recipes, one file each; the file's name is the recipe's."""
+"""Recipes, one file each; the name of the file is the name of the recipe."""

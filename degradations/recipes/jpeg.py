@@ -9,5 +9,5 @@ from degradations.primitive import plan_primitive
 
 
 def plan(rng: np.random.Generator, width: int) -> Iterator[Applied]:
-    """Draw a quality for JPEG."""
+    """Draw the JPEG quality."""
     yield plan_primitive("jpeg", rng, width)

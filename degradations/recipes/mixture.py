@@ -1,4 +1,4 @@
-"""The training mixture: blur, then noise, then compression; one of the three is certain, the others 1/2 likely."""
+"""The training mixture: blur, noise, compression, in this order; one is certain, the others have probability 1/2."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The track "Multiple-deg." of Table 2: the training mixture, given that it applies two families or more."""
+"""The track "Multiple-deg." of Table 2: the training mixture, with two families or more."""
 
 from collections.abc import Iterator
 

@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 
 from degradations import Applied, degrade, plan, primitive_names, recipe_names
 from degradations.batched import degrade as device_degradations
-from degradations.batched.exact_sums import WEIGHT_BITS, band_matrices, exact_products, reflected, whole_weights
+from degradations.batched.exact_sums import WEIGHT_BITS, band_matrices, exact_products, reflect_indices, whole_weights
 from degradations.batched.jpeg import quantisation_tables
 from degradations.primitive import perform, plan_primitive
 from dnnlib.config import with_overrides
@@ -167,7 +167,7 @@ def test_whole_weights_keep_the_sum_and_stay_near(taps):
 @given(size=st.integers(1, 9), index=st.integers(-40, 40))
 def test_reflection_repeats_the_edge(size, index):
     mirror = [*range(size), *reversed(range(size))]
-    assert reflected(torch.tensor(index), size) == mirror[index % len(mirror)]
+    assert reflect_indices(torch.tensor(index), size) == mirror[index % len(mirror)]
 
 
 def test_every_pixel_of_a_band_spreads_all_its_weight():
