@@ -35,7 +35,7 @@ def to_device(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def whole_weights(cumulative: np.ndarray) -> np.ndarray:
-    """Return integer weights `[..., T]` that sum to 2^12, from cumulative sums `[..., T]` of weights, which end at 1."""
+    """Return integer weights `[..., T]` that sum to 2^12, from the running sums `[..., T]` of weights, up to 1."""
     steps = np.rint(cumulative * 2**WEIGHT_BITS)
     return np.diff(steps, prepend=0.0).astype(np.float32)
 
