@@ -31,7 +31,7 @@ from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
 from metrics.features import extract, read_rows
 from metrics.image_stream import ImageStream
-from metrics.metric import Request, Rows, known_metrics
+from metrics.metric import FeatureSets, Request, known_metrics
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from networks.generators.stylegan2 import Generator
@@ -151,7 +151,7 @@ def _alone(
     stages.append(Stage("features", both, total))
     values = {}
     for request in requests:
-        seconds, outcome = _timed(request.metric.compute, Rows(seed=0, device=world.device, **rows))
+        seconds, outcome = _timed(request.metric.compute, FeatureSets(seed=0, device=world.device, **rows))
         stages.append(Stage(request.name, both, seconds))
         values |= {request.name + suffix: value for suffix, value in outcome.values.items()}
     return stages, values

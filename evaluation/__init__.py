@@ -1,1 +1,1 @@
-"""Where networks and data meet metrics: streams of images, results, tables."""
+"""Evaluation of networks on data by metrics: streams of images, results, the tables of the paper, their commands."""

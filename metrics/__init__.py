@@ -1,1 +1,1 @@
-"""Numbers for images: features of detectors, distances between sets, similarity of pairs."""
+"""Metrics of images: features, distances between sets (FID, KID, PR, IS, PPL), similarity of pairs, NIQE."""

@@ -1,4 +1,4 @@
-"""What every detector offers: images in; features, class probabilities or perceptual distances out."""
+"""The interface of detectors: images in; features, class probabilities or perceptual distances out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ DETECTORS = Registry("metrics.detectors", "detector")
 
 @dataclass(frozen=True)
 class Detector:
-    """A fixed network that sees images; what it cannot give is None.
+    """A fixed network applied to images; outputs that it does not have are None.
 
     Every function takes images `[N, C, H, W]`, uint8 or float in 0..255, gray or RGB, on the detector's device.
 
     Attributes:
-        name: of its file `detectors/NAME.py`.
-        resize: what becomes of images of another size, in a few words; part of every result.
-        sha256: of each file of weights, by file name; part of every result.
-        features: -> float32 `[N, D]`.
-        probabilities: -> float32 `[N, classes]`, rows add up to 1.
-        distances: two batches of one shape -> float32 `[N]`, with gradients where the images have them.
+        name: the detector's name, that of its file `detectors/NAME.py`.
+        resize: how images of another size are resized, in a few words; part of every result.
+        sha256: SHA-256 of each file of weights, by file name; part of every result.
+        features: function to features, float32 `[N, D]`.
+        probabilities: function to class probabilities, float32 `[N, classes]`, whose rows add up to 1.
+        distances: function of two batches of one shape to distances, float32 `[N]`, with gradients to the images.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Detector:
     distances: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return what a result says of its detector, as JSON."""
+        """Return the detector's part of a result's record, as JSON."""
         return {"name": self.name, "sha256": self.sha256, "resize": self.resize}
 
 
 def load_detector(name: str, weights: WeightsDirectory, device: torch.device) -> Detector:
-    """Return the detector called `name`; raise UserError when its weights are missing or something else."""
+    """Return the detector called `name`; raise UserError when its weights are missing or of another network."""
     return DETECTORS.get(name).load(weights, device)
 
 
-def rgb(images: Tensor) -> Tensor:
-    """Return images as float32 `[N, 3, H, W]` in 0..255; gray ones are repeated."""
+def to_rgb(images: Tensor) -> Tensor:
+    """Return images as float32 `[N, 3, H, W]` in 0..255; a gray channel becomes three equal ones."""
     assert images.ndim == 4 and images.shape[1] in (1, 3), f"images of shape {list(images.shape)}"
     return images.float().expand(-1, 3, -1, -1)
 

@@ -1,4 +1,4 @@
-"""Features of real images, kept on disk under a name made of all that they depend on."""
+"""A cache of the features of real images on disk; an entry's name is a hash of all that the features depend on."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import numpy as np
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
-from metrics.features import Look, extract, read_rows
+from metrics.features import Extractor, extract, read_rows
 from metrics.image_stream import ImageStream
 from torch_utils.distributed import World
 
@@ -24,17 +24,17 @@ class FeatureCache:
     """Entries `<digest>.npy` with a record `<digest>.json` beside it, which is written last.
 
     An entry without a whole record, or whose bytes have changed since, is made anew. So neither a crash nor a second
-    program at work in the same folder ever leaves features that are used and wrong.
+    program that writes to the same folder leads to the use of wrong features.
 
     Args:
-        folder: of the entries; made when needed.
+        folder: folder of the entries; it is made when needed.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
 
     def find(self, key: dict[str, Any]) -> np.ndarray | None:
-        """Return the rows `[N, D]` of an entry, or None when there is none, or a damaged one (with a warning)."""
+        """Return the rows `[N, D]` of an entry; None when there is no entry, or a damaged one (with a warning)."""
         path = self._path(key)
         try:
             record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -48,7 +48,7 @@ class FeatureCache:
         return None
 
     def temporary(self, key: dict[str, Any]) -> Path:
-        """Return a path for the rows of a new entry, for `store` to adopt."""
+        """Return a path to write the rows of a new entry to, before `store` moves them to their place."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, path = tempfile.mkstemp(dir=self.folder, prefix=f".{self._path(key).name}.", suffix=".part")
@@ -68,34 +68,39 @@ class FeatureCache:
         write_text(path.with_suffix(".json"), json.dumps({"key": key, "sha256": digest}, indent=2) + "\n")
         return read_rows(path)
 
-    def _path(self, key):
+    def _path(self, key: dict[str, Any]) -> Path:
         text = json.dumps(key, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
 
 
 def cached_rows(
-    world: World, cache: FeatureCache, stream: ImageStream, looks: Mapping[str, Look], keys: Mapping[str, dict]
+    world: World,
+    cache: FeatureCache,
+    stream: ImageStream,
+    extractors: Mapping[str, Extractor],
+    keys: Mapping[str, dict[str, Any]],
 ) -> dict[str, np.ndarray] | None:
-    """Return the rows of each of `looks` for the images of a stream, from the cache where it has them.
+    """Return the rows of each extractor for the images of a stream, from the cache where it has them.
 
     Args:
         world: the processes that share the work; all of them call.
-        cache: seen by the first process alone.
+        cache: the cache, used by the first process alone.
         stream: the images.
-        looks: what to find out of each image, by name.
-        keys: by the same names, what the rows depend on.
+        extractors: functions from images to rows, by name.
+        keys: all that the rows of each extractor depend on, by its name; used by the first process alone.
 
-    Returns: by name, in the first process; None in the others.
+    Returns: rows `[N, D]` by name, in the first process; None in the others.
     """
-    found = {name: cache.find(keys[name]) for name in looks} if world.is_first else {}
-    missing = {n: look for n, look in looks.items() if world.any(world.is_first and found[n] is None)}
+    entries = {name: cache.find(keys[name]) for name in extractors} if world.is_first else {}
+    rows = {name: entry for name, entry in entries.items() if entry is not None}
+    missing = {name: extractors[name] for name in extractors if world.any(world.is_first and name not in rows)}
     paths = {name: cache.temporary(keys[name]) for name in missing} if world.is_first else {}
     try:
         if missing:
             extract(world, stream, missing, paths)
         if not world.is_first:
             return None
-        return found | {name: cache.store(keys[name], paths[name]) for name in missing}
+        return rows | {name: cache.store(keys[name], paths[name]) for name in missing}
     finally:
         for path in paths.values():
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Images as metrics see them: a number of batches, whatever makes them."""
+"""The interface of images that are measured: batches by number, whether generated or read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ class ImageStream:
     """Images 0..count-1 in batches that are the same for any number of processes.
 
     Attributes:
-        name: for progress bars and messages.
-        count: of images.
-        batch: images in each batch; the last one may have fewer.
-        batches: `(first, step)` -> batches number first, first + step, ..., uint8 `[N, C, H, W]`.
-        identity: returns all that the images depend on, as JSON; part of results, and the key of cached features.
+        name: name of the stream, for progress bars and messages.
+        count: number of images.
+        batch: number of images in each batch; the last one may have fewer.
+        batches: function `(first, step)` to the batches number first, first + step, ..., uint8 `[N, C, H, W]`.
+        identity: function to all that the images depend on, as JSON; part of results, and the key of cached features.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Numbers for a set of images: what a metric needs, and the names that people type."""
+"""The interface of metrics (fid, kid, pr, is, ppl), and the names that people type, such as `fid50k_full`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ from dnnlib.errors import UserError, unknown_name
 from dnnlib.registry import Registry
 
 METRICS = Registry("metrics.families", "metric family")
-FIELD_COUNT = 50_000  # of generated images, wherever nothing else is said
+FIELD_COUNT = 50_000  # usual number of generated images, and the default
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a detector says of two sets of images.
+class FeatureSets:
+    """A detector's output for generated and for real images.
 
     Attributes:
-        fakes: float32 `[N, D]`, perhaps on disk.
-        reals: the same of real images, or None where the metric needs none.
-        seed: of subsets that are drawn.
-        device: for large products.
+        fakes: rows of the generated images, float32 `[N, D]`, in memory or on disk.
+        reals: rows of the real images, float32 `[M, D]`; None where the metric needs none.
+        seed: seed of random subsets.
+        device: device of large products.
     """
 
     fakes: np.ndarray
@@ -31,24 +31,34 @@ class Rows:
     seed: int
     device: torch.device
 
+    def require_reals(self) -> np.ndarray:
+        """Return the rows of the real images, for a metric that needs them."""
+        assert self.reals is not None, "the metric needs real images"
+        return self.reals
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers by name, which follows the metric's own (`""`, `_mean`, `_recall`), and what to know about them."""
+    """The numbers of a metric.
+
+    Attributes:
+        values: numbers by the suffix of the metric's name, such as `""`, `_mean` or `_recall`.
+        notes: remarks on the numbers, for people.
+    """
 
     values: dict[str, float]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Path:
-    """Of a path length: where the latents are interpolated, and which part of the way counts.
+class LatentPath:
+    """The pairs of images that a path length compares: where latents are interpolated, and by which step.
 
     Attributes:
-        space: `z` (spherical) or `w` (linear).
-        sampling: `full` (anywhere between two latents) or `end` (at the first).
-        crop: only the middle of the image, as for aligned faces.
-        epsilon: length of a step.
+        space: space of the interpolation: `z` (spherical) or `w` (linear).
+        sampling: position of the step: `full` (anywhere between two latents) or `end` (at the first).
+        crop: whether only the middle of the image is compared, as for aligned faces.
+        epsilon: length of the step, as a share of the way between two latents.
     """
 
     space: Literal["z", "w"]
@@ -59,18 +69,18 @@ class Path:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, by any number of images.
+    """A metric, which can be computed from any number of images.
 
     Attributes:
-        name: with `{}` where the number of images stands, such as `fid{}_full`.
-        detector: whose opinion it is.
-        output: of the detector: `features`, `probabilities`, or `distances` (for which `path` says of what).
-        reals: `all` images of the data, as `many` as there are fakes, or `none`.
-        minimum: fewest images of each set.
-        compute: rows -> numbers; of distances, the rows are `[N, 1]`.
-        path: the pairs of generated images whose distance is asked for.
-        field_name: what stands for `{}` at 50,000 images.
-        larger_is_better: of the first of its numbers.
+        name: name of the metric, with `{}` in place of the number of images, such as `fid{}_full`.
+        detector: name of the detector.
+        output: output of the detector: `features`, `probabilities`, or `distances` between the images of `path`.
+        reals: real images to compare with: `all` images of the data, as `many` as there are fakes, or `none`.
+        minimum: smallest number of images of each set.
+        compute: function from the detector's output to numbers; with `distances`, the rows are `[N, 1]`.
+        path: the pairs of generated images whose distances are computed.
+        field_name: text in place of `{}` at 50,000 images.
+        larger_is_better: whether larger values of the metric's first number are better.
     """
 
     name: str
@@ -78,24 +88,24 @@ class Metric:
     output: Literal["features", "probabilities", "distances"]
     reals: Literal["all", "many", "none"]
     minimum: int
-    compute: Callable[[Rows], Outcome]
-    path: Path | None = None
+    compute: Callable[[FeatureSets], Outcome]
+    path: LatentPath | None = None
     field_name: str = "50k"
     larger_is_better: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """A metric of so many generated images."""
+    """A metric to compute, and the number of generated images."""
 
     metric: Metric
     count: int
 
     @property
     def name(self) -> str:
-        """What the result is called; a number of images other than 50,000 is part of it."""
-        shown = self.metric.field_name if self.count == FIELD_COUNT else _short(self.count)
-        return self.metric.name.format(shown)
+        """The name of the result; a number of images other than 50,000 is part of it."""
+        count = self.metric.field_name if self.count == FIELD_COUNT else _short(self.count)
+        return self.metric.name.format(count)
 
 
 def known_metrics() -> dict[str, Metric]:
@@ -105,11 +115,11 @@ def known_metrics() -> dict[str, Metric]:
 
 
 def parse_requests(text: str, count: int | None = None) -> list[Request]:
-    """Return what a list such as `fid50k_full,fd_cifar,kid5k_full` asks for.
+    """Return the requests of a list such as `fid50k_full,fd_cifar,kid5k_full`.
 
     Args:
         text: names, separated by commas; the number of images may be any, or left out.
-        count: of images wherever a name has none; None: 50,000.
+        count: number of images where a name has none; None: 50,000.
 
     Raises UserError for an unknown name, a repeated one, and a number of images below 1.
     """
@@ -138,7 +148,8 @@ def detectors_of(requests: Sequence[Request]) -> list[str]:
     return sorted({request.metric.detector for request in requests})
 
 
-def _parse(text, default):
+def _parse(text: str, default: int) -> Request:
+    """Return the request of a name; `default` is the number of images where it has none."""
     for metric in known_metrics().values():
         before, after = (re.escape(part) for part in metric.name.split("{}"))
         match = re.fullmatch(f"{before}(\\d+k?)?{after}", text)
@@ -150,9 +161,11 @@ def _parse(text, default):
     raise unknown_name("metric", text, known_metrics())
 
 
-def _count(text):
+def _count(text: str) -> int:
+    """Return the number of images that `50k` or `500` stands for."""
     return int(text[:-1]) * 1000 if text.endswith("k") else int(text)
 
 
-def _short(count):
+def _short(count: int) -> str:
+    """Return a number of images as part of a name, such as `50k` or `500`."""
     return f"{count // 1000}k" if count % 1000 == 0 else str(count)

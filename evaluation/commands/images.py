@@ -18,7 +18,7 @@ from metrics.detector import load_detector
 from metrics.distances.face_similarity import identity_consistency
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, read_pristine, write_pristine
-from metrics.pairs import load_paired
+from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.precision import with_float64
@@ -43,7 +43,7 @@ def pairs_command(a, b, names, weights_dir, batch, device, output):
     """Compare images with references of the same names: PSNR, SSIM, LPIPS, identity."""
     device = with_float64(best_device(device))
     names = [name.strip() for name in names.split(",")]
-    measures = {name: load_paired(name, WeightsDirectory.find(weights_dir), device) for name in names}
+    measures = {name: load_measure(name, WeightsDirectory.find(weights_dir), device) for name in names}
     files = ImageFiles(a)
     numbers: dict[str, dict[str, float]] = {}
     with torch.no_grad(), tqdm.tqdm(total=len(files), unit="img", disable=None) as bar:

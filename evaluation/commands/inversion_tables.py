@@ -21,7 +21,7 @@ from inversion.directions.direction import Direction, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
 from inversion.inverter import Inverter
-from metrics.pairs import load_paired
+from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.precision import with_float64
 
@@ -115,7 +115,7 @@ def stability_command(directions, magnitude, repetitions, outdir, **flags):
     options = StabilityOptions(tuple(found), magnitude, repetitions)
     weights = WeightsDirectory.find(flags["weights_dir"])
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
-    measures = {name: load_paired(name, weights, with_float64(inverter.device)) for name in names}
+    measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
     _publish(stability_table(inverter, photos, options, measures, outdir), outdir)
 
 

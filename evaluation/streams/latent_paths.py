@@ -19,7 +19,7 @@ from generation.sampling import render
 from images.datasets.dataset import ImageDataset
 from images.ranges import to_levels
 from metrics.image_stream import ImageStream
-from metrics.metric import Path
+from metrics.metric import LatentPath
 from networks.files import with_precision
 from networks.generators.stylegan2 import Generator
 from torch_utils.purposes import FOR_PATH
@@ -32,7 +32,7 @@ def path_stream(
     G: Generator,
     count: int,
     quality: str,
-    path: Path,
+    path: LatentPath,
     options: FakeOptions,
     labels: ImageDataset | None = None,
     name: str = "fakes",
@@ -62,7 +62,7 @@ def path_stream(
     return ImageStream(f"{name}, path, {quality}", count, options.batch, batches, identity)
 
 
-def _steps(source: LatentSource, seeds: range, path: Path, options: FakeOptions) -> tuple[Tensor, Tensor]:
+def _steps(source: LatentSource, seeds: range, path: LatentPath, options: FakeOptions) -> tuple[Tensor, Tensor]:
     """Return `ws [N, num_ws, w_dim]` at a place between two latents, and a step further."""
     rng = BatchRandom((seeds[0], FOR_PATH), len(seeds))
     c = source.c(seeds)

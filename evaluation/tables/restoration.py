@@ -34,7 +34,7 @@ from metrics.distances.frechet import frechet_distance, is_singular, moments
 from metrics.distances.pixels import psnr
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import PristineModel, read_pristine
-from metrics.pairs import load_paired
+from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 
 # (encoder, pivotal tuning)
@@ -123,7 +123,7 @@ class Judge:
         else:
             fetch = " ".join(f"--fetch={name}" for name in NEEDED_BY_LPIPS)
             self.notes.append(f"LPIPS needs published weights: `python calc_metrics.py weights {fetch}`.")
-        self.measures = {name: load_paired(name, weights, device) for name in names}
+        self.measures = {name: load_measure(name, weights, device) for name in names}
 
     @property
     def settings(self) -> dict[str, Any]:

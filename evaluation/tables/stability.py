@@ -28,7 +28,7 @@ from evaluation.tables.table import Table
 from inversion.directions.direction import Direction
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
-from metrics.pairs import Paired
+from metrics.pairs import PairMeasure
 from torch_utils.precision import with_float64
 
 # PSNR in dB and LPIPS on CelebA-HQ.
@@ -61,7 +61,7 @@ def stability_table(
     inverter: Inverter,
     photos: DegradedPhotos,
     options: StabilityOptions,
-    measures: dict[str, Paired],
+    measures: dict[str, PairMeasure],
     outdir: str | os.PathLike,
 ) -> Table:
     """Return how alike repeated edits of multiple-degraded photos are; goes on where it was stopped.
@@ -123,7 +123,7 @@ def with_seed(inverter: Inverter, seed: int) -> Inverter:
 
 @torch.no_grad()
 def likeness(
-    inverter: Inverter, repetitions: Sequence[Inversion], options: StabilityOptions, measures: dict[str, Paired]
+    inverter: Inverter, repetitions: Sequence[Inversion], options: StabilityOptions, measures: dict[str, PairMeasure]
 ) -> dict[str, dict[str, list[float]]]:
     """Return by quality and measure the likeness of each pair of repetitions, for all directions and magnitudes."""
     strengths = [-options.magnitude, options.magnitude]

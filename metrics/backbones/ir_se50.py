@@ -10,33 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))  # channels, units; each stage halves the resolution
-REDUCTION = 16  # of channels within squeeze-and-excitation
-INPUT_SIDE = 112  # px, of images that are embedded
+REDUCTION = 16  # factor between the channels of a unit and those within its squeeze-and-excitation
+INPUT_SIDE = 112  # px, side of images that are embedded
 OUTPUT_SIDE = INPUT_SIDE // 2 ** len(STAGES)
-EMBEDDING = 512
+EMBEDDING = 512  # numbers of an embedding
 
 
 class Excitation(nn.Module):
     """Squeeze-and-excitation: scale each channel by a factor in (0, 1) that depends on the means of all."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, channels // REDUCTION, 1, bias=False)
         self.fc2 = nn.Conv2d(channels // REDUCTION, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = x.mean((2, 3), keepdim=True)
+        means = x.mean((2, 3), keepdim=True)  # [N, C, 1, 1]
         return x * self.fc2(self.fc1(means).relu()).sigmoid()
 
 
 class Unit(nn.Module):
     """Improved residual unit, `[N, C, H, W] -> [N, C', H / stride, W / stride]`; the second convolution strides."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        if in_channels == channels:
-            self.shortcut_layer = nn.MaxPool2d(1, stride)
-        else:
+        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
+        if in_channels != channels:
             widen = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
             self.shortcut_layer = nn.Sequential(widen, nn.BatchNorm2d(channels))
         self.res_layer = nn.Sequential(
@@ -56,10 +55,10 @@ class IrSe50Body(nn.Module):
     """The convolutional part: 24 units of four stages.
 
     Args:
-        in_channels: of the images; the published weights are for 3.
+        in_channels: channels of the images; the published weights are for 3.
     """
 
-    def __init__(self, in_channels: int = 3):
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
         width = STAGES[0][0]
         self.input_layer = nn.Sequential(_conv3x3(in_channels, width), nn.BatchNorm2d(width), nn.PReLU(width))
@@ -70,8 +69,8 @@ class IrSe50Body(nn.Module):
                 width = channels
         self.body = nn.Sequential(*units)
 
-    def maps(self, images: Tensor, taken: Sequence[int] = (6, 20, 23)) -> list[Tensor]:
-        """Return the outputs of the units numbered `taken`, in the order of the units.
+    def maps(self, images: Tensor, units: Sequence[int] = (6, 20, 23)) -> list[Tensor]:
+        """Return the outputs of the units with the numbers `units`, in the order of the network.
 
         The default is the ends of the last three stages: `[N, 128, H/4, W/4]`, `[N, 256, H/8, W/8]` and
         `[N, 512, H/16, W/16]`, for images `[N, in_channels, H, W]`, RGB in [-1, 1].
@@ -80,7 +79,7 @@ class IrSe50Body(nn.Module):
         maps = []
         for number, unit in enumerate(self.body):
             x = unit(x)
-            if number in taken:
+            if number in units:
                 maps.append(x)
         return maps
 
@@ -88,7 +87,7 @@ class IrSe50Body(nn.Module):
 class IrSe50(IrSe50Body):
     """The whole network: faces to embeddings, whose angles tell identities apart."""
 
-    def __init__(self, in_channels: int = 3):
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__(in_channels)
         channels = STAGES[-1][0]
         self.output_layer = nn.Sequential(
@@ -106,5 +105,5 @@ class IrSe50(IrSe50Body):
         return F.normalize(self.output_layer(self.body(self.input_layer(images))))
 
 
-def _conv3x3(in_channels, out_channels, stride=1):
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)

@@ -7,11 +7,15 @@ from torch import Tensor, nn
 
 from dnnlib.errors import UserError
 from metrics.backbones.imagenet import AlexNet, Backbone, SqueezeNet, Vgg16, load_published, read_tensors
-from metrics.detector import Detector, rgb
+from metrics.detector import Detector, to_rgb
 from metrics.weights.directory import WeightsDirectory
 
-# By the name that the heads are published under: the published file of the backbone, and the backbone.
-BACKBONES = {"alex": ("alexnet", AlexNet), "vgg": ("vgg16", Vgg16), "squeeze": ("squeezenet", SqueezeNet)}
+# The published file of the backbone, and its class, by the name that the heads are published under.
+BACKBONES: dict[str, tuple[str, type[AlexNet | Vgg16 | SqueezeNet]]] = {
+    "alex": ("alexnet", AlexNet),
+    "vgg": ("vgg16", Vgg16),
+    "squeeze": ("squeezenet", SqueezeNet),
+}
 # Mean and deviation of ImageNet's channels, for RGB in [-1, 1].
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -27,29 +31,32 @@ def perceptual_distance(
     channel, added up, averaged over positions, and added up over layers.
 
     Args:
-        maps_a: one `[N, C_l, H_l, W_l]` a layer.
-        maps_b: the same of the other batch; a batch of one is compared with all of the other.
-        weights: one `[1, C_l, 1, 1]` a layer; None is 1 for every channel.
+        maps_a: output of each layer for the first batch, `[N, C_l, H_l, W_l]`.
+        maps_b: output of each layer for the second batch; a batch of one is compared with all of the other.
+        weights: weights of each layer's channels, `[1, C_l, 1, 1]`; None: 1 for every channel.
     """
-    total = 0
+    distances = []
     for layer, (a, b) in enumerate(zip(maps_a, maps_b, strict=True)):
         assert a.shape[1:] == b.shape[1:], f"layer {layer} has maps of shapes {list(a.shape)} and {list(b.shape)}"
-        squares = (_unit_length(a) - _unit_length(b)).square()
+        squares = (_unit_length(a) - _unit_length(b)).square()  # [N, C_l, H_l, W_l]
         if weights is not None:
             squares = squares * weights[layer]
-        total = total + squares.sum(1).mean((1, 2))
-    return total
+        distances.append(squares.sum(1).mean((1, 2)))  # [N]
+    return sum(distances[1:], distances[0])
 
 
 class Lpips(nn.Module):
     """LPIPS v0.1, frozen, in float32; gradients flow to the images.
 
     Args:
-        backbone: whose outputs are compared.
+        backbone: network whose outputs are compared.
         heads: non-negative weights `[1, channels[l], 1, 1]`, one tensor a layer.
     """
 
-    def __init__(self, backbone: Backbone, heads: Sequence[Tensor]):
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, backbone: Backbone, heads: Sequence[Tensor]) -> None:
         super().__init__()
         assert [head.numel() for head in heads] == list(backbone.channels), "the heads are those of another backbone"
         self.backbone = backbone
@@ -70,7 +77,7 @@ class Lpips(nn.Module):
         return self.distance(self.features(a), self.features(b))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Return the layers' outputs, so that those of a fixed image are computed once.
+        """Return the layers' outputs `[N, channels[l], H_l, W_l]`; those of a fixed image need computing only once.
 
         Raises UserError for images that are too small for the backbone.
         """
@@ -81,10 +88,10 @@ class Lpips(nn.Module):
                 f"images of {width}x{height} pixels are too small for LPIPS with {self.backbone.name}; "
                 f"give at least {smallest}x{smallest}"
             )
-        return self.backbone((rgb(images) / 127.5 - 1 - self.shift) / self.scale)
+        return self.backbone.maps((to_rgb(images) / 127.5 - 1 - self.shift) / self.scale)
 
     def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
-        """Return distances `[N]` of what `features` gave; one image may be compared with N."""
+        """Return distances `[N]` between two outputs of `features`; one image may be compared with N."""
         return perceptual_distance(features_a, features_b, list(self.heads))
 
 
@@ -98,7 +105,7 @@ def load_lpips(variant: str, weights: WeightsDirectory, device: torch.device | s
 
 
 def lpips_detector(variant: str, weights: WeightsDirectory, device: torch.device) -> Detector:
-    """Return the detector `lpips_VARIANT`, which tells distances; errors as `load_lpips`."""
+    """Return the detector `lpips_VARIANT`, which gives distances; raise UserError as `load_lpips` does."""
     return Detector(
         name=f"lpips_{variant}",
         resize="none",

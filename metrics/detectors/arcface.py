@@ -7,17 +7,17 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from metrics.backbones.imagenet import load_published
 from metrics.backbones.ir_se50 import INPUT_SIDE, IrSe50
-from metrics.detector import Detector, rgb
+from metrics.detector import Detector, to_rgb
 from metrics.weights.directory import WeightsDirectory
 
-# Of a face that is aligned as in FFHQ, the part that pSp's identity loss looks at (Richardson et al. 2021).
+# The crop of a face aligned as in FFHQ that pSp's identity loss compares (Richardson et al. 2021).
 REFERENCE_SIDE, TOP, LEFT, CROP = 256, 35, 32, 188  # px
 
 
 def load(weights: WeightsDirectory, device: torch.device) -> Detector:
     """Return the detector: features are embeddings `[N, 512]` of length 1, with gradients to the images.
 
-    Raises UserError when the weights are missing or something else.
+    Raises UserError when the weights are missing or of another network.
     """
     network = load_published(IrSe50(), weights.path("arcface"), "ArcFace with IR-SE-50").to(device)
     return Detector(
@@ -27,14 +27,14 @@ def load(weights: WeightsDirectory, device: torch.device) -> Detector:
             f"{INPUT_SIDE}x{INPUT_SIDE} by area; images of {INPUT_SIDE}x{INPUT_SIDE} as they are"
         ),
         sha256=weights.sha256("arcface"),
-        features=lambda images: network(face_region(rgb(images)) / 127.5 - 1),
+        features=lambda images: network(face_region(to_rgb(images)) / 127.5 - 1),
     )
 
 
 def face_region(images: Tensor) -> Tensor:
     """Return the part `[N, C, 112, 112]` of aligned faces `[N, C, S, S]` that identifies them.
 
-    Images of 112 px are taken for such parts already. Raises UserError for images that are not square.
+    Images of 112 px are returned as they are. Raises UserError for images that are not square.
     """
     height, width = images.shape[2:]
     if height != width:

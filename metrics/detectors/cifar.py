@@ -1,6 +1,6 @@
 """The embedded detector: this project's own classifier of CIFAR-10, so that nothing needs to be downloaded.
 
-Its numbers order results by quality; they are none of the field's, and have names of their own.
+Its numbers rank results by quality. They cannot be compared with published FID or LPIPS, so they have other names.
 """
 
 from pathlib import Path
@@ -13,35 +13,37 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from metrics.backbones.cifar import CifarNetwork, load_stored
 from metrics.backbones.lpips import perceptual_distance
-from metrics.detector import Detector, rgb
+from metrics.detector import Detector, to_rgb
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import load_tensors
 
 WEIGHTS = Path(__file__).parents[1] / "embedded" / "cifar10.safetensors"
-LARGEST = 64  # side of the images that it looks at
-SMALLEST = 9  # of which the network leaves one place
+LARGEST = 64  # px, side above which images are reduced
+SMALLEST = 9  # px, side of the smallest image for which each output has a pixel
 
 
 def load(weights: WeightsDirectory, device: torch.device) -> Detector:
-    """Return the embedded detector; `weights` is not looked at."""
+    """Return the embedded detector; `weights` is not used."""
     network = load_stored(CifarNetwork(), load_tensors(WEIGHTS))
-    network.to(device, memory_format=torch.channels_last)  # a quarter faster on a CPU
+    # A quarter faster on a CPU.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return Detector(
         name="cifar",
         resize=f"sides above {LARGEST} to {LARGEST} by area, others as they are",
         sha256={WEIGHTS.name: sha256(WEIGHTS)},
         features=lambda images: _features(network, images),
-        distances=lambda a, b: perceptual_distance(network.maps(_prepared(a)), network.maps(_prepared(b)), None),
+        distances=lambda a, b: perceptual_distance(network.maps(_prepare(a)), network.maps(_prepare(b)), None),
     )
 
 
 def _features(network: CifarNetwork, images: Tensor) -> Tensor:
     """Return the mean of every channel of the stages' outputs, `[N, 64 + 128 + 192]`."""
-    return torch.cat([maps.mean((2, 3)) for maps in network.maps(_prepared(images))[1:]], dim=1)
+    return torch.cat([maps.mean((2, 3)) for maps in network.maps(_prepare(images))[1:]], dim=1)
 
 
-def _prepared(images: Tensor) -> Tensor:
-    images = rgb(images)
+def _prepare(images: Tensor) -> Tensor:
+    """Return images `[N, 3, <= 64, <= 64]`, float32 in 0..255; raise UserError for images that are too small."""
+    images = to_rgb(images)
     if min(images.shape[2:]) < SMALLEST:
         raise UserError(
             f"images of {images.shape[3]}x{images.shape[2]} pixels are too small for the embedded detector; "

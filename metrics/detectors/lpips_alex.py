@@ -8,5 +8,5 @@ from metrics.weights.directory import WeightsDirectory
 
 
 def load(weights: WeightsDirectory, device: torch.device) -> Detector:
-    """Return the detector; raise UserError when one of the two files of weights is missing or something else."""
+    """Return the detector; raise UserError when one of the two files of weights is missing or of another network."""
     return lpips_detector("alex", weights, device)

@@ -1,4 +1,4 @@
-"""How much faces look like the same person, from their embeddings."""
+"""Similarity of face identities, from embeddings: the cosine of pairs, and identity consistency of a video."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +19,7 @@ def identity_consistency(embeddings: Tensor) -> float:
     Eq. 1 of the feature-style encoder's supplement (Yao et al. 2022), where R gives vectors of length 1.
 
     Args:
-        embeddings: `[frames, D]`, in the order of the video.
+        embeddings: embedding of each frame, in the order of the video, `[frames, D]`.
 
     Raises UserError for fewer than 2 frames.
     """

@@ -1,4 +1,4 @@
-"""The Fréchet distance between the Gaussians of two sets of features (Heusel et al. 2017)."""
+"""The Fréchet distance between the Gaussians of two sets of features (FID: Heusel et al. 2017)."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from metrics.distances.rows import CHUNK, blocks, check_rows
 
 @dataclass(frozen=True)
 class Moments:
-    """What a Gaussian keeps of a set of features.
+    """The Gaussian that is fitted to a set of features.
 
     Attributes:
-        mean: float64 `[D]`.
-        covariance: float64 `[D, D]`, of the rows alone (divided by `count`), as published distances have it.
-        count: of rows.
+        mean: mean of the rows, float64 `[D]`.
+        covariance: covariance of the rows, divided by `count` as in published distances, float64 `[D, D]`.
+        count: number of rows.
     """
 
     mean: np.ndarray
@@ -28,12 +28,13 @@ def moments(features: np.ndarray, chunk: int = CHUNK) -> Moments:
     Raises UserError for fewer than 2 rows and for values that are not finite.
     """
     check_rows(features, 2, "the Fréchet distance")
-    count, mean, scatter = 0, 0.0, 0.0
-    for rows in blocks(features, chunk):
+    dims = features.shape[1]
+    count, mean, scatter = 0, np.zeros(dims), np.zeros((dims, dims))
+    for rows in blocks(features, chunk):  # [<= chunk, D]
         # Chan et al. 1979: blocks merge without a difference of large sums, so a large mean costs no digits.
-        own_mean = rows.mean(axis=0)
-        centred = rows - own_mean
-        shift = own_mean - mean
+        block_mean = rows.mean(axis=0)  # [D]
+        centred = rows - block_mean
+        shift = block_mean - mean  # [D]
         total = count + len(rows)
         scatter = scatter + centred.T @ centred + np.outer(shift, shift) * (count * len(rows) / total)
         mean = mean + shift * (len(rows) / total)
@@ -42,7 +43,7 @@ def moments(features: np.ndarray, chunk: int = CHUNK) -> Moments:
 
 
 def is_singular(moments: Moments) -> bool:
-    """Return whether there are too few rows for a covariance of full rank, which makes distances too large."""
+    """Return whether the covariance lacks full rank because there are too few rows, which makes distances too large."""
     return moments.count <= len(moments.mean)
 
 
@@ -58,11 +59,11 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(float(distance), 0.0)
 
 
-def _factor(covariance):
+def _factor(covariance: np.ndarray) -> np.ndarray:
     """Return F `[D, rank]` with covariance = F F^T: Cholesky's factor, or a slower one for a singular covariance."""
     try:
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(covariance)
-        known = values > len(values) * np.finfo(np.float64).eps * values[-1]  # the others are rounding errors of 0
-        return vectors[:, known] * np.sqrt(values[known])
+        values, vectors = np.linalg.eigh(covariance)  # [D], [D, D]
+        positive = values > len(values) * np.finfo(np.float64).eps * values[-1]  # the others are rounding errors of 0
+        return vectors[:, positive] * np.sqrt(values[positive])

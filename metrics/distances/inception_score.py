@@ -9,8 +9,8 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     """Return mean and population standard deviation of exp(E KL(p(y|x) || p(y))) over equal parts of the images.
 
     Args:
-        probabilities: `[N, classes]`, in memory or on disk, rows add up to 1.
-        splits: parts, in the order of the rows.
+        probabilities: class probabilities `[N, classes]`, in memory or on disk, whose rows add up to 1.
+        splits: number of parts, which follow the order of the rows.
 
     Raises UserError for fewer rows than splits and for values that are not finite.
     """
@@ -21,15 +21,15 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _score(probabilities):
-    """Return exp(H(y) - H(y|x)), which is the same and needs a single walk over the rows."""
-    total, conditional = 0.0, 0.0
-    for rows in blocks(probabilities):
+def _score(probabilities: np.ndarray) -> float:
+    """Return exp(H(y) - H(y|x)), which equals exp(E KL) and takes a single pass over the rows."""
+    total, conditional = np.zeros(probabilities.shape[1]), 0.0
+    for rows in blocks(probabilities):  # [<= chunk, classes]
         total = total + rows.sum(axis=0)
         conditional += _entropy(rows)
-    return np.exp(_entropy(total / len(probabilities)) - conditional / len(probabilities))
+    return float(np.exp(_entropy(total / len(probabilities)) - conditional / len(probabilities)))
 
 
-def _entropy(probabilities):
+def _entropy(probabilities: np.ndarray) -> float:
     """Return -sum p log p over all elements, with 0 log 0 = 0."""
-    return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum()
+    return float(-(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum())

@@ -10,10 +10,10 @@ from metrics.distances.rows import blocks, check_rows
 
 CPU = torch.device("cpu")
 
-# Products in double precision: a far outlier moves the centre and would cost float32 its digits, tensor cores would
-# round float32 to 11 bits, and the shares come out the same on every device.
+# Products are in double precision: a far outlier moves the centre and would cost float32 its digits, tensor cores would
+# round float32 to 11 bits, and the results are the same on every device.
 EPSILON = torch.finfo(torch.float64).eps
-DISTANCE_BITS = 11  # of float16, in which published implementations compare distances
+DISTANCE_BITS = 11  # significant bits of float16, in which published implementations compare distances
 
 
 def precision_recall(
@@ -22,15 +22,15 @@ def precision_recall(
     """Return the share of fake rows within the manifold of the real ones, and the reverse.
 
     A manifold is the union of balls around the rows, each as large as the distance to the k-th nearest other row.
-    The surface belongs to it, and distances that float16 cannot tell apart count as equal. Published numbers are made
-    like that, and they are a little larger than those of exact comparisons.
+    The surface belongs to it, and distances that are equal in float16 count as equal. Published numbers are computed
+    like that; they are a little larger than those of exact comparisons.
 
     Args:
-        real: `[N, D]`, in memory or on disk.
-        fake: `[M, D]`.
-        k: neighbours.
-        device: of the products; it holds two chunks of rows and `chunk` x `chunk` distances at a time.
-        chunk: rows.
+        real: features of real images `[N, D]`, in memory or on disk.
+        fake: features of generated images `[M, D]`.
+        k: number of neighbours.
+        device: device of the products; it holds two chunks of rows and `chunk` x `chunk` distances at a time.
+        chunk: number of rows in a chunk.
 
     Raises UserError for fewer than k + 1 rows and for values that are not finite.
     """
@@ -45,19 +45,22 @@ def precision_recall(
     real_inside = []
     for reals, real_radius in zip(real_chunks, real_radii, strict=True):
         inside = torch.zeros(len(reals), dtype=torch.bool, device=device)
-        for fakes, fake_radius, found in zip(fake_chunks, fake_radii, fake_inside, strict=True):
+        for fakes, fake_radius, fakes_inside in zip(fake_chunks, fake_radii, fake_inside, strict=True):
             distances = _squared_distances(reals, fakes)  # [real, fake]
             inside |= (distances <= fake_radius).any(dim=1)
-            found |= (distances <= real_radius[:, None]).any(dim=0)
+            fakes_inside |= (distances <= real_radius[:, None]).any(dim=0)
         real_inside.append(inside)
     return _share(fake_inside), _share(real_inside)
 
 
 class _Chunks:
-    """Centred float64 rows on a device, `chunk` at a time, as often as they are asked for."""
+    """Centred float64 rows on a device, `chunk` at a time; may be iterated repeatedly."""
 
-    def __init__(self, rows: np.ndarray, centre: np.ndarray, device: torch.device, chunk: int):
-        self._rows, self._centre, self._device, self._chunk = rows, centre, device, chunk
+    def __init__(self, rows: np.ndarray, centre: np.ndarray, device: torch.device, chunk: int) -> None:
+        self._rows = rows
+        self._centre = centre
+        self._device = device
+        self._chunk = chunk
 
     def __iter__(self) -> Iterator[Tensor]:
         for rows in blocks(self._rows, self._chunk):
@@ -67,12 +70,13 @@ class _Chunks:
 def _squared_radii(chunks: _Chunks, k: int) -> list[Tensor]:
     """Return, for each chunk, squared radii `[rows]` up to which points count as within a row's ball."""
     radii = []
-    for rows in chunks:
+    for rows in chunks:  # [rows, D]
         nearest = rows.new_empty(len(rows), 0)
         for others in chunks:
             nearest = torch.cat([nearest, _smallest(_squared_distances(rows, others), k + 1)], dim=1)
             nearest = _smallest(nearest, k + 1)  # [rows, <= k + 1], ascending
-        exact = nearest[:, k].clamp(min=0)  # a row is its own nearest neighbour, so the k-th other one is number k + 1
+        # A row is its own nearest neighbour, so the k-th other one is number k + 1.
+        exact = nearest[:, k].clamp(min=0)  # [rows]
         radii.append(_round_up((exact + _rounding_error(rows, exact)).sqrt()).square())
     return radii
 
@@ -82,17 +86,17 @@ def _smallest(values: Tensor, count: int) -> Tensor:
 
 
 def _rounding_error(rows: Tensor, squared_radii: Tensor) -> Tensor:
-    """Bound the errors of two squared distances, from each row `[rows, D]` to points on the surface of its ball.
+    """Return a bound of the errors of two squared distances, from each row `[rows, D]` to the surface of its ball.
 
-    A sum of D products errs by up to D eps |x| |y|, and the points' norms follow from the row's and the radius.
+    A sum of D products errs by up to D eps |x| |y|; the norms of points follow from those of the row and the radius.
     """
     return 16 * rows.shape[1] * EPSILON * (rows.square().sum(dim=1) + squared_radii)
 
 
 def _round_up(distances: Tensor) -> Tensor:
-    """Return the largest numbers that become the same as `distances` when rounded to `DISTANCE_BITS`; 0 stays 0.
+    """Return the largest numbers that equal `distances` when both are rounded to `DISTANCE_BITS`; 0 stays 0.
 
-    Comparing with these is the same as rounding both sides.
+    Comparing with these is the same as comparing rounded numbers.
     """
     fractions, exponents = torch.frexp(distances)
     rounded = torch.ldexp((fractions * 2**DISTANCE_BITS).round(), exponents - DISTANCE_BITS)

@@ -1,10 +1,10 @@
-"""The perceptual path length of distances between neighbours in latent space (Karras et al. 2019; 2020)."""
+"""Perceptual path length (PPL): the mean distance between neighbours in latent space (Karras et al. 2019; 2020)."""
 
 import numpy as np
 
 from metrics.distances.rows import check_rows
 
-PERCENTILES = (1, 99)  # what lies outside is left out
+PERCENTILES = (1, 99)  # distances outside are left out
 
 
 def path_length(distances: np.ndarray) -> float:

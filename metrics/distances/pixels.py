@@ -14,8 +14,8 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio of each pair of images, in dB.
 
     Args:
-        a: `[N, C, H, W]`, uint8 or float in 0..255.
-        b: of the same shape.
+        a: images `[N, C, H, W]`, uint8 or float in 0..255.
+        b: images of the same shape.
 
     Returns: float `[N]`; infinite where the images are equal, with gradients that are NaN.
 
@@ -33,8 +33,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     mean is taken over positions and channels. Gradients are finite everywhere, for equal images too.
 
     Args:
-        a: `[N, C, H, W]`, uint8 or float in 0..255, H and W at least 11.
-        b: of the same shape.
+        a: images `[N, C, H, W]`, uint8 or float in 0..255, H and W at least 11.
+        b: images of the same shape.
 
     Returns: float `[N]`.
 
@@ -53,7 +53,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def _window_mean(images: Tensor) -> Tensor:
     """Return Gaussian means `[N, C, H - 10, W - 10]` of float64 images, one axis after the other."""
     offsets = torch.arange(WINDOW_SIZE, dtype=torch.float64) - WINDOW_SIZE // 2
-    taps = torch.exp(-offsets.square() / (2 * WINDOW_SIGMA**2))
+    taps = torch.exp(-offsets.square() / (2 * WINDOW_SIGMA**2))  # [WINDOW_SIZE]
     for dim in (2, 3):
         positions = images.shape[dim] - WINDOW_SIZE + 1
         weighted = (weight * images.narrow(dim, i, positions) for i, weight in enumerate((taps / taps.sum()).tolist()))

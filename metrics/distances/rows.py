@@ -1,4 +1,4 @@
-"""Walk over rows of features that may be too many for memory: checks and blocks of float64."""
+"""Rows of features that may be too many for memory: checks, and iteration over blocks of float64."""
 
 from collections.abc import Iterator
 
@@ -20,9 +20,9 @@ def check_rows(rows: np.ndarray, minimum: int, purpose: str) -> None:
     """Raise UserError for fewer than `minimum` rows and for values that are not finite.
 
     Args:
-        rows: `[N, ...]`, one row an image.
-        minimum: fewest rows that the purpose allows.
-        purpose: subject of the sentence, such as "the Fréchet distance".
+        rows: features `[N, ...]`, one row an image.
+        minimum: smallest number of rows that the purpose allows.
+        purpose: subject of the message, such as "the Fréchet distance".
     """
     if len(rows) < minimum:
         images = "image" if minimum == 1 else "images"

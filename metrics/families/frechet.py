@@ -3,15 +3,15 @@
 import numpy as np
 
 from metrics.distances.frechet import frechet_distance, is_singular, moments
-from metrics.metric import Metric, Outcome, Rows
+from metrics.metric import FeatureSets, Metric, Outcome
 
 
-def _compute(rows: Rows) -> Outcome:
-    fakes, reals = moments(rows.fakes), moments(rows.reals)
+def _compute(sets: FeatureSets) -> Outcome:
+    fakes, reals = moments(sets.fakes), moments(sets.require_reals())
     short = [f"{m.count} {what}" for m, what in ((fakes, "fakes"), (reals, "reals")) if is_singular(m)]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if short:
-        dims = np.shape(rows.fakes)[1]
+        dims = np.shape(sets.fakes)[1]
         notes = (f"singular covariance ({' and '.join(short)} in {dims} dimensions): the distance is too large",)
     return Outcome({"": frechet_distance(fakes, reals)}, notes)
 

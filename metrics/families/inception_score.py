@@ -1,13 +1,13 @@
 """IS, the inception score (Salimans et al. 2016)."""
 
 from metrics.distances.inception_score import inception_score
-from metrics.metric import Metric, Outcome, Rows
+from metrics.metric import FeatureSets, Metric, Outcome
 
 SPLITS = 10
 
 
-def _compute(rows: Rows) -> Outcome:
-    mean, std = inception_score(rows.fakes, SPLITS)
+def _compute(sets: FeatureSets) -> Outcome:
+    mean, std = inception_score(sets.fakes, SPLITS)
     return Outcome({"_mean": mean, "_std": std})
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 
 from metrics.distances.polynomial_kernel import kernel_distance
-from metrics.metric import Metric, Outcome, Rows
+from metrics.metric import FeatureSets, Metric, Outcome
 
 
-def _compute(rows: Rows) -> Outcome:
-    return Outcome({"": kernel_distance(rows.reals, rows.fakes, np.random.RandomState(rows.seed))})
+def _compute(sets: FeatureSets) -> Outcome:
+    return Outcome({"": kernel_distance(sets.require_reals(), sets.fakes, np.random.RandomState(sets.seed))})
 
 
 METRICS = [

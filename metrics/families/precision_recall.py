@@ -1,14 +1,14 @@
 """Precision and recall of the manifolds of features, k = 3 (Kynkaanniemi et al. 2019)."""
 
 from metrics.distances.manifold import precision_recall
-from metrics.metric import Metric, Outcome, Rows
+from metrics.metric import FeatureSets, Metric, Outcome
 from torch_utils.precision import with_float64
 
 K = 3
 
 
-def _compute(rows: Rows) -> Outcome:
-    precision, recall = precision_recall(rows.reals, rows.fakes, K, with_float64(rows.device))
+def _compute(sets: FeatureSets) -> Outcome:
+    precision, recall = precision_recall(sets.require_reals(), sets.fakes, K, with_float64(sets.device))
     return Outcome({"_precision": precision, "_recall": recall})
 
 

@@ -1,1 +1,1 @@
-"""NIQE: the naturalness of a single image, without a reference."""
+"""NIQE: the naturalness of a single image, measured without a reference."""

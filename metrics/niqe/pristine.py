@@ -1,4 +1,4 @@
-"""What pristine photos are like: the Gaussian over their features that NIQE measures distances to."""
+"""The pristine model of NIQE, a Gaussian over the features of sharp photos: fit, read and write it."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -15,11 +15,13 @@ from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from metrics.niqe.statistics import NUM_FEATURES, PUBLISHED_BLOCK, SMALLEST_BLOCK, block_features, check_block
 
-SHARP_SHARE = 0.75  # T of the paper: of an image's greatest sharpness, what its used blocks exceed
-LEAST_BLOCKS = NUM_FEATURES + 1  # fewer have a covariance that leaves directions out
-OWN_NAMES = ("mean", "covariance")  # in our .npz
-FIELD_NAMES = ("mu_pris_param", "cov_pris_param")  # in the .npz of other programs
-MATLAB_NAMES = ("mu_prisparam", "cov_prisparam")  # in the authors' .mat
+SHARP_SHARE = 0.75  # T of the paper: blocks are used above this share of the image's greatest sharpness
+LEAST_BLOCKS = NUM_FEATURES + 1  # fewer blocks have a singular covariance
+OWN_NAMES = ("mean", "covariance")  # names of the arrays in our .npz
+FIELD_NAMES = ("mu_pris_param", "cov_pris_param")  # names in the .npz of other programs
+MATLAB_NAMES = ("mu_prisparam", "cov_prisparam")  # names in the authors' .mat
+
+Arrays = Mapping[str, np.ndarray]  # by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +29,10 @@ class PristineModel:
     """A Gaussian over the features of blocks.
 
     Attributes:
-        mean: float64 `[36]`, on the CPU.
-        covariance: float64 `[36, 36]`, symmetric.
+        mean: mean of the features, float64 `[36]`, on the CPU.
+        covariance: covariance of the features, float64 `[36, 36]`, symmetric.
         block: side of the blocks in pixels; images are measured in blocks of this size.
-        source: where the model comes from, for the record of a result.
+        source: origin of the model, for the record of a result.
     """
 
     mean: Tensor
@@ -38,51 +40,52 @@ class PristineModel:
     block: int
     source: str
 
-    def __post_init__(self):
-        assert self.mean.shape == (NUM_FEATURES,) and self.covariance.shape == (NUM_FEATURES, NUM_FEATURES)
-        assert self.mean.dtype == self.covariance.dtype == torch.float64
+    def __post_init__(self) -> None:
+        assert self.mean.shape == (NUM_FEATURES,), f"mean of shape {list(self.mean.shape)}"
+        assert self.covariance.shape == (NUM_FEATURES, NUM_FEATURES), f"covariance {list(self.covariance.shape)}"
+        assert self.mean.dtype == self.covariance.dtype == torch.float64, "a model is in double precision"
 
 
 def fit_gaussian(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit one Gaussian to each `[B, D]` of `[..., B, D]`, rows being samples.
+    """Fit one Gaussian to each `[B, D]` of `[..., B, D]`, whose rows are samples.
 
-    As in the authors' program, the mean of a feature is over its numbers, and only rows without NaN
-    enter the covariance, which divides by their number less one. One such row has covariance zero.
+    As in the authors' program, the mean of a feature is that of its values without NaN, and only rows without any NaN
+    enter the covariance, which is divided by their number less one. One such row has covariance zero.
 
     Returns: mean `[..., D]` (NaN where there is no number), covariance `[..., D, D]`, complete rows `[...]`.
     """
     complete = ~features.isnan().any(-1, keepdim=True)  # [..., B, 1]
     count = complete.sum(-2)  # [..., 1]
-    rows = torch.where(complete, features, 0.0)
+    rows = torch.where(complete, features, 0.0)  # [..., B, D]
     centered = torch.where(complete, rows - (rows.sum(-2) / count.clamp(min=1)).unsqueeze(-2), 0.0)
-    covariance = centered.mT @ centered / (count - 1).clamp(min=1).unsqueeze(-1)
+    covariance = centered.mT @ centered / (count - 1).clamp(min=1).unsqueeze(-1)  # [..., D, D]
     return features.nanmean(-2), covariance, count.squeeze(-1)
 
 
 def fit_pristine(
     image_batches: Iterable[Tensor], block: int = PUBLISHED_BLOCK, source: str = "fitted"
 ) -> PristineModel:
-    """Fit a model to sharp, undistorted photos; of each only the blocks in focus are used.
+    """Fit a model to sharp, undistorted photos, of which only the blocks in focus are used.
 
     Args:
-        image_batches: uint8 `[N, C, H, W]` each, gray or RGB; sizes may differ between batches. Nothing but 36 numbers
-            of each block is kept.
+        image_batches: batches of photos, uint8 `[N, C, H, W]`, gray or RGB; sizes may differ between batches. Only the
+            36 features of each block stay in memory.
         block: side of a block in pixels, even and at least 16.
-        source: where the photos come from.
+        source: origin of the photos.
 
     Raises UserError when the images are smaller than a block, or have too few blocks in all.
     """
     check_block(block)
-    kept, images_seen = [torch.empty(0, NUM_FEATURES, dtype=torch.float64)], 0
+    rows, num_images = [torch.empty(0, NUM_FEATURES, dtype=torch.float64)], 0
     for images in image_batches:
-        features, sharpness = block_features(images, block)
+        features, sharpness = block_features(images, block)  # [N, B, 36], [N, B]
         in_focus = sharpness > SHARP_SHARE * sharpness.amax(1, keepdim=True)
-        kept.append(features[in_focus].cpu())
-        images_seen += len(images)
-    mean, covariance, count = fit_gaussian(torch.cat(kept))
+        rows.append(features[in_focus].cpu())
+        num_images += len(images)
+    mean, covariance, count = fit_gaussian(torch.cat(rows))
     if count < LEAST_BLOCKS:
         raise UserError(
-            f"{images_seen} images have {int(count)} sharp blocks of {block}x{block} px, a pristine model needs "
+            f"{num_images} images have {int(count)} sharp blocks of {block}x{block} px, a pristine model needs "
             f"{LEAST_BLOCKS}; give more or larger photos, or a smaller --block"
         )
     return PristineModel(mean, covariance, block, source)
@@ -91,8 +94,8 @@ def fit_pristine(
 def read_pristine(path: str | os.PathLike) -> PristineModel:
     """Read a model that `write_pristine` wrote, or a published one, whose blocks are 96 px.
 
-    Published are the authors' `.mat` (`mu_prisparam`, `cov_prisparam`) and an `.npz` that is common in the field
-    (`mu_pris_param`, `cov_pris_param`). Nothing in a file can run code.
+    Published models are the authors' `.mat` (`mu_prisparam`, `cov_prisparam`) and an `.npz` that is common in the field
+    (`mu_pris_param`, `cov_pris_param`). No code in a file is run.
 
     Raises UserError for a file that is missing, damaged, or anything else.
     """
@@ -108,33 +111,38 @@ def read_pristine(path: str | os.PathLike) -> PristineModel:
 
 
 def write_pristine(path: str | os.PathLike, model: PristineModel) -> None:
-    """Write a model as `.npz`, in one step; raise UserError for another ending, or when it cannot be written."""
+    """Write a model as `.npz`, in one step; raise UserError for another suffix, or when it cannot be written."""
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise UserError(f"a pristine model cannot be written to {path}; choose a name that ends in .npz")
-    arrays = {"mean": model.mean.numpy(), "covariance": model.covariance.numpy()}
-    with replace_file(path) as temporary, open(temporary, "wb") as file:  # a path would have .npz added to it
-        np.savez(file, **arrays, block=np.int64(model.block), source=np.str_(model.source))
+    with replace_file(path) as temporary, open(temporary, "wb") as file:  # numpy would add .npz to a path
+        np.savez(
+            file,
+            mean=model.mean.numpy(),
+            covariance=model.covariance.numpy(),
+            block=np.int64(model.block),
+            source=np.str_(model.source),
+        )
 
 
-def _reader(path: Path) -> Callable[[BinaryIO], Mapping[str, np.ndarray]]:
+def _reader(path: Path) -> Callable[[BinaryIO], Arrays]:
     readers = {".npz": _read_npz, ".mat": _read_mat}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path} is no pristine model; give a file that ends in .npz or .mat")
     return readers[path.suffix.lower()]
 
 
-def _read_npz(file):
+def _read_npz(file: BinaryIO) -> Arrays:
     known = {*OWN_NAMES, "block", "source", *FIELD_NAMES}
     with np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files if name in known}
 
 
-def _read_mat(file):
+def _read_mat(file: BinaryIO) -> Arrays:
     return loadmat(file, variable_names=MATLAB_NAMES)
 
 
-def _load(path, read):
+def _load(path: Path, read: Callable[[BinaryIO], Arrays]) -> Arrays:
     try:
         with open(path, "rb") as file:
             return read(file)
@@ -144,7 +152,7 @@ def _load(path, read):
         raise UserError(f"{path} is damaged or no pristine model; copy or download it again") from error
 
 
-def _numbers(path, arrays, name, count):
+def _numbers(path: Path, arrays: Arrays, name: str, count: int) -> Tensor:
     """Return a named array as float64 `[count]`."""
     array = arrays.get(name)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.size != count:
@@ -155,19 +163,19 @@ def _numbers(path, arrays, name, count):
     return numbers
 
 
-def _check_covariance(path, covariance):
+def _check_covariance(path: Path, covariance: Tensor) -> None:
     tolerance = 1e-6 * covariance.abs().max()
     if (covariance - covariance.mT).abs().max() > tolerance or torch.linalg.eigvalsh(covariance)[0] < -tolerance:
         raise UserError(f"the covariance in {path} is not symmetric and positive; copy or download the file again")
 
 
-def _block(path, arrays):
-    block = arrays.get("block", np.int64(PUBLISHED_BLOCK))
+def _block(path: Path, arrays: Arrays) -> int:
+    block = arrays.get("block", np.array(PUBLISHED_BLOCK))
     if block.dtype.kind not in "iu" or block.size != 1 or block.item() < SMALLEST_BLOCK or block.item() % 2:
         raise UserError(f"block in {path} is no even number from {SMALLEST_BLOCK} on; copy or download the file again")
     return block.item()
 
 
-def _source(path, arrays):
+def _source(path: Path, arrays: Arrays) -> str:
     source = arrays.get("source")
     return str(source) if source is not None and source.dtype.kind == "U" else path.name

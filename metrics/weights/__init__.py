@@ -1,1 +1,1 @@
-"""Published weights: where they lie, what they must be, the command that fetches them."""
+"""Published weights of detectors: the list of files, the directory of those at hand, the command that fetches them."""

@@ -1,4 +1,4 @@
-"""`calc_metrics.py weights`: which published weights are there, and fetch others."""
+"""`calc_metrics.py weights`: list published weights, and fetch those that are missing."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.fetch import fetch as download
 from metrics.weights.directory import DEFAULT_DIRECTORY, VARIABLE, WeightsDirectory
 from metrics.weights.published import PUBLISHED, PublishedFile, published_file
@@ -14,12 +15,14 @@ from metrics.weights.published import PUBLISHED, PublishedFile, published_file
 ALL = "all"
 
 
-@click.command("weights")
-@click.option("--weights-dir", metavar="DIR", help=f"Where they lie.  [default: ${VARIABLE}, or {DEFAULT_DIRECTORY}]")
-@click.option("--fetch", "names", metavar="NAME", multiple=True, help="Download this one, or all; may be repeated.")
-@click.option("--sha256", default="", metavar="HEX", help="What a single --fetch must have, or its first digits.")
+@click.command("weights", context_settings=SETTINGS)
+@click.option(
+    "--weights-dir", metavar="DIR", help=f"Directory of the files.  [default: ${VARIABLE}, or {DEFAULT_DIRECTORY}]"
+)
+@click.option("--fetch", "names", metavar="NAME", multiple=True, help="Name to download, or all; may be repeated.")
+@click.option("--sha256", default="", metavar="HEX", help="SHA-256 of a single --fetch, or its first digits.")
 @one_sentence_errors
-def weights(weights_dir, names, sha256):
+def weights(weights_dir: str | None, names: tuple[str, ...], sha256: str) -> None:
     """List the published weights that metrics can use; download them only where --fetch says so.
 
     Nothing else ever downloads anything. The embedded detector (fd_cifar) needs none of these files.
@@ -38,7 +41,7 @@ def weights(weights_dir, names, sha256):
 
 
 def _chosen(names: tuple[str, ...]) -> list[PublishedFile]:
-    """Return what is to be fetched, each once; raise UserError for unknown names before anything is."""
+    """Return the files to fetch, each once; raise UserError for unknown names before any is fetched."""
     for name in names:
         if name not in (ALL, *PUBLISHED):
             raise unknown_name("file of weights", name, (ALL, *PUBLISHED))
@@ -46,12 +49,13 @@ def _chosen(names: tuple[str, ...]) -> list[PublishedFile]:
 
 
 def _fetch(directory: WeightsDirectory, entry: PublishedFile, sha256: str) -> None:
-    """Download a file, unless it is there with the hash that it should have."""
+    """Download a file, unless it is there and has the right hash."""
     if directory.has(entry.name) and _is_right(directory.path(entry.name), sha256):
         click.echo(f"{entry.name} is there already")
     elif not entry.url:
         raise UserError(_by_hand(directory, entry))
     else:
+        assert directory.directory is not None, "--weights-dir has a default"
         path = directory.directory / entry.saved_as
         download(entry.url, path, sha256=sha256, label=entry.name)
         click.echo(f"{entry.name}: {path}")
@@ -69,7 +73,7 @@ def _is_right(path: Path, prefix: str) -> bool:
 
 
 def _lines(directory: WeightsDirectory, entry: PublishedFile) -> list[str]:
-    """Return an entry's rows: what is there, what it is for, and where it comes from."""
+    """Return the lines about an entry: the file's state, its purpose and its origin."""
     if directory.has(entry.name):
         path = directory.path(entry.name)
         right = _is_right(path, entry.sha256_prefix)

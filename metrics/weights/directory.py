@@ -1,4 +1,4 @@
-"""Find published weights in a local directory; nothing here downloads."""
+"""Find published weights in a local directory; nothing is downloaded here."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ DEFAULT_DIRECTORY = "~/.cache/qc-stylegan/weights"
 
 @dataclass(frozen=True)
 class WeightsDirectory:
-    """Where published files of weights lie; None where none are meant to be found."""
+    """The directory of published files of weights; None: no directory, so that no file is found."""
 
     directory: Path | None
 
@@ -42,7 +42,7 @@ class WeightsDirectory:
         return path
 
     def sha256(self, name: str) -> dict[str, str]:
-        """Return `{file name: SHA-256 as hex digits}` of the published file called `name`; as `path` otherwise."""
+        """Return `{file name: SHA-256 as hex digits}` of the published file called `name`; raise as `path` does."""
         path = self.path(name)
         return {path.name: sha256(path)}
 

@@ -1,4 +1,4 @@
-"""Files of weights that others publish: what they are called, where they lie, what they are for."""
+"""Files of weights that others publish (Inception, VGG16, LPIPS, ArcFace, NIQE): names, addresses, purposes."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,17 @@ class PublishedFile:
     """One published file of weights.
 
     Attributes:
-        filenames: the usual name first; a file under any of them is accepted, in this order.
-        saved_as: the name that a download gets, one of `filenames`.
-        url: of the file itself; empty where a person has to fetch it by hand from `page`.
-        page: of the release, for people.
-        size_bytes: exact, or about that much (`exact_size` tells).
-        sha256_prefix: the first hex digits of the hash, where the publisher states them.
-        purpose: the metrics that need it.
-        instead: what does without the file, to end a sentence; empty: nothing.
+        name: name of the entry, which `--fetch` takes.
+        filenames: accepted names of the file, the usual one first.
+        size_bytes: size of the file, exact or approximate.
+        licence: licence of the weights.
+        purpose: the metrics that need the file.
+        instead: alternative that needs no file, as the end of a sentence; empty: there is none.
+        url: address of the file itself; empty where a person has to fetch it by hand from `page`.
+        page: web page of the release, for people.
+        sha256_prefix: the first hex digits of the SHA-256, where the publisher states them.
+        exact_size: whether `size_bytes` is exact.
+        saved_as: name of a downloaded file, one of `filenames`; empty: the first of these.
     """
 
     name: str
@@ -40,7 +43,7 @@ class PublishedFile:
     exact_size: bool = False
     saved_as: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert self.url or self.page, f"{self.name} lies nowhere"
         if not self.saved_as:
             object.__setattr__(self, "saved_as", self.filenames[0])

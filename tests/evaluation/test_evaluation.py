@@ -31,7 +31,7 @@ from metrics.distances.inception_score import inception_score
 from metrics.distances.manifold import precision_recall
 from metrics.distances.polynomial_kernel import kernel_distance
 from metrics.feature_cache import FeatureCache
-from metrics.metric import Path, parse_requests
+from metrics.metric import LatentPath, parse_requests
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from tests.support.measures import (
@@ -50,7 +50,9 @@ from tests.support.runs import ALONE, png, write_base, write_images
 from tests.support.tolerance import assert_close
 from torch_utils.purposes import FOR_METRICS
 
-W_END, W_FULL, Z_END = Path("w", "end", crop=False), Path("w", "full", crop=False), Path("z", "end", crop=False)
+W_END, W_FULL, Z_END = (
+    LatentPath(space, sampling, crop=False) for space, sampling in (("w", "end"), ("w", "full"), ("z", "end"))
+)
 
 
 @pytest.fixture(scope="module", name="G")
@@ -239,7 +241,7 @@ def test_paths_begin_at_the_images_of_the_seeds(G, path, quality):
 
 @pytest.mark.parametrize("space", ["w", "z"])
 def test_full_paths_begin_elsewhere(G, space):
-    here = pairs_of(G, Path(space, "full", crop=False)).chunk(2, dim=1)[0]
+    here = pairs_of(G, LatentPath(space, "full", crop=False)).chunk(2, dim=1)[0]
     assert (here.round().clamp(0, 255) - expected_images(G, range(4), "sharp").float()).abs().amax((1, 2, 3)).min() > 1
 
 
@@ -247,7 +249,7 @@ def test_full_paths_begin_elsewhere(G, space):
 def test_a_step_twice_as_long_changes_the_image_twice_as_much(G, space):
     changes = []
     for epsilon in (1e-2, 2e-2):
-        here, there = pairs_of(G, Path(space, "end", crop=False, epsilon=epsilon)).chunk(2, dim=1)
+        here, there = pairs_of(G, LatentPath(space, "end", crop=False, epsilon=epsilon)).chunk(2, dim=1)
         changes.append((there - here).double().square().mean().sqrt().item())
     assert changes[1] / changes[0] == pytest.approx(2, rel=0.05)
 
@@ -256,9 +258,9 @@ def test_steps_in_w_are_linear_between_two_latents(G):
     """At the first of two latents, and a whole step further at the other one."""
     options = FakeOptions(noise_mode="const")
     source = LatentSource(G, options, None)
-    here, there = latent_paths._steps(source, range(2), Path("w", "end", crop=False, epsilon=1.0), options)
-    near, _ = latent_paths._steps(source, range(2), Path("w", "end", crop=False, epsilon=0.25), options)
-    _, quarter = latent_paths._steps(source, range(2), Path("w", "end", crop=False, epsilon=0.25), options)
+    here, there = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=1.0), options)
+    near, _ = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25), options)
+    _, quarter = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25), options)
     assert torch.equal(here, G.mapping(z_of_seeds(range(2), G.z_dim), None)) and torch.equal(near, here)
     assert_close(quarter, 0.75 * here + 0.25 * there, rtol=1e-6)
 

@@ -43,7 +43,7 @@ from metrics.distances.frechet import frechet_distance, moments
 from metrics.distances.pixels import psnr, ssim
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, write_pristine
-from metrics.pairs import load_paired
+from metrics.pairs import load_measure
 from networks.files import load
 from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of, write_network
 from tests.support.networks import quality_generator, small_generator
@@ -252,7 +252,7 @@ def test_restoration_has_the_numbers_of_the_formulas(files, noise):
     table, _, (sharp, degraded, reconstructions, restored) = noise
     numbers = table.numbers["results"]["projector+PTI"]["noise"]
     assert_close(numbers["photos"]["reconstruction"], psnr(reconstructions, degraded).tolist())
-    compare = {"psnr": psnr, "ssim": ssim, "pd_cifar": load_paired("pd_cifar", NO_WEIGHTS, CPU).compare}
+    compare = {"psnr": psnr, "ssim": ssim, "pd_cifar": load_measure("pd_cifar", NO_WEIGHTS, CPU).compare}
     look, model = cifar().features, judge(files).model
     for side, images in {"degraded": degraded, "restored": restored}.items():
         with torch.no_grad():
@@ -377,7 +377,7 @@ def test_niqe_needs_blocks_that_fit(files):
 
 def test_stability_compares_repetitions_in_pairs(files, inverter, degraded_photos, tmp_path):
     directions = [direction(name, torch.randn(16)) for name in "ab"]
-    measures = {name: load_paired(name, NO_WEIGHTS, CPU) for name in ("psnr", "pd_cifar")}
+    measures = {name: load_measure(name, NO_WEIGHTS, CPU) for name in ("psnr", "pd_cifar")}
     options = StabilityOptions(tuple(directions), magnitude=2.0)
     table = stability_table(inverter, degraded_photos, options, measures, tmp_path)
     _, degraded = degraded_by_hand(files, "multiple")

@@ -138,12 +138,12 @@ def test_maps_are_the_outputs_of_units(published):
     assert [list(map.shape[1:]) for map in maps] == [[128, 8, 8], [256, 4, 4], [512, 2, 2]]
     for actual, number in zip(maps, (6, 20, 23), strict=True):
         assert_close(actual, expected[number], 1e-4, f"unit {number}")
-    (first,) = body.maps(x, taken=[0])
+    (first,) = body.maps(x, units=[0])
     assert_close(first, expected[0], 1e-5)
 
 
 def test_other_numbers_of_channels():
-    (map,) = IrSe50Body(in_channels=6).eval().maps(torch.zeros(1, 6, 48, 32), taken=[3])
+    (map,) = IrSe50Body(in_channels=6).eval().maps(torch.zeros(1, 6, 48, 32), units=[3])
     assert map.shape == (1, 128, 12, 8)
 
 

@@ -250,7 +250,7 @@ def test_the_smallest_size_is_accepted_and_one_less_explained(variant, lpips):
         f"give at least {smallest}x{smallest}"
     )
     with pytest.raises(RuntimeError):  # so the bound is not above what the network needs
-        model.backbone(small)
+        model.backbone.maps(small)
 
 
 def test_shapes_that_differ_are_refused(lpips):

@@ -24,7 +24,7 @@ from images.files import ImageFiles, decode
 from images.video_writer import write_mp4
 from inversion.fit_quality import fit_quality
 from metrics.backbones import train_cifar
-from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardised
+from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardize
 from metrics.detector import Detector
 from metrics.detectors.cifar import WEIGHTS
 from metrics.metric import parse_requests
@@ -433,7 +433,7 @@ def trained_form():
 
 def test_folding_keeps_the_function():
     network, images = trained_form(), torch.rand(4, 3, 32, 32) * 255
-    folded = network.folded()
+    folded = network.fold()
     assert not any("norm" in name for name in folded.state_dict())
     assert_close(folded(images), network(images), rtol=1e-4)
     assert folded.state_dict().keys() == CifarNetwork().state_dict().keys()
@@ -443,7 +443,7 @@ def test_whitened_patches_are_uncorrelated_and_have_both_signs():
     network = CifarNetwork()
     images = F.avg_pool2d(torch.rand(30, 3, 34, 34) * 255, 3, stride=1)  # whose neighbours are alike
     network.set_whitening(images)
-    positive, negative = network.whiten(standardised(images)).movedim(1, 0).flatten(1).chunk(2)
+    positive, negative = network.whiten(standardize(images)).movedim(1, 0).flatten(1).chunk(2)
     assert torch.equal(positive, -negative) and len(positive) == 3 * PATCH**2
     second_moments = positive @ positive.T / positive.shape[1]
     variances = second_moments.diagonal()
