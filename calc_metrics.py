@@ -8,6 +8,7 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.commands.images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
 from evaluation.commands.inversion_tables import (
@@ -28,7 +29,7 @@ from torch_utils.memory import keep_freed_memory
 
 
 @click.group(
-    invoke_without_command=True, context_settings={"show_default": True, "max_content_width": 120}, no_args_is_help=True
+    invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True
 )
 @click.option("--network", type=NetworkFile(), help="A network-snapshot, whose images are measured.")
 @click.option("--images", metavar="PATH", help="Folder or zip of images, measured in place of a network's.")

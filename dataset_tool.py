@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from dnnlib.errors import UserError
+from dnnlib.flags import SETTINGS
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
 from images.datasets.sources import DRAWN_SIZE, open_source
@@ -16,7 +17,7 @@ from images.datasets.writer import FORMATS, Options, write_dataset
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
-@click.command(help=__doc__, context_settings={"show_default": True})
+@click.command(help=__doc__, context_settings=SETTINGS)
 @click.option("--source", required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N.")
 @click.option("--dest", required=True, help="New archive (OUT.zip) or new folder.")
 @click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")

@@ -8,6 +8,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.output import write_content_walk, write_images, write_quality_walk
@@ -22,7 +23,7 @@ WALKS = {"quality": write_quality_walk, "content": write_content_walk}
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot.")
 @click.option("--seeds", required=True, metavar="LIST", help="Which images, such as 0-7,12.")
 @click.option("--outdir", default="out", help="Where the files go; those of the same name are replaced.")
@@ -78,7 +79,7 @@ def main(network, seeds, outdir, interpolate, grid, save_codes, steps, output, f
     G = load(network, device, precision)
     check_class(G, flags["class_index"])
     texts = ["sharp", *flags["texts"]] if grid else flags["texts"]
-    qualities = parse_qualities(texts, seeds, getattr(G, "q_dim", 0), flags["degradations"], flags["quality_scale"])
+    qualities = parse_qualities(texts, seeds, G.q_dim, flags["degradations"], flags["quality_scale"])
     batch = flags["batch"] or (8 if device.type == "cpu" else 32)
     sampling = Sampling(flags["class_index"], flags["trunc"], flags["noise_mode"], batch)
     if interpolate is None:

@@ -11,6 +11,7 @@ from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
+from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
@@ -25,38 +26,38 @@ from training import presets
 from training.config import TrainConfig, batch_per_process
 from training.loop import image_format, open_dataset, train
 
-# Flag -> the field of the configuration that it sets.
+# Flag -> the fields of the configuration that it sets.
 FIELDS = {
-    "data": "data.path",
-    "mirror": "data.mirror",
-    "cond": "data.use_labels",
-    "subset": "data.subset",
-    "degradation": "data.degradation",
-    "degrade_on": "data.degrade_on",
-    "licence": "data.licence",
-    "seed": "seed",
-    "gamma": "loss.r1_gamma",
+    "data": ("data.path",),
+    "mirror": ("data.mirror",),
+    "cond": ("data.use_labels",),
+    "subset": ("data.subset",),
+    "degradation": ("data.degradation",),
+    "degrade_on": ("data.degrade_on",),
+    "licence": ("data.licence",),
+    "seed": ("seed",),
+    "gamma": ("loss.r1_gamma",),
     "lr": ("optimizer_g.lr", "optimizer_d.lr"),
     "precision": ("generator.precision.dtype", "discriminator.precision.dtype"),
-    "aug": "augment.mode",
-    "aug_p": "augment.p",
-    "target": "augment.target",
-    "augpipe": "augment.pipe",
-    "freezed": "discriminator.freeze_layers",
-    "variant": "generator.quality.variant",
-    "kimg": "run.kimg",
-    "tick": "run.kimg_per_tick",
-    "snap": "run.snapshot_ticks",
-    "keep_snapshots": "run.keep_snapshots",
-    "gpus": "run.gpus",
-    "batch_gpu": "run.batch_gpu",
-    "device": "run.device",
-    "workers": "run.workers",
-    "on_bad_image": "run.on_bad_image",
+    "aug": ("augment.mode",),
+    "aug_p": ("augment.p",),
+    "target": ("augment.target",),
+    "augpipe": ("augment.pipe",),
+    "freezed": ("discriminator.freeze_layers",),
+    "variant": ("generator.quality.variant",),
+    "kimg": ("run.kimg",),
+    "tick": ("run.kimg_per_tick",),
+    "snap": ("run.snapshot_ticks",),
+    "keep_snapshots": ("run.keep_snapshots",),
+    "gpus": ("run.gpus",),
+    "batch_gpu": ("run.batch_gpu",),
+    "device": ("run.device",),
+    "workers": ("run.workers",),
+    "on_bad_image": ("run.on_bad_image",),
 }
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.command(context_settings=SETTINGS)
 @click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--data", required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
 @click.option("--mode", type=click.Choice(["base", "qc"]), default="base", help="What to train.")
@@ -136,7 +137,7 @@ def resolve(
     """
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
-    values = dict(_named(flags)) | dict(_assignment(text) for text in overrides)
+    values = fields_of_flags(flags, FIELDS) | dict(_parse_override(text) for text in overrides)
     surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
     surroundings = with_overrides(TrainConfig(), surroundings)
     images = image_format(open_dataset(surroundings))
@@ -196,19 +197,9 @@ def _shape(header):
     return {name: header["discriminator"][name] for name in names}
 
 
-def _named(flags):
-    """Yield (field, value as text) for each flag that was given."""
-    for flag, value in flags.items():
-        if value is not None:
-            paths = FIELDS[flag] if isinstance(FIELDS[flag], tuple) else (FIELDS[flag],)
-            for path in paths:
-                yield path, json.dumps(value)
-
-
-def _assignment(text):
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise UserError(f"--set {text} has no value; write --set field=value")
+def _parse_override(text: str) -> tuple[str, str]:
+    """Split the argument of --set into field and value; raise UserError for fields that have a flag of their own."""
+    name, value = parse_assignment(text)
     if name in ("mode", "init_from"):  # the architecture depends on them, so they come before all fields
         raise UserError(f"--set {text} comes too late; write --{name.replace('_', '-')}={value}")
     return name, value

@@ -20,6 +20,7 @@ from degradations.batched.degrade import degrade_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
+from dnnlib.flags import SETTINGS
 from images.datasets.batches import TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.prefetch import on_device
@@ -47,7 +48,7 @@ class Stage:
         return self.name if self.recipe is None else f"{self.name}, {self.recipe}"
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--data", required=True, metavar="PATH", help="Folder or zip of images.")
 @click.option("--images", type=click.IntRange(min=1), default=512, help="How many of them.")
 @click.option("--recipe", "names", multiple=True, help="To degrade by, repeatable.  [default: all]")

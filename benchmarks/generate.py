@@ -15,16 +15,18 @@ from torch import Tensor
 from benchmarks.machine import describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
+from dnnlib.flags import SETTINGS
 from evaluation.tables.runtime import PAPER
 from networks.config import QualityConfig
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
 from networks.generators.qc_stylegan import Generator
+from networks.latents import Latents
 from torch_utils.distributed import best_device
 from training import presets
 from training.loop import allow_tf32
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--network", help="QC network; without one, fresh weights of a preset, which take as long.")
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256")
 @click.option("--resolution", default=256, help="Of the preset's images.")
@@ -77,7 +79,7 @@ def _parts(G: Generator, batch: int, device: torch.device) -> dict[str, Callable
     @torch.no_grad()
     def pair():
         ws = G.mapping(z, c)
-        return G.synthesis.finish(*G.synthesis.trunk(ws, noise), ws, noise, q, both=True)[0]
+        return G.synthesis.twins(G.synthesis.content(Latents(ws), noise), q)[0]
 
     return {
         "mapping": torch.no_grad()(lambda: G.mapping(z, c)),

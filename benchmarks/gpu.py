@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from torch_utils.distributed import best_device
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ def parts() -> list[Part]:
     ]
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--outdir", required=True, help="Folder for a table and a JSON file of each part, and summary.json.")
 @click.option("--budget", default=530.0, help="Seconds for all together; what no longer fits is left out.")
 @click.option("--only", multiple=True, help="Names of the parts that are wanted.  [default: all]")

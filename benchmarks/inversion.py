@@ -20,19 +20,21 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
+from generation.rendering import synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.encoders.files import load_encoder
-from inversion.latents import Latents, synthesize
 from inversion.perceptual import Perceptual, load_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load, with_precision
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 
@@ -40,7 +42,7 @@ BASELINE_STEPS = 500
 HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline':>13}"
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
 @click.option("--data", metavar="PATH", help="Folder or zip of photos; degraded.  [default: the network's own images]")
 @click.option("--encoder", type=NetworkFile(), help="Also time this encoder.")
@@ -58,7 +60,7 @@ def main(network, data, encoder, photos, projector_steps, tuning_steps, measured
     if device.type == "cpu":
         keep_freed_memory()
     G = load(network, device)
-    if not hasattr(G, "q_dim"):
+    if G.q_dim == 0:
         raise UserError(f"{network} has no quality code; give a network of mode qc")
     targets = _targets(G, data, photos, device)
     options = dataclasses.replace(ProjectorOptions(), **_given(steps=projector_steps))

@@ -21,6 +21,7 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.evaluate import Result, Sources, evaluate
 from evaluation.job import QUALITIES, prepare_device, require_same_format
@@ -34,7 +35,7 @@ from metrics.image_stream import ImageStream
 from metrics.metric import FeatureSets, Request, known_metrics
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.distributed import World, best_device
 from torch_utils.memory import keep_freed_memory
 from training.config import DataConfig
@@ -51,7 +52,7 @@ class Stage:
     seconds: float
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
 @click.option("--network", type=NetworkFile(), help="What generates.  [default: sharp real images stand in]")
 @click.option("--images", type=click.IntRange(min=4), help="Real ones, and as many generated.  [default: all]")
@@ -86,7 +87,7 @@ def main(data, network, images, name, weights_dir, workers, batch, device, json_
     }
     click.echo(", ".join(f"{what} {value}" for what, value in settings.items()))
     records = []
-    for quality in QUALITIES if G is None or hasattr(G, "q_dim") else QUALITIES[:1]:
+    for quality in QUALITIES if G is None or G.q_dim > 0 else QUALITIES[:1]:
         records.append(_measure(world, dataset, G, quality, detector, batch, workers))
         _print(quality, records[-1])
     if json_path:

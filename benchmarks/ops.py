@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe, seconds
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from networks.layers import RESAMPLE_TAPS
 from networks.resolutions import DTYPES, channels_at
 from torch_utils.cuda import operators
@@ -42,7 +43,7 @@ class Case:
     x: Tensor
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--resolution", default=512, help="Of the network; smaller ones make some of the same calls.")
 @click.option("--channel-base", default=32768)
 @click.option("--channel-max", default=512)

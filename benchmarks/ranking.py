@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from degradations.primitive import apply_primitive
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.distances.frechet import frechet_distance, moments
@@ -37,7 +38,7 @@ BATCH = 32
 Change = Callable[[int, np.ndarray], np.ndarray]  # index, uint8 [H, W, C] -> uint8 [H, W, C]
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--data", required=True, help="Sharp photos.")
 @click.option("--other", help="Photos of something else, of the same size.")
 @click.option("--images", type=click.IntRange(min=8), default=2000, help="Photos used, the first of the set.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from networks import layers
+from networks.latents import Latents
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.seeding import BatchRandom
 from training import losses
@@ -58,14 +59,16 @@ class TextbookTrainer(Trainer):
         if self.config.mode == "base":
             return {"sharp": synthesis(ws, noise=noise)}, ws.new_zeros([])
         q = rng.randn(self.G.q_dim)
-        sharp, features = synthesis.finish(*synthesis.trunk(ws, noise), ws, noise)
-        degraded, _ = synthesis.finish(*synthesis.trunk(ws, noise), ws, noise, q)
+        latents = Latents(ws)
+        sharp, features = synthesis.run(synthesis.content(latents, noise), synthesis.num_blocks)
+        degraded = synthesis.image(synthesis.content(latents, noise), q)
         distillation = ws.new_zeros([])
         if distill and self.teacher is not None:
             with torch.no_grad():
-                _, _, teacher = self.teacher.synthesis.run(ws, noise, range(synthesis.num_blocks))
-            distillation = losses.distillation_loss([teacher[index] for index in synthesis.head], features)
-        return {"sharp": sharp, "degraded": degraded}, distillation
+                content = self.teacher.synthesis.content(latents, noise, synthesis.trunk_blocks)
+                teacher = self.teacher.synthesis.features(content)
+            distillation = losses.distillation_loss(teacher, features)
+        return {"sharp": sharp.img, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
         noise = self.G.synthesis.make_noise("random", len(ws), rng)

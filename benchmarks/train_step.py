@@ -17,6 +17,7 @@ import torch
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from images.datasets.batches import Batch
 from networks.config import MappingConfig
 from networks.files import ImageFormat, save_network
@@ -32,7 +33,7 @@ from training.trainer import Trainer
 PRECISIONS = ["fp32", "tf32", "bf16", "fp16"]
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), help="Networks and losses of a run, but for flags.")
 @click.option("--resolution", default=64)
 @click.option("--channel-base", type=int, help="[default: 8192, or the preset's]")

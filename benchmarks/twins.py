@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
 from generation.sampling import ws_of_seeds
@@ -20,7 +21,7 @@ CELL = 8  # side in pixels of the means that stand for the content
 QUARTILES = (0, 25, 50, 75, 100)
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
 @click.option("--base", type=NetworkFile(), help="The network it was trained from, to compare the sharp images with.")
 @click.option("--data", help="Real photos, to compare with the training mixture's effect on them.")

@@ -22,7 +22,7 @@ from metrics.image_stream import ImageStream
 from metrics.metric import Request, detectors_of
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from training.config import DataConfig
@@ -175,7 +175,7 @@ def check_seeds(job: Job) -> None:
 
 def check_qualities(G: Generator, qualities: Sequence[str], network: str) -> None:
     """Raise UserError when a plain network is asked for degraded images."""
-    if "degraded" in qualities and not hasattr(G, "q_dim"):
+    if "degraded" in qualities and G.q_dim == 0:
         raise UserError(f"--quality=degraded needs a QC network, and {network} is plain; use --quality=sharp")
 
 

@@ -7,6 +7,7 @@ import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
+from dnnlib.flags import SETTINGS
 from dnnlib.registry import Registry
 from dnnlib.remote.locations import NetworkFile
 from exchange.exportable import ExportRequest
@@ -15,7 +16,7 @@ from torch_utils.memory import keep_freed_memory
 EXPORTERS = Registry("exchange.exporters", "format")
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.command(context_settings=SETTINGS)
 @click.argument("network", type=NetworkFile())
 @click.option("-o", "--output", required=True, metavar="FILE", help="Replaced in one step.")
 @click.option("--format", "name", help=f"One of {', '.join(EXPORTERS.names())}.  [default: by the extension]")

@@ -1,24 +1,20 @@
 """Networks as other programs take them: tensors in, tensors out, any batch, and no decision that depends on data."""
 
-import copy
-import functools
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from networks.files import load_generator, with_precision
-from networks.generators.degrad_block import PaperDegradBlock
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 
 GRAPH_PARTS = ("synthesis", "mapping")
 TOLERANCE = 1e-4  # of an exported network, as a share of the largest value where that is above 1
@@ -141,47 +137,21 @@ def report(path: str | os.PathLike, request: ExportRequest, error: float) -> str
 class _Plain(nn.Module):
     def __init__(self, G: Generator, noise_mode: str):
         super().__init__()
-        self.synthesis, self.noise_mode = copy.deepcopy(G.synthesis), noise_mode
+        self.synthesis = G.synthesis.traceable()
+        self.noise_mode = noise_mode
 
     def forward(self, ws: Tensor) -> Tensor:
-        return self.synthesis(ws, noise_mode=self.noise_mode)
+        noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
+        return self.synthesis.image(self.synthesis.content(Latents(ws), noise))
 
 
 class _Quality(_Plain):
     """Runs the DegradBlocks whatever `q` is; what they add is zero where `q` is."""
 
-    def __init__(self, G: Generator, noise_mode: str):
-        super().__init__(G, noise_mode)
-        for index in self.synthesis.head:
-            block = self.synthesis.block(index)
-            if isinstance(getattr(block, "degrade", None), PaperDegradBlock):
-                block.degrade = _AnyBatch(block.degrade)
-
     def forward(self, ws: Tensor, q: Tensor) -> Tensor:
         noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
         noise = [[layer if layer is None else layer.expand(ws.shape[0], -1, -1, -1) for layer in row] for row in noise]
-        x, img = self.synthesis.trunk(ws, noise)
-        return self.synthesis.finish(x, img, ws, noise, q)[0]
-
-
-class _AnyBatch(nn.Module):
-    """The paper's DegradBlock without a convolution of one group an image, whose number a graph would have to know.
-
-    Each of the nine taps of an image's own convolution is a matrix product with the shifted features.
-    """
-
-    def __init__(self, block: PaperDegradBlock):
-        super().__init__()
-        self.block = block
-
-    def forward(self, f: Tensor, q: Tensor) -> Tensor:
-        block, (channels, height, width) = self.block, f.shape[1:]
-        weight = (q * block.weight_gain) @ block.weight.view(block.q_dim, -1)
-        weight = weight.view(-1, block.channels, channels, 3, 3)
-        around = F.pad(f, (1, 1, 1, 1))
-        shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
-        r = functools.reduce(torch.add, (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted))
-        return block.convq(r.unflatten(2, (height, width)))
+        return self.synthesis.image(self.synthesis.content(Latents(ws), noise), q)
 
 
 class _Mapping(nn.Module):
@@ -205,7 +175,7 @@ class _AllInputs(nn.Module):
 
 
 def _synthesis(G, request):
-    q_dim = getattr(G, "q_dim", 0)
+    q_dim = G.q_dim
     inputs: dict[str, list[int]] = {"ws": [G.num_ws, G.w_dim]}
     if q_dim:
         inputs["q"] = [q_dim]
@@ -218,7 +188,7 @@ def _synthesis(G, request):
         z = torch.randn(batch, G.z_dim, generator=rng)
         psi = 0.7 if batch > 1 else 1.0
         with torch.no_grad():
-            drawn = {"ws": G.mapping(z, _classes(G, batch), truncation_psi=psi).contiguous()}
+            drawn = {"ws": G.mapping(z, G.labels_in_turn(batch), truncation_psi=psi).contiguous()}
         if q_dim:
             drawn["q"] = strength * torch.randn(batch, q_dim, generator=rng)
         return drawn
@@ -237,11 +207,6 @@ def _mapping(G, request):
 
     def draw(batch, strength):
         drawn = {"z": torch.randn(batch, G.z_dim, generator=torch.Generator().manual_seed(batch))}
-        return drawn | ({"c": _classes(G, batch)} if G.c_dim else {})
+        return drawn | ({"c": G.labels_in_turn(batch)} if G.c_dim else {})
 
     return Exportable(_AllInputs(_Mapping(G, request.truncation_psi)).eval(), inputs, "ws", reference, draw)
-
-
-def _classes(G: Generator, batch: int) -> Any:
-    """Return another class for each row, one-hot; None for an unconditional generator."""
-    return F.one_hot(torch.arange(batch) % G.c_dim, G.c_dim).float() if G.c_dim else None

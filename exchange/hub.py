@@ -12,6 +12,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file, sha256, write_text
+from dnnlib.flags import SETTINGS
 from dnnlib.remote import hugging_face
 from dnnlib.remote.locations import NetworkFile
 from exchange.model_card import CANONICAL, model_card
@@ -21,7 +22,7 @@ MANIFEST, CARD = "manifest.json", "README.md"
 FORMAT_VERSION = 1
 
 
-@click.group(context_settings={"max_content_width": 120})
+@click.group(context_settings=SETTINGS)
 def main():
     """Publish a network with a model card, or fetch one; a hub is hf://owner/name, or a folder."""
 

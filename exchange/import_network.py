@@ -11,6 +11,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
 from dnnlib.registry import Registry
 from inversion.encoders import published_psp
 from inversion.encoders.files import require_network, save_encoder
@@ -23,7 +24,7 @@ SUFFIX = ".safetensors"
 FORMATS = Registry("networks.published.formats", "format")
 
 
-@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.command(context_settings=SETTINGS)
 @click.argument("source", metavar="SOURCE")
 @click.option("-o", "--output", required=True, metavar="FILE", help="What to write, NAME.safetensors.")
 @click.option("--network", metavar="FILE", help="For an encoder: the imported network that it is for.")
@@ -55,7 +56,7 @@ def _import_network(source: str, file: InertFile, output: str, provenance: dict[
         module = _format_of(file)
         G, discriminators = assemble(module.read(file))
     provenance["source"]["format"] = module.DESCRIPTION
-    mode = "qc" if hasattr(G, "q_dim") else "base"
+    mode = "qc" if G.q_dim > 0 else "base"
     save_network(output, G, discriminators, {"kimg": _kimg(source), "mode": mode, **provenance})
     streams = f"discriminators: {', '.join(discriminators)}" if discriminators else "no discriminator"
     click.echo(f"{output}: {module.DESCRIPTION}, {G.img_resolution}x{G.img_resolution}, {streams}")

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from networks.describe import describe, snapshots
 
 SHORT = 12  # digits of a SHA-256
 
 
-@click.command(context_settings={"max_content_width": 120})
+@click.command(context_settings=SETTINGS)
 @click.argument("location", metavar="NETWORK_OR_FOLDER", type=NetworkFile())
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @one_sentence_errors

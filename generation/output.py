@@ -19,7 +19,7 @@ from images.figures import check_grid_size, labelled_grid
 from images.sheets import save_png
 from images.video_writer import write_mp4
 from images.writer import ImageWriter
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 
 
 def image_name(seed: int, quality: Quality) -> str:
@@ -56,7 +56,7 @@ def write_images(
     if grid:
         check_grid_size(len(seeds), len(qualities), G.img_resolution)
     outdir = prepare_directory(outdir)
-    q_dim = getattr(G, "q_dim", 0)
+    q_dim = G.q_dim
     records, ws, shown = [], [], []
     bar = tqdm.tqdm(total=len(seeds) * len(qualities), unit="img", disable=None, dynamic_ncols=True)
     with closing(bar), ImageWriter() as writer:

@@ -4,7 +4,8 @@ From a notebook:
 
     G = load("network.safetensors", best_device())
     ws = ws_of_seeds(G, [0, 1, 2], Sampling(truncation_psi=0.7))
-    sharp, degraded = render(G, ws, [None, torch.randn(3, G.q_dim, device=ws.device)], noise_of_seeds(G, [0, 1, 2]))
+    qualities = [None, torch.randn(3, G.q_dim, device=ws.device)]
+    sharp, degraded = render(G, Latents(ws), qualities, noise_of_seeds(G, [0, 1, 2]))
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +14,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import UserError
 from generation.quality_codes import Quality
+from generation.rendering import render
 from images.ranges import to_uint8
-from networks.generators import qc_stylegan
-from networks.generators.stylegan2 import Generator, Noise
+from networks.generators.interface import Generator, Noise
+from networks.latents import Latents
 from torch_utils.purposes import FOR_IMAGE_NOISE
 from torch_utils.seeding import BatchRandom
 
@@ -78,16 +79,16 @@ def ws_of_seeds(G: Generator, seeds: Sequence[int], sampling: Sampling | None = 
     """Return `ws [N, num_ws, w_dim]` of images number `seeds`, on the network's device."""
     sampling = sampling or Sampling()
     check_class(G, sampling.class_index)
-    z = z_of_seeds(seeds, G.z_dim).to(_device(G))
+    z = z_of_seeds(seeds, G.z_dim).to(G.device)
     c = None
     if sampling.class_index is not None:
-        c = F.one_hot(torch.full([len(seeds)], sampling.class_index, device=z.device), G.c_dim).float()
+        c = G.one_hot(torch.full([len(seeds)], sampling.class_index, device=z.device))
     return G.mapping(z, c, truncation_psi=sampling.truncation_psi)
 
 
 def noise_of_seeds(G: Generator, seeds: Sequence[int], noise_mode: str = "const") -> Noise:
     """Return every layer's noise `[N or 1, 1, H, W]`; in mode `random` a row depends on its seed alone."""
-    return G.synthesis.make_noise(noise_mode, len(seeds), SeedRandom(seeds, _device(G)))
+    return G.synthesis.make_noise(noise_mode, len(seeds), SeedRandom(seeds, G.device))
 
 
 class SeedRandom:
@@ -99,35 +100,6 @@ class SeedRandom:
     def randn(self, *shape: int) -> Tensor:
         """Draw `[N, *shape]` from the standard normal distribution."""
         return torch.cat([source.randn(*shape) for source in self.sources]).to(self.device)
-
-
-def render(G: Generator, ws: Tensor, codes: Sequence[Tensor | None], noise: Noise) -> list[Tensor]:
-    """Return the same content at several qualities, a batch of images for each of `codes`.
-
-    What precedes the DegradBlocks runs once. A row whose code is zero is the sharp image, bit for bit.
-
-    Args:
-        G: a QC generator, or a plain one, for which every code must be None.
-        ws: `[N, num_ws, w_dim]`.
-        codes: `[N, q_dim]` each, or None for sharp images.
-        noise: as `noise_of_seeds` returns it.
-
-    Returns: float32 `[N, C, R, R]` for each of `codes`, nominally in [-1, 1].
-    """
-    if not isinstance(G, qc_stylegan.Generator):
-        assert all(q is None for q in codes), "a plain generator knows no quality codes"
-        return [G.synthesis(ws, noise=noise)] * len(codes)
-    x, img = G.synthesis.trunk(ws, noise)
-    is_sharp = [_no_rows(ws) if q is None else q.eq(0).all(1) for q in codes]
-    sharp = G.synthesis.finish(x, img, ws, noise)[0] if any(rows.any() for rows in is_sharp) else None
-    images = []
-    for q, rows in zip(codes, is_sharp, strict=True):
-        if rows.all():
-            images.append(sharp)
-            continue
-        degraded, _ = G.synthesis.finish(x, img, ws, noise, q)
-        images.append(torch.where(rows[:, None, None, None], sharp, degraded) if rows.any() else degraded)
-    return images
 
 
 @torch.no_grad()
@@ -142,18 +114,9 @@ def generate(
         rows = slice(first, min(first + sampling.batch, len(seeds)))
         ws = ws_of_seeds(G, seeds[rows], sampling)
         codes = [None if quality.is_sharp else _tensor(quality.codes[rows], ws.device) for quality in qualities]
-        images = render(G, ws, codes, noise_of_seeds(G, seeds[rows], sampling.noise_mode))
+        images = render(G, Latents(ws), codes, noise_of_seeds(G, seeds[rows], sampling.noise_mode))
         yield Views(rows, ws, np.stack([to_uint8(batch) for batch in images]))
 
 
 def _tensor(codes, device):
     return torch.tensor(codes, dtype=torch.float32, device=device)
-
-
-def _no_rows(ws):
-    """Return the mask of a batch without any code."""
-    return torch.ones(len(ws), dtype=torch.bool, device=ws.device)
-
-
-def _device(G):
-    return next(G.parameters()).device

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generation.sampling import render
+from generation.rendering import synthesize
 from images.ranges import to_uint8
-from networks.generators.stylegan2 import Generator, Noise
+from networks.generators.interface import Generator, Noise
+from networks.latents import Latents
 
 
 def path_through(keys: Tensor, steps: int) -> Tensor:
@@ -49,5 +50,5 @@ def frames(G: Generator, ws: Tensor, q: Tensor | None, noise: Noise, batch: int)
     q = None if q is None else q.expand(count, -1)
     for first in range(0, count, batch):
         rows = slice(first, first + batch)
-        [images] = render(G, ws[rows], [None if q is None else q[rows]], noise)
+        images = synthesize(G, Latents(ws[rows], None if q is None else q[rows]), noise)
         yield from to_uint8(images)

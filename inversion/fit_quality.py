@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from networks.generators.qc_stylegan import Generator
-from networks.generators.stylegan2 import Noise
+from networks.generators.interface import Generator, Noise
+from networks.latents import Latents
 from torch_utils.purposes import FOR_QUALITY
 from torch_utils.seeding import BatchRandom
 
@@ -15,7 +15,7 @@ START = 0.1  # spread of the starting points: near the sharp image, where the gr
 
 def fit_quality(
     G: Generator,
-    ws: Tensor,
+    latents: Latents,
     noise: Noise,
     targets: Tensor,
     steps: int = 60,
@@ -29,7 +29,7 @@ def fit_quality(
 
     Args:
         G: QC generator, frozen.
-        ws: `[N, num_ws, w_dim]`, the content.
+        latents: codes of the content; their own `q` has no effect.
         noise: every layer's, as the images have it.
         targets: float `[N, C, R, R]` in [-1, 1].
         steps: of Adam.
@@ -38,11 +38,11 @@ def fit_quality(
         on_step: called with the number of steps taken.
     """
     with torch.no_grad():
-        x, img = G.synthesis.trunk(ws, noise)
-    q = (START * BatchRandom((seed, FOR_QUALITY), len(ws)).randn(G.q_dim)).to(ws.device).requires_grad_(True)
+        content = G.synthesis.content(latents, noise)
+    q = (START * BatchRandom((seed, FOR_QUALITY), len(latents)).randn(G.q_dim)).to(G.device).requires_grad_(True)
     optimizer = torch.optim.Adam([q], lr=lr, betas=(0.9, 0.99))
     for step in range(steps):
-        images, _ = G.synthesis.finish(x, img, ws, noise, q)
+        images = G.synthesis.image(content, q)
         loss = (images - targets).square().mean((1, 2, 3)).sum()
         (q.grad,) = torch.autograd.grad(loss, q)
         optimizer.step()

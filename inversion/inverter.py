@@ -13,10 +13,9 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from generation.sampling import render
+from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, require_network
 from inversion.fit_quality import fit_quality
-from inversion.latents import Latents, synthesize
 from inversion.perceptual import load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
@@ -24,7 +23,8 @@ from inversion.tuned_weights import Inversion, TunedWeights, apply
 from inversion.whitened_space import WhitenedSpace
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 
 FIT_STEPS = 60  # for q, after an encoder of w alone
 
@@ -32,7 +32,7 @@ OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
 def _nothing(stage: str, done: int, total: int) -> None:
-    """Listen to no progress."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class InversionOptions:
     """How photos are inverted.
 
     Attributes:
-        encoder: file of an encoder; None: the projector starts from the mean image.
+        encoder: path of an encoder; None: the projector starts from the mean image.
         projector: how the projector searches, from the encoder's codes where there is one; None: not at all, which
             needs an encoder.
-        tuning: of the generator; None: none.
-        perceptual: distance of projector and tuning.
+        tuning: how the generator is tuned; None: not at all.
+        perceptual: name of the perceptual distance of projector and tuning.
     """
 
     encoder: str | None = None
@@ -52,7 +52,7 @@ class InversionOptions:
     tuning: TuningOptions | None = field(default_factory=TuningOptions)
     perceptual: str = "cifar"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.encoder is None and self.projector is None:
             raise UserError("without an encoder the projector must search; give --encoder=FILE or --steps above 0")
 
@@ -61,11 +61,11 @@ class Inverter:
     """Inverts images into one network.
 
     Args:
-        network: its file.
-        device: of all work.
-        options: how.
-        weights: of published perceptual networks.
-        needs_quality: refuse a plain network.
+        network: file of the network.
+        device: device that everything runs on.
+        options: how photos are inverted.
+        weights: directory of the weights of published perceptual networks.
+        needs_quality: whether a plain network is refused.
 
     Raises UserError for files that are missing or something else.
     """
@@ -78,12 +78,13 @@ class Inverter:
         weights: WeightsDirectory | None = None,
         needs_quality: bool = False,
     ):
-        self.network, self.options = network, options or InversionOptions()
+        self.network = network
+        self.options = options or InversionOptions()
         require_network(network)
         self.G = load(network, device)
         if self.G.c_dim > 0:
             raise UserError(f"{network} has classes, and photos are inverted into networks without; give another")
-        if needs_quality and not hasattr(self.G, "q_dim"):
+        if needs_quality and self.G.q_dim == 0:
             raise UserError(f"{network} is plain, without the quality code that this needs; give a QC network")
         self.encoder = None
         if self.options.encoder is not None:
@@ -96,7 +97,7 @@ class Inverter:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.G.mapping.w_avg.device
+        return self.G.device
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class Inverter:
                 self.G, latents, targets, self.options.tuning, self.perceptual, lambda n: on_step("tuning", n, total)
             )
         settings = self.settings
-        return [Inversion(latents[k : k + 1].to("cpu"), tuned[k], settings=settings) for k in range(len(targets))]
+        pairs = zip(latents.to("cpu").rows(), tuned, strict=True)
+        return [Inversion(row, weights, settings=settings) for row, weights in pairs]
 
     def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
         """Return the codes of images, before any tuning, from an encoder, the projector, or both.
@@ -141,12 +143,12 @@ class Inverter:
         )
 
     def _with_quality(self, latents: Latents, targets: Tensor, on_step: OnStep) -> Latents:
-        """Return latents with a `q` fitted to the images, where the network has one and the encoder told none."""
-        if latents.q is not None or not hasattr(self.G, "q_dim"):
+        """Return latents with a `q` fitted to the images, where the network has one and the encoder gives none."""
+        if latents.q is not None or self.G.q_dim == 0:
             return latents
-        noise = self.G.synthesis.make_noise("const", len(latents))
+        noise = stored_noise(self.G, len(latents))
         q = fit_quality(
-            self.G, latents.ws, noise, targets, FIT_STEPS, on_step=lambda done: on_step("quality", done, FIT_STEPS)
+            self.G, latents, noise, targets, FIT_STEPS, on_step=lambda done: on_step("quality", done, FIT_STEPS)
         )
         return dataclasses.replace(latents, q=q)
 
@@ -172,6 +174,5 @@ class Inverter:
         """Return the reconstruction of a photo and its restored version, `[1, C, R, R]` each."""
         latents = inversion.latents.to(self.device)
         with self.tuned(inversion) as G:
-            noise = G.synthesis.make_noise("const", 1)
-            reconstruction, restored = render(G, latents.ws, [latents.q, None], noise)
+            reconstruction, restored = render(G, latents, [latents.q, None])
         return reconstruction.clamp(-1, 1), restored.clamp(-1, 1)

@@ -1,20 +1,21 @@
 """Stage 2, pivotal tuning: the generator is tuned around a photo's codes (Roich et al. 2021; paper, section 3.4)."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from dnnlib.config import require
+from generation.rendering import stored_noise
 from images.ranges import to_levels
-from inversion.latents import Latents
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.tuned_weights import TunedWeights
 from metrics.distances.pixels import psnr
-from networks.generators.stylegan2 import Generator, Noise, SynthesisNetwork
+from networks.generators.interface import Generator, SynthesisPart
+from networks.latents import Latents
 from torch_utils.purposes import FOR_LOCALITY
 from torch_utils.seeding import BatchRandom
 
@@ -54,7 +55,7 @@ class TuningOptions:
     photos_at_once: int = 4
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("steps", "lr", "locality_codes", "locality_interval", "photos_at_once"):
             require(getattr(self, name) > 0, f"tuning.{name}", getattr(self, name), "above 0")
         for name in ("pixel_weight", "perceptual_weight", "twin_weight", "locality_weight"):
@@ -88,7 +89,7 @@ def tune(
     tuned, done = [], 0
     for first in range(0, len(latents), options.photos_at_once):
         rows = range(first, min(first + options.photos_at_once, len(latents)))
-        photos = [_Photo(G, latents[row : row + 1], targets[row : row + 1], others, options) for row in rows]
+        photos = [_Photo(G, latents.row(row), targets[row : row + 1], others, options) for row in rows]
         for steps in _tune_together(photos, perceptual, options):
             done += steps
             on_step(done)
@@ -127,13 +128,13 @@ class _Photo:
     """One photo: its codes, and its own weights of the last blocks."""
 
     def __init__(self, G: Generator, latents: Latents, target: Tensor, others: Tensor, options: TuningOptions):
-        synthesis, self.target, self.options = G.synthesis, target, options
-        first = 0 if options.blocks is None else max(0, synthesis.num_blocks - options.blocks)
-        self.blocks = _Blocks(synthesis, range(first, synthesis.num_blocks))
-        frozen = _Blocks(synthesis, range(first))
-        self.pivot = _Codes(frozen, self.blocks, latents)
+        self.target = target
+        self.options = options
+        frozen, self.blocks = G.synthesis.parts(options.blocks)
+        self.pivot = _Codes(G, frozen, self.blocks, latents)
         around = latents.ws.lerp(others, options.locality_reach) if options.locality_weight > 0 else []
-        self.around = [_Codes(frozen, self.blocks, Latents(ws[None], latents.q)) for ws in around]
+        codes_around = [dataclasses.replace(latents, ws=ws[None]) for ws in around]
+        self.around = [_Codes(G, frozen, self.blocks, codes) for codes in codes_around]
         self.weights = {
             name: parameter.detach().clone().requires_grad_(True)
             for name, parameter in self.blocks.own_parameters().items()
@@ -168,40 +169,19 @@ class _Photo:
         return self.options.locality_weight * interval * change.square().mean()
 
 
-class _Blocks(nn.Module):
-    """Some blocks of a synthesis network. With `q`, the head gives 2 N rows: sharp ones, then degraded ones."""
-
-    def __init__(self, synthesis: SynthesisNetwork, blocks: range):
-        super().__init__()
-        self.synthesis, self.blocks = synthesis, blocks
-
-    def own_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the parameters of these blocks, by their names in the generator."""
-        prefixes = tuple(f"synthesis.b{self.synthesis.block(index).resolution}." for index in self.blocks)
-        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(prefixes)}
-
-    def forward(
-        self, x: Tensor | None, img: Tensor | None, ws: Tensor, q: Tensor | None, noise: Noise
-    ) -> tuple[Tensor | None, Tensor | None]:
-        for index in self.blocks:
-            quality = (q, True) if q is not None and index in self.synthesis.head else ()
-            x, img = self.synthesis.block(index)(x, img, self.synthesis.block_ws(ws, index), noise[index], *quality)
-        return x, img
-
-
 class _Codes:
     """Codes of one image, what the frozen blocks make of them, and their images before anything is tuned."""
 
     @torch.no_grad()
-    def __init__(self, frozen: _Blocks, tuned: _Blocks, latents: Latents):
-        noise = frozen.synthesis.make_noise("const", len(latents))
-        x, img = frozen(None, None, latents.ws, latents.q, noise)
-        self.inputs = x, img, latents.ws, latents.q, noise
-        self.originals = tuned(*self.inputs)[1]
+    def __init__(self, G: Generator, frozen: SynthesisPart, tuned: SynthesisPart, latents: Latents):
+        start = G.synthesis.content(latents, stored_noise(G, len(latents)), blocks=0)
+        self.q = latents.q
+        self.content = frozen(start, self.q)
+        self.originals: Tensor = tuned(self.content, self.q).img  # [1 or 2, C, R, R]
 
-    def images(self, tuned: _Blocks, weights: dict[str, Tensor]) -> Tensor:
+    def images(self, tuned: SynthesisPart, weights: dict[str, Tensor]) -> Tensor:
         """Return the images by other weights of the tuned blocks."""
-        return functional_call(tuned, weights, self.inputs)[1]
+        return functional_call(tuned, weights, (self.content, self.q)).img
 
 
 def _difference(images: Tensor) -> Tensor:
@@ -212,7 +192,6 @@ def _difference(images: Tensor) -> Tensor:
 @torch.no_grad()
 def _random_ws(G: Generator, options: TuningOptions) -> Tensor:
     """Return `[locality_codes, num_ws, w_dim]`, the same for every photo; of all classes in turn."""
-    device = G.mapping.w_avg.device
+    device = G.device
     z = BatchRandom((options.seed, FOR_LOCALITY), options.locality_codes).randn(G.z_dim).to(device)
-    c = F.one_hot(torch.arange(len(z), device=device) % G.c_dim, G.c_dim).float() if G.c_dim > 0 else None
-    return G.mapping(z, c)
+    return G.mapping(z, G.labels_in_turn(len(z)))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
-from inversion.latents import Latents
+from generation.rendering import stored_noise
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.whitened_space import WhitenedSpace
-from networks.generators import qc_stylegan
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Content, Generator
+from networks.latents import Latents
 from torch_utils.purposes import FOR_PROJECTOR
 from torch_utils.seeding import BatchRandom
 
@@ -54,7 +54,7 @@ class ProjectorOptions:
     q_weight: float = 0.0
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("steps", "lr", "q_lr"):
             require(getattr(self, name) > 0, f"projector.{name}", getattr(self, name), "above 0")
         for name in ("warm_up", "settle"):
@@ -92,7 +92,7 @@ def project(
     search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))
     q_step = round(options.settle * options.steps) if start is None else 0
     for step in range(options.steps):
-        if step == q_step and isinstance(G, qc_stylegan.Generator):
+        if step == q_step and G.q_dim > 0:
             search.start_quality(None if start is None else start.q)
         search.step(_rate((step + 1) / options.steps, options.warm_up))
         on_step(step + 1)
@@ -116,14 +116,17 @@ class _Search:
         start: Latents | None,
         space: WhitenedSpace,
     ):
-        self.G, self.loss, self.options, self.space = G, loss, options, space
+        self.G = G
+        self.loss = loss
+        self.options = options
+        self.space = space
         layers = G.num_ws if options.space == "w+" else 1
         if start is None:
             ws = self.space.w_avg.expand(len(loss.targets), layers, -1)
         else:
             ws = start.ws if layers > 1 else start.ws.mean(1, keepdim=True)
         self.v = self.space.from_w(ws).requires_grad_(True)  # [N, num_ws or 1, w_dim]
-        self.q = None
+        self.q: Tensor | None = None  # [N, q_dim]
         self.optimizer = torch.optim.Adam([{"params": [self.v], "full_lr": options.lr}], betas=(0.9, 0.99))
 
     def latents(self) -> Latents:
@@ -144,7 +147,7 @@ class _Search:
         """Take one step of Adam, with the learning rates times `rate`."""
         codes = [self.v] if self.q is None else [self.v, self.q]
         ws = self.space.to_w(self.v).expand(-1, self.G.num_ws, -1)
-        images = self.G.synthesis(ws, noise=self._noise()) if self.q is None else self._degraded(ws)
+        images = self.G.synthesis.image(self._content(ws), self.q)
         loss = self.loss(images) + self._prior()
         for code, gradient in zip(codes, torch.autograd.grad(loss.sum(), codes), strict=True):
             code.grad = gradient
@@ -159,12 +162,8 @@ class _Search:
         prior = options.prior_weight * self.v.square().mean((1, 2)) + options.spread_weight * spread
         return prior if self.q is None else prior + options.q_weight * self.q.square().mean(1)
 
-    def _degraded(self, ws: Tensor) -> Tensor:
-        x, img = self.G.synthesis.trunk(ws, self._noise())
-        return self.G.synthesis.finish(x, img, ws, self._noise(), self.q)[0]
-
-    def _noise(self):
-        return self.G.synthesis.make_noise("const", len(self.v))
+    def _content(self, ws: Tensor) -> Content:
+        return self.G.synthesis.content(Latents(ws), stored_noise(self.G, len(ws)))
 
     def _codes_to_try(self) -> Tensor:
         """Return `[1 + q_starts, q_dim]`, the same for every photo: a small one, then those of N(0, I)."""
@@ -173,10 +172,11 @@ class _Search:
 
     def _best_codes(self) -> Tensor:
         """Return for each photo the code tried that gives the smallest loss, `[N, q_dim]`."""
-        codes, ws = self._codes_to_try(), self.latents().ws
-        x, img = self.G.synthesis.trunk(ws, self._noise())
+        codes = self._codes_to_try()  # [1 + q_starts, q_dim]
+        ws = self.latents().ws  # [N, num_ws, w_dim]
+        content = self._content(ws)
         losses = []
         for q in codes:
-            images, _ = self.G.synthesis.finish(x, img, ws, self._noise(), q.expand(len(ws), -1))
+            images = self.G.synthesis.image(content, q.expand(len(ws), -1))
             losses.append(self.loss(images))
         return codes[torch.stack(losses).argmin(0)]

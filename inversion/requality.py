@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from generation.quality_codes import seed_code
-from inversion.latents import Latents
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 
 
 def sampled(G: Generator, latents: Latents, seeds: Sequence[int], strength: float = 1.0) -> Latents:
@@ -27,7 +27,7 @@ def sampled(G: Generator, latents: Latents, seeds: Sequence[int], strength: floa
 
     Raises UserError for a plain network, and for a strength that is not finite.
     """
-    if not hasattr(G, "q_dim"):
+    if G.q_dim == 0:
         raise UserError("this network is plain, without quality codes to sample; give a QC network")
     codes = torch.from_numpy(np.concatenate([seed_code(seed, G.q_dim) for seed in seeds]))
     return scaled(_with_codes(latents, codes), strength)

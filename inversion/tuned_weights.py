@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from inversion.latents import Latents
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "inversion"
@@ -79,7 +79,7 @@ class Inversion:
 def save_inversion(path: str | os.PathLike, inversion: Inversion, network_path: str | os.PathLike) -> None:
     """Write an inversion as safetensors, in one step; its header names the network by its SHA-256."""
     latents, tuned = inversion.latents, inversion.tuned
-    tensors = {"ws": latents.ws} if latents.q is None else {"ws": latents.ws, "q": latents.q}
+    tensors = latents.tensors()
     if tuned is not None:
         tensors |= {TUNED + name: difference for name, difference in tuned.differences.items()}
     header = {
@@ -105,7 +105,7 @@ def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike) -> 
     tensors = load_tensors(path)
     tuned = {name.removeprefix(TUNED): tensor for name, tensor in tensors.items() if name.startswith(TUNED)}
     try:
-        latents = Latents(tensors["ws"], tensors.get("q"))
+        latents = Latents.from_tensors(tensors)
         return Inversion(
             latents, TunedWeights(tuned) if header["is_tuned"] else None, header["photo"], header["settings"]
         )

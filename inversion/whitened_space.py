@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.purposes import FOR_WHITENING
 from torch_utils.seeding import BatchRandom
 
 SAMPLES = 10_000
-SLOPE = 0.2  # of the mapping's leaky ReLU below zero
-SMALLEST = 1e-3  # of the deviations, relative to the largest: what hardly varies is left out of nothing but rounding
+SLOPE = 0.2  # slope of the mapping's leaky ReLU below zero
+SMALLEST = 1e-3  # smallest deviation, relative to the largest; dividing by less would only amplify rounding errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +23,10 @@ class WhitenedSpace:
     The mapping ends with a leaky ReLU; before it, its outputs are close to normally distributed.
 
     Attributes:
-        mean: of the outputs before the leaky ReLU, `[w_dim]`.
+        mean: mean of the mapping's outputs before the leaky ReLU, `[w_dim]`.
         axes: principal directions, in columns, `[w_dim, w_dim]`.
         deviations: standard deviations along them, `[w_dim]`.
-        w_avg: `[w_dim]`.
+        w_avg: mean of the mapping's outputs, `[w_dim]`.
     """
 
     mean: Tensor
@@ -38,12 +38,8 @@ class WhitenedSpace:
     @torch.no_grad()
     def of(cls, G: Generator, samples: int = SAMPLES) -> "WhitenedSpace":
         """Return the space of a generator, from the outputs for `samples` latents (and classes, evenly)."""
-        device = G.mapping.w_avg.device
-        z = BatchRandom((0, FOR_WHITENING), samples).randn(G.z_dim).to(device)
-        c = None
-        if G.c_dim > 0:
-            c = F.one_hot(torch.arange(samples, device=device) % G.c_dim, G.c_dim).float()
-        p = _before_activation(G.mapping(z, c)[:, 0])
+        z = BatchRandom((0, FOR_WHITENING), samples).randn(G.z_dim).to(G.device)
+        p = _before_activation(G.mapping(z, G.labels_in_turn(samples))[:, 0])  # [samples, w_dim]
         mean = p.mean(0)
         centred = (p - mean).double()
         eigenvalues, axes = torch.linalg.eigh(centred.T @ centred / samples)

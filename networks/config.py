@@ -63,8 +63,9 @@ class QualityConfig:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """StyleGAN2's generator; with `quality`, QC-StyleGAN's."""
+    """A generator; with `quality`, one with a quality code."""
 
+    kind: str = "stylegan2"  # a file of networks/generators/kinds
     z_dim: int = 512
     w_dim: int = 512
     channel_base: int = 32768

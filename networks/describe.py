@@ -13,7 +13,8 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from networks.config import GeneratorConfig
 from networks.files import load_generator
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.generators.quality_block import QualityBlock
 from networks.resolutions import resolutions
 from torch_utils.checkpoint import load_tensors, read_header
 
@@ -104,7 +105,7 @@ def _architecture(G: Generator, config: GeneratorConfig) -> list[dict[str, Any]]
     rows = [{"block": "mapping", "layers": layers, "channels": G.w_dim, "parameters": _size(G.mapping)}]
     rows[0] |= {"resolution": None, "dtype": "float32", "degrades": False}
     for resolution in resolutions(G.img_resolution):
-        block = getattr(G.synthesis, f"b{resolution}")
+        block = G.synthesis.get_submodule(f"b{resolution}")
         rows.append(
             {
                 "block": f"b{resolution}",
@@ -113,7 +114,7 @@ def _architecture(G: Generator, config: GeneratorConfig) -> list[dict[str, Any]]
                 "layers": block.num_conv,
                 "parameters": _size(block),
                 "dtype": str(block.dtype).removeprefix("torch."),
-                "degrades": hasattr(block, "degrade") or hasattr(block, "convq"),
+                "degrades": isinstance(block, QualityBlock),
             }
         )
     return rows

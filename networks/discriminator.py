@@ -22,12 +22,13 @@ class DiscriminatorBlock(nn.Module):
     """All layers of one resolution; halves it.
 
     Args:
-        in_channels: of the features that enter; 0: none, the block starts from the image.
-        out_channels: of the features that leave.
-        resolution: of the input.
-        img_channels: of the image.
+        in_channels: channels of the features that enter; 0: none, the block starts from the image.
+        channels: channels at the block's own resolution.
+        out_channels: channels of the features that leave.
+        resolution: side of the input.
+        img_channels: channels of the image.
         config: architecture and precision.
-        dtype: in which the block computes.
+        dtype: number type in which the block computes.
     """
 
     def __init__(
@@ -41,7 +42,12 @@ class DiscriminatorBlock(nn.Module):
         dtype: torch.dtype,
     ):
         super().__init__()
-        self.resolution, self.dtype, self.skip_images = resolution, dtype, config.architecture == "skip"
+        self.resolution = resolution
+        self.dtype = dtype
+        self.skip_images = config.architecture == "skip"
+        self.resample_filter: Tensor
+        self.fromrgb: Convolution | None = None
+        self.skip: Convolution | None = None
         clamp = config.precision.clamp
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         if in_channels == 0 or self.skip_images:
@@ -52,13 +58,15 @@ class DiscriminatorBlock(nn.Module):
             self.skip = Convolution(channels, out_channels, 1, bias=False, down=2)
 
     def forward(self, x: Tensor | None, img: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Map features and image of resolution R to those of R/2."""
-        if hasattr(self, "fromrgb"):
+        """Map features `[N, C_in, R, R]` and an image `[N, 3, R, R]` to those of resolution R/2."""
+        if self.fromrgb is not None:
+            assert img is not None, f"no image enters the block of resolution {self.resolution}"
             y = self.fromrgb(img.to(self.dtype))
             x = y if x is None else x.to(self.dtype) + y
             img = downsample2d(img, self.resample_filter) if self.skip_images else None
+        assert x is not None, f"no features enter the block of resolution {self.resolution}"
         x = x.to(self.dtype)
-        if hasattr(self, "skip"):
+        if self.skip is not None:
             shortcut = self.skip(x, gain=math.sqrt(0.5))
             return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
         return self.conv1(self.conv0(x)), img
@@ -70,6 +78,7 @@ class DiscriminatorEpilogue(nn.Module):
     def __init__(self, channels: int, cmap_dim: int, img_channels: int, config: DiscriminatorConfig):
         super().__init__()
         self.cmap_dim = cmap_dim
+        self.fromrgb: Convolution | None = None
         clamp = config.precision.clamp
         maps = config.mbstd_channels
         require(not maps or channels % maps == 0, "discriminator.mbstd_channels", maps, f"a divisor of {channels}")
@@ -83,12 +92,13 @@ class DiscriminatorEpilogue(nn.Module):
     def forward(self, x: Tensor, img: Tensor | None, cmap: Tensor | None) -> Tensor:
         """Map `x [N, C, 4, 4]` to logits `[N, 1]`."""
         x = x.float()
-        if hasattr(self, "fromrgb"):
+        if self.fromrgb is not None:
+            assert img is not None, "no image enters the last block"
             x = x + self.fromrgb(img.float())
         if self.mbstd is not None:
-            x = self.mbstd(x)
-        x = self.conv(x)
-        x = self.out(self.fc(x.flatten(1)))
+            x = self.mbstd(x)  # [N, C + mbstd_channels, 4, 4]
+        x = self.conv(x)  # [N, C, 4, 4]
+        x = self.out(self.fc(x.flatten(1)))  # [N, 1 or cmap_dim]
         if cmap is None:
             return x
         return (x * cmap).sum(1, keepdim=True) / math.sqrt(self.cmap_dim)
@@ -100,7 +110,8 @@ class Discriminator(nn.Module):
     Args:
         config: widths, architecture, precision, frozen layers.
         c_dim: width of the labels; 0: unconditional.
-        img_resolution, img_channels: of the images.
+        img_resolution: side of the images, R.
+        img_channels: channels of the images.
 
     Raises UserError where the configuration does not fit the images.
     """
@@ -108,8 +119,10 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, c_dim: int, img_resolution: int, img_channels: int):
         super().__init__()
         require(img_resolution >= 8, "resolution", img_resolution, "at least 8; enlarge the images")
-        self.config, self.c_dim = config, c_dim
-        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.config = config
+        self.c_dim = c_dim
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
         self.block_resolutions = resolutions(img_resolution)[:0:-1]  # highest first, down to 8
         widths = {res: channels_at(res, config.channel_base, config.channel_max) for res in resolutions(img_resolution)}
         in_channels = 0
@@ -140,11 +153,11 @@ class Discriminator(nn.Module):
         """Return the parameters that training changes, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def _freeze(self, count):
+    def _freeze(self, count: int) -> None:
         """Freeze-D (Mo et al. 2020): the first `count` layers, counted from the image, keep their weights."""
         names = ("fromrgb", "conv0", "conv1", "skip")
-        blocks = [getattr(self, f"b{resolution}") for resolution in self.block_resolutions]
-        layers = [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
+        blocks = [self.get_submodule(f"b{resolution}") for resolution in self.block_resolutions]
+        layers = [layer for block in blocks for name in names if (layer := getattr(block, name)) is not None]
         require(count <= len(layers), "discriminator.freeze_layers", count, f"at most {len(layers)}")
         for layer in layers[:count]:
             layer.requires_grad_(False)

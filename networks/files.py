@@ -12,12 +12,14 @@ from torch import nn
 
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
+from dnnlib.registry import Registry
 from networks.config import DiscriminatorConfig, GeneratorConfig
 from networks.discriminator import Discriminator
-from networks.generators import qc_stylegan, stylegan2
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.precision import suits
+
+KINDS = Registry("networks.generators.kinds", "kind of generator")
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,9 @@ class ImageFormat:
         require(self.c_dim >= 0, "c_dim", self.c_dim, "at least 0")
 
 
-def build_generator(config: GeneratorConfig, images: ImageFormat) -> stylegan2.Generator:
-    """Return a generator with fresh weights: QC-StyleGAN's when `config.quality` is set, else StyleGAN2's."""
-    module = stylegan2 if config.quality is None else qc_stylegan
-    return module.Generator(config, images.c_dim, images.resolution, images.channels)
+def build_generator(config: GeneratorConfig, images: ImageFormat) -> Generator:
+    """Return a generator of `config.kind` with fresh weights; raise UserError for an unknown kind."""
+    return KINDS.get(config.kind).build(config, images.c_dim, images.resolution, images.channels)
 
 
 def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> Discriminator:
@@ -48,7 +49,7 @@ def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> Dis
 
 def save_network(
     path: str | os.PathLike,
-    G_ema: stylegan2.Generator,
+    G_ema: Generator,
     discriminators: dict[str, nn.Module],
     provenance: dict[str, Any],
 ) -> None:
@@ -73,7 +74,7 @@ def save_network(
     save_tensors(path, tensors, header)
 
 
-def load_generator(path: str | os.PathLike) -> tuple[stylegan2.Generator, dict[str, Any]]:
+def load_generator(path: str | os.PathLike) -> tuple[Generator, dict[str, Any]]:
     """Return the generator of a network file, in evaluation mode on the CPU, and the file's header.
 
     Raises UserError for a file that is missing, truncated, of a newer format, or no network.
@@ -123,7 +124,7 @@ def _blaming_header(path):
         raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
 
 
-def with_precision(G: stylegan2.Generator, dtype: str) -> stylegan2.Generator:
+def with_precision(G: Generator, dtype: str) -> Generator:
     """Return a generator of the same weights whose highest resolutions compute in `fp32`, `bf16` or `fp16`."""
     if G.config.precision.dtype == dtype:
         return G

@@ -17,8 +17,9 @@ class MappingNetwork(nn.Module):
         c_dim: number of classes, or width of the label; 0: none.
         w_dim: width of the output.
         num_ws: copies of `w` that are returned; None: one, without the extra axis.
-        num_layers, lr_multiplier: of the fully connected layers.
-        w_avg_beta: how slowly `w_avg` follows `w`; None: not tracked.
+        num_layers: number of fully connected layers.
+        lr_multiplier: learning rate of these layers, relative to the other networks'.
+        w_avg_beta: share of `w_avg` that one step keeps; None: there is no `w_avg`.
     """
 
     def __init__(
@@ -32,8 +33,13 @@ class MappingNetwork(nn.Module):
         w_avg_beta: float | None = 0.995,
     ):
         super().__init__()
-        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
-        self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
+        self.z_dim = z_dim
+        self.c_dim = c_dim
+        self.w_dim = w_dim
+        self.num_ws = num_ws
+        self.num_layers = num_layers
+        self.w_avg_beta = w_avg_beta
+        self.w_avg: Tensor
         if c_dim > 0:
             self.embed = FullyConnected(c_dim, w_dim)
         width = z_dim + (w_dim if c_dim > 0 else 0)
@@ -49,25 +55,30 @@ class MappingNetwork(nn.Module):
         """Map `z [N, z_dim]` and `c [N, c_dim]` to `ws [N, num_ws, w_dim]`, drawn towards `w_avg` by psi < 1."""
         parts = []
         if self.z_dim > 0:
-            assert z.shape[1] == self.z_dim, f"z is {tuple(z.shape)}, needs [N, {self.z_dim}]"
+            assert z is not None and z.shape[1] == self.z_dim, f"z is {_shape(z)}, needs [N, {self.z_dim}]"
             parts.append(normalize_second_moment(z.float()))
         if self.c_dim > 0:
-            assert c.shape[1] == self.c_dim, f"c is {tuple(c.shape)}, needs [N, {self.c_dim}]"
+            assert c is not None and c.shape[1] == self.c_dim, f"c is {_shape(c)}, needs [N, {self.c_dim}]"
             parts.append(normalize_second_moment(self.embed(c.float())))
-        x = torch.cat(parts, dim=1)
+        x = torch.cat(parts, dim=1)  # [N, z_dim + w_dim]
         for index in range(self.num_layers):
             x = getattr(self, f"fc{index}")(x)
         if self.num_ws is None:
             return x
-        ws = x[:, None].expand(-1, self.num_ws, -1)
+        ws = x[:, None].expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
         if truncation_psi == 1:
             return ws
-        drawn = self.w_avg.lerp(ws, truncation_psi)
+        truncated = self.w_avg.lerp(ws, truncation_psi)
         if truncation_cutoff is None:
-            return drawn
-        return torch.cat([drawn[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
+            return truncated
+        return torch.cat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
 
     @torch.no_grad()
     def track_average(self, mean_w: Tensor) -> None:
         """Move `w_avg` towards the mean `[w_dim]` of a batch."""
+        assert self.w_avg_beta is not None, "this mapping network has no average"
         self.w_avg.lerp_(mean_w, 1 - self.w_avg_beta)
+
+
+def _shape(x: Tensor | None) -> tuple[int, ...] | None:
+    return None if x is None else tuple(x.shape)

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
 from benchmarks.machine import Operations
-from inversion.latents import Latents
 from inversion.pivotal_tuning import TuningOptions
 from networks.discriminator import Discriminator
 from networks.files import save_network
+from networks.latents import Latents
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
 from tests.support.tolerance import assert_close

@@ -10,13 +10,14 @@ import click
 import torch
 
 from dnnlib.cli import one_sentence_errors
+from dnnlib.flags import SETTINGS
 from torch_utils.cuda import bias_act, cache, operators, upfirdn2d  # noqa: F401 - these name their kernels
 from torch_utils.cuda.compiler import KernelError, compile_kernel, target, version
 
 OPTIONAL = {"cv2": "degradations and video", "pyspng": "faster PNG, else Pillow", "av": "video"}
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.option("--arch", default="sm_90", help="What to compile for without a GPU: sm_XX, or compute_XX for PTX.")
 @one_sentence_errors
 def main(arch):

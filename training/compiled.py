@@ -1,26 +1,46 @@
 """Passes whose derivative is taken once, which is all that `torch.compile` can take: R1 and path lengths stay eager."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Content, Generator, Noise
+from networks.latents import Latents
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def first_order(function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+def first_order(function: Callable[P, T], compiled: bool) -> Callable[P, T]:
     """Return `function`, compiled at its first call with each kind of arguments if that is wanted."""
     return torch.compile(function, dynamic=False) if compiled else function
 
 
 class GeneratorPasses:
-    """What the first-order phases run of a generator, and of its teacher where there is one."""
+    """The passes of `Synthesis` that first-order phases use, perhaps compiled."""
 
-    def __init__(self, G: Generator, teacher: nn.Module | None, compiled: bool):
-        self.synthesis = first_order(G.synthesis.forward, compiled)
-        if G.config.quality is not None:
-            self.trunk = first_order(G.synthesis.trunk, compiled)
-            self.finish = first_order(G.synthesis.finish, compiled)
-        if teacher is not None:
-            self.teacher = first_order(teacher.synthesis.run, compiled)
+    def __init__(self, G: Generator, compiled: bool):
+        synthesis = G.synthesis
+        self.trunk_blocks = synthesis.trunk_blocks
+        self._content = first_order(synthesis.content, compiled)
+        self._image = first_order(synthesis.image, compiled)
+        self._twins = first_order(synthesis.twins, compiled)
+        self._features = first_order(synthesis.features, compiled)
+
+    def content(self, ws: Tensor, noise: Noise, blocks: int | None = None) -> Content:
+        """Return the state after the first `blocks` blocks (None: the trunk) for `ws [N, num_ws, w_dim]`."""
+        return self._content(Latents(ws), noise, blocks)
+
+    def image(self, content: Content) -> Tensor:
+        """Return sharp images `[N, C, R, R]`."""
+        return self._image(content)
+
+    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return sharp and degraded images `[2 N, C, R, R]`, and the features of both."""
+        return self._twins(content, q)
+
+    def features(self, content: Content) -> list[Tensor]:
+        """Return the features of the remaining blocks for sharp images."""
+        return self._features(content)

@@ -2,7 +2,7 @@
 
 import torch
 
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from training.config import EmaConfig
 
 

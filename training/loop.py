@@ -146,11 +146,11 @@ class _Loop:
     def _batches(self) -> Iterator[Batch]:
         """Yield batches on the device without end, from new workers as soon as others degrade than before."""
         while True:
-            place, first = self.degrading.place, self.world.rank * self.trainer.share
+            place, first = self.degrading.place, self.world.rank * self.trainer.process_batch
             batches = TrainingBatches(
                 self.dataset,
                 self.config.batch,
-                slice(first, first + self.trainer.share),
+                slice(first, first + self.trainer.process_batch),
                 self.config.seed,
                 start=self.trainer.images_seen,
                 workers=min(self.config.run.workers, os.cpu_count() or 1),

@@ -6,7 +6,7 @@ import torch
 from images.datasets.dataset import ImageDataset
 from images.ranges import to_uint8
 from images.sheets import save_png, sheet, sheet_size
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.purposes import FOR_SAMPLE_SHEET
 from torch_utils.seeding import BatchRandom
 from training.run_directory import RunDirectory
@@ -31,10 +31,10 @@ def draw_reals(directory: RunDirectory, dataset: ImageDataset, seed: int) -> Non
 def draw_fakes(directory: RunDirectory, dataset: ImageDataset, G: Generator, seed: int, images_seen: int) -> None:
     """Write `fakes<kimg>.png`, of the same latents each time; a QC generator also draws them through quality codes."""
     columns, rows = sheet_size(dataset.resolution)
-    count, device = columns * rows, next(G.parameters()).device
+    count, device = columns * rows, G.device
     rng = BatchRandom((seed, FOR_SAMPLE_SHEET), count, device=device)
     z = rng.randn(G.z_dim)
-    codes = {"": None, "-degraded": rng.randn(G.q_dim)} if hasattr(G, "q_dim") else {"": None}
+    codes = {"": None, "-degraded": rng.randn(G.q_dim)} if G.q_dim > 0 else {"": None}
     c = torch.from_numpy(np.stack([dataset.label(i % len(dataset)) for i in range(count)])).to(device)
     for suffix, q in codes.items():
         images = []

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from images.datasets.batches import Batch
 from images.ranges import from_levels
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
+from networks.generators.interface import Content, Generator
+from networks.latents import Latents
 from networks.layers import split
 from torch_utils.distributed import World
 from torch_utils.purposes import TrainingPurpose
@@ -48,23 +50,28 @@ class Trainer:
 
     Args:
         config: the run.
-        images: of the data.
-        world: this process's place among all.
+        images: format of the data set's images.
+        world: this process's place among all processes.
     """
 
     def __init__(self, config: TrainConfig, images: ImageFormat, world: World):
-        self.config, self.images, self.world = config, images, world
-        self.share, self.batch_gpu = batch_per_process(config, world.size)
+        self.config = config
+        self.images = images
+        self.world = world
+        self.process_batch, self.batch_gpu = batch_per_process(config, world.size)
         self.images_seen = 0
         self.steps = 0
         self.statistics = Statistics(world.device)
         self.guard = FiniteGuard()
-        self.teacher = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
-            self._build_generator()
+            self.G, self.teacher = self._build_generators()
             names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
-            self.passes = GeneratorPasses(self.G, self.teacher, config.run.compile)
+            self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+            if self._frozen:
+                self.G.freeze_trunk()
+            self.passes = GeneratorPasses(self.G, config.run.compile)
+            self.teacher_passes = None if self.teacher is None else GeneratorPasses(self.teacher, config.run.compile)
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
         self.optimizer_g = lazy_adam(
             self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run.fused_optimizer
@@ -217,27 +224,23 @@ class Trainer:
     def _r1_interval(self) -> int:
         return self.config.loss.r1_interval if self.config.loss.r1_gamma > 0 else 0
 
-    def _build_generator(self):
-        config, device = self.config, self.world.device
-        self.G = build_generator(config.generator, self.images)
+    def _build_generators(self) -> tuple[Generator, Generator | None]:
+        """Return the generator, and the teacher where there is distillation, both on the device."""
+        config = self.config
+        G = build_generator(config.generator, self.images)
+        teacher = None
         if config.init_from is not None:
             base, _ = load_generator(config.init_from)
-            if config.mode == "base":
-                self.G.load_state_dict(base.state_dict())
-            else:
-                self.G.load_base(base)
-                if config.loss.distill_weight > 0:
-                    self.teacher = with_precision(base, config.generator.precision.dtype).to(device)
-        self.G.to(device)
-        self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
-        if self._frozen:
-            self.G.freeze_trunk()
+            G.load_base(base)
+            if config.mode == "qc" and config.loss.distill_weight > 0:
+                teacher = with_precision(base, config.generator.precision.dtype).to(self.world.device)
+        return G.to(self.world.device), teacher
 
     def _rounds(self, batch: Batch) -> Iterator[Round]:
         """Split this process's share of a batch into what goes through the networks at once."""
         batch = batch.to(self.world.device)
-        first = self.world.rank * self.share
-        for start in range(0, self.share, self.batch_gpu):
+        first = self.world.rank * self.process_batch
+        for start in range(0, self.process_batch, self.batch_gpu):
             part = slice(start, start + self.batch_gpu)
             reals = {"sharp": batch.images[part]}
             if len(self.streams) == 2:
@@ -273,41 +276,40 @@ class Trainer:
             return torch.where((mixed & (layer >= cutoff))[:, :, None], other, ws)
 
     def _synthesize(self, ws: Tensor, rng: BatchRandom, distill: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Return each stream's images of the same content, and the distillation loss if asked for (else 0)."""
+        """Return each stream's images of the same content, and the distillation loss if `distill` is set (else 0)."""
         noise = self.G.synthesis.make_noise("random", len(ws), rng)
-        distillation = ws.new_zeros([])
+        no_distillation = ws.new_zeros([])
         if self.config.mode == "base":
-            return {"sharp": self.passes.synthesis(ws, noise=noise)}, distillation
-        q = rng.randn(self.G.q_dim)
+            return {"sharp": self.passes.image(self.passes.content(ws, noise))}, no_distillation
+        q = rng.randn(self.G.q_dim)  # [N, D_q]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
-            x, img = self.passes.trunk(ws, noise)
-        images, features = self.passes.finish(x, img, ws, noise, q, both=True)
+            content = self.passes.content(ws, noise)
+        images, features = self.passes.twins(content, q)  # [2 N, C, R, R]
         sharp, degraded = images.chunk(2)
-        if distill and self.teacher is not None:
-            sharp_features = [split(feature, len(ws), 0)[0] for feature in features]
-            distillation = self._distillation(x, img, ws, noise, sharp_features)
+        distillation = no_distillation
+        if distill and self.teacher_passes is not None:
+            teacher_features = self._teacher_features(self.teacher_passes, content)
+            sharp_features = [split(feature, len(ws), 0)[0] for feature in features]  # [N, C, H, W] each
+            distillation = losses.distillation_loss(teacher_features, sharp_features)
         return {"sharp": sharp, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:
-        """Yield each stream's images from its own pass after the trunk, as derivatives of one alone want it."""
-        noise = self.G.synthesis.make_noise("random", len(ws), rng)
+        """Yield each stream's images from a pass of their own behind the trunk, so that each has its own derivative."""
+        synthesis = self.G.synthesis
+        noise = synthesis.make_noise("random", len(ws), rng)
+        content = synthesis.content(Latents(ws), noise)
         if self.config.mode == "base":
-            yield self.streams[0], self.G.synthesis(ws, noise=noise)
+            yield self.streams[0], synthesis.image(content)
             return
-        x, img = self.G.synthesis.trunk(ws, noise)
         for stream, q in zip(self.streams, (None, rng.randn(self.G.q_dim)), strict=True):
-            yield stream, self.G.synthesis.finish(x, img, ws, noise, q)[0]
+            yield stream, synthesis.image(content, q)
 
     @torch.no_grad()
-    def _teacher_features(self, x, img, ws, noise):
-        head = self.G.synthesis.head
+    def _teacher_features(self, teacher: GeneratorPasses, content: Content) -> list[Tensor]:
+        """Return the teacher's features that Eq. 11 compares; a frozen trunk is the teacher's own and serves both."""
         if not self._frozen:
-            x, img, _ = self.passes.teacher(ws, noise, range(head.start))
-        return self.passes.teacher(ws, noise, head, x, img)[2]
-
-    def _distillation(self, x, img, ws, noise, features):
-        """Eq. 11. A frozen trunk is the teacher's own, so its features serve both."""
-        return losses.distillation_loss(self._teacher_features(x, img, ws, noise), features)
+            content = teacher.content(content.ws, content.noise, self.passes.trunk_blocks)
+        return teacher.features(content)
 
     def _report(self, name, value, watch=None):
         self.statistics.report(name, value)
@@ -316,4 +318,4 @@ class Trainer:
 
     def _phase(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]
-        return Phase(self.world, optimizer, network, others, self.share, forgives_overflow(network))
+        return Phase(self.world, optimizer, network, others, self.process_batch, forgives_overflow(network))

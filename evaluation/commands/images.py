@@ -12,6 +12,7 @@ import tqdm
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
+from dnnlib.flags import SETTINGS
 from evaluation.streams.files import frame_batches, image_batches, pair_batches
 from images.files import ImageFiles
 from metrics.detector import load_detector
@@ -23,7 +24,6 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.precision import with_float64
 
-SETTINGS = {"show_default": True, "max_content_width": 120}
 device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Images at once.")
 weights_option = click.option("--weights-dir", metavar="DIR", help="Published files.  [default: $QC_STYLEGAN_WEIGHTS]")

@@ -9,6 +9,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
 from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
@@ -25,7 +26,6 @@ from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.precision import with_float64
 
-SETTINGS = {"show_default": True, "max_content_width": 120}
 _INVERTER = ("network", "encoder", "steps", "tuning_steps", "perceptual", "overrides", "weights_dir", "device")
 _PHOTOS = ("data", "images", "batch", "seed")
 _OPTIONS = [

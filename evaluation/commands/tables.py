@@ -8,6 +8,7 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
+from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile, resolve
 from evaluation.job import Job
 from evaluation.tables.classify import ClassifyOptions, classify_table
@@ -18,8 +19,6 @@ from metrics.metric import parse_requests
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
-
-SETTINGS = {"show_default": True, "max_content_width": 120}
 
 
 def _shared(command: Callable) -> Callable:

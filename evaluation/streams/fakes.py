@@ -11,11 +11,13 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from generation.quality_codes import random_quality
-from generation.sampling import render, z_of_seeds
+from generation.rendering import synthesize
+from generation.sampling import z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import round_levels, to_levels
 from metrics.image_stream import ImageStream
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.purposes import FOR_CLASS, FOR_FAKE_NOISE
 from torch_utils.seeding import BatchRandom
 
@@ -66,7 +68,7 @@ def fake_stream(
             with torch.no_grad():
                 ws = G.mapping(source.z(seeds), source.c(seeds), truncation_psi=options.truncation_psi)
                 q = source.q(seeds) if quality == "degraded" else None
-                [images] = render(G, ws, [q], source.noise(seeds))
+                images = synthesize(G, Latents(ws, q), source.noise(seeds))
             yield round_levels(to_levels(require_finite_images(images, seeds, name).float()))
 
     return ImageStream(f"{name}, {quality}", count, options.batch, batches, lambda: identity_of(options, quality))
@@ -82,7 +84,7 @@ class LatentSource:
 
     def __init__(self, G: Generator, options: FakeOptions, labels: ImageDataset | None):
         self.G, self.options, self.labels = G, options, labels
-        self.device = next(G.parameters()).device
+        self.device = G.device
 
     def z(self, seeds: range) -> Tensor:
         """Return latents `[N, z_dim]`."""

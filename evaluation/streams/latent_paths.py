@@ -15,13 +15,14 @@ from evaluation.streams.fakes import (
     require_finite_images,
     seed_batches,
 )
-from generation.sampling import render
+from generation.rendering import synthesize
 from images.datasets.dataset import ImageDataset
 from images.ranges import to_levels
 from metrics.image_stream import ImageStream
 from metrics.metric import LatentPath
 from networks.files import with_precision
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.purposes import FOR_PATH
 from torch_utils.seeding import BatchRandom
 
@@ -42,7 +43,7 @@ def path_stream(
     Batches are float32 `[N, 2 C, H, W]` in 0..255: the image, and along the channels the one a step further. A step is
     too short for half precision, so the network computes in float32.
     """
-    G = with_precision(G, "fp32").to(next(G.parameters()).device)
+    G = with_precision(G, "fp32").to(G.device)
     source = LatentSource(G, options, labels)
 
     def batches(first: int, step: int) -> Iterator[Tensor]:
@@ -51,7 +52,7 @@ def path_stream(
                 ws = torch.cat(_steps(source, seeds, path, options))
                 noise = [[_twice(layer, len(seeds)) for layer in layers] for layers in source.noise(seeds)]
                 q = source.q(seeds).repeat(2, 1) if quality == "degraded" else None
-                [images] = render(G, ws, [q], noise)
+                images = synthesize(G, Latents(ws, q), noise)
                 images = to_levels(require_finite_images(images, [*seeds, *seeds], name).float())
                 here, there = _shown(images, path.crop).chunk(2)
             yield torch.cat([here, there], dim=1)

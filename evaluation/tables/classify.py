@@ -14,13 +14,15 @@ from degradations.kernel_sizes import size_range
 from degradations.primitive import apply_primitive
 from dnnlib.errors import UserError
 from evaluation.tables.table import Table, number
-from generation.sampling import noise_of_seeds, render, ws_of_seeds
+from generation.rendering import synthesize
+from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import from_levels, to_uint8
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from inversion.fit_quality import fit_quality
 from networks.files import load
 from networks.generators.qc_stylegan import Generator
+from networks.latents import Latents
 from torch_utils.distributed import World
 from torch_utils.linear_classifier import LinearClassifier
 from torch_utils.purposes import FOR_CLASSIFICATION
@@ -61,7 +63,7 @@ def classify_table(world: World, network: str, options: ClassifyOptions) -> Tabl
     to be found.
     """
     G = load(network, world.device, "stored")
-    if not hasattr(G, "q_dim"):
+    if G.q_dim == 0:
         raise UserError(f"{network} is plain, without the quality codes that are classified; give a QC network")
     if G.c_dim > 0:
         raise UserError(f"{network} has classes, and quality codes are classified without; give an unconditional one")
@@ -102,12 +104,12 @@ def codes_of(
         seeds = range(start, min(start + options.batch, count))
         ws, noise = ws_of_seeds(G, seeds), noise_of_seeds(G, seeds)
         with torch.no_grad():
-            [sharp] = render(G, ws, [None], noise)
+            sharp = synthesize(G, Latents(ws), noise)
         rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
         degraded, found = zip(*(degradation(i, r) for i, r in zip(to_uint8(sharp), rngs, strict=True)), strict=True)
         targets = from_levels(torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp))
         if encoder is None:
-            q = fit_quality(G, ws, noise, targets, options.steps, seed=start)
+            q = fit_quality(G, Latents(ws), noise, targets, options.steps, seed=start)
         else:
             with torch.no_grad():
                 q = encoder(targets).q

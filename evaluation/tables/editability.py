@@ -17,8 +17,8 @@ from inversion.directions.direction import Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.scorers import Scorer
 from inversion.inverter import Inverter
-from inversion.latents import Latents
 from inversion.tuned_weights import Inversion
+from networks.latents import Latents
 
 REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"
 # Mean change of the age in years by DEX on CelebA-HQ, at the magnitudes from -3 to 3.

@@ -22,12 +22,12 @@ from evaluation.tables.table import Table
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels, to_uint8
 from inversion.inverter import Inverter
-from inversion.latents import Latents
 from inversion.photos.invert import step_bar
 from inversion.tuned_weights import Inversion
 from metrics.detectors.cifar import WEIGHTS
 from metrics.distances.pixels import psnr
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.purposes import FOR_METRICS
 
 RECIPE = "multiple"  # the paper's "multiple-degraded" images

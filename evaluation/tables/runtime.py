@@ -12,13 +12,15 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from evaluation.tables.table import EMPTY, Table
 from generation.quality_codes import random_quality
-from generation.sampling import Sampling, noise_of_seeds, render, ws_of_seeds
+from generation.rendering import synthesize
+from generation.sampling import Sampling, noise_of_seeds, ws_of_seeds
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from inversion.perceptual import default_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.distributed import World
 
 # Mean and standard deviation in seconds at 256x256 and 512x512 (one V100).
@@ -39,7 +41,7 @@ def runtime_table(world: World, network: str, encoder: str | None, runs: int, pr
     if encoder is None:
         notes.append("The inversion's rows need --encoder.")
     else:
-        if not hasattr(G, "q_dim"):
+        if G.q_dim == 0:
             raise UserError(f"{network} is plain, but tuning is timed on degraded images; give a QC network")
         seconds |= inversion_seconds(G, load_encoder(encoder, network, G), runs)
         notes.append(f"Encoder: {runs} images. Tuning: {TUNED} images with the defaults of `invert.py restore`.")
@@ -52,7 +54,7 @@ def runtime_table(world: World, network: str, encoder: str | None, runs: int, pr
 
 def inversion_seconds(G: Generator, encoder: Encoder, runs: int) -> dict[str, list[float]]:
     """Return the seconds to invert each of some degraded images of the network's own, by stage."""
-    perceptual = default_perceptual(next(G.parameters()).device)
+    perceptual = default_perceptual(G.device)
     seconds = {"pSp": [], "PTI-opt": []}
     for seed in range(WARM_UP + runs):
         image = _degraded_image(G, seed)
@@ -67,7 +69,7 @@ def inversion_seconds(G: Generator, encoder: Encoder, runs: int) -> dict[str, li
 @torch.no_grad()
 def generation_seconds(G: Generator, runs: int) -> list[float]:
     """Return the seconds of each of `runs` images, after a few that warm up; degraded where the network can."""
-    device = next(G.parameters()).device
+    device = G.device
     seconds = [_timed(lambda seed=seed: _degraded_image(G, seed).cpu(), device)[0] for seed in range(WARM_UP + runs)]
     return seconds[WARM_UP:]
 
@@ -84,8 +86,8 @@ def _degraded_image(G: Generator, seed: int) -> Tensor:
     """Return the image `[1, C, R, R]` of a seed, degraded where the network can."""
     sampling = Sampling(class_index=0 if G.c_dim > 0 else None)  # any class takes as long
     ws = ws_of_seeds(G, [seed], sampling)
-    q = torch.from_numpy(random_quality([seed], G.q_dim).codes).to(ws) if hasattr(G, "q_dim") else None
-    [image] = render(G, ws, [q], noise_of_seeds(G, [seed]))
+    q = torch.from_numpy(random_quality([seed], G.q_dim).codes).to(ws) if G.q_dim > 0 else None
+    image = synthesize(G, Latents(ws, q), noise_of_seeds(G, [seed]))
     return image
 
 

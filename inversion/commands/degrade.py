@@ -23,13 +23,13 @@ from inversion.commands.options import (
     strip,
 )
 from inversion.inverter import Inverter
-from inversion.latents import Latents
 from inversion.photos.invert import invert_photos, write_codes
 from inversion.photos.jobs import PhotoTask
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader, PreparedPhoto
 from inversion.requality import interpolated, sampled, scaled
 from inversion.tuned_weights import Inversion
+from networks.latents import Latents
 
 OWN, SHARP = "own", "sharp"
 

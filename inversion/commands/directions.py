@@ -18,7 +18,7 @@ from inversion.directions.scorers import descriptions, load_scorer
 from inversion.directions.search import METHODS, Search, find_directions
 from inversion.directions.seed_labels import read_labels
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory

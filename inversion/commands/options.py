@@ -1,17 +1,18 @@
-"""The options that all commands on photos share, and what they mean."""
+"""The flags that the commands on photos share, and the inverter, the reader and the job that are made of them."""
 
-import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import click
 import numpy as np
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
+from dnnlib.flags import Command, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
@@ -25,124 +26,182 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 
-SETTINGS = {"show_default": True, "max_content_width": 120}
-ENCODER_STEPS = 0  # of the projector, after an encoder
+ENCODER_STEPS = 0  # default of --steps where an encoder is given
 
-_NETWORK = [
-    click.option("--network", type=NetworkFile(), required=True, help="The network that photos are inverted into."),
-    click.option("--encoder", type=NetworkFile(), help="Of this network.  [default: the projector alone]"),
-    click.option("--steps", type=click.IntRange(min=0), help="Of the projector.  [default: 150; 0 after an encoder]"),
-    click.option("--space", type=click.Choice(["w", "w+"]), help="Of the projector.  [default: w+]"),
-    click.option("--perceptual", default="cifar", help="Distance: cifar, lpips_alex, lpips_vgg or lpips_squeeze."),
-    click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Such as projector.lr=0.05."),
-    click.option("--weights-dir", metavar="DIR", help="Of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"),
+Options = TypeVar("Options", ProjectorOptions, TuningOptions)
+Number = TypeVar("Number", float, tuple[float, ...])
+
+
+@dataclass(frozen=True)
+class InverterFlags:
+    """The flags that say how photos are inverted, as they were given; None leaves a choice to the program.
+
+    Attributes:
+        network: network file that photos are inverted into.
+        encoder: encoder file for that network; None: the projector works alone.
+        steps: steps of the projector.
+        space: latent space of the projector, `w` or `w+`.
+        perceptual: name of the perceptual distance.
+        overrides: arguments of --set.
+        weights_dir: directory of published weights.
+        device: name of the device.
+    """
+
+    network: str
+    encoder: str | None = None
+    steps: int | None = None
+    space: str | None = None
+    perceptual: str = "cifar"
+    overrides: tuple[str, ...] = ()
+    weights_dir: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class TuningFlags:
+    """The flags of pivotal tuning, as they were given.
+
+    Attributes:
+        tuning_steps: largest number of steps; 0 turns tuning off.
+        stop_psnr: PSNR in dB at which tuning ends.
+    """
+
+    tuning_steps: int | None = None
+    stop_psnr: float | None = None
+
+
+_INVERTER = [
+    click.option("--network", type=NetworkFile(), required=True, help="Network that photos are inverted into."),
+    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the projector alone]"),
+    click.option(
+        "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
+    ),
+    click.option("--space", type=click.Choice(["w", "w+"]), help="Latent space of the projector.  [default: w+]"),
+    click.option(
+        "--perceptual", default="cifar", help="Perceptual distance: cifar, lpips_alex, lpips_vgg or lpips_squeeze."
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any option of a stage: projector.lr=0.05."
+    ),
+    click.option(
+        "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+    ),
     click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
     click.option("--align", metavar="DETECTOR", help="Cut out the face: cat, human, or a YuNet .onnx file."),
     click.option("--no-align", "align", flag_value="", help="Cut out the middle square.  [default]"),
 ]
 _TUNING = [
-    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 100]"),
-    click.option("--stop-psnr", type=float, help="At which tuning ends.  [default: 30 dB]"),
+    click.option(
+        "--tuning-steps", type=click.IntRange(min=0), help="Most steps of pivotal tuning; 0: none.  [default: 100]"
+    ),
+    click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: 30 dB]"),
 ]
-_FILES = [
+_JOB = [
     click.option("-i", "--input", "source", required=True, metavar="PATH", help="A photo, or a folder of photos."),
-    click.option("-o", "--outdir", required=True, metavar="DIR", help="Where the results go."),
-    click.option("--codes", metavar="DIR", help="Take inversions from here where an earlier command has left them."),
-    click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos at once."),
+    click.option("-o", "--outdir", required=True, metavar="DIR", help="Folder of the results."),
+    click.option("--codes", metavar="DIR", help="Folder of codes that an earlier command has found; they are used."),
+    click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
 ]
 
 
-def photo_options(command: Callable) -> Callable:
-    """Add the options of commands on photos."""
-    return _with(command, _FILES + _NETWORK + _TUNING)
+def photo_options(command: Command) -> Command:
+    """Add the options of commands on photos.
+
+    The command receives them as `job: PhotoJob`, `inverting: InverterFlags`, `tuning: TuningFlags` and
+    `align: str | None`.
+    """
+    command = gather_flags("job", PhotoJob)(gather_flags("tuning", TuningFlags)(command))
+    return add_options(gather_flags("inverting", InverterFlags)(command), _JOB + _INVERTER + _TUNING)
 
 
-def network_options(command: Callable) -> Callable:
-    """Add the options of commands that invert without tuning."""
-    return _with(command, _NETWORK)
+def network_options(command: Command) -> Command:
+    """Add the options of commands that invert without tuning.
+
+    The command receives them as `inverting: InverterFlags` and `align: str | None`.
+    """
+    return add_options(gather_flags("inverting", InverterFlags)(command), _INVERTER)
 
 
-def _with(command, options):
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def make_inverter(flags: dict[str, Any], needs_quality: bool) -> Inverter:
-    """Return what the options in `flags` ask for; they are taken out."""
-    names = ("network", "encoder", "steps", "space", "perceptual", "overrides", "weights_dir", "device")
-    network, encoder, steps, space, perceptual, overrides, weights_dir, device = (flags.pop(name) for name in names)
-    stages = ("projector", "tuning") if "tuning_steps" in flags else ("projector",)
-    if steps is None and encoder is not None:
-        steps = ENCODER_STEPS
+def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_quality: bool) -> Inverter:
+    """Return the inverter that flags ask for; `tuning` is None for commands that never tune."""
+    steps = ENCODER_STEPS if flags.steps is None and flags.encoder is not None else flags.steps
     values = {
         "projector.steps": steps,
-        "projector.space": space,
-        "tuning.steps": flags.pop("tuning_steps", 0),
-        "tuning.stop_psnr": flags.pop("stop_psnr", None),
+        "projector.space": flags.space,
+        "tuning.steps": 0 if tuning is None else tuning.tuning_steps,
+        "tuning.stop_psnr": None if tuning is None else tuning.stop_psnr,
     }
     texts = {name: json.dumps(value) for name, value in values.items() if value is not None}
-    texts |= dict(_assignment(text, stages) for text in overrides)
+    stages = ("projector",) if tuning is None else ("projector", "tuning")
+    texts |= dict(_parse_override(text, stages) for text in flags.overrides)
     options = InversionOptions(
-        encoder=encoder,
-        projector=_stage("projector", ProjectorOptions(), texts, "--steps"),
-        tuning=_stage("tuning", TuningOptions(), texts, "--tuning-steps"),
-        perceptual=perceptual,
+        encoder=flags.encoder,
+        projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
+        tuning=_stage_options("tuning", TuningOptions(), texts, "--tuning-steps"),
+        perceptual=flags.perceptual,
     )
-    device = best_device(device)
+    device = best_device(flags.device)
     if device.type == "cpu":
         keep_freed_memory()
-    return Inverter(network, device, options, WeightsDirectory.find(weights_dir), needs_quality)
+    weights = WeightsDirectory.find(flags.weights_dir)
+    return Inverter(flags.network, device, options, weights, needs_quality)
 
 
-def make_reader(flags: dict[str, Any], inverter: Inverter) -> PhotoReader:
-    """Return how photos are read; the option is taken out of `flags`."""
-    return PhotoReader(inverter.G, flags.pop("align") or None)
+def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:
+    """Return the reader that cuts photos for an inverter; `align` names the face detector, None or "" means none."""
+    return PhotoReader(inverter.G, align or None)
 
 
-def make_job(flags: dict[str, Any]) -> PhotoJob:
-    """Return the photos that `flags` name; the options are taken out. UserError where there are no such codes."""
-    job = PhotoJob(**{field.name: flags.pop(field.name) for field in dataclasses.fields(PhotoJob)})
+def check_codes(job: PhotoJob) -> None:
+    """Raise UserError when the folder of codes that a job names does not exist."""
     if job.codes is not None:
         existing(job.codes, "folder of codes")
-    return job
 
 
 def finish(summary: Summary) -> None:
-    """Say what came of a job, and leave with its exit code."""
+    """Print the summary of a job, and leave with its exit code."""
     click.echo(summary.report())
     if summary.exit_code:
         sys.exit(summary.exit_code)
 
 
-def strip(images: dict[str, np.ndarray]) -> np.ndarray:
+def make_strip(images: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return images uint8 `[R, R, 3]` side by side with their names above."""
     return labelled_grid(np.stack(list(images.values()))[None], [""], list(images))
 
 
-def finite(context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...]):
-    """Refuse nan and the infinities, which pass a range."""
+def check_finite(context: click.Context, parameter: click.Parameter, value: Number) -> Number:
+    """Raise click.BadParameter for nan and the infinities, which click's ranges let pass."""
     for number in value if isinstance(value, tuple) else (value,):
         if not math.isfinite(number):
             raise click.BadParameter(f"{number} is not finite.")
     return value
 
 
-def _stage(name: str, defaults: Any, texts: dict[str, str], flag: str) -> Any:
-    """Return the options of a stage, by dotted names; None where it takes no steps, and then refuse any other."""
-    own = {path.removeprefix(f"{name}."): text for path, text in texts.items() if path.startswith(f"{name}.")}
-    if own.get("steps") != "0":
-        return with_overrides(defaults, own)
-    for field in own:
+def _stage_options(name: str, defaults: Options, texts: Mapping[str, str], flag: str) -> Options | None:
+    """Return the options of a stage; None where it takes no steps.
+
+    Args:
+        name: name of the stage.
+        defaults: options of a stage without overrides.
+        texts: values of all stages' options by dotted name.
+        flag: flag that sets the steps, for the error.
+
+    Raises UserError for options of a stage that takes no steps.
+    """
+    prefix = f"{name}."
+    overrides = {path.removeprefix(prefix): text for path, text in texts.items() if path.startswith(prefix)}
+    if overrides.get("steps") != "0":
+        return with_overrides(defaults, overrides)
+    for field in overrides:
         if field != "steps":
             raise UserError(f"{name}.{field} has no effect without steps; leave it out, or give {flag} above 0")
     return None
 
 
-def _assignment(text: str, stages: tuple[str, ...]) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise UserError(f"--set {text} has no value; write --set field=value")
+def _parse_override(text: str, stages: Sequence[str]) -> tuple[str, str]:
+    """Split the argument of --set into field and value; raise UserError for a field of no stage."""
+    name, value = parse_assignment(text)
     if not name.startswith(tuple(f"{stage}." for stage in stages)):
         known = " or ".join(f"{stage}.FIELD" for stage in stages)
         raise UserError(f"--set {text} is no field of the inversion; write {known}")

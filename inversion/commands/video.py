@@ -11,14 +11,15 @@ import tqdm
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from generation.rendering import synthesize
 from images.photos import from_network
 from images.video_reader import checked_name, read_clip, write_clip
 from inversion.commands.options import SETTINGS, finite, make_inverter, make_reader, network_options
 from inversion.directions.direction import load_direction
 from inversion.directions.editing import edit
 from inversion.inverter import Inverter
-from inversion.latents import Latents, synthesize
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, shown_frames
+from networks.latents import Latents
 
 RENDERED = 16  # frames in one pass through the network
 

@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.parsing import existing, integers
 from inversion.directions.vector_files import READERS, read_vector
 from inversion.directions.w_samples import draw_w, std_along
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 MEASURED = 4096  # sampled w that say how far strength 1 goes along a vector of others
@@ -123,7 +123,7 @@ def load_direction(path: str | os.PathLike, G: Generator, network: str | None = 
     Raises UserError for a file that is missing, damaged or no direction, and for a direction of other widths.
     """
     path = existing(path, "direction")
-    device = next(G.parameters()).device
+    device = G.device
     is_plain = path.suffix.lower() in READERS
     direction = (_of_plain_vector(path, G) if is_plain else _read(path)).to(device)
     direction.check_fits(G)

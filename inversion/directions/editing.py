@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from generation.sampling import render
+from generation.rendering import render
 from inversion.directions.direction import Direction
-from inversion.latents import Latents
-from networks.generators.stylegan2 import Generator, Noise
+from networks.generators.interface import Generator, Noise
+from networks.latents import Latents
 
 
 def edit(G: Generator, latents: Latents, direction: Direction, strength: float | Tensor) -> Latents:
@@ -44,6 +44,5 @@ def edited_images(
     Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; without `noise`, with the stored one.
     """
     edited = edit(G, latents, direction, strength)
-    noise = G.synthesis.make_noise("const", len(edited)) if noise is None else noise
-    kept, sharp = render(G, edited.ws, [edited.q, None], noise)
+    kept, sharp = render(G, edited, [edited.q, None], noise)
     return kept, sharp

@@ -14,8 +14,8 @@ from images.ranges import to_uint8
 from inversion.directions.direction import Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.w_samples import sample_w
-from inversion.latents import Latents
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 
 STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 LARGEST_TILE = 256  # pixels; larger images are shrunk
@@ -36,13 +36,13 @@ def preview(
     """
     ws = sample_w(G, seeds, class_index)[:, None].expand(-1, G.num_ws, -1)
     q = None
-    if hasattr(G, "q_dim"):
+    if G.q_dim > 0:
         q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim) for seed in seeds])).to(ws)
     latents = Latents(ws, q)
     rows = [(direction, index) for direction in directions for index in range(len(seeds))]
     figures = ([], [])
     for direction, index in tqdm.tqdm(rows, desc="preview", unit="row", disable=None):
-        views = _row(G, latents[index : index + 1], direction)
+        views = _row(G, latents.row(index), direction)
         for figure, view in zip(figures, views, strict=True):
             figure.append(to_uint8(view))
     labels = [f"{direction.name}, seed {seeds[index]}" for direction, index in rows]
@@ -54,7 +54,7 @@ def preview(
 def _row(G: Generator, latents: Latents, direction: Direction) -> list[Tensor]:
     """Return one image at all strengths, degraded and sharp."""
     count = len(STRENGTHS)
-    repeated = Latents(latents.ws.expand(count, -1, -1), None if latents.q is None else latents.q.expand(count, -1))
+    repeated = latents.repeat(count)
     strengths = torch.tensor(STRENGTHS, device=latents.ws.device)
     views = edited_images(G, repeated, direction, strengths)
     factor = max(1, G.img_resolution // LARGEST_TILE)

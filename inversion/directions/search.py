@@ -9,7 +9,7 @@ from dnnlib.config import require
 from dnnlib.registry import Registry
 from inversion.directions.direction import Direction
 from inversion.directions.seed_labels import SeedLabels
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 
 # Each has `find(G: Generator, search: Search) -> list[Direction]`.
 METHODS = Registry("inversion.directions.methods", "method")

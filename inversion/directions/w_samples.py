@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from generation.sampling import z_of_seeds
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.purposes import FOR_DIRECTIONS
 from torch_utils.seeding import BatchRandom
 
@@ -30,14 +29,14 @@ def draw_w(G: Generator, count: int, class_index: int | None = None) -> Tensor:
 
 @torch.no_grad()
 def _mapped(G, z, numbers, class_index):
-    device = next(G.parameters()).device
+    device = G.device
     parts = []
     for start in range(0, len(z), CHUNK):
         rows = slice(start, start + CHUNK)
         c = None
         if G.c_dim > 0:
             classes = [number % G.c_dim if class_index is None else class_index for number in numbers[rows]]
-            c = F.one_hot(torch.tensor(classes, device=device), G.c_dim).float()
+            c = G.one_hot(torch.tensor(classes, device=device))
         parts.append(G.mapping(z[rows].to(device), c)[:, 0])
     return torch.cat(parts)
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from inversion.encoders.config import BACKBONES, EncoderNetworkConfig
 from inversion.encoders.heads import StylePyramid
-from inversion.latents import Latents
 from metrics.weights.directory import WeightsDirectory
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.purposes import FOR_SPREAD
 from torch_utils.seeding import BatchRandom
 
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         count = 1 if config.space == "w" else G.num_ws
         self.content = CodeNetwork(build(G.img_channels, config.width, published), config, count, G.w_dim)
         self.quality = None
-        if hasattr(G, "q_dim") and config.q_width > 0:
+        if G.q_dim > 0 and config.q_width > 0:
             self.quality = CodeNetwork(build(G.img_channels, config.q_width, published), config, 1, G.q_dim)
         self.register_buffer("w_avg", G.mapping.w_avg.detach().clone())
         self.register_buffer("w_spread", torch.ones([]))  # standard deviation of w around w_avg
@@ -72,7 +72,7 @@ def build(config: EncoderNetworkConfig, G: Generator, published: WeightsDirector
     With `published`, backbones begin with ArcFace's weights. Raises UserError where the backbone does not have the
     width, or where there are no such weights.
     """
-    encoder = Encoder(config, G, published).to(G.mapping.w_avg.device)
+    encoder = Encoder(config, G, published).to(G.device)
     encoder.w_spread.copy_(spread_of_w(G))
     return encoder.to(memory_format=torch.channels_last)
 
@@ -81,7 +81,7 @@ def build(config: EncoderNetworkConfig, G: Generator, published: WeightsDirector
 def spread_of_w(G: Generator) -> Tensor:
     """Return the root mean square, over elements, of w - w_avg."""
     rng = BatchRandom(FOR_SPREAD, SPREAD_SAMPLES)
-    z = rng.randn(G.z_dim).to(G.mapping.w_avg.device)
+    z = rng.randn(G.z_dim).to(G.device)
     w = G.mapping(z, random_classes(G, rng))[:, 0]
     return (w - G.mapping.w_avg).square().mean().sqrt().clamp(min=1e-8)
 
@@ -90,4 +90,4 @@ def random_classes(G: Generator, rng: BatchRandom) -> Tensor | None:
     """Return a random class of each row as `[N, c_dim]`, one-hot; None for an unconditional generator."""
     if G.c_dim == 0:
         return None
-    return F.one_hot(rng.randint(0, G.c_dim), G.c_dim).float().to(G.mapping.w_avg.device)
+    return G.one_hot(rng.randint(0, G.c_dim).to(G.device))

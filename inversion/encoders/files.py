@@ -11,7 +11,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "encoder"  # of the file, in its header
@@ -60,7 +60,7 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
-    encoder = encoder.to(G.mapping.w_avg.device, memory_format=torch.channels_last)
+    encoder = encoder.to(G.device, memory_format=torch.channels_last)
     return encoder.eval().requires_grad_(False)
 
 
@@ -96,5 +96,5 @@ def _shape(G):
         "channels": G.img_channels,
         "num_ws": G.num_ws,
         "w_dim": G.w_dim,
-        "q_dim": getattr(G, "q_dim", None),
+        "q_dim": G.q_dim or None,
     }

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from images.ranges import to_levels
 from inversion.encoders.config import EncoderLossConfig, SideWeights
-from inversion.latents import Latents
 from metrics.detector import load_detector
 from metrics.distances.face_similarity import similarity
 from metrics.weights.directory import WeightsDirectory
+from networks.latents import Latents
 
 
 class ImageTerms:

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from generation.rendering import stored_noise
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import random_classes
-from inversion.latents import Latents
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import BatchRandom
 
@@ -39,7 +40,7 @@ def open_photos(config: EncoderConfig, G: Generator) -> ImageDataset:
         subset=data.subset,
         seed=config.seed,
         on_bad_image=config.run.on_bad_image,
-        degradation=data.degradation if hasattr(G, "q_dim") else None,
+        degradation=data.degradation if G.q_dim > 0 else None,
     )
     if dataset.channels != G.img_channels:
         raise UserError(
@@ -51,12 +52,11 @@ def open_photos(config: EncoderConfig, G: Generator) -> ImageDataset:
 
 def reconstruct(G: Generator, latents: Latents) -> tuple[Tensor, Tensor]:
     """Return `G(w, 0)` and `G(w, q)`, `[N, C, R, R]` each, with the stored noise; all that they share runs once."""
-    noise = G.synthesis.make_noise("const", len(latents))
+    content = G.synthesis.content(latents, stored_noise(G, len(latents)))
     if latents.q is None:
-        images = G.synthesis(latents.ws, noise=noise)
+        images = G.synthesis.image(content)
         return images, images
-    x, img = G.synthesis.trunk(latents.ws, noise)
-    images, _ = G.synthesis.finish(x, img, latents.ws, noise, latents.q, both=True)
+    images, _ = G.synthesis.twins(content, latents.q)  # [2 N, C, R, R]
     sharp, degraded = images.chunk(2)
     return sharp, degraded
 
@@ -71,7 +71,7 @@ def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: i
 
 
 def _photo_pairs(config, G, batch, images_seen):
-    device = G.mapping.w_avg.device
+    device = G.device
     sharp = from_levels(batch.images.to(device, non_blocking=True))
     if batch.degraded is None:
         return Pairs(sharp, sharp, None)
@@ -82,11 +82,11 @@ def _photo_pairs(config, G, batch, images_seen):
 
 @torch.no_grad()
 def _own_pairs(config, G, images_seen):
-    device = G.mapping.w_avg.device
+    device = G.device
     rng = _random(config, EncoderPurpose.OWN_SAMPLES, images_seen, config.own_samples)
     ws = G.mapping(rng.randn(G.z_dim).to(device), random_classes(G, rng))
     q = None
-    if hasattr(G, "q_dim"):
+    if G.q_dim > 0:
         q = torch.where(_stays_sharp(config, rng, device), 0.0, rng.randn(G.q_dim).to(device))
     known = Latents(ws, q)
     sharp, degraded = reconstruct(G, known)

@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.heads import style_counts
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from networks.published.contents import as_tensors, require_options, shown
 from torch_utils.untrusted.pickles import Record
 from torch_utils.untrusted.torch_files import InertFile
@@ -71,7 +71,8 @@ def _options(opts) -> Mapping[str, Any]:
 def _require_same_network(state, G, network):
     """Raise UserError where the checkpoint brings a generator along that is another one."""
     const = state.get("decoder.input.input")
-    if isinstance(const, Tensor) and not torch.equal(const.float().flatten(), G.synthesis.b4.const.flatten()):
+    ours = G.state_dict()["synthesis.b4.const"]
+    if isinstance(const, Tensor) and not torch.equal(const.float().flatten(), ours.flatten()):
         raise UserError(f"was trained for another network than {network}; import the generator within its `decoder`")
 
 

@@ -15,7 +15,7 @@ from images.sheets import save_png, sheet
 from inversion.encoders.config import EncoderConfig, defining
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.pairs import reconstruct
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.memory import peak_memory
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.stats import Statistics
@@ -92,7 +92,7 @@ def draw_grid(path: str | os.PathLike, dataset: ImageDataset, encoder: Encoder, 
 
     For a plain generator: photo, reconstruction.
     """
-    device = G.mapping.w_avg.device
+    device = G.device
     indices = [i * dataset.num_images // GRID_PHOTOS for i in range(GRID_PHOTOS)]
     if dataset.degradation is None:
         sharp = _stack([dataset.image(i) for i in indices])

@@ -23,7 +23,7 @@ from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderReport, EncoderRunDirectory, draw_grid
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from torch_utils.memory import keep_freed_memory
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import derive_seed
@@ -53,10 +53,10 @@ class EncoderTrainer:
     """
 
     def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory):
-        if hasattr(G, "q_dim"):
+        if G.q_dim > 0:
             require(config.encoder.q_width > 0, "encoder.q_width", 0, "above 0, as this network has a quality code")
         self.config, self.G = config, G.eval().requires_grad_(False)
-        self.device = G.mapping.w_avg.device
+        self.device = G.device
         self.images_seen = 0
         self.statistics = Statistics(self.device)
         self.is_finite = torch.ones([], dtype=torch.bool, device=self.device)

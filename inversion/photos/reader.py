@@ -10,7 +10,7 @@ from images.photos import network_input, read_photo
 from images.squares import Square, centre_square, cut
 from inversion.photos.alignment import align
 from inversion.photos.face_detectors import find_detector
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from images.photos import network_input
 from images.squares import Square, centre_square, cut
 from images.video_reader import Clip, Frame
 from inversion.inverter import Inverter
-from inversion.latents import Latents
 from inversion.photos.alignment import NoFaceError, align
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.video.smoothing import smoothed, steady_squares
+from networks.latents import Latents
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "clip"
@@ -149,7 +149,7 @@ def _found_before(path: Path, settings: dict[str, Any]) -> list[Latents]:
     if header.get("settings") != _as_json(settings):
         return []
     tensors = load_tensors(path)
-    return [Latents(tensors["ws"], tensors.get("q"))]
+    return [Latents.from_tensors(tensors)]
 
 
 def _as_json(value):

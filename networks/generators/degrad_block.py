@@ -5,6 +5,7 @@ what depends on `q` is linear in it, and what follows are bias-free convolutions
 real factors; because of ReLU it holds from zero on.
 """
 
+import functools
 import math
 
 import torch
@@ -44,7 +45,8 @@ class PaperDegradBlock(nn.Module):
 
     def __init__(self, config: QualityConfig, in_channels: int, out_channels: int):
         super().__init__()
-        self.q_dim, self.channels = config.q_dim, config.width
+        self.q_dim = config.q_dim
+        self.channels = config.width
         self.weight = nn.Parameter(torch.randn(config.q_dim * config.width, in_channels, 3, 3))
         # phi adds D_q components of unit variance, each times q_i ~ N(0, 1).
         self.weight_gain = 1 / math.sqrt(in_channels * 9 * config.q_dim)
@@ -96,3 +98,25 @@ class ReleasedDegradBlock(Projection):
         # A matrix product reads each component once, and multiplies it with zeros in less time than a sum would take.
         r = pixels @ weights.flatten(1, 2).to(extra.dtype)
         return super().forward(r.unflatten(1, (height, width)).permute(0, 3, 1, 2))
+
+
+class AnyBatchDegradBlock(nn.Module):
+    """The paper's DegradBlock without a convolution of one group an image, whose number a graph would have to know.
+
+    Each of the nine taps of an image's own convolution is a matrix product with the shifted features.
+    """
+
+    def __init__(self, block: PaperDegradBlock):
+        super().__init__()
+        self.block = block
+
+    def forward(self, f: Tensor, q: Tensor) -> Tensor:
+        block = self.block
+        channels, height, width = f.shape[1:]
+        weight = (q * block.weight_gain) @ block.weight.view(block.q_dim, -1)  # [N, L * C * 9]
+        weight = weight.view(-1, block.channels, channels, 3, 3)  # [N, L, C, 3, 3]
+        around = F.pad(f, (1, 1, 1, 1))  # [N, C, H + 2, W + 2]
+        shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
+        products = (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted)  # [N, L, H * W] each
+        r = functools.reduce(torch.add, products)
+        return block.convq(r.unflatten(2, (height, width)))

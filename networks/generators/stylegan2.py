@@ -1,30 +1,43 @@
-"""StyleGAN2: mapping, synthesis and discriminator. Parameter names are those of published checkpoints."""
+"""StyleGAN2's generator: modulated convolutions driven by `w`. Parameter names are those of published checkpoints."""
 
+import copy
 import math
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
-from networks.layers import (
-    RESAMPLE_TAPS,
-    Convolution,
-    SynthesisLayer,
-    ToRGB,
-)
-from networks.mapping import MappingNetwork
+from networks.generators import interface
+from networks.generators.interface import Content, Noise, Rng, SynthesisPart
+from networks.latents import Latents
+from networks.layers import RESAMPLE_TAPS, Convolution, SynthesisLayer, ToRGB
 from networks.resolutions import block_dtype, channels_at, resolutions
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 
-# For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None.
-Noise = list[list[Tensor | None]]
 
+@dataclass(frozen=True)
+class BlockShape:
+    """The sizes of a synthesis block.
 
-class NormalSource(Protocol):
-    """Where random noise comes from: `torch_utils.seeding.BatchRandom`, or anything with its `randn`."""
+    Attributes:
+        in_channels: channels of the features that enter; 0: none, the block starts from a learned constant.
+        out_channels: channels of the features that leave.
+        w_dim: width of the latent.
+        resolution: side of the output.
+        img_channels: channels of the image.
+        is_last: whether this is the highest resolution, which gives the image in every architecture.
+        dtype: number type in which the block computes.
+    """
 
-    def randn(self, *shape: int) -> Tensor: ...
+    in_channels: int
+    out_channels: int
+    w_dim: int
+    resolution: int
+    img_channels: int
+    is_last: bool
+    dtype: torch.dtype
 
 
 class SynthesisBlock(nn.Module):
@@ -32,45 +45,39 @@ class SynthesisBlock(nn.Module):
 
     Args:
         config: architecture and precision.
-        in_channels: of the features that enter; 0: none, the block starts from a learned constant.
-        out_channels: of the features that leave.
-        w_dim: width of the latent.
-        resolution: of the output.
-        img_channels: of the image.
-        is_last: the highest resolution, which gives the image in every architecture.
-        dtype: in which the block computes.
+        shape: the block's sizes.
+        extra_channels: outputs of conv1 beyond those that go on as features (`released` DegradBlock).
     """
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        in_channels: int,
-        out_channels: int,
-        w_dim: int,
-        resolution: int,
-        img_channels: int,
-        is_last: bool,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, config: GeneratorConfig, shape: BlockShape, extra_channels: int = 0):
         super().__init__()
-        self.in_channels, self.out_channels, self.w_dim = in_channels, out_channels, w_dim
-        self.resolution, self.dtype = resolution, dtype
+        width = shape.out_channels
+        self.in_channels = shape.in_channels
+        self.out_channels = width
+        self.resolution = shape.resolution
+        self.dtype = shape.dtype
         self.conv_clamp = config.precision.clamp
+        self.num_conv = 1 if shape.in_channels == 0 else 2
+        self.resample_filter: Tensor
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
-        if in_channels == 0:
-            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        self.const: nn.Parameter | None = None
+        self.conv0: SynthesisLayer | None = None
+        self.torgb: ToRGB | None = None
+        self.skip: Convolution | None = None
+        # The order in which layers are made is that of the random numbers of their weights.
+        if shape.in_channels == 0:
+            self.const = nn.Parameter(torch.randn(width, shape.resolution, shape.resolution))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, 2, self.conv_clamp)
-        self.conv1 = self.make_conv1()
-        if is_last or config.architecture == "skip":
-            self.torgb = ToRGB(out_channels, img_channels, w_dim, self.conv_clamp)
-        if in_channels != 0 and config.architecture == "resnet":
-            self.skip = Convolution(in_channels, out_channels, 1, bias=False, up=2)
-        self.num_conv = 1 if in_channels == 0 else 2
-
-    def make_conv1(self) -> SynthesisLayer:
-        """Return the block's last convolution."""
-        return SynthesisLayer(self.out_channels, self.out_channels, self.w_dim, self.resolution, 1, self.conv_clamp)
+            self.conv0 = SynthesisLayer(
+                shape.in_channels, width, shape.w_dim, shape.resolution, up=2, conv_clamp=self.conv_clamp
+            )
+        self.conv1 = SynthesisLayer(
+            width, width, shape.w_dim, shape.resolution, conv_clamp=self.conv_clamp, extra_channels=extra_channels
+        )
+        if shape.is_last or config.architecture == "skip":
+            self.torgb = ToRGB(width, shape.img_channels, shape.w_dim, self.conv_clamp)
+        if shape.in_channels != 0 and config.architecture == "resnet":
+            self.skip = Convolution(shape.in_channels, width, 1, bias=False, up=2)
 
     def forward(
         self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise: list[Tensor | None]
@@ -79,22 +86,24 @@ class SynthesisBlock(nn.Module):
 
         `ws` is `[N, num_conv + 1, w_dim]`: one for each convolution and one for the image.
         """
-        f, shortcut = self.enter(x, ws, noise)
-        y = self.conv1(f, ws[:, self.num_conv - 1], noise[-1], gain=self.residual_gain)
+        f, shortcut = self.enter(x, ws, noise)  # [N, C_out, R, R]
+        y = self.conv1(f, ws[:, self.num_conv - 1], noise[-1], gain=self.residual_gain)  # [N, C_out, R, R]
         return self.leave(y, shortcut, img, ws)
 
     @property
     def residual_gain(self) -> float:
         """Factor of both branches of a residual block, which keeps the variance of their sum."""
-        return math.sqrt(0.5) if hasattr(self, "skip") else 1.0
+        return 1.0 if self.skip is None else math.sqrt(0.5)
 
     def enter(self, x: Tensor | None, ws: Tensor, noise: list[Tensor | None]) -> tuple[Tensor, Tensor | None]:
         """Return the input `f` of conv1, and the shortcut past it (None but for `resnet`)."""
-        if self.in_channels == 0:
+        if self.conv0 is None:
+            assert self.const is not None, "a block without conv0 starts from a constant"
             x = self.const.to(self.dtype).expand(ws.shape[0], -1, -1, -1)
             return x.contiguous(memory_format=torch.channels_last), None
+        assert x is not None, f"no features enter the block of resolution {self.resolution}"
         x = x.to(self.dtype)
-        shortcut = self.skip(x, gain=self.residual_gain) if hasattr(self, "skip") else None
+        shortcut = None if self.skip is None else self.skip(x, gain=self.residual_gain)
         return self.conv0(x, ws[:, 0], noise[0]), shortcut
 
     def leave(
@@ -103,135 +112,161 @@ class SynthesisBlock(nn.Module):
         """Return the block's features and the image so far, from the output `y` of conv1."""
         x = y if shortcut is None else y + shortcut
         img = None if img is None else upsample2d(img, self.resample_filter)
-        if hasattr(self, "torgb"):
-            rgb = self.torgb(x, ws[:, self.num_conv]).float()
+        if self.torgb is not None:
+            rgb = self.torgb(x, ws[:, self.num_conv]).float()  # [N, img_channels, R, R]
             img = rgb if img is None else img + rgb
         return x, img
 
+    def layers(self) -> list[SynthesisLayer]:
+        """Return the convolutions that have noise, in their order."""
+        return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
-class SynthesisNetwork(nn.Module):
+
+class SynthesisNetwork(interface.Synthesis):
     """G_0: `ws` to images."""
 
     def __init__(self, config: GeneratorConfig, img_resolution: int, img_channels: int):
         super().__init__()
-        self.w_dim, self.img_resolution, self.img_channels = config.w_dim, img_resolution, img_channels
-        self.num_ws = 0
+        self.w_dim = config.w_dim
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        self.num_blocks = len(resolutions(img_resolution))
+        self.trunk_blocks = 0
+        self.num_ws = 1  # the last image's
         in_channels = 0
         for resolution in resolutions(img_resolution):
-            block = self.make_block(config, in_channels, resolution)
+            block = self.make_block(config, self._block_shape(config, in_channels, resolution))
             self.add_module(f"b{resolution}", block)
             in_channels = block.out_channels
             self.num_ws += block.num_conv
-        self.num_ws += 1  # the last image
 
-    def make_block(self, config: GeneratorConfig, in_channels: int, resolution: int) -> SynthesisBlock:
+    def make_block(self, config: GeneratorConfig, shape: BlockShape) -> SynthesisBlock:
         """Return the block of one resolution."""
-        return SynthesisBlock(*self.block_arguments(config, in_channels, resolution))
-
-    def block_arguments(self, config: GeneratorConfig, in_channels: int, resolution: int) -> tuple:
-        """Return the arguments of `SynthesisBlock`."""
-        out_channels = channels_at(resolution, config.channel_base, config.channel_max)
-        is_last = resolution == self.img_resolution
-        dtype = block_dtype(resolution, self.img_resolution, config.precision)
-        return config, in_channels, out_channels, self.w_dim, resolution, self.img_channels, is_last, dtype
+        return SynthesisBlock(config, shape)
 
     def block(self, index: int) -> SynthesisBlock:
         """Return block `index`; 0 is 4x4, negative ones count from the highest resolution."""
         return getattr(self, f"b{resolutions(self.img_resolution)[index]}")
-
-    @property
-    def num_blocks(self) -> int:
-        """How many resolutions there are."""
-        return len(resolutions(self.img_resolution))
 
     def block_ws(self, ws: Tensor, index: int) -> Tensor:
         """Return the part of `ws [N, num_ws, w_dim]` for block `index`; the image's `w` is also the next block's."""
         first = max(0, 2 * index - 1)
         return ws[:, first : first + self.block(index).num_conv + 1]
 
-    def make_noise(self, noise_mode: str, batch: int, rng: NormalSource | None = None) -> Noise:
-        """Return every layer's noise: `random` (from `rng`, or torch's global state), `const`, or `none`."""
+    def make_noise(self, noise_mode: str, batch: int, rng: Rng | None = None) -> Noise:
         assert noise_mode in ("random", "const", "none"), f"unknown noise mode {noise_mode}"
-        return [
-            [self._layer_noise(layer, noise_mode, batch, rng) for layer in block_layers]
-            for block_layers in self._layers()
-        ]
+        blocks = [self.block(index) for index in range(self.num_blocks)]
+        return [[_layer_noise(layer, noise_mode, batch, rng) for layer in block.layers()] for block in blocks]
 
     def forward(
-        self, ws: Tensor, noise_mode: str = "random", rng: NormalSource | None = None, noise: Noise | None = None
+        self, ws: Tensor, noise_mode: str = "random", rng: Rng | None = None, noise: Noise | None = None
     ) -> Tensor:
         """Map `ws [N, num_ws, w_dim]` to images `[N, img_channels, R, R]`, float32, nominally in [-1, 1]."""
         noise = self.make_noise(noise_mode, ws.shape[0], rng) if noise is None else noise
-        _, img, _ = self.run(ws, noise, range(self.num_blocks))
-        return img
+        return self.image(self.content(Latents(ws), noise))
+
+    def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
+        start = Content(None, None, latents.ws, noise, block=0)
+        content, _ = self.run(start, self.trunk_blocks if blocks is None else blocks)
+        return content
+
+    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
+        assert q is None, "a plain generator has no quality code"
+        content, _ = self.run(content, self.num_blocks)
+        assert content.img is not None, "the last block gives the image"
+        return content.img
+
+    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
+        raise AssertionError("a plain generator has no quality code")
+
+    def features(self, content: Content) -> list[Tensor]:
+        return self.run(content, self.num_blocks)[1]
 
     def run(
-        self, ws: Tensor, noise: Noise, blocks: range, x: Tensor | None = None, img: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """Run some blocks on what the ones before left; return features, image, and each block's features."""
+        self, content: Content, stop: int, q: Tensor | None = None, both: bool = False
+    ) -> tuple[Content, list[Tensor]]:
+        """Run the blocks up to, but without, block `stop`; return what they leave and each one's features.
+
+        `q` and `both` are for the blocks that have DegradBlocks, see `QualityBlock.forward`.
+        """
+        x, img = content.x, content.img
         features = []
-        for index in blocks:
-            x, img = self.block(index)(x, img, self.block_ws(ws, index), noise[index])
+        for index in range(content.block, stop):
+            x, img = self.run_block(index, x, img, content.ws, content.noise, q, both)
             features.append(x)
-        return x, img, features
+        return content._replace(x=x, img=img, block=max(stop, content.block)), features
 
-    def _layers(self):
-        blocks = [self.block(index) for index in range(self.num_blocks)]
-        return [[block.conv1] if block.num_conv == 1 else [block.conv0, block.conv1] for block in blocks]
+    def run_block(
+        self,
+        index: int,
+        x: Tensor | None,
+        img: Tensor | None,
+        ws: Tensor,
+        noise: Noise,
+        q: Tensor | None = None,
+        both: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run block `index` on the state before it; return the features and the image behind it."""
+        return self.block(index)(x, img, self.block_ws(ws, index), noise[index])
 
-    @staticmethod
-    def _layer_noise(layer, noise_mode, batch, rng):
-        if noise_mode == "none":
-            return None
-        if noise_mode == "const":
-            return layer.noise_const[None, None]
-        size = layer.resolution
-        if rng is None:
-            return torch.randn(batch, 1, size, size, device=layer.noise_const.device)
-        return rng.randn(1, size, size)
+    def parts(self, last_blocks: int | None = None) -> tuple[SynthesisPart, SynthesisPart]:
+        first = 0 if last_blocks is None else max(0, self.num_blocks - last_blocks)
+        return BlockRange(self, range(first)), BlockRange(self, range(first, self.num_blocks))
 
+    def style_layers(self) -> Iterator[tuple[int, Tensor]]:
+        numbers = torch.arange(self.num_ws)[None, :, None]  # [1, num_ws, 1]
+        for index in range(self.num_blocks):
+            block = self.block(index)
+            layers = [*block.layers(), *([] if block.torgb is None else [block.torgb])]
+            drivers = self.block_ws(numbers, index).flatten().tolist()
+            for driver, layer in zip(drivers, layers, strict=False):
+                yield driver, layer.affine.weight * layer.affine.weight_gain
 
-class Generator(nn.Module):
-    """F_0: mapping and synthesis.
+    def traceable(self) -> "SynthesisNetwork":
+        return copy.deepcopy(self)
 
-    Args:
-        config: widths, architecture, precision.
-        c_dim: width of the labels; 0: unconditional.
-        img_resolution, img_channels: of the images.
-    """
-
-    synthesis_class = SynthesisNetwork
-
-    def __init__(self, config: GeneratorConfig, c_dim: int, img_resolution: int, img_channels: int):
-        super().__init__()
-        self.config, self.c_dim = config, c_dim
-        self.img_resolution, self.img_channels = img_resolution, img_channels
-        self.z_dim, self.w_dim = config.z_dim, config.w_dim
-        self.synthesis = self.synthesis_class(config, img_resolution, img_channels)
-        self.num_ws = self.synthesis.num_ws
-        mapping = config.mapping
-        self.mapping = MappingNetwork(
-            config.z_dim,
-            c_dim,
-            config.w_dim,
-            self.num_ws,
-            num_layers=mapping.num_layers,
-            lr_multiplier=mapping.lr_multiplier,
-            w_avg_beta=mapping.w_avg_beta,
+    def _block_shape(self, config: GeneratorConfig, in_channels: int, resolution: int) -> BlockShape:
+        return BlockShape(
+            in_channels,
+            out_channels=channels_at(resolution, config.channel_base, config.channel_max),
+            w_dim=config.w_dim,
+            resolution=resolution,
+            img_channels=self.img_channels,
+            is_last=resolution == self.img_resolution,
+            dtype=block_dtype(resolution, self.img_resolution, config.precision),
         )
 
-    def forward(
-        self,
-        z: Tensor,
-        c: Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-        **synthesis_kwargs,
-    ) -> Tensor:
-        """Map `z [N, z_dim]` (and `c [N, c_dim]`) to images `[N, img_channels, R, R]`."""
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-        return self.synthesis(ws, **synthesis_kwargs)
 
-    def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that training changes, by name."""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+class BlockRange(SynthesisPart):
+    """The blocks of a synthesis network whose indices are in `blocks`."""
+
+    def __init__(self, synthesis: SynthesisNetwork, blocks: range):
+        super().__init__()
+        self.synthesis = synthesis
+        self.blocks = blocks
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        prefixes = tuple(f"synthesis.b{self.synthesis.block(index).resolution}." for index in self.blocks)
+        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(prefixes)}
+
+    def forward(self, content: Content, q: Tensor | None) -> Content:
+        assert content.block == self.blocks.start, f"block {content.block} comes next, not {self.blocks.start}"
+        return self.synthesis.run(content, self.blocks.stop, q, both=q is not None)[0]
+
+
+class Generator(interface.Generator):
+    """F_0: mapping and synthesis."""
+
+    def make_synthesis(self) -> SynthesisNetwork:
+        return SynthesisNetwork(self.config, self.img_resolution, self.img_channels)
+
+
+def _layer_noise(layer: SynthesisLayer, noise_mode: str, batch: int, rng: Rng | None) -> Tensor | None:
+    if noise_mode == "none":
+        return None
+    if noise_mode == "const":
+        return layer.noise_const[None, None]
+    size = layer.resolution
+    if rng is None:
+        return torch.randn(batch, 1, size, size, device=layer.noise_const.device)
+    return rng.randn(1, size, size)

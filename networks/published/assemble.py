@@ -10,7 +10,7 @@ from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
 from networks.discriminator import Discriminator
 from networks.files import build_discriminator, build_generator
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 from networks.layers import RESAMPLE_TAPS
 from networks.published.architecture import discriminator_architecture, generator_architecture
 from networks.published.contents import NetworkContent, Published, shown

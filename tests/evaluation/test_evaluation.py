@@ -21,7 +21,8 @@ from evaluation.streams.fakes import FakeOptions, LatentSource, fake_stream
 from evaluation.streams.latent_paths import path_stream, slerp
 from evaluation.streams.reals import real_stream
 from generation.quality_codes import random_code
-from generation.sampling import Sampling, noise_of_seeds, render, ws_of_seeds, z_of_seeds
+from generation.rendering import synthesize
+from generation.sampling import Sampling, noise_of_seeds, ws_of_seeds, z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.files import decode
 from images.ranges import to_uint8
@@ -34,6 +35,7 @@ from metrics.feature_cache import FeatureCache
 from metrics.metric import LatentPath, parse_requests
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
+from networks.latents import Latents
 from tests.support.measures import (
     CPU,
     NO_WEIGHTS,
@@ -78,7 +80,7 @@ def expected_images(G, seeds, quality, psi=1.0):
     """Return the images that generate.py would make, uint8 `[N, C, H, W]`."""
     ws = ws_of_seeds(G, seeds, Sampling(truncation_psi=psi))
     q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim, 0) for seed in seeds]))
-    [images] = render(G, ws, [q if quality == "degraded" else None], noise_of_seeds(G, seeds))
+    images = synthesize(G, Latents(ws, q if quality == "degraded" else None), noise_of_seeds(G, seeds))
     return torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2)
 
 

@@ -27,7 +27,8 @@ from evaluation.tables.inversion import (
 )
 from evaluation.tables.restoration import METHODS, PAPER, TRACKS, Judge, RestorationOptions, restoration_table
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
-from generation.sampling import noise_of_seeds, render, ws_of_seeds
+from generation.rendering import synthesize
+from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import to_uint8
 from inversion.directions.direction import Direction, normalised, save_direction
 from inversion.directions.editing import edit
@@ -36,7 +37,6 @@ from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
-from inversion.latents import Latents, synthesize
 from inversion.pivotal_tuning import TuningOptions
 from inversion.projector import ProjectorOptions
 from metrics.distances.frechet import frechet_distance, moments
@@ -45,6 +45,7 @@ from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, write_pristine
 from metrics.pairs import load_measure
 from networks.files import load
+from networks.latents import Latents
 from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of, write_network
 from tests.support.networks import quality_generator, small_generator
 from tests.support.runs import write_images
@@ -496,7 +497,7 @@ def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
     codes, labels = codes_of(G, encoder, blur_strength, ClassifyOptions(train=3, test=2, batch=2), "")
     images = torch.cat(seen)
     assert torch.equal(codes, images.mean((2, 3))) and len(labels) == 5 and labels.unique().numel() == 5
-    [sharp] = render(G, ws_of_seeds(G, range(5)), [None], noise_of_seeds(G, range(5)))
+    sharp = synthesize(G, Latents(ws_of_seeds(G, range(5))), noise_of_seeds(G, range(5)))
     blurred = degraded_image(to_uint8(sharp[4:])[0], 4)
     assert np.array_equal(to_uint8(images[4:])[0], blurred)
     common = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--device=cpu", "-o", tmp_path

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import nn
 
 from dnnlib.errors import UserError
-from generation.sampling import noise_of_seeds, render
+from generation.rendering import synthesize
+from generation.sampling import noise_of_seeds
 from inversion.commands.directions import directions_command
 from inversion.directions.direction import Direction, load_direction, normalised, parse_layers, save_direction
 from inversion.directions.editing import edit, edited_images
@@ -22,9 +23,9 @@ from inversion.directions.scorers import descriptions, load_scorer
 from inversion.directions.search import METHODS, Search, find_directions
 from inversion.directions.seed_labels import SeedLabels, read_labels, write_labels
 from inversion.directions.w_samples import draw_w, sample_w, std_along
-from inversion.latents import Latents
 from networks.files import ImageFormat, build_discriminator, save_network
 from networks.generators import stylegan2
+from networks.latents import Latents
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.linear_classifier import LinearClassifier
@@ -178,7 +179,7 @@ def test_scores_belong_to_seeds_not_to_batches():
     found = score_seeds(G, scorers, range(3, 10), batch=3)["warmth"]
     assert found.seeds == list(range(3, 10))
     ws = sample_w(G, [8])[:, None].expand(-1, G.num_ws, -1)
-    [image] = render(G, ws, [None], noise_of_seeds(G, [8]))
+    image = synthesize(G, Latents(ws), noise_of_seeds(G, [8]))
     assert found.scores[5] == pytest.approx(scorers["warmth"](image).item(), rel=1e-4)
 
 

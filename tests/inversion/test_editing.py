@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
+from generation.rendering import synthesize
 from inversion.directions.direction import Direction
 from inversion.directions.editing import edit, edited_images
-from inversion.latents import Latents, synthesize
+from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from dnnlib.config import from_dict, with_overrides
 from dnnlib.errors import UserError
+from generation.rendering import synthesize
 from images.datasets.batches import TrainingBatches
 from inversion.commands.train_encoder import train_encoder
 from inversion.encoders import training
@@ -23,9 +24,9 @@ from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.training import EncoderTrainer, learning_rate, train
-from inversion.latents import Latents, synthesize
 from metrics.weights.directory import WeightsDirectory
 from networks.files import build_discriminator, load_generator, save_network
+from networks.latents import Latents
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
 from tests.support.runs import IMAGES, changed, png, read_stats, snapshot, write_base, write_images
 from tests.support.tolerance import assert_close

@@ -7,11 +7,11 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from generation.rendering import synthesize
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
-from inversion.latents import Latents, synthesize
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
@@ -19,6 +19,7 @@ from inversion.tuned_weights import TunedWeights, load_inversion, save_inversion
 from metrics.detectors.cifar import WEIGHTS
 from metrics.weights.directory import WeightsDirectory
 from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network
+from networks.latents import Latents
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.runs import IMAGES
 from tests.support.tolerance import assert_close

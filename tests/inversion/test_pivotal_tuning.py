@@ -5,12 +5,13 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from generation.sampling import render, ws_of_seeds
-from inversion.latents import Latents, synthesize
-from inversion.pivotal_tuning import TuningOptions, _Blocks, _Codes, tune
+from generation.rendering import render, synthesize
+from generation.sampling import ws_of_seeds
+from inversion.pivotal_tuning import TuningOptions, _Codes, tune
 from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
 from networks.discriminator import Discriminator
 from networks.files import load, save_network
+from networks.latents import Latents
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import save_tensors
@@ -20,7 +21,7 @@ PIXELS_ONLY = {"perceptual_weight": 0.0, "pixel_weight": 1.0, "twin_weight": 0.0
 
 def photos(G, count=2):
     """Return codes, and targets that differ a little from their images."""
-    latents = Latents(ws_of_seeds(G, range(count)), torch.randn(count, G.q_dim) if hasattr(G, "q_dim") else None)
+    latents = Latents(ws_of_seeds(G, range(count)), torch.randn(count, G.q_dim) if G.q_dim > 0 else None)
     images = synthesize(G, latents)
     return latents, (images + 0.3 * torch.randn_like(images)).clamp(-1, 1)
 
@@ -40,8 +41,8 @@ def test_frozen_and_tuned_blocks_make_the_networks_images(variant, first):
     G = frozen(quality_generator(variant))
     latents, _ = photos(G)
     count = G.synthesis.num_blocks
-    codes = _Codes(_Blocks(G.synthesis, range(first)), _Blocks(G.synthesis, range(first, count)), latents)
-    sharp, degraded = render(G, latents.ws, [None, latents.q], G.synthesis.make_noise("const", 2))
+    codes = _Codes(G, *G.synthesis.parts(count - first), latents)
+    sharp, degraded = render(G, latents, [None, latents.q])
     assert_close(codes.originals, torch.cat([sharp, degraded]))
 
 

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
+from generation.rendering import synthesize
 from generation.sampling import ws_of_seeds
-from inversion.latents import Latents, synthesize
 from inversion.perceptual import ReconstructionLoss, load_perceptual
 from inversion.projector import ProjectorOptions, _rate, project
 from inversion.whitened_space import WhitenedSpace
 from metrics.detector import load_detector
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.stylegan2 import Generator
+from networks.latents import Latents
 from tests.support.networks import SMALL, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from generation.quality_codes import parse_qualities
-from inversion.latents import Latents, synthesize
+from generation.rendering import synthesize
 from inversion.requality import copied, interpolated, sampled, scaled
+from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from networks.config import QualityConfig
 from networks.files import with_precision
 from networks.generators.degrad_block import PaperDegradBlock
+from networks.latents import Latents
 from tests.support.networks import golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
@@ -92,17 +93,15 @@ def test_both_equals_two_calls(variant, architecture, images):
     G.freeze_trunk()
     ws, q = G.mapping(torch.randn(images, 16), None), torch.randn(images, G.q_dim)
     noise = G.synthesis.make_noise("random", images)
-    x, img = G.synthesis.trunk(ws, noise)
+    content = G.synthesis.content(Latents(ws), noise)
     probe = torch.randn(2 * images, 3, 16, 16)
 
     def run(*parts):
         result = torch.cat(parts)
         return result, torch.autograd.grad((result * probe).sum(), list(G.trainable_parameters().values()))
 
-    together, gradients = run(G.synthesis.finish(x, img, ws, noise, q, both=True)[0])
-    apart, expected = run(
-        G.synthesis.finish(x, img, ws, noise)[0], G.synthesis.finish(x, img, ws, noise, q)[0]
-    )
+    together, gradients = run(G.synthesis.twins(content, q)[0])
+    apart, expected = run(G.synthesis.image(content), G.synthesis.image(content, q))
     assert_close(together, apart)
     for name, a, b in zip(G.trainable_parameters(), gradients, expected, strict=True):
         assert_close(a, b, rtol=1e-3, what=name)

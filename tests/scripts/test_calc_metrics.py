@@ -19,7 +19,8 @@ from evaluation.streams.fakes import FakeOptions
 from evaluation.streams.files import frame_batches, image_batches
 from evaluation.tables.classify import blur_strength, blurry_or_not
 from evaluation.tables.table1 import PAPER, PAPER_ABLATIONS
-from generation.sampling import noise_of_seeds, render, ws_of_seeds
+from generation.rendering import render, synthesize
+from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.files import ImageFiles, decode
 from images.video_writer import write_mp4
 from inversion.fit_quality import fit_quality
@@ -28,6 +29,7 @@ from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, lo
 from metrics.detector import Detector
 from metrics.detectors.cifar import WEIGHTS
 from metrics.metric import parse_requests
+from networks.latents import Latents
 from tests.support.measures import NO_WEIGHTS, cifar, conditional_generator, pixels_of, write_network
 from tests.support.networks import quality_generator
 from tests.support.runs import png, write_base, write_images
@@ -237,15 +239,15 @@ def test_classifiers_are_fitted_to_the_end():
 def test_quality_codes_of_known_content_are_found():
     G = quality_generator().requires_grad_(False)
     ws, noise = ws_of_seeds(G, range(4)), noise_of_seeds(G, range(4))
-    sharp, targets = render(G, ws, [None, torch.randn(4, G.q_dim)], noise)
+    sharp, targets = render(G, Latents(ws), [None, torch.randn(4, G.q_dim)], noise)
     steps = []
-    codes = fit_quality(G, ws, noise, targets, steps=60, on_step=steps.append)
+    codes = fit_quality(G, Latents(ws), noise, targets, steps=60, on_step=steps.append)
     assert steps == list(range(1, 61)) and not codes.requires_grad
-    [fitted] = render(G, ws, [codes], noise)
+    fitted = synthesize(G, Latents(ws, codes), noise)
     before, after = ((images - targets).square().mean((1, 2, 3)) for images in (sharp, fitted))
     assert (before > 1e-4).all() and (after < 0.02 * before).all()
-    other = fit_quality(G, ws, noise, targets, steps=2, seed=1)
-    assert not torch.equal(other, fit_quality(G, ws, noise, targets, steps=2))
+    other = fit_quality(G, Latents(ws), noise, targets, steps=2, seed=1)
+    assert not torch.equal(other, fit_quality(G, Latents(ws), noise, targets, steps=2))
 
 
 def test_degradations_to_classify_have_their_labels():

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 import generate as script
 from dnnlib.errors import UserError
 from generation.quality_codes import parse_qualities, random_code, read_codes, seed_code
-from generation.sampling import Sampling, generate, noise_of_seeds, render, ws_of_seeds, z_of_seeds
+from generation.rendering import render
+from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds, z_of_seeds
 from generation.walks import content_loop, frames, path_through, quality_path
 from images.figures import GAP, MIN_TILE, labelled_grid
 from images.ranges import to_uint8
 from images.video_writer import count_frames, write_mp4
 from images.writer import ImageWriter
 from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network, with_precision
+from networks.latents import Latents
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
@@ -135,7 +137,7 @@ def test_an_image_does_not_depend_on_its_batch(noise_mode, variant):
     def batch(rows):
         seeds = [SEEDS[row] for row in rows]
         ws, noise = ws_of_seeds(G, seeds), noise_of_seeds(G, seeds, noise_mode)
-        return torch.stack(render(G, ws, [None, torch.tensor(quality.codes[rows])], noise))
+        return torch.stack(render(G, Latents(ws), [None, torch.tensor(quality.codes[rows])], noise))
 
     with torch.no_grad():
         together = batch(list(range(8)))
@@ -176,7 +178,7 @@ def test_zero_code_is_the_sharp_image_bit_for_bit(variant):
     q = torch.tensor(parse_qualities(["random"], SEEDS, G.q_dim)[0].codes)
     some = torch.tensor([True, False, False, True, True, False, True, False])
     with torch.no_grad():
-        sharp, zero, mixed, degraded = render(G, ws, [None, 0 * q, torch.where(some[:, None], 0, q), q], noise)
+        sharp, zero, mixed, degraded = render(G, Latents(ws), [None, 0 * q, torch.where(some[:, None], 0, q), q], noise)
         assert torch.equal(sharp, G.synthesis(ws, noise=noise))
     assert torch.equal(sharp, zero)
     assert torch.equal(mixed, torch.where(some[:, None, None, None], sharp, degraded))
@@ -186,14 +188,14 @@ def test_zero_code_is_the_sharp_image_bit_for_bit(variant):
 def test_rows_without_a_code_never_pass_the_degradblocks(monkeypatch):
     G = quality_generator()
     ws, noise, q = ws_of_seeds(G, [0, 1]), noise_of_seeds(G, [0, 1]), torch.tensor([[0.0] * 4, [1.0] * 4])
-    finish = G.synthesis.finish
+    image = G.synthesis.image
 
-    def marked(x, img, ws, noise, q=None):
-        images, features = finish(x, img, ws, noise, q)
-        return (images if q is None else torch.full_like(images, 9)), features
+    def marked(content, q=None):
+        images = image(content, q)
+        return images if q is None else torch.full_like(images, 9)
 
-    monkeypatch.setattr(G.synthesis, "finish", marked)
-    sharp, mixed = render(G, ws, [None, q], noise)
+    monkeypatch.setattr(G.synthesis, "image", marked)
+    sharp, mixed = render(G, Latents(ws), [None, q], noise)
     assert torch.equal(mixed[0], sharp[0])
     assert mixed[1].eq(9).all()
 

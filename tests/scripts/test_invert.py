@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 import invert
 from dnnlib.files import sha256
+from generation.rendering import synthesize
 from images.photos import from_network, read_photo
 from images.squares import centre_square
 from images.video_reader import read_clip
@@ -24,7 +25,6 @@ from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
-from inversion.latents import Latents, synthesize
 from inversion.photos.alignment import AFHQ
 from inversion.photos.face_detectors import Face
 from inversion.photos.paste_back import paste_back
@@ -35,6 +35,7 @@ from inversion.requality import interpolated, sampled, scaled
 from inversion.tuned_weights import load_inversion
 from inversion.video.smoothing import smoothed
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
 from tests.support.networks import SMALL_D, quality_generator, small_generator
 from tests.support.runs import IMAGES, png

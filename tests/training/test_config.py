@@ -14,6 +14,7 @@ from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
 from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator
+from networks.latents import Latents
 from networks.resolutions import channels_at
 from training import config as configs
 from training import presets
@@ -438,7 +439,7 @@ def test_qc_takes_the_architecture_of_its_base_network():
 def degraded(G, ws, q):
     """G(w, q), without the look at q's numbers that a call of the whole network takes."""
     noise = G.synthesis.make_noise("random", len(ws))
-    return G.synthesis.finish(*G.synthesis.trunk(ws, noise), ws, noise, q)[0]
+    return G.synthesis.image(G.synthesis.content(Latents(ws), noise), q)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks.files import load_discriminator, load_generator, save_network, with_precision
+from networks.latents import Latents
 from tests.support.networks import small_generator
 from tests.support.runs import (
     changed,
@@ -100,9 +101,9 @@ def test_training_starts_at_the_base_network(config, files):
         assert torch.equal(G(z, noise_mode="const"), expected)
     synthesis, ws = trainer.G.synthesis, base.mapping(z, None)
     noise = synthesis.make_noise("random", 4)
-    x, img = synthesis.trunk(ws, noise)
-    _, features = synthesis.finish(x, img, ws, noise)
-    for student, teacher in zip(features, trainer._teacher_features(x, img, ws, noise), strict=True):
+    content = synthesis.content(Latents(ws), noise)
+    teacher_features = trainer._teacher_features(trainer.teacher_passes, content)
+    for student, teacher in zip(synthesis.features(content), teacher_features, strict=True):
         assert torch.equal(student, teacher)
     trainer.train_generator([first_round(trainer)])
     assert trainer.statistics.read()["Loss/G/distillation"] == 0

@@ -7,12 +7,14 @@ import tqdm
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from generation.sampling import noise_of_seeds, render
+from generation.rendering import synthesize
+from generation.sampling import noise_of_seeds
 from inversion.directions.direction import Direction, normalised
 from inversion.directions.search import Search
 from inversion.directions.seed_labels import SeedLabels
 from inversion.directions.w_samples import sample_w, std_along
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
 from torch_utils.linear_classifier import LinearClassifier
 
 FEWEST = 10  # samples at either end
@@ -48,7 +50,7 @@ def score_seeds(
     for start in tqdm.tqdm(range(0, len(seeds), batch), desc="scores", unit="batch", disable=None):
         part = seeds[start : start + batch]
         ws = sample_w(G, part, class_index)[:, None].expand(-1, G.num_ws, -1)
-        [images] = render(G, ws, [None], noise_of_seeds(G, part))
+        images = synthesize(G, Latents(ws), noise_of_seeds(G, part))
         for name, scorer in scorers.items():
             scores[name] += scorer(images).tolist()
     return {name: SeedLabels(list(seeds), values) for name, values in scores.items()}

@@ -7,7 +7,7 @@ from inversion.directions.direction import Direction, normalised
 from inversion.directions.methods.sefa import with_fixed_sign
 from inversion.directions.search import Search
 from inversion.directions.w_samples import draw_w, std_along
-from networks.generators.stylegan2 import Generator
+from networks.generators.interface import Generator
 
 
 def find(G: Generator, search: Search) -> list[Direction]:

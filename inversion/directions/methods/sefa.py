@@ -1,7 +1,5 @@
 """SeFa (Shen & Zhou, Closed-Form Factorization of Latent Semantics in GANs, CVPR 2021)."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -9,8 +7,7 @@ from dnnlib.config import require
 from inversion.directions.direction import Direction, normalised
 from inversion.directions.search import Search
 from inversion.directions.w_samples import draw_w, std_along
-from networks.generators.stylegan2 import Generator
-from networks.layers import FullyConnected
+from networks.generators.interface import Generator
 
 
 def find(G: Generator, search: Search) -> list[Direction]:
@@ -35,20 +32,9 @@ def find(G: Generator, search: Search) -> list[Direction]:
 def style_weights(G: Generator, layers: tuple[int, ...] | None) -> Tensor:
     """Return the affine weights that turn the chosen `ws` into styles, one below the other, `[styles, w_dim]`."""
     chosen = range(G.num_ws) if layers is None else layers
-    return torch.cat([affine.weight * affine.weight_gain for index, affine in _affines(G) if index in chosen])
+    return torch.cat([weights for index, weights in G.synthesis.style_layers() if index in chosen])
 
 
 def with_fixed_sign(vector: Tensor) -> Tensor:
     """Return the vector or its opposite, so that its largest component is positive: an eigenvector has no sign."""
     return vector * vector[vector.abs().argmax()].sign()
-
-
-def _affines(G) -> Iterator[tuple[int, FullyConnected]]:
-    """Yield each affine layer with the number of the `w` that drives it."""
-    numbers = torch.arange(G.num_ws)[None, :, None]
-    for index in range(G.synthesis.num_blocks):
-        block = G.synthesis.block(index)
-        layers = [block.conv1] if block.num_conv == 1 else [block.conv0, block.conv1]
-        layers += [block.torgb] if hasattr(block, "torgb") else []
-        drivers = G.synthesis.block_ws(numbers, index).flatten().tolist()
-        yield from ((driver, layer.affine) for driver, layer in zip(drivers, layers, strict=False))

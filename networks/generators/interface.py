@@ -1,0 +1,187 @@
+"""What the rest of the program may ask of a generator, whatever its kind."""
+
+import abc
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.config import GeneratorConfig
+from networks.latents import Latents
+from networks.mapping import MappingNetwork
+
+# For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None.
+Noise = list[list[Tensor | None]]
+
+
+class Rng(Protocol):
+    """A source of normal noise: `torch_utils.seeding.BatchRandom`, or anything with its `randn`."""
+
+    def randn(self, *shape: int) -> Tensor: ...
+
+
+class Content(NamedTuple):
+    """The state of synthesis before a block: what all qualities of some images share.
+
+    Attributes:
+        x: features `[N, C, H, W]`; None before the first block.
+        img: image so far `[N, img_channels, H, W]`, or None.
+        ws: `[N, num_ws, w_dim]`.
+        noise: the noise of all layers.
+        block: index of the next block.
+    """
+
+    x: Tensor | None
+    img: Tensor | None
+    ws: Tensor
+    noise: Noise
+    block: int
+
+
+class Synthesis(nn.Module, abc.ABC):
+    """From codes to images, in blocks. In `content` run the blocks that all qualities of an image share.
+
+    Attributes:
+        w_dim: width of the latent `w`.
+        num_ws: how many `w` an image has.
+        num_blocks: how many blocks there are.
+        trunk_blocks: how many blocks come before the first that sees a quality code; 0 in a plain network.
+    """
+
+    w_dim: int
+    num_ws: int
+    num_blocks: int
+    trunk_blocks: int
+
+    @abc.abstractmethod
+    def make_noise(self, noise_mode: str, batch: int, rng: Rng | None = None) -> Noise:
+        """Return every layer's noise: `random` (from `rng`, or torch's global state), `const`, or `none`."""
+
+    @abc.abstractmethod
+    def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
+        """Run the first `blocks` blocks (default: the trunk) on codes, whose `q` has no effect there."""
+
+    @abc.abstractmethod
+    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
+        """Return the images `[N, img_channels, R, R]`, float32, nominally in [-1, 1].
+
+        With `q [N, q_dim]` the DegradBlocks always run, so that `q` has a gradient even where it is zero.
+        """
+
+    @abc.abstractmethod
+    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the sharp images and then the degraded ones, `[2 N, img_channels, R, R]`, in one pass.
+
+        The second value is the features of each block behind the trunk, `[2 N, C, H, W]` (Eq. 11 compares them).
+        """
+
+    @abc.abstractmethod
+    def features(self, content: Content) -> list[Tensor]:
+        """Return the features of the remaining blocks for sharp images, `[N, C, H, W]` each."""
+
+    @abc.abstractmethod
+    def parts(self, last_blocks: int | None = None) -> tuple["SynthesisPart", "SynthesisPart"]:
+        """Return the blocks before the last `last_blocks`, and these; None: all are in the second part."""
+
+    @abc.abstractmethod
+    def style_layers(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield for each layer the number of the `w` that drives it, and the matrix `[styles, w_dim]` applied to it."""
+
+    @abc.abstractmethod
+    def traceable(self) -> "Synthesis":
+        """Return a copy with the same output whose operations are the same for every batch size, for exporters."""
+
+
+class SynthesisPart(nn.Module, abc.ABC):
+    """Consecutive blocks of a synthesis network, whose weights `torch.func.functional_call` may replace."""
+
+    @abc.abstractmethod
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters of these blocks by their names in the generator."""
+
+    @abc.abstractmethod
+    def forward(self, content: Content, q: Tensor | None) -> Content:
+        """Run the blocks; behind the trunk `q` gives 2 N rows, the sharp ones before the degraded ones."""
+
+
+class Generator(nn.Module, abc.ABC):
+    """Mapping and synthesis.
+
+    Args:
+        config: kind, widths, architecture, precision.
+        c_dim: width of the labels; 0: unconditional.
+        img_resolution: side of the images, R.
+        img_channels: channels of the images.
+    """
+
+    def __init__(self, config: GeneratorConfig, c_dim: int, img_resolution: int, img_channels: int):
+        super().__init__()
+        self.config = config
+        self.c_dim = c_dim
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        self.z_dim = config.z_dim
+        self.w_dim = config.w_dim
+        self.synthesis = self.make_synthesis()
+        self.mapping = MappingNetwork(
+            config.z_dim,
+            c_dim,
+            config.w_dim,
+            self.synthesis.num_ws,
+            num_layers=config.mapping.num_layers,
+            lr_multiplier=config.mapping.lr_multiplier,
+            w_avg_beta=config.mapping.w_avg_beta,
+        )
+
+    @abc.abstractmethod
+    def make_synthesis(self) -> Synthesis:
+        """Return the synthesis network with fresh weights."""
+
+    @property
+    def num_ws(self) -> int:
+        """How many `w` an image has."""
+        return self.synthesis.num_ws
+
+    @property
+    def q_dim(self) -> int:
+        """Width of the quality code, D_q; 0 for a generator without one."""
+        return 0
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.parameters()).device
+
+    def one_hot(self, classes: Tensor) -> Tensor:
+        """Return the labels float32 `[N, c_dim]` of classes int64 `[N]`."""
+        return F.one_hot(classes, self.c_dim).float()
+
+    def labels_in_turn(self, count: int) -> Tensor | None:
+        """Return labels `[count, c_dim]` that go through all classes; None for an unconditional generator."""
+        return self.one_hot(torch.arange(count, device=self.device) % self.c_dim) if self.c_dim > 0 else None
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        **synthesis_kwargs: object,
+    ) -> Tensor:
+        """Map `z [N, z_dim]` (and `c [N, c_dim]`) to images `[N, img_channels, R, R]`."""
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        return self.synthesis(ws, **synthesis_kwargs)
+
+    def load_base(self, base: "Generator") -> None:
+        """Take over every weight of a plain generator of the same widths; DegradBlocks keep theirs."""
+        self.load_state_dict(base.state_dict())
+
+    def freeze_trunk(self) -> None:
+        """Leave only the last M synthesis blocks, those with a DegradBlock, to training (paper, section 3.3)."""
+        raise AssertionError("a plain generator has no blocks behind the trunk")
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that training changes, by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}

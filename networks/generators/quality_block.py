@@ -1,0 +1,102 @@
+"""Synthesis blocks with a DegradBlock: their features are conv1(f) + DB(f, q) (paper, section 3.2)."""
+
+import abc
+
+import torch
+from torch import Tensor
+
+from networks.config import GeneratorConfig, QualityConfig
+from networks.generators.degrad_block import AdainDegradBlock, PaperDegradBlock, ReleasedDegradBlock
+from networks.generators.stylegan2 import BlockShape, SynthesisBlock
+from networks.layers import split
+
+MAX_STRENGTH = 6e4  # largest norm of a quality code that counts; float16 ends at 65504
+
+
+class QualityBlock(SynthesisBlock, abc.ABC):
+    """A synthesis block whose features are conv1(f) + DB(f, q), or just conv1(f) where there is no q."""
+
+    def forward(
+        self,
+        x: Tensor | None,
+        img: Tensor | None,
+        ws: Tensor,
+        noise: list[Tensor | None],
+        q: Tensor | None = None,
+        both: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `SynthesisBlock.forward`, seen through `q [N, D_q]`.
+
+        With `both`, the result has 2 N rows: the sharp images, then the degraded ones. What enters may still have N
+        rows, which both share; then everything up to conv1 is computed once.
+        """
+        if q is None:
+            return super().forward(x, img, ws, noise)
+        rows = ws.shape[0] if x is None else x.shape[0]  # N, or 2 N behind another such block
+        layer_noise = [_fill(layer, rows) for layer in noise]
+        f, shortcut = self.enter(x, _filled(ws, rows), layer_noise)  # [N or 2 N, C, R, R]
+        w = ws[:, self.num_conv - 1]  # [N, w_dim]
+        if self.conv_clamp is None:
+            contents, residual = self.contents_and_residual(f, w, noise[-1], q)
+        else:
+            # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
+            strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
+            contents, residual = self.contents_and_residual(f, w, noise[-1], q / strength)
+            residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
+            residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
+        degraded = contents[-1] + residual  # [N, C, R, R]
+        if not both:
+            return self.leave(degraded, shortcut, img, ws)
+        y = torch.cat([contents[0], degraded])  # [2 N, C, R, R], sharp rows first
+        return self.leave(y, _fill(shortcut, len(y)), _fill(img, len(y)), _filled(ws, len(y)))
+
+    @abc.abstractmethod
+    def contents_and_residual(
+        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return conv1(f) for each `len(q)` rows of `f`, and the residual DB(f, q) of the last of them."""
+
+
+class OwnConvolutionBlock(QualityBlock):
+    """The paper's block and that of ablation F: the DegradBlock has layers of its own beside conv1."""
+
+    def __init__(self, config: GeneratorConfig, shape: BlockShape, quality: QualityConfig):
+        super().__init__(config, shape)
+        degrad_block = AdainDegradBlock if quality.variant == "adain" else PaperDegradBlock
+        self.degrade: torch.nn.Module = degrad_block(quality, shape.out_channels, shape.out_channels)
+
+    def contents_and_residual(
+        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        rows = f.shape[0]
+        y = self.conv1(f, _filled(w, rows), _fill(noise, rows), gain=self.residual_gain)  # [N or 2 N, C, R, R]
+        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q)
+
+
+class ReleasedQualityBlock(QualityBlock):
+    """The released model's block: conv1 itself has the channels that the residual is made from."""
+
+    def __init__(self, config: GeneratorConfig, shape: BlockShape, quality: QualityConfig):
+        extra_channels = quality.q_dim * quality.width
+        super().__init__(config, shape, extra_channels)
+        self.extra_channels = extra_channels
+        self.convq = ReleasedDegradBlock(quality, shape.out_channels)
+
+    def contents_and_residual(
+        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        *sharp, f = split(f, q.shape[0], 0)  # the last N rows are to be degraded
+        outputs = self.conv1(f, w, noise, gain=self.residual_gain, extra=True)  # [N, C + D_q * L, R, R]
+        y, extra = split(outputs, [self.out_channels, self.extra_channels], 1)
+        contents = [self.conv1(rows, w, noise, gain=self.residual_gain) for rows in sharp]
+        return [*contents, y], self.convq(extra, q)
+
+
+def _filled(value: Tensor, rows: int) -> Tensor:
+    """Repeat 1 or N rows until there are `rows`."""
+    return value if value.shape[0] == rows else torch.cat([value] * (rows // len(value)))
+
+
+def _fill(value: Tensor | None, rows: int) -> Tensor | None:
+    """Repeat 1 or N rows until there are `rows`; None stays None."""
+    return None if value is None else _filled(value, rows)
