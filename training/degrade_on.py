@@ -1,4 +1,4 @@
-"""Where the real images of a run are degraded: by the data workers, or on the device that trains."""
+"""Where the real images of a run are degraded: by the data workers, or on the device (GPU) that trains."""
 
 from typing import Any
 
@@ -10,14 +10,15 @@ from training.config import DataConfig
 TRIAL_TICKS = 3
 
 
-class DegradingPlace:
-    """The choice that `data.degrade_on` asks for, as far as it has been made.
+class DegradeOn:
+    """The place that `data.degrade_on` chooses.
 
     `auto` means the workers, until a GPU has waited for them for too large a part of one of the first ticks.
 
     Attributes:
+        bound: share of a tick that `auto` lets a GPU wait for images.
         place: "workers" or "device".
-        ticks_left: how many ticks may still change it.
+        ticks_left: number of ticks that may still change the place.
     """
 
     def __init__(self, config: DataConfig, device: torch.device):
@@ -34,7 +35,10 @@ class DegradingPlace:
         return moves
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the choice so far, for a run that continues."""
         return {"place": self.place, "ticks_left": self.ticks_left}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.place, self.ticks_left = state["place"], state["ticks_left"]
+        """Take up the choice of a saved state."""
+        self.place = state["place"]
+        self.ticks_left = state["ticks_left"]

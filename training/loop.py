@@ -11,14 +11,14 @@ from dnnlib.errors import UserError
 from dnnlib.stop import StopRequest
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
-from images.datasets.input_wait import Waiting
+from images.datasets.input_wait import InputWait
 from images.datasets.prefetch import on_device
 from networks.files import ImageFormat, describes_discriminator, save_network
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from torch_utils.memory import keep_freed_memory
 from training.config import TrainConfig
-from training.degrade_on import DegradingPlace
+from training.degrade_on import DegradeOn
 from training.report import Report
 from training.run_directory import RunDirectory
 from training.sample_sheets import draw_fakes, draw_reals
@@ -69,7 +69,7 @@ def train(world: World, config: TrainConfig, outdir: str, on_snapshot: SnapshotH
     notes = directory.prepare(config) if world.is_first else []
     world.barrier()
     state = directory.load_state()
-    degrading = DegradingPlace(config.data, world.device)
+    degrading = DegradeOn(config.data, world.device)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
         if "degrading" in state:
@@ -96,7 +96,7 @@ class _Loop:
     def __init__(self, world, config, directory, dataset, trainer, degrading, on_snapshot, resumed):
         self.world, self.config, self.directory = world, config, directory
         self.dataset, self.trainer, self.on_snapshot = dataset, trainer, on_snapshot
-        self.degrading, self.waiting = degrading, Waiting(world.device)
+        self.degrading, self.waiting = degrading, InputWait(world.device)
         self.total = int(config.run.kimg * 1000)
         self.tick_images = max(config.batch, int(config.run.kimg_per_tick * 1000))
         self.resumed = resumed
@@ -157,7 +157,7 @@ class _Loop:
                 pin_memory=self.world.device.type == "cuda",
                 degrade=place == "workers",
             )
-            for batch in self.waiting.measured(on_device(batches, self.world.device)):
+            for batch in self.waiting.measure(on_device(batches, self.world.device)):
                 yield batch
                 if self.degrading.place != place:
                     break
@@ -173,7 +173,7 @@ class _Loop:
         degrading = self.degrading
         if self.config.mode != "qc" or degrading.ticks_left == 0:
             return
-        if degrading.tick(self.world.any(self.waiting.share > degrading.bound)):
+        if degrading.tick(self.world.any(self.waiting.waited_fraction > degrading.bound)):
             self.log.line(
                 f"Waiting for images took more than {degrading.bound:.0%} of the time: the workers only read from here "
                 "on, and the device degrades; --degrade-on=workers would leave it to them"

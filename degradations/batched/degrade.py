@@ -4,6 +4,8 @@ Nothing here makes the host wait for the device. All but noise is computed in in
 does not depend on the batch around it.
 """
 
+import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +19,12 @@ from degradations.batched.downscale import downscale
 from degradations.batched.exact_sums import exact_products, to_device
 from degradations.batched.jpeg import jpeg
 from degradations.mixing import FAMILIES
+from degradations.primitive import perform
 from torch_utils.purposes import FOR_DEGRADATION, FOR_DEGRADATION_NOISE
 from torch_utils.seeding import derive_seed
 
 # uint8 [N, C, R, R] and the parameters of each image -> uint8 [N, C, R, R]; noise needs random numbers as well.
+# A primitive that is missing here is done on the CPU.
 PRIMITIVES: dict[str, Callable[[Tensor, Parameters], Tensor]] = {
     "box_blur": box_blur,
     "downscale": downscale,
@@ -91,8 +95,23 @@ def _perform(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
     parameters = [task.applied.parameters for task in tasks]
     if name == "gaussian_noise":
         return gaussian_noise(images, parameters, [task.key for task in tasks])
-    assert name in PRIMITIVES, f"{name} has no form for devices; add one to PRIMITIVES, or degrade in the workers"
+    if name not in PRIMITIVES:
+        return _perform_on_host(name, images, tasks)
     return PRIMITIVES[name](images, parameters)
+
+
+def _perform_on_host(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
+    """Apply a primitive that has no form for devices, image by image on the CPU."""
+    _warn_of_host(name)
+    pixels = images.permute(0, 2, 3, 1).cpu().contiguous().numpy()  # [N, R, R, C]
+    pairs = zip(pixels, tasks, strict=True)
+    degraded = np.stack([perform(image, task.applied, np.random.default_rng(task.key)) for image, task in pairs])
+    return torch.from_numpy(degraded).permute(0, 3, 1, 2).to(images.device)
+
+
+@functools.cache
+def _warn_of_host(name: str) -> None:
+    logging.warning("the degradation %s has no form for devices; the CPU does it, and the device waits", name)
 
 
 def gaussian_noise(images: Tensor, parameters: Parameters, keys: Sequence[tuple[int, ...]]) -> Tensor:

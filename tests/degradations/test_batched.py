@@ -33,7 +33,7 @@ from torch_utils.distributed import World
 from torch_utils.purposes import FOR_DEGRADATION
 from training import loop
 from training.config import DataConfig
-from training.degrade_on import TRIAL_TICKS, DegradingPlace
+from training.degrade_on import TRIAL_TICKS, DegradeOn
 from training.loop import open_dataset
 from training.trainer import Trainer
 
@@ -77,9 +77,17 @@ def test_every_primitive_is_there():
     assert sorted([*device_degradations.PRIMITIVES, "gaussian_noise"]) == primitive_names()
 
 
-def test_a_primitive_without_a_device_form_is_named():
-    with pytest.raises(AssertionError, match="sepia has no form for devices"):
-        device_degradations.degrade(as_tensor(photos(1, 16)), [[Applied("blur", "sepia", {})]], keys_of(1))
+def test_a_primitive_without_a_device_form_is_done_by_the_cpu(monkeypatch, caplog):
+    """A run goes on with it, and is told once that it is slow."""
+    images, applied = photos(3, 16), Applied("blur", "box_blur", {"size": 3.0})
+    monkeypatch.delitem(device_degradations.PRIMITIVES, "box_blur")
+    device_degradations._warn_of_host.cache_clear()
+    for _ in range(2):
+        degraded = device_degradations.degrade(as_tensor(images), [[applied], [], [applied]], keys_of(3))
+    expected = [perform(images[0], applied, None), images[1], perform(images[2], applied, None)]
+    assert np.array_equal(as_array(degraded), expected)
+    [record] = caplog.records
+    assert "box_blur has no form for devices" in record.message
 
 
 @pytest.mark.parametrize("name", sorted(LARGEST))
@@ -375,28 +383,28 @@ def test_settings_that_mean_nothing(config, change, complaint):
 
 
 def test_auto_means_the_workers_on_a_cpu():
-    place = DegradingPlace(DataConfig(), torch.device("cpu"))
+    place = DegradeOn(DataConfig(), torch.device("cpu"))
     assert (place.place, place.ticks_left) == ("workers", 0) and not place.tick(True) and place.place == "workers"
 
 
 def test_auto_moves_once_on_a_gpu_within_the_first_ticks():
     gpu = torch.device("cuda")
-    place = DegradingPlace(DataConfig(), gpu)
+    place = DegradeOn(DataConfig(), gpu)
     assert not place.tick(False) and place.tick(True) and place.place == "device" and not place.tick(True)
-    late = DegradingPlace(DataConfig(), gpu)
+    late = DegradeOn(DataConfig(), gpu)
     assert not any(late.tick(False) for _ in range(TRIAL_TICKS)) and not late.tick(True) and late.place == "workers"
-    continued = DegradingPlace(DataConfig(), gpu)
+    continued = DegradeOn(DataConfig(), gpu)
     continued.load_state_dict(late.state_dict())
     assert not continued.tick(True)
 
 
-class FakeWaiting:
-    """Waits for the share of the time that it is told, and else passes items on."""
+class FakeInputWait:
+    """Claims to have waited for a given fraction of the time, and passes items on."""
 
-    def __init__(self, share):
-        self.share = share
+    def __init__(self, waited_fraction):
+        self.waited_fraction = waited_fraction
 
-    def measured(self, items):
+    def measure(self, items):
         return iter(items)
 
     def restart(self):
@@ -406,8 +414,8 @@ class FakeWaiting:
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_a_run_that_waits_too_long_moves_at_a_tick(config, tmp_path, monkeypatch, share):
     """Until then it is bit for bit the run whose workers degrade, and once continued the one that was not stopped."""
-    monkeypatch.setattr(loop, "Waiting", lambda device: FakeWaiting(share))
-    monkeypatch.setattr(loop, "DegradingPlace", lambda data, device: DegradingPlace(data, torch.device("cuda")))
+    monkeypatch.setattr(loop, "InputWait", lambda device: FakeInputWait(share))
+    monkeypatch.setattr(loop, "DegradeOn", lambda data, device: DegradeOn(data, torch.device("cuda")))
 
     def run(kimg, name):
         run_here(config("auto", run={"kimg": kimg, "kimg_per_tick": 0.008}), tmp_path / name)
