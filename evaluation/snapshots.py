@@ -12,14 +12,13 @@ from evaluation.job import load_detectors, network_sources, prepare_device
 from evaluation.results import append_records, result_line
 from evaluation.streams.fakes import FakeOptions
 from evaluation.streams.reals import real_stream
-from images.datasets.dataset import ImageDataset
 from metrics.feature_cache import FeatureCache
 from metrics.metric import Request, check_counts, parse_requests
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.distributed import World
 from training.config import TrainConfig
-from training.loop import SnapshotReport
+from training.loop import SnapshotReport, open_dataset
 from training.run_directory import RunDirectory
 
 
@@ -52,7 +51,7 @@ class SnapshotMetrics:
         """Measure a snapshot; every process calls."""
         prepare_device(world.device)
         detectors = load_detectors(world, self.requests, self.weights)
-        cache, reals = FeatureCache(self.cache_dir), self._reals()
+        cache, reals = FeatureCache(self.cache_dir), open_dataset(self.config)
         results: dict[tuple[str, str], Result] = {}
         for quality in self.qualities:
             compared = real_stream(reals, quality, self.config.seed, workers=self.config.run.workers)
@@ -71,21 +70,10 @@ class SnapshotMetrics:
 
     def check(self) -> None:
         """Raise UserError for what can be known to fail before training begins."""
-        reals = self._reals()
+        reals = open_dataset(self.config)
         for request in self.requests:
             check_counts(request, request.count, None if request.metric.reals == "none" else reals.num_images)
         load_detectors(World(0, 1, torch.device("cpu")), self.requests, self.weights)
-
-    def _reals(self):
-        data = self.config.data
-        return ImageDataset(
-            data.path,
-            subset=data.subset,
-            use_labels=data.use_labels,
-            seed=self.config.seed,
-            on_bad_image=self.config.run.on_bad_image,
-            degradation=data.degradation if self.config.mode == "qc" else None,
-        )
 
     def _keep_best(self, path: Path, result: Result) -> list[str]:
         """Make a network the best one if it is; its header says by which number. Returns lines for the log."""

@@ -1,1 +1,1 @@
-"""Data sets: reading, writing, labels, and batches for training."""
+"""Data sets: reading, writing, labels, batches for training, and sources to convert."""

@@ -4,52 +4,58 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from dnnlib.errors import UserError
 from images.datasets.dataset import ImageDataset
-from images.datasets.workers import prepare_worker
+from images.datasets.workers import BatchLoader
 from torch_utils.purposes import FOR_DEGRADATION, FOR_ORDER
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images uint8 `[N, C, H, W]`, the same degraded (or None), and labels float32 `[N, label_dim]`."""
+    """A batch of training images.
+
+    Attributes:
+        images: sharp images, uint8 `[N, C, H, W]`.
+        degraded: the same images degraded, or None.
+        labels: labels, float32 `[N, label_dim]`.
+    """
 
     images: torch.Tensor
     degraded: torch.Tensor | None
     labels: torch.Tensor
 
     def tensors(self) -> list[torch.Tensor]:
-        """Return what there is."""
+        """Return the tensors that are not None."""
         return [tensor for tensor in (self.images, self.degraded, self.labels) if tensor is not None]
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device; from pinned memory, the host does not wait for the copy."""
+        """Copy the batch to a device; from pinned memory, the host does not wait for the copy."""
         degraded = None if self.degraded is None else self.degraded.to(device, non_blocking=True)
         return Batch(self.images.to(device, non_blocking=True), degraded, self.labels.to(device, non_blocking=True))
 
 
 class TrainingBatches:
-    """Endless batches whose content depends on the seed and the image counter alone.
+    """Endless batches whose content depends only on the seed and the image counter.
 
     Image number n of a run is `dataset[p[n % len]]`, where p is the permutation of round `n // len`, and its
     degradation is seeded by n. So the batches are the same for any number of workers, a run resumed at counter
-    `start` sees what it would have seen uninterrupted, and processes that divide the rows see together what one
-    sees alone. Every `iter()` begins at `start`.
+    `start` gets the batches that it would have got uninterrupted, and processes that divide the rows get together the
+    batches of a single process. Every `iter()` begins at `start`.
 
     Args:
-        batch_size: images in the whole batch, over all processes.
-        rows: the part of each batch that this process wants.
+        dataset: images to read.
+        batch_size: number of images in the whole batch, over all processes.
+        rows: rows of each batch that this process reads.
+        seed: seed of order and degradations.
         start: image counter of the first batch.
-        workers: processes that read and degrade; 0 does it in this one.
-        pin_memory: return tensors in page-locked memory.
-        degrade: also degrade the images, where the dataset has a recipe.
+        workers: number of processes that read and degrade; 0 does it in this one.
+        pin_memory: whether tensors are returned in page-locked memory.
+        degrade: whether the images are also degraded, where the dataset has a recipe.
 
-    Iteration raises UserError, as one sentence also when a worker met it.
+    Iteration raises UserError with the same text when a worker has raised it.
     """
 
     def __init__(
@@ -63,56 +69,38 @@ class TrainingBatches:
         pin_memory: bool = False,
         degrade: bool = True,
     ):
-        self.dataset = dataset
-        self._loader = torch.utils.data.DataLoader(
-            _NumberedImages(dataset, seed, degrade),
-            batch_sampler=_Counters(batch_size, rows, start),
-            collate_fn=unchanged,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=prepare_worker,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # its own, so that iterating draws nothing from the global one
-        )
+        images = _NumberedImages(dataset, seed, degrade)
+        counters = _Counters(batch_size, rows, start)
+        self._loader = BatchLoader(dataset, images.read, counters, workers, keep_workers=True, pin_memory=pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
-        for answer in self._loader:
-            if isinstance(answer, str):
-                raise UserError(answer)  # a fresh one: a variable that held it would keep the workers alive in a cycle
-            for file_index, reason in answer.pop("bad_images").items():
-                self.dataset.set_aside(file_index, reason)
-            yield Batch(**answer)
+        for images, degraded, labels in self._loader:
+            yield Batch(images, degraded, labels)
 
 
 class _Counters:
-    """Lists of image counters, one list for each batch, without end."""
+    """Endless lists of image counters, one list a batch."""
 
     def __init__(self, batch_size: int, rows: slice, start: int):
-        self.batch_size, self.rows, self.start = batch_size, rows, start
+        self.batch_size = batch_size
+        self.rows = rows
+        self.start = start
 
     def __iter__(self) -> Iterator[list[int]]:
         for first in itertools.count(self.start, self.batch_size):
             yield list(range(first, first + self.batch_size)[self.rows])
 
 
-class _NumberedImages(torch.utils.data.Dataset):
-    """Tensors of a batch by image counters.
-
-    The sentence of a UserError is returned: the loader would bury a raised one in the text of a worker's traceback.
-    """
+class _NumberedImages:
+    """The tensors of a batch by image counters."""
 
     def __init__(self, dataset: ImageDataset, seed: int, degrade: bool):
-        self.dataset, self.seed = dataset, seed
+        self.dataset = dataset
+        self.seed = seed
         self.degrade = degrade and dataset.degradation is not None
 
-    def __getitems__(self, counters: list[int]) -> dict[str, Any] | str:
-        try:
-            return self._batch(counters)
-        except UserError as error:
-            return str(error)
-
-    def _batch(self, counters: list[int]) -> dict[str, Any]:
-        known_bad = set(self.dataset.bad_images)
+    def read(self, counters: list[int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Return images, degraded images (or None) and labels, as in `Batch`."""
         indices = [self._index(counter) for counter in counters]
         degraded = None
         if not self.degrade:
@@ -122,8 +110,7 @@ class _NumberedImages(torch.utils.data.Dataset):
             pairs = [self.dataset.pair(index, key) for index, key in zip(indices, keys, strict=True)]
             images, degraded = (_stack(side) for side in zip(*pairs, strict=True))
         labels = _stack([self.dataset.label(index) for index in indices])
-        bad_images = {index: why for index, why in self.dataset.bad_images.items() if index not in known_bad}
-        return {"images": images, "degraded": degraded, "labels": labels, "bad_images": bad_images}
+        return images, degraded, labels
 
     def _index(self, counter: int) -> int:
         round_number, position = divmod(counter, len(self.dataset))
@@ -137,8 +124,3 @@ def _permutation(seed: int, round_number: int, length: int) -> np.ndarray:
 
 def _stack(arrays: Iterable[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(list(arrays)))
-
-
-def unchanged(answer: Any) -> Any:
-    """Collate what a dataset's `__getitems__` has put together already."""
-    return answer

@@ -1,4 +1,4 @@
-"""How long a device has nothing to do because images are missing."""
+"""Input wait: the fraction of time in which a device is idle because the next batch is missing."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,32 +9,35 @@ import torch
 T = TypeVar("T")
 
 
-class Waiting:
-    """Measures how much of the time is spent waiting for the next item, and the device idle.
+class InputWait:
+    """Measures the fraction of time spent waiting for the next item while the device is idle.
 
-    A GPU works off what the host has launched; a host that waits meanwhile costs nothing and is not counted.
+    A GPU executes what the host has launched; the time that the host waits meanwhile is not lost, and not counted.
 
     Args:
-        device: that works on the items.
-        clock: seconds.
+        device: device that works on the items.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter):
-        self.device, self.clock = device, clock
-        self.restart()
+        self.device = device
+        self.clock = clock
+        self.started = clock()
+        self.waited = 0.0
 
     def restart(self) -> None:
-        """Begin anew, after something else that took time."""
-        self.started, self.waited = self.clock(), 0.0
+        """Start a new measurement, after other work that took time."""
+        self.started = self.clock()
+        self.waited = 0.0
 
     @property
-    def share(self) -> float:
-        """Of the time since the last restart, from 0 to 1."""
+    def waited_fraction(self) -> float:
+        """Waited part of the time since the last restart, from 0 to 1."""
         elapsed = self.clock() - self.started
         return self.waited / elapsed if elapsed > 0 else 0.0
 
-    def measured(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items; the time until the first one, in which workers start, does not count."""
+    def measure(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items; the time until the first one, in which workers start, is not counted."""
         items = iter(items)
         for item in items:
             self.restart()
@@ -51,5 +54,5 @@ class Waiting:
             yield item
 
     def _launched(self) -> torch.cuda.Event | None:
-        """Return the end of what has been launched so far; None where launching is doing."""
+        """Return an event at the end of the work launched so far; None on devices that run work at once."""
         return torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""Batches on the device, copied while the batch before is still being trained on."""
+"""Prefetching: the next batch is copied to the device while the current one is still being trained on."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,9 +10,9 @@ from images.datasets.batches import Batch
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """Yield batches on a device.
 
-    On CUDA each is copied from pinned memory on a stream of its own. The host asks for a batch as soon as it has
-    launched the step before, so the copy runs beside that step, and neither waits for it: the step after does, on the
-    device. Elsewhere the batches are passed on as they are.
+    On CUDA each batch is copied from pinned memory on a stream of its own. The host takes the next batch as soon as it
+    has launched a step, so the copy runs beside that step. Neither the host nor that step waits for the copy: the next
+    step does, on the device. On other devices the batches are yielded unchanged.
     """
     if device.type != "cuda":
         yield from batches
@@ -24,5 +24,5 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
         training = torch.cuda.current_stream(device)
         training.wait_stream(copies)
         for tensor in moved.tensors():
-            tensor.record_stream(training)  # else its memory might be used again while a step still reads it
+            tensor.record_stream(training)  # otherwise its memory might be reused while a step still reads it
         yield moved

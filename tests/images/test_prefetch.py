@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from images.datasets.batches import Batch
-from images.datasets.input_wait import Waiting
+from images.datasets.input_wait import InputWait
 from images.datasets.prefetch import on_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -90,7 +90,7 @@ def test_no_batch_is_asked_for_before_the_step_that_precedes_it(events):
         assert asked == list(range(number + 1))
 
 
-# Waiting.
+# InputWait.
 
 
 class Clock:
@@ -108,10 +108,10 @@ def run(device, delays, step, clock):
             clock.now += delay
             yield delay
 
-    waiting = Waiting(device, clock)
-    for _ in waiting.measured(items()):
+    wait = InputWait(device, clock)
+    for _ in wait.measure(items()):
         clock.now += step
-    return waiting.share
+    return wait.waited_fraction
 
 
 def test_the_share_is_what_waiting_takes_of_the_time():
@@ -122,14 +122,14 @@ def test_the_share_is_what_waiting_takes_of_the_time():
 
 def test_after_a_restart_it_counts_anew():
     clock = Clock()
-    waiting = Waiting(CPU, clock)
-    waiting.waited = 4.0
+    wait = InputWait(CPU, clock)
+    wait.waited = 4.0
     clock.now = 8.0
-    assert waiting.share == 0.5
-    waiting.restart()
-    assert waiting.share == 0
+    assert wait.waited_fraction == 0.5
+    wait.restart()
+    assert wait.waited_fraction == 0
     clock.now = 9.0
-    assert waiting.share == 0
+    assert wait.waited_fraction == 0
 
 
 @pytest.mark.parametrize("idle", [True, False])

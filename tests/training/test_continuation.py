@@ -118,7 +118,8 @@ def test_the_command_continues_after_every_signal(files, uninterrupted, tmp_path
 
 HOLD_BATCHES = """
 import sys
-from images.datasets.dataset import ImageDataset, TrainingBatches
+from images.datasets.batches import TrainingBatches
+from images.datasets.dataset import ImageDataset
 batches = iter(TrainingBatches(ImageDataset(sys.argv[1]), 8, slice(None), 0, workers=2))
 next(batches)
 raise KeyError("an error while the workers are busy")
