@@ -25,7 +25,7 @@ from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.evaluate import Result, Sources, evaluate
 from evaluation.job import QUALITIES, prepare_device, require_same_format
-from evaluation.streams.fakes import FakeOptions, fake_stream
+from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.reals import real_stream
 from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
@@ -174,7 +174,7 @@ def _streams(
     if G is None:
         fakes = real_stream(dataset, "sharp", batch=batch, workers=workers)
     else:
-        fakes = fake_stream(G, dataset.num_images, quality, FakeOptions(batch=batch))
+        fakes = fake_stream(FakeSource(G, quality, FakeOptions(batch=batch)), dataset.num_images)
     return {"fakes": fakes, "reals": real_stream(dataset, quality, batch=batch, workers=workers)}
 
 

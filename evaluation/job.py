@@ -1,7 +1,7 @@
-"""What is measured: a network or a folder of images, against which data, by which metrics."""
+"""Measurements of a network or a folder of images, against data, by metrics, for each quality."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from evaluation.evaluate import Result, Sources, evaluate, fit_to
-from evaluation.streams.fakes import FakeOptions, fake_stream
+from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.latent_paths import path_stream
 from evaluation.streams.reals import real_stream
 from generation.quality_codes import MAX_SEED
@@ -35,20 +35,20 @@ class Job:
     """A measurement.
 
     Attributes:
-        requests: metrics.
-        qualities: of `sharp` and `degraded`.
-        network: file whose images are measured; None: those of `images`.
-        images: folder or zip whose images are measured; None: those of `network`.
+        requests: metrics and numbers of images.
+        qualities: qualities of the generated images, some of `sharp` and `degraded`.
+        network: file of the network whose images are measured; None: those of `images` are.
+        images: folder or zip of the images that are measured; None: those of `network` are.
         data: folder or zip of the real images; None where no metric needs them.
-        degradation: recipe for the real images of quality degraded; None: what the network was trained on.
+        degradation: recipe for the real images of quality degraded; None: that of the network's training.
         options: how images are generated.
-        precision: of the network, as `networks.files.load` takes it.
-        weights: of the detectors.
-        cache_dir: of the real images' features.
-        workers: processes that read real images.
-        seed: of degradations and subsets.
-        real_quality: of the real images; None: that of the generated ones.
-        on_bad_image: `fail` or `skip`.
+        precision: precision of the network, as `networks.files.load` takes it.
+        weights: directory of the detectors' weights.
+        cache_dir: folder of the cache of the real images' features.
+        workers: number of processes that read real images.
+        seed: seed of degradations and subsets.
+        real_quality: quality of the real images; None: that of the generated ones.
+        on_bad_image: what happens to real images that cannot be read: `fail` or `skip`.
     """
 
     requests: tuple[Request, ...]
@@ -74,52 +74,96 @@ class Job:
 def measure(world: World, job: Job) -> list[Result]:
     """Return the results of a job, for each quality and request, in the first process; [] in the others.
 
-    Raises UserError for whatever does not fit together, before any image is made.
+    Raises UserError for anything that does not fit together, before any image is generated.
     """
     prepare_device(world.device)
     detectors = load_detectors(world, job.requests, job.weights)
-    cache = FeatureCache(job.cache_dir)
-    if job.network is None:
-        return _measure_images(world, job, detectors, cache)
-    header = read_header(job.network)
-    G = load(job.network, world.device, job.precision)
-    check_qualities(G, job.qualities, job.network)
+    if job.network is not None:
+        return _measure_network(world, job, job.network, detectors)
+    assert job.images is not None, "a job measures a network or images"
+    return _measure_images(world, job, job.images, detectors)
+
+
+def _measure_network(world: World, job: Job, network: str, detectors: dict[str, Detector]) -> list[Result]:
+    """Return the results for the images of a network."""
+    header = read_header(network)
+    G = load(network, world.device, job.precision)
+    check_qualities(G, job.qualities, network)
     check_seeds(job)
     if job.options.class_index is not None:
         check_class(G, job.options.class_index)
     draws_labels = G.c_dim > 0 and job.options.class_index is None
     reals = open_reals(job, job.degradation or header.get("degradation"), draws_labels)
     if reals is not None:
-        require_same_format(job.network, G, job.data, reals)
+        require_same_format(network, G, job.data, reals)
         if draws_labels and reals.label_dim != G.c_dim:
             raise UserError(
-                f"{job.network} has {G.c_dim} classes, {job.data} has {reals.label_dim}; choose other data, or one "
+                f"{network} has {G.c_dim} classes, {job.data} has {reals.label_dim}; choose other data, or one "
                 "class with --class"
             )
+    labels = reals if draws_labels else None
+
+    def sources_of(quality: str, compared: ImageStream | None) -> Sources:
+        return network_sources(FakeSource(G, quality, job.options, labels, Path(network).stem), compared)
+
+    results = _evaluate_qualities(world, job, job.requests, sources_of, reals, detectors)
+    facts = {"file": network, "sha256": sha256(network), "kimg": header.get("kimg")}
+    return [dataclasses.replace(result, record={**result.record, "network": facts}) for result in results]
+
+
+def _measure_images(world: World, job: Job, images: str, detectors: dict[str, Detector]) -> list[Result]:
+    """Return the results for a folder or zip of images in place of a network's."""
+    for request in job.requests:
+        if request.metric.path is not None:
+            raise UserError(f"{request.name} is measured along a network's latents; give --network=FILE")
+    fakes = ImageDataset(images, on_bad_image=job.on_bad_image)
+    stream = real_stream(fakes, "sharp", batch=job.options.batch, workers=job.workers)
+    reals = open_reals(job, job.degradation)
+    if reals is not None:
+        require_same_format(images, fakes, job.data, reals)
+    requests = fit_to(job.requests, fakes.num_images)
+
+    def sources_of(quality: str, compared: ImageStream | None) -> Sources:
+        return Sources(lambda count: dataclasses.replace(stream, count=count), compared)
+
+    return _evaluate_qualities(world, job, requests, sources_of, reals, detectors)
+
+
+def _evaluate_qualities(
+    world: World,
+    job: Job,
+    requests: Sequence[Request],
+    sources_of: Callable[[str, ImageStream | None], Sources],
+    reals: ImageDataset | None,
+    detectors: dict[str, Detector],
+) -> list[Result]:
+    """Return the results of all requests for each quality of a job, which is part of their records.
+
+    Args:
+        world: the processes that share the work; all of them call.
+        job: the measurement.
+        requests: metrics and numbers of images.
+        sources_of: function of a quality, and of the real images to compare with, to the images.
+        reals: the real images, or None.
+        detectors: the detectors that the requests need, by name.
+    """
+    cache = FeatureCache(job.cache_dir)
     results = []
     for quality in job.qualities:
         compared = None
         if reals is not None:
             compared = real_stream(reals, job.quality_of_reals(quality), job.seed, job.options.batch, job.workers)
-        labels = reals if draws_labels else None
-        sources = network_sources(G, quality, job.options, compared, labels, Path(job.network).stem)
-        results += _named(evaluate(world, job.requests, sources, detectors, cache, job.seed), quality)
-    return _with(results, network={"file": job.network, "sha256": sha256(job.network), "kimg": header.get("kimg")})
+        for result in evaluate(world, requests, sources_of(quality, compared), detectors, cache, job.seed):
+            results.append(dataclasses.replace(result, record={"quality": quality, **result.record}))
+    return results
 
 
-def network_sources(
-    G: Generator,
-    quality: str,
-    options: FakeOptions,
-    reals: ImageStream | None,
-    labels: ImageDataset | None,
-    name: str,
-) -> Sources:
+def network_sources(source: FakeSource, reals: ImageStream | None) -> Sources:
     """Return a network's images of one quality, with the real ones to compare them with."""
     return Sources(
-        fakes=lambda count: fake_stream(G, count, quality, options, labels, name),
+        fakes=lambda count: fake_stream(source, count),
         reals=reals,
-        paths=lambda count, path: path_stream(G, count, quality, path, options, labels, name),
+        paths=lambda count, path: path_stream(source, count, path),
     )
 
 
@@ -136,12 +180,14 @@ def load_detectors(world: World, requests: Sequence[Request], weights: WeightsDi
 
 
 def open_reals(job: Job, recipe: str | None, with_labels: bool = False) -> ImageDataset | None:
-    """Return the real images, or None where there are none and no metric looks at them.
+    """Return the real images, or None where there are none and no metric needs them.
 
     Args:
-        job: names them.
-        recipe: of their degraded versions; None: the one that networks are trained on by default.
-        with_labels: for a conditional network, whose classes are drawn from them.
+        job: the measurement.
+        recipe: recipe of their degraded versions; None: the default of training.
+        with_labels: whether their labels are read, for a conditional network whose classes are drawn from them.
+
+    Raises UserError where a metric needs real images and the job has none.
     """
     if job.data is None:
         for request in job.requests:
@@ -153,11 +199,19 @@ def open_reals(job: Job, recipe: str | None, with_labels: bool = False) -> Image
     return ImageDataset(job.data, degradation=recipe, use_labels=with_labels, on_bad_image=job.on_bad_image)
 
 
-def require_same_format(what: str, images: Generator | ImageDataset, data: str, reals: ImageDataset) -> None:
-    """Raise UserError when generated and real images differ in size or channels."""
-    is_network = isinstance(images, Generator)
-    side = images.img_resolution if is_network else images.resolution
-    channels = images.img_channels if is_network else images.channels
+def require_same_format(what: str, images: Generator | ImageDataset, data: str | None, reals: ImageDataset) -> None:
+    """Raise UserError when generated and real images differ in size or channels.
+
+    Args:
+        what: name of the network or of the images, for the message.
+        images: the network, or images in place of its own.
+        data: name of the real images, for the message.
+        reals: the real images.
+    """
+    if isinstance(images, Generator):
+        side, channels = images.img_resolution, images.img_channels
+    else:
+        side, channels = images.resolution, images.channels
     if (side, channels) != (reals.resolution, reals.channels):
         raise UserError(
             f"{what} has images of {side}x{side} with {channels} channels, {data} has {reals.resolution}x"
@@ -167,7 +221,7 @@ def require_same_format(what: str, images: Generator | ImageDataset, data: str, 
 
 
 def check_seeds(job: Job) -> None:
-    """Raise UserError when the last image would have a seed that there isn't."""
+    """Raise UserError when the last image's seed would exceed the largest seed."""
     first, count = job.options.first_seed, max(request.count for request in job.requests)
     if first + count - 1 > MAX_SEED:
         raise UserError(f"--first-seed={first} leaves no seeds up to {MAX_SEED} for {count} images; begin lower")
@@ -183,32 +237,3 @@ def prepare_device(device: torch.device) -> None:
     """Compute in full float32 on GPUs, as the reference numbers were."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-
-
-def _measure_images(world, job, detectors, cache):
-    """Return the results for a folder of images in place of a network's."""
-    for request in job.requests:
-        if request.metric.path is not None:
-            raise UserError(f"{request.name} is measured along a network's latents; give --network=FILE")
-    fakes = ImageDataset(job.images, on_bad_image=job.on_bad_image)
-    stream = real_stream(fakes, "sharp", batch=job.options.batch, workers=job.workers)
-    reals = open_reals(job, job.degradation)
-    if reals is not None:
-        require_same_format(job.images, fakes, job.data, reals)
-    requests = fit_to(job.requests, fakes.num_images)
-    results = []
-    for quality in job.qualities:
-        compared = None
-        if reals is not None:
-            compared = real_stream(reals, job.quality_of_reals(quality), job.seed, job.options.batch, job.workers)
-        sources = Sources(lambda count: dataclasses.replace(stream, count=count), compared)
-        results += _named(evaluate(world, requests, sources, detectors, cache, job.seed), quality)
-    return results
-
-
-def _named(results, quality):
-    return [dataclasses.replace(r, record={"quality": quality, **r.record}) for r in results]
-
-
-def _with(results, **more):
-    return [dataclasses.replace(r, record={**r.record, **more}) for r in results]

@@ -1,4 +1,4 @@
-"""Results as people and programs read them."""
+"""Results of metrics as lines for people and as records in `metric-NAME.jsonl`."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from evaluation.evaluate import Result
 
 
 def result_line(result: Result) -> str:
-    """Return `fid50k_full  degraded  12.345`, and what is to be known about it."""
+    """Return lines such as `fid50k_full  degraded  12.345`, and one for each note."""
     values = [f"{name:<24} {result.record['quality']:<9} {value:.5g}" for name, value in result.values.items()]
     return "\n".join(values + [f"  note: {note}" for note in result.record["notes"]])
 

@@ -1,8 +1,9 @@
-"""Metrics during training: what `train.py --metrics` does at each snapshot."""
+"""Metrics during training, computed at each snapshot: `train.py --metrics`."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,11 +11,12 @@ from dnnlib.errors import UserError
 from evaluation.evaluate import Result, evaluate
 from evaluation.job import load_detectors, network_sources, prepare_device
 from evaluation.results import append_records, result_line
-from evaluation.streams.fakes import FakeOptions
+from evaluation.streams.fakes import FakeSource
 from evaluation.streams.reals import real_stream
 from metrics.feature_cache import FeatureCache
 from metrics.metric import Request, check_counts, parse_requests
 from metrics.weights.directory import WeightsDirectory
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.distributed import World
 from training.config import TrainConfig
@@ -24,15 +26,15 @@ from training.run_directory import RunDirectory
 
 @dataclass(frozen=True)
 class SnapshotMetrics:
-    """Measures both streams of a snapshot, writes `metric-<name>.jsonl`, and keeps the best network.
+    """A hook that measures each snapshot, writes `metric-<name>.jsonl`, and keeps the best network.
 
     Attributes:
-        config: of the run; the real images are its own, without mirrored copies.
-        outdir: of the run.
-        requests: what to measure.
-        best: name of the metric and quality that decide which network is the best.
-        weights: of the detectors.
-        cache_dir: of the real images' features.
+        config: configuration of the run, whose images are the real ones, without mirrored copies.
+        outdir: folder of the run.
+        requests: metrics and numbers of images.
+        best: name of the metric, and quality, that decide which network is the best.
+        weights: directory of the detectors' weights.
+        cache_dir: folder of the cache of the real images' features.
     """
 
     config: TrainConfig
@@ -44,10 +46,10 @@ class SnapshotMetrics:
 
     @property
     def qualities(self) -> tuple[str, ...]:
-        """The streams of the run."""
+        """The qualities that are measured."""
         return ("sharp", "degraded") if self.config.mode == "qc" else ("sharp",)
 
-    def __call__(self, world: World, path: Path, G_ema: torch.nn.Module, images_seen: int) -> SnapshotReport:
+    def __call__(self, world: World, path: Path, G_ema: Generator, images_seen: int) -> SnapshotReport:
         """Measure a snapshot; every process calls."""
         prepare_device(world.device)
         detectors = load_detectors(world, self.requests, self.weights)
@@ -56,7 +58,7 @@ class SnapshotMetrics:
         for quality in self.qualities:
             compared = real_stream(reals, quality, self.config.seed, workers=self.config.run.workers)
             labels = reals if G_ema.c_dim > 0 else None
-            sources = network_sources(G_ema, quality, FakeOptions(), compared, labels, path.stem)
+            sources = network_sources(FakeSource(G_ema, quality, labels=labels, name=path.stem), compared)
             for result in evaluate(world, self.requests, sources, detectors, cache, self.config.seed):
                 result.record.update(images_seen=images_seen, quality=quality, network=path.name)
                 results[result.name, quality] = result
@@ -69,14 +71,17 @@ class SnapshotMetrics:
         return SnapshotReport(lines, scalars)
 
     def check(self) -> None:
-        """Raise UserError for what can be known to fail before training begins."""
+        """Raise UserError, before training begins, for too few images and missing weights."""
         reals = open_dataset(self.config)
         for request in self.requests:
             check_counts(request, request.count, None if request.metric.reals == "none" else reals.num_images)
         load_detectors(World(0, 1, torch.device("cpu")), self.requests, self.weights)
 
     def _keep_best(self, path: Path, result: Result) -> list[str]:
-        """Make a network the best one if it is; its header says by which number. Returns lines for the log."""
+        """Store a network as the best one where it is better than that before; return lines for the log.
+
+        The header of the stored network holds the number that decided.
+        """
         name, quality = self.best
         value = next(iter(result.values.values()))
         best_path = RunDirectory(self.outdir).best_path
@@ -91,8 +96,8 @@ class SnapshotMetrics:
         return [f"{best_path.name} is now {path.name}: {name} {quality} {value:.5g}"]
 
 
-def _stored_best(path: Path) -> dict:
-    """Return what made a stored network the best, or {} when there is none, or a damaged one."""
+def _stored_best(path: Path) -> dict[str, Any]:
+    """Return the metric, quality and value of the stored best network; {} where there is none, or a damaged one."""
     if not path.exists():
         return {}
     try:
@@ -104,7 +109,15 @@ def _stored_best(path: Path) -> dict:
 def snapshot_metrics(
     config: TrainConfig, outdir: str, names: str, best: str | None, weights_dir: str | None, cache_dir: Path
 ) -> SnapshotMetrics:
-    """Return the hook that `--metrics=NAMES --best=NAME/QUALITY` asks for.
+    """Return the hook of `train.py --metrics=NAMES --best=NAME/QUALITY`.
+
+    Args:
+        config: configuration of the run.
+        outdir: folder of the run.
+        names: names of the metrics, separated by commas.
+        best: metric and quality that decide which network is the best; None: the first metric, sharp.
+        weights_dir: directory of the detectors' weights; None: the default.
+        cache_dir: folder of the cache of the real images' features.
 
     Raises UserError for unknown names, for missing weights, and for too few images.
     """

@@ -1,1 +1,1 @@
-"""Images and latents in batches, as metrics take them."""
+"""Streams of images that metrics are computed from: generated, real, along latent paths, from files."""

@@ -1,8 +1,8 @@
-"""Generated images as a stream: image number s is that of seed s, sharp or through its quality code."""
+"""Generated images as a stream: image number s is that of seed s, sharp or degraded by the seed's quality code."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from generation.sampling import z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import round_levels, to_levels
 from metrics.image_stream import ImageStream
-from networks.generators.interface import Generator
+from networks.generators.interface import Generator, Noise
 from networks.latents import Latents
 from torch_utils.purposes import FOR_CLASS, FOR_FAKE_NOISE
 from torch_utils.seeding import BatchRandom
@@ -27,11 +27,11 @@ class FakeOptions:
     """How images are generated to be measured.
 
     Attributes:
-        first_seed: of image 0.
-        truncation_psi: 1: none, as the field measures.
-        noise_mode: `random`, as the field measures, `const` or `none`.
-        class_index: of a conditional network; None: each image gets the class of one of the real images.
-        batch: images at once; random noise is drawn for a batch.
+        first_seed: seed of the first image.
+        truncation_psi: factor by which w is drawn to its mean; 1: no truncation, as in published numbers.
+        noise_mode: noise of the layers: `random`, as in published numbers, `const` or `none`.
+        class_index: class of all images of a conditional network; None: each image gets that of a random real image.
+        batch: number of images in a batch, for which random noise is drawn together.
     """
 
     first_seed: int = 0
@@ -41,90 +41,92 @@ class FakeOptions:
     batch: int = 32
 
 
-def fake_stream(
-    G: Generator,
-    count: int,
-    quality: str,
-    options: FakeOptions,
-    labels: ImageDataset | None = None,
-    name: str = "fakes",
-) -> ImageStream:
-    """Return images number `first_seed ..` of a network as a stream; the quality code of each is that of its seed.
+@dataclass(frozen=True)
+class FakeSource:
+    """The inputs of generated images, by their seeds: the same in every process and for any order of batches.
 
-    Args:
-        G: in evaluation mode, on its device.
-        count: of images.
-        quality: `sharp` or `degraded`, which needs a QC network.
-        options: how.
-        labels: whose classes a conditional network draws from.
-        name: for messages.
-
-    Raises UserError (when batches are asked for) for an image that is not finite.
+    Attributes:
+        G: generator in evaluation mode, on its device.
+        quality: quality of the images: `sharp`, or `degraded`, which needs a QC network.
+        options: how images are generated.
+        labels: real images whose classes a conditional network draws from; None: all classes are equally frequent.
+        name: name of the network, for messages.
     """
-    source = LatentSource(G, options, labels)
 
-    def batches(first: int, step: int) -> Iterator[Tensor]:
-        for seeds in seed_batches(count, options, first, step):
-            with torch.no_grad():
-                ws = G.mapping(source.z(seeds), source.c(seeds), truncation_psi=options.truncation_psi)
-                q = source.q(seeds) if quality == "degraded" else None
-                images = synthesize(G, Latents(ws, q), source.noise(seeds))
-            yield round_levels(to_levels(require_finite_images(images, seeds, name).float()))
+    G: Generator
+    quality: str
+    options: FakeOptions = field(default_factory=FakeOptions)
+    labels: ImageDataset | None = None
+    name: str = "fakes"
 
-    return ImageStream(f"{name}, {quality}", count, options.batch, batches, lambda: identity_of(options, quality))
+    def identity(self) -> dict[str, Any]:
+        """Return all that the images depend on besides the network, as JSON."""
+        return {**dataclasses.asdict(self.options), "quality": self.quality}
 
-
-def identity_of(options: FakeOptions, quality: str) -> dict[str, Any]:
-    """Return what generated images depend on besides the network, as JSON."""
-    return {**dataclasses.asdict(options), "quality": quality}
-
-
-class LatentSource:
-    """What images are made of, by their seeds: the same in every process and for any order of batches."""
-
-    def __init__(self, G: Generator, options: FakeOptions, labels: ImageDataset | None):
-        self.G, self.options, self.labels = G, options, labels
-        self.device = G.device
+    def seed_batches(self, count: int, first: int, step: int) -> Iterator[range]:
+        """Yield the seeds of batches number first, first + step, ..., of `count` images in all."""
+        batch, end = self.options.batch, self.options.first_seed + count
+        for start in range(self.options.first_seed + first * batch, end, step * batch):
+            yield range(start, min(start + batch, end))
 
     def z(self, seeds: range) -> Tensor:
         """Return latents `[N, z_dim]`."""
-        return z_of_seeds(seeds, self.G.z_dim).to(self.device)
+        return z_of_seeds(seeds, self.G.z_dim).to(self.G.device)
 
-    def q(self, seeds: range) -> Tensor:
-        """Return quality codes `[N, q_dim]`."""
-        return torch.from_numpy(random_quality(seeds, self.G.q_dim).codes).to(self.device)
+    def map(self, z: Tensor, seeds: range) -> Tensor:
+        """Return `ws [N, num_ws, w_dim]` of latents `[N, z_dim]`, with the classes of the seeds."""
+        return self.G.mapping(z, self.c(seeds), truncation_psi=self.options.truncation_psi)
+
+    def q(self, seeds: range) -> Tensor | None:
+        """Return quality codes `[N, q_dim]`; None for sharp images."""
+        if self.quality != "degraded":
+            return None
+        return torch.from_numpy(random_quality(seeds, self.G.q_dim).codes).to(self.G.device)
 
     def c(self, seeds: range) -> Tensor | None:
         """Return labels `[N, c_dim]`; None for an unconditional network."""
         if self.G.c_dim == 0:
             return None
-        return torch.from_numpy(np.stack([self._label(seed) for seed in seeds])).to(self.device)
+        if self.labels is not None and self.options.class_index is None:
+            count = self.labels.num_images
+            labels = [self.labels.label(_random_index(seed, count)) for seed in seeds]
+            return torch.from_numpy(np.stack(labels)).to(self.G.device)
+        return self.G.one_hot(torch.tensor([self._class_of(seed) for seed in seeds], device=self.G.device))
 
-    def noise(self, seeds: range) -> list[list[Tensor | None]]:
+    def noise(self, seeds: range) -> Noise:
         """Return every layer's noise for a batch of images."""
-        rng = BatchRandom((seeds[0], FOR_FAKE_NOISE), len(seeds), device=self.device)
+        rng = BatchRandom((seeds[0], FOR_FAKE_NOISE), len(seeds), device=self.G.device)
         return self.G.synthesis.make_noise(self.options.noise_mode, len(seeds), rng)
 
-    def _label(self, seed):
-        if self.options.class_index is not None:
-            return np.eye(self.G.c_dim, dtype=np.float32)[self.options.class_index]
-        rng = np.random.default_rng((seed, FOR_CLASS))
-        if self.labels is not None:
-            return self.labels.label(int(rng.integers(self.labels.num_images)))
-        return np.eye(self.G.c_dim, dtype=np.float32)[rng.integers(self.G.c_dim)]
+    def require_finite(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Return `images`; raise UserError that names the first seed whose image is not finite."""
+        finite = torch.isfinite(images).flatten(1).all(1)  # [N]
+        if not finite.all():
+            seed = seeds[int(finite.int().argmin())]
+            raise UserError(f"{self.name} gives values for seed {seed} that are no numbers; use another snapshot")
+        return images
+
+    def _class_of(self, seed: int) -> int:
+        chosen = self.options.class_index
+        return _random_index(seed, self.G.c_dim) if chosen is None else chosen
 
 
-def seed_batches(count: int, options: FakeOptions, first: int, step: int) -> Iterator[range]:
-    """Yield the seeds of batches number first, first + step, ..."""
-    end = options.first_seed + count
-    for start in range(options.first_seed + first * options.batch, end, step * options.batch):
-        yield range(start, min(start + options.batch, end))
+def fake_stream(source: FakeSource, count: int) -> ImageStream:
+    """Return the first `count` images of a network as a stream; the quality code of each is that of its seed.
+
+    Raises UserError (when batches are asked for) for an image that is not finite.
+    """
+
+    def batches(first: int, step: int) -> Iterator[Tensor]:
+        for seeds in source.seed_batches(count, first, step):
+            with torch.no_grad():
+                ws = source.map(source.z(seeds), seeds)  # [N, num_ws, w_dim]
+                images = synthesize(source.G, Latents(ws, source.q(seeds)), source.noise(seeds))  # [N, C, R, R]
+            yield round_levels(to_levels(source.require_finite(images, seeds).float()))
+
+    return ImageStream(f"{source.name}, {source.quality}", count, source.options.batch, batches, source.identity)
 
 
-def require_finite_images(images: Tensor, seeds: Sequence[int], name: str) -> Tensor:
-    """Return `images`; raise UserError that names the first seed whose image is not finite."""
-    finite = torch.isfinite(images).flatten(1).all(1)
-    if not finite.all():
-        seed = seeds[int(finite.int().argmin())]
-        raise UserError(f"{name} gives values for seed {seed} that are no numbers; use another snapshot")
-    return images
+def _random_index(seed: int, count: int) -> int:
+    """Return the number in 0..count-1 that chooses the class of a seed's image."""
+    return int(np.random.default_rng((seed, FOR_CLASS)).integers(count))

@@ -1,4 +1,4 @@
-"""Photos of any size, in batches of equal ones."""
+"""Images of folders, zips and videos, of any size, in batches of equal shapes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,20 +61,20 @@ def frame_batches(path: str | Path, batch: int) -> Iterator[Tensor]:
     try:
         frames: list[np.ndarray] = []
         while True:
-            there_is, frame = video.read()
-            if there_is:
+            has_frame, frame = video.read()
+            if has_frame:
                 frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-            if frames and (len(frames) == batch or not there_is):
+            if frames and (len(frames) == batch or not has_frame):
                 yield _stack(frames)
                 frames = []
-            if not there_is:
+            if not has_frame:
                 break
     finally:
         video.release()
 
 
 def _by_stem(files: ImageFiles) -> dict[str, str]:
-    """Return the names of files by what precedes their endings."""
+    """Return the names of files by their names without endings; raise UserError where two are equal."""
     stems = {_stem(name): name for name in files.names}
     if len(stems) < len(files):
         twice = next(name for name in files.names if stems[_stem(name)] != name)
@@ -83,9 +83,11 @@ def _by_stem(files: ImageFiles) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
+    """Return a file's name without its ending."""
     ending = next(e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.lower().endswith(e))
     return name[: -len(ending)]
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:
+    """Return images `[H, W, C]` as `[N, C, H, W]`."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()

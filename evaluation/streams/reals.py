@@ -13,17 +13,15 @@ from metrics.image_stream import ImageStream
 from torch_utils.purposes import FOR_METRICS
 
 
-def real_stream(
-    dataset: ImageDataset, quality: str, seed: int = 0, batch: int = 32, workers: int = 0
-) -> ImageStream:
+def real_stream(dataset: ImageDataset, quality: str, seed: int = 0, batch: int = 32, workers: int = 0) -> ImageStream:
     """Return the images of a dataset, without mirrored copies, as a stream.
 
     Args:
-        dataset: with a degradation recipe where `quality` is `degraded`.
-        quality: `sharp` or `degraded`.
-        seed: of the degradations; image i always gets the same one.
-        batch: images at once.
-        workers: processes that read and degrade.
+        dataset: the images, with a degradation recipe where `quality` is `degraded`.
+        quality: quality of the images, `sharp` or `degraded`.
+        seed: seed of the degradations; an image always gets the same one.
+        batch: number of images in a batch.
+        workers: number of processes that read and degrade.
     """
 
     def identity() -> dict[str, Any]:

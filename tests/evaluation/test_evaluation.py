@@ -17,7 +17,7 @@ from dnnlib.errors import UserError
 from evaluation.evaluate import Sources, evaluate
 from evaluation.job import Job, measure
 from evaluation.streams import fakes, latent_paths
-from evaluation.streams.fakes import FakeOptions, LatentSource, fake_stream
+from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.latent_paths import path_stream, slerp
 from evaluation.streams.reals import real_stream
 from generation.quality_codes import random_code
@@ -87,7 +87,7 @@ def expected_images(G, seeds, quality, psi=1.0):
 @pytest.mark.parametrize("quality", ["sharp", "degraded"])
 @pytest.mark.parametrize("psi", [1.0, 0.5])
 def test_fakes_are_the_images_of_their_seeds(G, quality, psi):
-    stream = fake_stream(G, 7, quality, FakeOptions(5, psi, "const", batch=3))
+    stream = fake_stream(FakeSource(G, quality, FakeOptions(5, psi, "const", batch=3)), 7)
     batches = list(stream.batches(0, 1))
     assert [len(batch) for batch in batches] == [3, 3, 1] and stream.num_batches == 3
     for batch, seeds in zip(batches, [range(5, 8), range(8, 11), range(11, 12)], strict=True):
@@ -96,17 +96,17 @@ def test_fakes_are_the_images_of_their_seeds(G, quality, psi):
 
 def test_degraded_fakes_are_not_sharp_ones_and_noise_is_what_is_asked_for(G):
     options = FakeOptions(noise_mode="const", batch=4)
-    sharp, degraded = (all_images(fake_stream(G, 4, quality, options)) for quality in ("sharp", "degraded"))
+    sharp, degraded = (all_images(fake_stream(FakeSource(G, quality, options), 4)) for quality in ("sharp", "degraded"))
     assert not torch.equal(sharp, degraded)
-    random = fake_stream(G, 4, "sharp", dataclasses.replace(options, noise_mode="random"))
+    random = fake_stream(FakeSource(G, "sharp", dataclasses.replace(options, noise_mode="random")), 4)
     assert not torch.equal(all_images(random), sharp) and torch.equal(all_images(random), all_images(random))
 
 
 @pytest.mark.parametrize("make", ["fakes", "paths"])
 @pytest.mark.parametrize("quality", ["sharp", "degraded"])
 def test_processes_make_together_what_one_makes(G, make, quality):
-    options = FakeOptions(noise_mode="random", batch=2)
-    stream = fake_stream(G, 7, quality, options) if make == "fakes" else path_stream(G, 7, quality, W_FULL, options)
+    source = FakeSource(G, quality, FakeOptions(noise_mode="random", batch=2))
+    stream = fake_stream(source, 7) if make == "fakes" else path_stream(source, 7, W_FULL)
     whole = list(stream.batches(0, 1))
     for size in (2, 3, 5):
         for rank in range(size):
@@ -116,7 +116,7 @@ def test_processes_make_together_what_one_makes(G, make, quality):
 
 
 def test_batches_have_noise_of_their_own(G):
-    source = LatentSource(G, FakeOptions(noise_mode="random"), None)
+    source = FakeSource(G, "sharp", FakeOptions(noise_mode="random"))
     first, second = (source.noise(seeds)[-1][0] for seeds in (range(0, 2), range(2, 4)))
     assert not torch.equal(first, second)
 
@@ -124,7 +124,7 @@ def test_batches_have_noise_of_their_own(G):
 def test_a_network_of_nan_names_the_first_seed():
     G = small_generator().eval()
     torch.nn.init.constant_(G.synthesis.block(1).conv0.weight, math.nan)
-    stream = fake_stream(G, 4, "sharp", FakeOptions(first_seed=9, batch=2), name="broken")
+    stream = fake_stream(FakeSource(G, "sharp", FakeOptions(first_seed=9, batch=2), name="broken"), 4)
     with torch.no_grad(), pytest.raises(UserError, match="broken gives values for seed 9 that are no numbers; use an"):
         next(stream.batches(0, 1))
 
@@ -132,20 +132,21 @@ def test_a_network_of_nan_names_the_first_seed():
 def test_the_seed_of_a_single_bad_image_is_named():
     images = torch.zeros(6, 3, 4, 4)
     images[4, 1, 2, 3] = math.inf
+    source = FakeSource(small_generator(), "sharp", name="net")
     with pytest.raises(UserError, match="net gives values for seed 21 that"):
-        fakes.require_finite_images(images, [20, 21, 22] * 2, "net")
-    assert fakes.require_finite_images(images[:3], range(20, 23), "net").shape == (3, 3, 4, 4)
+        source.require_finite(images, [20, 21, 22] * 2)
+    assert source.require_finite(images[:3], range(20, 23)).shape == (3, 3, 4, 4)
 
 
 def test_conditional_networks_draw_classes():
     G = conditional_generator(classes=3)
     seeds = range(200)
-    given_class = LatentSource(G, FakeOptions(class_index=1), None).c(seeds)
+    given_class = FakeSource(G, "sharp", FakeOptions(class_index=1)).c(seeds)
     assert torch.equal(given_class, F.one_hot(torch.ones(200, dtype=torch.long), 3).float())
-    drawn = LatentSource(G, FakeOptions(), None).c(seeds)
+    drawn = FakeSource(G, "sharp").c(seeds)
     assert torch.equal(drawn.sum(1), torch.ones(200)) and (drawn.sum(0) > 40).all()
-    assert torch.equal(LatentSource(G, FakeOptions(), None).c(range(50, 60)), drawn[50:60])
-    assert LatentSource(small_generator(), FakeOptions(), None).c(seeds) is None
+    assert torch.equal(FakeSource(G, "sharp").c(range(50, 60)), drawn[50:60])
+    assert FakeSource(small_generator(), "sharp").c(seeds) is None
 
 
 def labelled(path, labels):
@@ -159,7 +160,7 @@ def labelled(path, labels):
 
 def test_classes_are_as_frequent_as_in_the_data(tmp_path):
     data = ImageDataset(labelled(tmp_path / "images.zip", [0, 2, 2, 2]), use_labels=True)
-    drawn = LatentSource(conditional_generator(3), FakeOptions(), data).c(range(400)).mean(0)
+    drawn = FakeSource(conditional_generator(3), "sharp", labels=data).c(range(400)).mean(0)
     assert drawn[1] == 0 and 0.67 < drawn[2] < 0.83
 
 
@@ -230,7 +231,8 @@ def angle(a, b):
 
 
 def pairs_of(G, path, quality="sharp", **options):
-    return all_images(path_stream(G, 4, quality, path, FakeOptions(noise_mode="const", batch=4, **options)))
+    source = FakeSource(G, quality, FakeOptions(noise_mode="const", batch=4, **options))
+    return all_images(path_stream(source, 4, path))
 
 
 @pytest.mark.parametrize("path", [W_END, Z_END], ids=["w", "z"])
@@ -258,21 +260,20 @@ def test_a_step_twice_as_long_changes_the_image_twice_as_much(G, space):
 
 def test_steps_in_w_are_linear_between_two_latents(G):
     """At the first of two latents, and a whole step further at the other one."""
-    options = FakeOptions(noise_mode="const")
-    source = LatentSource(G, options, None)
-    here, there = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=1.0), options)
-    near, _ = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25), options)
-    _, quarter = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25), options)
+    source = FakeSource(G, "sharp", FakeOptions(noise_mode="const"))
+    here, there = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=1.0))
+    near, _ = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25))
+    _, quarter = latent_paths._steps(source, range(2), LatentPath("w", "end", crop=False, epsilon=0.25))
     assert torch.equal(here, G.mapping(z_of_seeds(range(2), G.z_dim), None)) and torch.equal(near, here)
     assert_close(quarter, 0.75 * here + 0.25 * there, rtol=1e-6)
 
 
 def test_what_is_compared_is_the_middle_at_256_pixels_at_most():
     images = torch.rand(2, 3, 512, 512)
-    assert_close(latent_paths._shown(images, crop=False), F.interpolate(images, size=256, mode="area"))
-    assert torch.equal(latent_paths._shown(images, crop=True), images[:, :, 192:448, 128:384])
-    assert latent_paths._shown(images[:, :, :16, :16], crop=False).shape == (2, 3, 16, 16)
-    assert latent_paths._shown(images[:, :, :16, :16], crop=True).shape == (2, 3, 8, 8)
+    assert_close(latent_paths._compared_part(images, crop=False), F.interpolate(images, size=256, mode="area"))
+    assert torch.equal(latent_paths._compared_part(images, crop=True), images[:, :, 192:448, 128:384])
+    assert latent_paths._compared_part(images[:, :, :16, :16], crop=False).shape == (2, 3, 16, 16)
+    assert latent_paths._compared_part(images[:, :, :16, :16], crop=True).shape == (2, 3, 8, 8)
 
 
 # Results.
@@ -387,12 +388,12 @@ def test_records_say_what_numbers_depend_on(sets, tmp_path):
 
 
 def test_path_lengths_are_distances_over_the_square_of_the_step(G, tmp_path):
-    options = FakeOptions(batch=4)
-    sources = Sources(None, None, lambda count, path: path_stream(G, count, "sharp", path, options))
+    source = FakeSource(G, "sharp", FakeOptions(batch=4))
+    sources = Sources(None, None, lambda count, path: path_stream(source, count, path))
     [result] = evaluate(
         ALONE, parse_requests("ppl_cifar_wend6"), sources, {"cifar": cifar()}, FeatureCache(tmp_path)
     )
-    pairs = path_stream(G, 6, "sharp", W_END, options)
+    pairs = path_stream(source, 6, W_END)
     distances = torch.cat([cifar().distances(*batch.chunk(2, dim=1)) for batch in pairs.batches(0, 1)])
     assert 0 < result.values["ppl_cifar_wend6"] == pytest.approx(distances.double().mean().item() * 1e8, rel=1e-5)
 
@@ -497,8 +498,8 @@ def test_what_does_not_fit_is_one_sentence_before_any_image_is_made(files, tmp_p
     def too_early(*_):
         raise AssertionError("an image has been made")
 
-    monkeypatch.setattr(fakes, "render", too_early)
-    monkeypatch.setattr(latent_paths, "render", too_early)
+    monkeypatch.setattr(fakes, "synthesize", too_early)
+    monkeypatch.setattr(latent_paths, "synthesize", too_early)
     with pytest.raises(UserError, match=sentence) as error:
         measure(ALONE, job(files, **misfit(tmp_path), cache_dir=tmp_path / "cache"))
     assert "\n" not in str(error.value)

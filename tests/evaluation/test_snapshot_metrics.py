@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from evaluation import snapshots
 from evaluation.evaluate import Result
 from evaluation.snapshots import SnapshotMetrics, snapshot_metrics
-from evaluation.streams.fakes import FakeOptions, fake_stream
+from evaluation.streams.fakes import FakeSource, fake_stream
 from metrics.distances.frechet import frechet_distance, moments
 from metrics.metric import parse_requests
 from networks.files import load_generator
@@ -97,7 +97,7 @@ def test_a_line_is_the_measurement_of_the_stored_network(files, finished, mode):
     G, _ = load_generator(finished[mode] / "network-snapshot-000000.safetensors")
     reals = loop.open_dataset(config_of(files, mode))
     for line in lines_of(finished[mode])[-1:]:
-        rows = cifar().features(all_images(fake_stream(G, 8, line["quality"], FakeOptions()))).numpy()
+        rows = cifar().features(all_images(fake_stream(FakeSource(G, line["quality"]), 8))).numpy()
         stream = snapshots.real_stream(reals, line["quality"], config_of(files, mode).seed)
         real_rows = cifar().features(all_images(stream)).numpy()
         expected = frechet_distance(moments(rows), moments(real_rows))
