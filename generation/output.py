@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tqdm
+from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, replace_file, write_text
@@ -21,6 +23,8 @@ from images.video_writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
 
+Walks = Iterable[tuple[str, Iterable[np.ndarray]]]  # names, and the images uint8 [H, W, C] of each walk
+
 
 def image_name(seed: int, quality: Quality) -> str:
     """Return `seed0012.png` for a sharp image, `seed0012-<label>.png` for another."""
@@ -30,7 +34,8 @@ def image_name(seed: int, quality: Quality) -> str:
 def code_rows(qualities: Sequence[Quality], rows: slice, count: int, q_dim: int) -> np.ndarray:
     """Return the codes of some seeds, float32 `[K, N, q_dim]`; zero for sharp, q_dim 0 for a plain network."""
     zeros = np.zeros((count, q_dim), np.float32)
-    return np.stack([zeros if quality.is_sharp else quality.codes[rows] for quality in qualities])
+    found = [quality.rows(rows) for quality in qualities]
+    return np.stack([zeros if codes is None else codes for codes in found])
 
 
 def write_images(
@@ -143,44 +148,45 @@ def write_content_walk(
         save_png(outdir / f"{name}.png", labelled_grid(strip, rows, columns))
 
 
-def _walk_of_seed(G, seed, codes, sampling, steps):
+def _walk_of_seed(G: Generator, seed: int, codes: Tensor, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
     ws = ws_of_seeds(G, [seed], sampling)
     noise = noise_of_seeds(G, [seed], sampling.noise_mode)
     return frames(G, ws, quality_path(codes.to(ws.device), steps), noise, sampling.batch)
 
 
-def _loop(G, seeds, quality, sampling, steps):
+def _loop(G: Generator, seeds: Sequence[int], quality: Quality, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
     starts = range(0, len(seeds), sampling.batch)
     ws = torch.cat([ws_of_seeds(G, seeds[first : first + sampling.batch], sampling) for first in starts])
-    q = None if quality.is_sharp else torch.tensor(quality.codes[:1], device=ws.device)
+    codes = quality.rows(slice(0, 1))
+    q = None if codes is None else torch.tensor(codes, device=ws.device)
     return frames(G, content_loop(ws, steps), q, noise_of_seeds(G, seeds[:1], sampling.noise_mode), sampling.batch)
 
 
-def _write_videos(walks, outdir, fps, total):
+def _write_videos(walks: Walks, outdir: Path, fps: float, total: int) -> None:
     with tqdm.tqdm(total=total, unit="img", disable=None, dynamic_ncols=True) as bar:
         for name, images in walks:
             write_mp4(outdir / f"{name}.mp4", _counted(images, bar), fps)
 
 
-def _counted(images, bar):
+def _counted(images: Iterable[np.ndarray], bar: tqdm.tqdm) -> Iterator[np.ndarray]:
     for image in images:
         bar.update()
         yield image
 
 
-def _progress(walks, total, unit):
+def _progress(walks: Walks, total: int, unit: str) -> Walks:
     return tqdm.tqdm(walks, total=total, unit=unit, disable=None, dynamic_ncols=True)
 
 
-def _step_labels(stations, steps):
+def _step_labels(stations: Sequence[str], steps: int) -> list[str]:
     """Return the labels of all points on the way: the stations by name, the others by how far they are."""
     labels = []
     for station in stations[:-1]:
         labels += [station] + [f"{100 * step / steps:.3g}%" for step in range(1, steps)]
-    return labels + stations[-1:]
+    return [*labels, *stations[-1:]]
 
 
-def _record(seed, quality, q, sampling):
+def _record(seed: int, quality: Quality, q: np.ndarray, sampling: Sampling) -> dict[str, Any]:
     return {
         "file": image_name(seed, quality),
         "seed": seed,
@@ -192,14 +198,14 @@ def _record(seed, quality, q, sampling):
     }
 
 
-def _codes_json(provenance, records):
+def _codes_json(provenance: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
     """Return an object with a line for each image."""
     head = json.dumps(provenance, indent=1).removesuffix("\n}")
     lines = ",\n  ".join(json.dumps(record) for record in records)
     return f'{head},\n "images": [\n  {lines}\n ]\n}}\n'
 
 
-def _write_codes(path, records, ws):
+def _write_codes(path: Path, records: Sequence[Mapping[str, Any]], ws: np.ndarray) -> None:
     with replace_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,10 @@ class Quality:
 
     label: str
     codes: np.ndarray | None
+
+    def rows(self, rows: slice) -> np.ndarray | None:
+        """Return the codes of some seeds, `[N, q_dim]`; None for sharp images."""
+        return None if self.codes is None else self.codes[rows]
 
     @property
     def is_sharp(self) -> bool:
@@ -101,7 +106,7 @@ def read_codes(path: str | Path, q_dim: int) -> np.ndarray:
     return _finite(codes, f"quality file {path}")
 
 
-def _parse(text, seeds, q_dim):
+def _parse(text: str, seeds: Sequence[int], q_dim: int) -> Quality:
     if text == "sharp":
         return SHARP
     if text == "random":
@@ -123,20 +128,22 @@ def _parse(text, seeds, q_dim):
     raise unknown_name("quality", text, ["sharp", "random", "seed:5", "FILE", f"{q_dim} numbers"])
 
 
-def _for_all(label, codes, seeds):
+def _for_all(label: str, codes: np.ndarray, seeds: Sequence[int]) -> Quality:
     return Quality(label, np.broadcast_to(codes, (len(seeds), codes.shape[1])))
 
 
-def _scaled(quality, scale):
+def _scaled(quality: Quality, scale: float) -> Quality:
     if quality.is_sharp or scale == 1:
         return quality
+    assert quality.codes is not None, "only a sharp quality has no codes"
     with np.errstate(over="ignore"):
         codes = (quality.codes * np.float32(scale)).astype(np.float32)
     return replace(quality, codes=_finite(codes, f"--quality-scale={scale:g} times {quality.label}"))
 
 
-def _with_unique_labels(qualities):
-    taken, unique = set(), []
+def _with_unique_labels(qualities: Sequence[Quality]) -> list[Quality]:
+    taken: set[str] = set()
+    unique: list[Quality] = []
     for quality in qualities:
         if quality.is_sharp and any(other.is_sharp for other in unique):  # the same image again
             continue
@@ -147,33 +154,33 @@ def _with_unique_labels(qualities):
     return unique
 
 
-def _finite(codes, what):
+def _finite(codes: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(codes).all():
         row, column = np.argwhere(~np.isfinite(codes))[0]
         raise UserError(f"{what}: number {column + 1} of code {row + 1} is {codes[row, column]}, must be finite")
     return codes
 
 
-def _read_array(path):
+def _read_array(path: Path) -> Any:
     return np.load(path, allow_pickle=False)
 
 
-def _read_archive(path):
+def _read_archive(path: Path) -> Any:
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["q"]
 
 
-def _read_json(path):
+def _read_json(path: Path) -> Any:
     values = json.loads(path.read_text(encoding="utf-8"))
     return values["q"] if isinstance(values, dict) else values
 
 
-def _read_text(path):
+def _read_text(path: Path) -> Any:
     lines = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
     return [[float(number) for number in line] for line in lines if line]
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 

@@ -36,7 +36,7 @@ def render(
             images.append(sharp)
             continue
         degraded = G.synthesis.image(content, q)
-        images.append(torch.where(rows[:, None, None, None], sharp, degraded) if rows.any() else degraded)
+        images.append(degraded if sharp is None else torch.where(rows[:, None, None, None], sharp, degraded))
     return images
 
 

@@ -113,10 +113,10 @@ def generate(
     for first in range(0, len(seeds), sampling.batch):
         rows = slice(first, min(first + sampling.batch, len(seeds)))
         ws = ws_of_seeds(G, seeds[rows], sampling)
-        codes = [None if quality.is_sharp else _tensor(quality.codes[rows], ws.device) for quality in qualities]
+        codes = [_tensor(quality.rows(rows), ws.device) for quality in qualities]
         images = render(G, Latents(ws), codes, noise_of_seeds(G, seeds[rows], sampling.noise_mode))
         yield Views(rows, ws, np.stack([to_uint8(batch) for batch in images]))
 
 
-def _tensor(codes, device):
-    return torch.tensor(codes, dtype=torch.float32, device=device)
+def _tensor(codes: np.ndarray | None, device: torch.device) -> Tensor | None:
+    return None if codes is None else torch.tensor(codes, dtype=torch.float32, device=device)

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,15 +111,20 @@ class Inverter:
         """Return what is found for each image `[N, C, R, R]` in [-1, 1]."""
         targets = targets.to(self.device)
         latents = self.codes(targets, on_step)
-        tuned: list[TunedWeights | None] = [None] * len(targets)
-        if self.options.tuning is not None:
-            total = len(targets) * self.options.tuning.steps
-            tuned = tune(
-                self.G, latents, targets, self.options.tuning, self.perceptual, lambda n: on_step("tuning", n, total)
-            )
+        tuned = self._tuned_weights(latents, targets, on_step)
         settings = self.settings
         pairs = zip(latents.to("cpu").rows(), tuned, strict=True)
         return [Inversion(row, weights, settings=settings) for row, weights in pairs]
+
+    def _tuned_weights(
+        self, latents: Latents, targets: Tensor, on_step: OnStep
+    ) -> Sequence[TunedWeights | None]:
+        """Return the weights tuned for each photo; None where there is no tuning."""
+        options = self.options.tuning
+        if options is None:
+            return [None] * len(targets)
+        total = len(targets) * options.steps
+        return tune(self.G, latents, targets, options, self.perceptual, lambda n: on_step("tuning", n, total))
 
     def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
         """Return the codes of images, before any tuning, from an encoder, the projector, or both.
@@ -131,6 +136,7 @@ class Inverter:
                 start = self.encoder(targets)
         options = self.options.projector
         if options is None:
+            assert start is not None, "without a projector there is an encoder"
             return self._with_quality(start, targets, on_step)
         return project(
             self.G,

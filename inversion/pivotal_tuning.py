@@ -132,9 +132,11 @@ class _Photo:
         self.options = options
         frozen, self.blocks = G.synthesis.parts(options.blocks)
         self.pivot = _Codes(G, frozen, self.blocks, latents)
-        around = latents.ws.lerp(others, options.locality_reach) if options.locality_weight > 0 else []
-        codes_around = [dataclasses.replace(latents, ws=ws[None]) for ws in around]
-        self.around = [_Codes(G, frozen, self.blocks, codes) for codes in codes_around]
+        self.around: list[_Codes] = []
+        if options.locality_weight > 0:
+            around = latents.ws.lerp(others, options.locality_reach)  # [locality_codes, num_ws, w_dim]
+            codes = [dataclasses.replace(latents, ws=ws[None]) for ws in around]
+            self.around = [_Codes(G, frozen, self.blocks, one) for one in codes]
         self.weights = {
             name: parameter.detach().clone().requires_grad_(True)
             for name, parameter in self.blocks.own_parameters().items()

@@ -14,7 +14,7 @@ from networks.generators.interface import Generator
 from networks.latents import Latents
 
 
-def sampled(G: Generator, latents: Latents, seeds: Sequence[int], strength: float = 1.0) -> Latents:
+def sample_quality(G: Generator, latents: Latents, seeds: Sequence[int], strength: float = 1.0) -> Latents:
     """Return the same content with new degradations, `q ~ N(0, I)` times `strength`.
 
     Seed 5 is the degradation of `generate.py --quality=seed:5`.
@@ -30,10 +30,10 @@ def sampled(G: Generator, latents: Latents, seeds: Sequence[int], strength: floa
     if G.q_dim == 0:
         raise UserError("this network is plain, without quality codes to sample; give a QC network")
     codes = torch.from_numpy(np.concatenate([seed_code(seed, G.q_dim) for seed in seeds]))
-    return scaled(_with_codes(latents, codes), strength)
+    return scale_quality(_with_codes(latents, codes), strength)
 
 
-def copied(latents: Latents, reference: Latents, strength: float = 1.0) -> Latents:
+def copy_quality(latents: Latents, reference: Latents, strength: float = 1.0) -> Latents:
     """Return the same content with the degradation of another photo, times `strength`.
 
     Args:
@@ -43,10 +43,10 @@ def copied(latents: Latents, reference: Latents, strength: float = 1.0) -> Laten
     """
     if reference.q is None:
         return latents.sharp()
-    return scaled(_with_codes(latents, reference.q), strength)
+    return scale_quality(_with_codes(latents, reference.q), strength)
 
 
-def interpolated(latents: Latents, start: Latents, end: Latents, alpha: float | Tensor) -> Latents:
+def interpolate_quality(latents: Latents, start: Latents, end: Latents, alpha: float | Tensor) -> Latents:
     """Return the same content with the degradation `(1 - alpha) q_start + alpha q_end` (Fig. 6).
 
     Args:
@@ -68,7 +68,7 @@ def interpolated(latents: Latents, start: Latents, end: Latents, alpha: float | 
     return replace(latents, q=torch.lerp(first, second, alphas[:, None]))
 
 
-def scaled(latents: Latents, strength: float) -> Latents:
+def scale_quality(latents: Latents, strength: float) -> Latents:
     """Return the same content with a degradation of another strength; 0 is sharp, 1 leaves it as it is."""
     if not math.isfinite(strength):
         raise UserError(f"the strength of the degradation is {strength}, must be finite; take for example 0.5")

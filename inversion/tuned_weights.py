@@ -72,7 +72,7 @@ class Inversion:
     photo: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert len(self.latents) == 1, f"{len(self.latents)} images in one inversion"
 
 

@@ -5,16 +5,18 @@ from typing import Literal
 
 from dnnlib.config import require
 
+Dtype = Literal["fp32", "bf16", "fp16"]
+
 
 @dataclass(frozen=True)
 class PrecisionConfig:
     """Which blocks compute in fewer bits."""
 
-    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    dtype: Dtype = "fp32"
     blocks: int = 4  # how many of the highest resolutions use `dtype`; the others stay in float32
     conv_clamp: float | None = None  # bound of activations; None: 256 in fp16, which needs one, and none elsewhere
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.blocks >= 0, "precision.blocks", self.blocks, "at least 0")
         require(self.conv_clamp is None or self.conv_clamp > 0, "precision.conv_clamp", self.conv_clamp, "above 0")
 
@@ -32,7 +34,7 @@ class MappingConfig:
     lr_multiplier: float = 0.01
     w_avg_beta: float = 0.995
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.num_layers >= 1, "mapping.num_layers", self.num_layers, "at least 1")
         require(self.lr_multiplier > 0, "mapping.lr_multiplier", self.lr_multiplier, "above 0")
         require(0 <= self.w_avg_beta < 1, "mapping.w_avg_beta", self.w_avg_beta, "from 0 to below 1")
@@ -48,7 +50,7 @@ class QualityConfig:
     depth: int = 3  # P, convolutions in the projection
     blocks: int = 2  # M, how many of the last synthesis blocks have one
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("q_dim", "channels", "depth", "blocks"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"quality.{name}", value, "at least 1")
@@ -75,7 +77,7 @@ class GeneratorConfig:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     quality: QualityConfig | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "channel_base", "channel_max"):
             require(getattr(self, name) >= 1, f"generator.{name}", getattr(self, name), "at least 1")
 
@@ -93,7 +95,7 @@ class DiscriminatorConfig:
     freeze_layers: int = 0  # Freeze-D: layers, from the image on, that keep their weights
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("channel_base", "channel_max", "mapping_layers"):
             require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
         for name in ("mbstd_channels", "freeze_layers"):

@@ -82,10 +82,10 @@ def quality_of(G: Generator) -> dict[str, Any] | None:
     return {"variant": quality.variant, "q_dim": quality.q_dim, "blocks": quality.blocks, "width": quality.width}
 
 
-def _of_network(path):
+def _of_network(path: str | os.PathLike) -> dict[str, Any]:
     G, header = load_generator(path)
     tensors = load_tensors(path)
-    parameters = Counter()
+    parameters: Counter[str] = Counter()
     for name, tensor in tensors.items():
         if name.startswith("D_") and not name.endswith(TAPS):
             parameters[name.partition(".")[0]] += tensor.numel()
@@ -131,13 +131,13 @@ def _measured(folder: Path) -> dict[str, dict[str, float]]:
         for line in path.read_text(encoding="utf-8").splitlines():
             record = _parsed(line)
             network = record.get("network")
-            key = network.get("sha256") if isinstance(network, dict) else network
+            key = str(network.get("sha256") if isinstance(network, dict) else network)
             for name, value in record.get("values", {}).items():
                 measured.setdefault(key, {})[f"{name} {record.get('quality', '')}".strip()] = value
     return measured
 
 
-def _parsed(line):
+def _parsed(line: str) -> dict[str, Any]:
     """Return the record of a line; {} for one that a stopped program has not finished."""
     try:
         record = json.loads(line)

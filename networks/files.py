@@ -3,9 +3,10 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
-from networks.config import DiscriminatorConfig, GeneratorConfig
+from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig
 from networks.discriminator import Discriminator
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
@@ -30,7 +31,7 @@ class ImageFormat:
     channels: int
     c_dim: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         side = self.resolution
         require(side >= 4 and side & (side - 1) == 0, "resolution", side, "a power of two from 4 on")
         require(self.channels >= 1, "channels", self.channels, "at least 1")
@@ -50,7 +51,7 @@ def build_discriminator(config: DiscriminatorConfig, images: ImageFormat) -> Dis
 def save_network(
     path: str | os.PathLike,
     G_ema: Generator,
-    discriminators: dict[str, nn.Module],
+    discriminators: Mapping[str, Discriminator],
     provenance: dict[str, Any],
 ) -> None:
     """Write a network: the generator's moving average, and the discriminators that a new run can start from.
@@ -106,7 +107,7 @@ def describes_discriminator(header: dict[str, Any]) -> bool:
     return "discriminator" not in header or header["discriminator"] is not None
 
 
-def _described(path):
+def _described(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the header of a network file, and by name the configurations that it holds."""
     header = read_header(path)
     kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
@@ -117,14 +118,14 @@ def _described(path):
 
 
 @contextmanager
-def _blaming_header(path):
+def _blaming_header(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except UserError as error:
         raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
 
 
-def with_precision(G: Generator, dtype: str) -> Generator:
+def with_precision(G: Generator, dtype: Dtype) -> Generator:
     """Return a generator of the same weights whose highest resolutions compute in `fp32`, `bf16` or `fp16`."""
     if G.config.precision.dtype == dtype:
         return G
@@ -134,7 +135,7 @@ def with_precision(G: Generator, dtype: str) -> Generator:
     return other.eval().requires_grad_(False)
 
 
-def _load(module, path, prefix):
+def _load(module: nn.Module, path: str | os.PathLike, prefix: str) -> None:
     try:
         module.load_state_dict(load_tensors(path, prefix), strict=True)
     except RuntimeError as error:
@@ -142,7 +143,7 @@ def _load(module, path, prefix):
         raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
 
 
-def load(path: str | os.PathLike, device: torch.device, precision: str = "stored") -> Generator:
+def load(path: str | os.PathLike, device: torch.device, precision: Dtype | Literal["stored"] = "stored") -> Generator:
     """Return the generator of a network file, for evaluation.
 
     Args:
@@ -154,9 +155,8 @@ def load(path: str | os.PathLike, device: torch.device, precision: str = "stored
     Raises UserError for a file that is missing, damaged, or no network.
     """
     G, _ = load_generator(path)
-    if precision == "stored":
-        precision = G.config.precision.dtype
-        if not suits(device, precision):
-            logging.warning("the network computes in %s, which this device does slowly; fp32 is used", precision)
-            precision = "fp32"
-    return with_precision(G, precision).to(device)
+    dtype = G.config.precision.dtype if precision == "stored" else precision
+    if precision == "stored" and not suits(device, dtype):
+        logging.warning("the network computes in %s, which this device does slowly; fp32 is used", dtype)
+        dtype = "fp32"
+    return with_precision(G, dtype).to(device)

@@ -14,7 +14,7 @@ RESAMPLE_TAPS = (1, 3, 3, 1)
 
 
 def folded_gain(act: str, gain: float) -> float:
-    """Return the factor of weight and bias that stands in for a gain after the activation.
+    """Return the factor of weight and bias that replaces a gain after the activation.
 
     These activations scale with their argument, and a weight is so much smaller than what it makes.
     """
@@ -77,7 +77,11 @@ class Convolution(nn.Module):
         conv_clamp: float | None = None,
     ):
         super().__init__()
-        self.act, self.up, self.down, self.conv_clamp = act, up, down, conv_clamp
+        self.act = act
+        self.up = up
+        self.down = down
+        self.conv_clamp = conv_clamp
+        self.resample_filter: Tensor
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
@@ -99,12 +103,13 @@ class SynthesisLayer(nn.Module):
     """A modulated convolution with noise, bias and leaky ReLU.
 
     Args:
-        in_channels, out_channels: of the activations that pass through.
-        extra_channels: outputs beyond `out_channels`, computed only when asked for (`released` DegradBlock).
+        in_channels: channels of the input.
+        out_channels: channels of the output.
         w_dim: width of the latent.
-        resolution: of the output.
+        resolution: side of the output.
         up: upsampling factor.
         conv_clamp: bound of the activations, or None.
+        extra_channels: outputs beyond `out_channels`, computed only with `extra` (`released` DegradBlock).
     """
 
     def __init__(
@@ -118,7 +123,12 @@ class SynthesisLayer(nn.Module):
         extra_channels: int = 0,
     ):
         super().__init__()
-        self.out_channels, self.resolution, self.up, self.conv_clamp = out_channels, resolution, up, conv_clamp
+        self.out_channels = out_channels
+        self.resolution = resolution
+        self.up = up
+        self.conv_clamp = conv_clamp
+        self.noise_const: Tensor
+        self.resample_filter: Tensor
         width = out_channels + extra_channels
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(width, in_channels, 3, 3))
@@ -148,7 +158,7 @@ class SynthesisLayer(nn.Module):
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return bias_act(x, bias * factor, act="lrelu", gain=1, clamp=clamp)
 
-    def _main(self):
+    def _main(self) -> tuple[Tensor, Tensor]:
         if self.weight.shape[0] == self.out_channels:
             return self.weight, self.bias
         return self.weight[: self.out_channels], self.bias[: self.out_channels]
@@ -182,7 +192,8 @@ class MinibatchStd(nn.Module):
 
     def __init__(self, group_size: int | None, num_channels: int = 1):
         super().__init__()
-        self.group_size, self.num_channels = group_size, num_channels
+        self.group_size = group_size
+        self.num_channels = num_channels
 
     def forward(self, x: Tensor) -> Tensor:
         images, channels, height, width = x.shape

@@ -29,7 +29,7 @@ class DataConfig:
     degrade_wait: float = 0.1  # of a tick, what auto lets a GPU wait: degrading takes some of the GPU's time, too
     licence: str = ""  # of the images; travels with the networks
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
         require(0 <= self.degrade_wait <= 1, "data.degrade_wait", self.degrade_wait, "from 0 to 1")
 
@@ -43,7 +43,7 @@ class OptimizerConfig:
     beta2: float = 0.99
     eps: float = 1e-8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("lr", "eps"):
             require(getattr(self, name) > 0, f"optimizer.{name}", getattr(self, name), "above 0")
         for name in ("beta1", "beta2"):
@@ -63,7 +63,7 @@ class LossConfig:
     style_mixing_prob: float = 0.9
     distill_weight: float = 3.0  # lambda_KD, supplement B
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("r1_interval", "pl_interval", "pl_batch_shrink"):
             require(getattr(self, name) >= 1, f"loss.{name}", getattr(self, name), "at least 1")
         for name in ("r1_gamma", "pl_weight", "distill_weight"):
@@ -84,7 +84,7 @@ class AugmentConfig:
     pipe: str = "bgc"
     overrides: AugmentPipeConfig | None = None  # strengths of one's own, instead of `pipe`
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")
         require(-1 <= self.target <= 1, "augment.target", self.target, "from -1 to 1")
         if self.pipe not in PIPES:
@@ -100,7 +100,7 @@ class EmaConfig:
     kimg: float = 10.0  # half-life
     rampup: float | None = 0.05  # half-life at most this share of the images seen; None: no ramp-up
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.kimg >= 0, "ema.kimg", self.kimg, "at least 0")
         require(self.rampup is None or self.rampup > 0, "ema.rampup", self.rampup, "above 0, or null for none")
 
@@ -126,7 +126,7 @@ class RunConfig:
     compile: bool = False
     tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.kimg > 0, "kimg", self.kimg, "above 0")
         require(self.kimg_per_tick > 0, "run.kimg_per_tick", self.kimg_per_tick, "above 0")
         require(self.snapshot_ticks >= 1, "run.snapshot_ticks", self.snapshot_ticks, "at least 1")
@@ -157,7 +157,7 @@ class TrainConfig:
     ema: EmaConfig = field(default_factory=EmaConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         if self.mode == "qc":
@@ -193,10 +193,14 @@ def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
 
 def defining(config: TrainConfig) -> TrainConfig:
     """Return `config` without what may change when a run is continued: devices, and the folders of files."""
-    parts = {"run": RunConfig(), "data": dataclasses.replace(config.data, path=Path(config.data.path).name)}
-    if config.init_from is not None:
-        parts["init_from"] = Path(config.init_from).name
-    for name in ("generator", "discriminator"):
-        part = getattr(config, name)
-        parts[name] = dataclasses.replace(part, precision=dataclasses.replace(part.precision, dtype="fp32"))
-    return dataclasses.replace(config, **parts)
+    generator, discriminator = config.generator, config.discriminator
+    return dataclasses.replace(
+        config,
+        run=RunConfig(),
+        data=dataclasses.replace(config.data, path=Path(config.data.path).name),
+        init_from=None if config.init_from is None else Path(config.init_from).name,
+        generator=dataclasses.replace(generator, precision=dataclasses.replace(generator.precision, dtype="fp32")),
+        discriminator=dataclasses.replace(
+            discriminator, precision=dataclasses.replace(discriminator.precision, dtype="fp32")
+        ),
+    )

@@ -1,6 +1,6 @@
 """Stop at the first NaN or infinity, before it reaches a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from dnnlib.errors import UserError
 class FiniteGuard:
     """Notes on the device which losses were not finite; reading the notes is left to the caller's pace."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.flags: dict[tuple[str, str], Tensor] = {}
 
     @torch.no_grad()
@@ -22,7 +22,7 @@ class FiniteGuard:
         self.flags[key] = self.flags[key] | bad if key in self.flags else bad
 
     def check(
-        self, networks: dict[str, nn.Module], reduce: Callable[[Tensor], Tensor] = lambda value: value
+        self, networks: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tensor] = lambda value: value
     ) -> None:
         """Raise UserError when a loss or a weight was not finite since the last check; name it and its phase.
 
@@ -43,7 +43,7 @@ class FiniteGuard:
                 raise _not_finite(phase, f"weight {name}")
 
 
-def _not_finite(phase, name):
+def _not_finite(phase: str, name: str) -> UserError:
     return UserError(
         f"{name} became NaN or infinite in phase {phase}; the last saved state is untouched: start a new run with "
         "--init-from=its newest network and a lower --lr or a higher --gamma"

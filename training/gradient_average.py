@@ -1,6 +1,6 @@
 """Gradients averaged over processes while the rest of them is still being computed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -51,19 +51,19 @@ class GradientAverage:
         self._stop_watching()
         self.sent = []
 
-    def _completed(self, index):
-        def note(parameter):
+    def _completed(self, index: int) -> Callable[[Tensor], None]:
+        def note(parameter: Tensor) -> None:
             self.waiting[index].discard(parameter)
             while len(self.sent) < len(self.buckets) and not self.waiting[len(self.sent)]:
                 self._send_next()
 
         return note
 
-    def _send_next(self):
+    def _send_next(self) -> None:
         bucket = self.buckets[len(self.sent)]
         self.sent.append(_Message([parameter.grad for parameter in bucket if parameter.grad is not None]))
 
-    def _stop_watching(self):
+    def _stop_watching(self) -> None:
         for handle in self.handles:
             handle.remove()
         self.handles = []
@@ -92,7 +92,8 @@ class _Message:
 
 def _buckets(parameters: Iterable[nn.Parameter], limit: int) -> Iterator[list[nn.Parameter]]:
     """Yield runs of parameters that together take up to `limit` bytes, or one that takes more."""
-    bucket, size = [], 0
+    bucket: list[nn.Parameter] = []
+    size = 0
     for parameter in parameters:
         taken = parameter.numel() * parameter.element_size()
         if bucket and size + taken > limit:

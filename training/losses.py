@@ -1,5 +1,7 @@
 """The terms of the loss, each a pure function; phases only add them up."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,12 +48,13 @@ def path_length_penalty(lengths: Tensor, mean: Tensor) -> Tensor:
 def distillation_loss(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
     """Eq. 11: distance of the features after the blocks with a DegradBlock, summed over blocks.
 
-    The mean over elements stands in for the paper's sum, which would grow with the resolution.
+    Each distance is the mean over elements, where the paper has the sum, which would grow with the resolution.
     """
     pairs = zip(teacher, student, strict=True)
-    return sum(F.mse_loss(_channels_last(x), _channels_last(x0)) for x0, x in pairs)
+    distances = (F.mse_loss(_channels_last(x), _channels_last(x0)) for x0, x in pairs)
+    return functools.reduce(torch.add, distances)
 
 
-def _channels_last(x):
+def _channels_last(x: Tensor) -> Tensor:
     """Return float32 `[N, H, W, C]`, so that the derivative has the layout of the features."""
     return x.float().permute(0, 2, 3, 1)

@@ -1,12 +1,16 @@
-"""The frame of every training phase."""
+"""The frame of every training phase: gradients accumulated over rounds, averaged over processes, a step of Adam."""
 
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from networks.discriminator import Discriminator
+from networks.generators.interface import Generator
 from torch_utils.distributed import World
 from training.gradient_average import GradientAverage
+
+Network = Generator | Discriminator
 
 
 class Phase:
@@ -15,11 +19,11 @@ class Phase:
     Entering gives a function `backward(loss, images)`: the loss is a mean over so many images of this process.
 
     Args:
-        world: this process's place among all.
-        optimizer: of the network.
-        network: what is trained.
+        world: this process's place among all processes.
+        optimizer: optimizer of the network.
+        network: the network that is trained.
         others: networks that take part, without gradients for their weights.
-        share: images of the batch that this process sees, over all rounds.
+        process_batch: images of the batch that this process sees, over all rounds.
         forgive_overflow: set gradients that are not finite to zero instead of letting them through.
     """
 
@@ -27,13 +31,15 @@ class Phase:
         self,
         world: World,
         optimizer: torch.optim.Optimizer,
-        network: nn.Module,
-        others: Iterable[nn.Module],
-        share: int,
+        network: Network,
+        others: Iterable[Network],
+        process_batch: int,
         forgive_overflow: bool,
     ):
-        self.optimizer, self.share, self.forgive_overflow = optimizer, share, forgive_overflow
-        self.images_left = share
+        self.optimizer = optimizer
+        self.process_batch = process_batch
+        self.forgive_overflow = forgive_overflow
+        self.images_left = process_batch
         self.parameters = list(network.trainable_parameters().values())
         self.passive = [parameter for other in others for parameter in other.trainable_parameters().values()]
         self.average = GradientAverage(world, self.parameters)
@@ -44,7 +50,7 @@ class Phase:
         self.optimizer.zero_grad(set_to_none=True)
         return self._backward
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for parameter in self.passive:
             parameter.requires_grad_(True)
         if kind is not None:
@@ -62,4 +68,4 @@ class Phase:
         self.images_left -= images
         if self.images_left == 0:
             self.average.start()
-        (loss * (images / self.share)).backward()
+        (loss * (images / self.process_batch)).backward()

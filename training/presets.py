@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from dnnlib.config import require
 from dnnlib.errors import unknown_name
-from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from training.config import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig, RunConfig, TrainConfig
 
 # For each ablation of the supplement's Table 4, what it changes.
@@ -32,7 +33,7 @@ def build(name: str, resolution: int, batch: int | None = None, processes: int =
     return config if batch is None else dataclasses.replace(config, batch=batch)
 
 
-def with_precision(config: TrainConfig, dtype: str) -> TrainConfig:
+def with_precision(config: TrainConfig, dtype: Dtype) -> TrainConfig:
     """Return `config` with the mixed precision of its networks in `dtype`; what is all float32 stays so."""
     parts = {}
     for name in ("generator", "discriminator"):
@@ -58,8 +59,8 @@ def _preset(
     lr: float = 0.0025,
     mapping_layers: int = 8,
     ema: EmaConfig | None = None,
-    dtype: str = "fp16",
-    **changes,
+    dtype: Dtype = "fp16",
+    **changes: Any,
 ) -> TrainConfig:
     precision = PrecisionConfig(dtype=dtype)
     return TrainConfig(
@@ -76,7 +77,7 @@ def _preset(
     )
 
 
-def _auto(resolution, batch, processes):
+def _auto(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     """Values that are known to be sound at any resolution (ADA, appendix C: gamma grows with the image's area)."""
     batch = batch or max(min(processes * min(4096 // resolution, 32), 64), processes, 8)
     return _preset(
@@ -90,20 +91,20 @@ def _auto(resolution, batch, processes):
     )
 
 
-def _paper(channel_base, gamma):
+def _paper(channel_base: int, gamma: float) -> Callable[[int, int | None, int], TrainConfig]:
     ema = EmaConfig(kimg=20, rampup=None)
     run = RunConfig(kimg=5000)  # training length
     return lambda resolution, batch, processes: _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
 
 
-def _stylegan2(resolution, batch, processes):
+def _stylegan2(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     """Config F of the StyleGAN2 paper."""
     return _preset(
         32768, 32, 10, lr=0.002, ema=EmaConfig(kimg=10, rampup=None), augment=AugmentConfig(mode="none"), dtype="fp32"
     )
 
 
-def _cifar(resolution, batch, processes):
+def _cifar(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     """CIFAR-10 of the ADA paper (appendix C): no path lengths, no mixing, wide networks, a plain discriminator."""
     config = _preset(
         32768, 64, 0.01, mbstd=32, mapping_layers=2, ema=EmaConfig(kimg=500), augment=AugmentConfig(kimg=100)
@@ -115,7 +116,7 @@ def _cifar(resolution, batch, processes):
     )
 
 
-def _demo(resolution, batch, processes):
+def _demo(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     """Networks so small that a laptop's CPU shows results within minutes."""
     run = RunConfig(kimg=18, kimg_per_tick=1, workers=1)
     config = _preset(1024, 8, 0.05, lr=0.003, mapping_layers=2, ema=EmaConfig(kimg=1), run=run)
@@ -139,11 +140,11 @@ PRESETS: dict[str, Callable[[int, int | None, int], TrainConfig]] = {
 }
 
 
-def _without_distillation(config):
+def _without_distillation(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, loss=dataclasses.replace(config.loss, distill_weight=0.0))
 
 
-def with_quality(config: TrainConfig, **changes) -> TrainConfig:
+def with_quality(config: TrainConfig, **changes: Any) -> TrainConfig:
     """Return `config` with some fields of its DegradBlocks changed."""
     quality = dataclasses.replace(config.generator.quality or QualityConfig(), **changes)
     return dataclasses.replace(config, generator=dataclasses.replace(config.generator, quality=quality))

@@ -1,62 +1,70 @@
-"""What a run tells about itself: console and log file, `stats.jsonl`, TensorBoard events."""
+"""What a run reports: console and log file, `stats.jsonl`, TensorBoard events."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from dnnlib.log import RunLog
-from torch_utils.distributed import World
 from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
-from training.trainer import Trainer
+
+TickLine = Callable[[int, Mapping[str, float]], str]  # images seen, means over the tick -> line of the log
 
 
 class Report:
-    """The outputs of a run; in processes other than the first it stays silent.
+    """The outputs of a run.
 
     Args:
-        world: this process's place among all.
-        directory: of the run.
+        directory: directory of the run.
         kimg: length of the run, for the progress bar.
-        images_seen: where the run goes on; later statistics of an interrupted run are dropped.
+        images_seen: number of images after which the run begins or continues; later statistics of an interrupted run
+            are dropped.
+        tick_line: makes the line of the log about a tick.
+        is_silent: whether nothing is printed and written, as in processes other than the first.
     """
 
-    def __init__(self, world: World, directory: RunDirectory, kimg: float, images_seen: int):
-        self.world, self.directory = world, directory
-        path = directory.path / "log.txt" if world.is_first else None
+    def __init__(
+        self, directory: RunDirectory, kimg: float, images_seen: int, tick_line: TickLine, is_silent: bool = False
+    ):
+        self.directory = directory
+        self.tick_line = tick_line
+        path = None if is_silent else directory.path / "log.txt"
         self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
-        self.events = None
-        if world.is_first:
+        self.events: SummaryWriter | None = None
+        if not is_silent:
             directory.forget_stats_after(images_seen or -1)
             self.events = SummaryWriter(str(directory.path), purge_step=images_seen or None)
-        self.last = time.perf_counter(), images_seen
+        self.last_time = time.perf_counter()
+        self.last_images = images_seen
 
-    def tick(self, trainer: Trainer) -> None:
-        """Print one line, and write the same numbers as JSON and events; every process brings its counts."""
-        (before, images), now = self.last, time.perf_counter()
-        self.last = now, trainer.images_seen
-        means = trainer.statistics.read(self.world.sum)
-        for stream in trainer.streams:
-            if stream.augment is not None:
-                means[f"Progress/augment/{stream.name}"] = stream.augment.p.item()
-        means["Timing/sec_per_kimg"] = (now - before) / max(trainer.images_seen - images, 1) * 1000
-        means["Resources/peak_memory_gb"] = peak_memory(self.world.device) / 2**30
-        if self.world.is_first:
-            self.log.line(tick_line(trainer.images_seen, means))
-            self.directory.append_stats({"images_seen": trainer.images_seen, "time": time.time(), **means})
-            for name, value in means.items():
-                self.events.add_scalar(name, value, trainer.images_seen)
-            self.events.flush()
+    def tick(self, images_seen: int, means: Mapping[str, float], device: torch.device) -> None:
+        """Print one line about a tick, and write the same numbers as JSON and events.
 
-    def snapshot(self, lines: list[str], scalars: dict[str, float], images_seen: int) -> None:
-        """Print what was found out about a snapshot; the time that it took is not counted as training."""
+        Args:
+            images_seen: number of images that have been trained on.
+            means: means over the tick by name; time and memory are added to them.
+            device: device whose memory is reported.
+        """
+        now = time.perf_counter()
+        seconds_per_kimg = (now - self.last_time) / max(images_seen - self.last_images, 1) * 1000
+        memory = peak_memory(device) / 2**30
+        means = {**means, "Timing/sec_per_kimg": seconds_per_kimg, "Resources/peak_memory_gb": memory}
+        self.last_time = now
+        self.last_images = images_seen
+        if self.events is not None:
+            self.log.line(self.tick_line(images_seen, means))
+            self.directory.append_stats({"images_seen": images_seen, "time": time.time(), **means})
+            self._write_events(means, images_seen)
+
+    def snapshot(self, lines: Sequence[str], scalars: Mapping[str, float], images_seen: int) -> None:
+        """Print what was measured of a snapshot; the time that it took is not counted as training."""
         for line in lines:
             self.log.line(line)
-        if self.world.is_first:
-            for name, value in scalars.items():
-                self.events.add_scalar(name, value, images_seen)
-            self.events.flush()
-        self.last = time.perf_counter(), images_seen
+        self._write_events(scalars, images_seen)
+        self.last_time = time.perf_counter()
+        self.last_images = images_seen
 
     def close(self) -> None:
         """End the progress bar and close the files."""
@@ -64,8 +72,15 @@ class Report:
         if self.events is not None:
             self.events.close()
 
+    def _write_events(self, scalars: Mapping[str, float], images_seen: int) -> None:
+        if self.events is None:
+            return
+        for name, value in scalars.items():
+            self.events.add_scalar(name, value, images_seen)
+        self.events.flush()
 
-def tick_line(images_seen: int, means: dict[str, float]) -> str:
+
+def network_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
     """Return `kimg 4.0 | 61.2 s/kimg | 1.9 GB | augment sharp 0.012 | G/sharp 0.71 | ...`."""
     columns = [
         f"kimg {images_seen / 1000:.1f}",
@@ -73,6 +88,6 @@ def tick_line(images_seen: int, means: dict[str, float]) -> str:
         f"{means['Resources/peak_memory_gb']:.1f} GB",
     ]
     columns += [f"augment {n.rsplit('/', 1)[1]} {v:.3f}" for n, v in means.items() if n.startswith("Progress/augment")]
-    shown = ("Loss/G/", "Loss/D/", "Loss/path", "Loss/r1")
-    columns += [f"{name.removeprefix('Loss/')} {value:.3g}" for name, value in means.items() if name.startswith(shown)]
+    losses = ("Loss/G/", "Loss/D/", "Loss/path", "Loss/r1")
+    columns += [f"{name.removeprefix('Loss/')} {value:.3g}" for name, value in means.items() if name.startswith(losses)]
     return " | ".join(columns)

@@ -120,7 +120,7 @@ class RunDirectory:
             ) from error
 
 
-def _images_seen(line):
+def _images_seen(line: str) -> float:
     try:
         return json.loads(line).get("images_seen", -1)  # a number that was not measured by the run itself stays
     except json.JSONDecodeError:  # the run was stopped in the middle of the line

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from networks.discriminator import Discriminator
 from networks.files import ImageFormat, build_discriminator, describes_discriminator, load_discriminator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
@@ -24,17 +25,20 @@ class Stream:
 
     name: str
     index: int
-    D: nn.Module
-    opinion: Callable[..., Tensor]  # D, perhaps compiled; its derivative is taken once
+    D: Discriminator
+    logits_once: Callable[..., Tensor]  # D, perhaps compiled, for passes whose derivative is taken once
     optimizer: torch.optim.Optimizer
     augment: AugmentPipe | None
     strength: AdaptiveStrength | None
     pl_mean: Tensor  # running mean of the generator's path lengths in this mode
 
-    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom, derived_twice: bool = False) -> Tensor:
-        """Return D's opinion of augmented `images [N, C, H, W]`, as `[N, 1]`."""
-        judge = self.D if derived_twice else self.opinion
-        return judge(images if self.augment is None else self.augment(images, rng), c)
+    def logits(self, images: Tensor, c: Tensor, rng: BatchRandom, second_order: bool = False) -> Tensor:
+        """Return D's logits `[N, 1]` of augmented `images [N, C, H, W]`.
+
+        With `second_order`, the result may be differentiated twice.
+        """
+        D = self.D if second_order else self.logits_once
+        return D(images if self.augment is None else self.augment(images, rng), c)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -61,21 +65,31 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     if config.init_from is not None and describes_discriminator(read_header(config.init_from)):
         D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
     D.to(world.device)
-    augment = strength = None
-    if config.augment.mode != "none":
-        augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(world.device)
-        augment.p.fill_(config.augment.p)
-    if config.augment.mode == "ada":
-        strength = AdaptiveStrength(
-            augment.p,
-            config.augment.target,
-            config.batch,
-            interval=config.augment.interval,
-            kimg=config.augment.kimg,
-            reduce=world.sum,
-        )
+    augment = _build_augment(config, world)
+    strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
-    opinion = first_order(D, config.run.compile)
+    logits_once = first_order(D, config.run.compile)
     pl_mean = torch.zeros([], device=world.device)
-    return Stream(name, index, D, opinion, optimizer, augment, strength, pl_mean)
+    return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)
+
+
+def _build_augment(config: TrainConfig, world: World) -> AugmentPipe | None:
+    if config.augment.mode == "none":
+        return None
+    augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(world.device)
+    augment.p.fill_(config.augment.p)
+    return augment
+
+
+def _build_strength(augment: AugmentPipe, config: TrainConfig, world: World) -> AdaptiveStrength | None:
+    if config.augment.mode != "ada":
+        return None
+    return AdaptiveStrength(
+        augment.p,
+        config.augment.target,
+        config.batch,
+        interval=config.augment.interval,
+        kimg=config.augment.kimg,
+        reduce=world.sum,
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from images.datasets.batches import Batch
 from images.ranges import from_levels
@@ -24,12 +24,12 @@ from training.config import TrainConfig, batch_per_process
 from training.ema import ema_decay, update_ema
 from training.finite_guard import FiniteGuard
 from training.optimizer import lazy_adam, load_optimizer
-from training.phase import Phase
+from training.phase import Network, Phase
 from training.stream import Stream, build_stream
 
 
-def forgives_overflow(network: nn.Module) -> bool:
-    """Whether gradients of this network may overflow now and then, as float16 does; such an element sits out a step."""
+def forgives_overflow(network: Network) -> bool:
+    """Whether gradients of this network may overflow now and then, as in float16; such an element skips a step."""
     return network.config.precision.dtype == "fp16"
 
 
@@ -127,7 +127,7 @@ class Trainer:
                 rng = self._random(TrainingPurpose.PATH_LENGTH, round_, rows)
                 ws = self._sample_ws(rng, round_.c[:: config.pl_batch_shrink])
                 ws = ws if ws.requires_grad else ws.requires_grad_()
-                total = 0
+                total = ws.new_zeros([])
                 for stream, images in self._synthesize_apart(ws, rng):
                     noise = rng.randn(*images.shape[1:]) / images.shape[-1]
                     lengths = losses.path_lengths(images, ws, noise)
@@ -173,13 +173,13 @@ class Trainer:
             for round_ in rounds:
                 rng = self._random(TrainingPurpose.R1, round_, stream=stream)
                 images = round_.reals[stream.name].detach().requires_grad_()
-                logits = stream.logits(images, round_.c, rng, derived_twice=True)
+                logits = stream.logits(images, round_.c, rng, second_order=True)
                 penalty = losses.r1_penalty(logits, images).mean()
                 watch = None if forgives_overflow(stream.D) else phase
                 self._report(f"Loss/r1_penalty/{stream.name}", penalty, watch)
                 backward(penalty * (config.r1_gamma / 2 * config.r1_interval), len(images))
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, Network]:
         """Return what is trained, by the phase that trains it."""
         return {"G": self.G} | {f"D_{stream.name}": stream.D for stream in self.streams}
 
@@ -259,7 +259,9 @@ class Trainer:
 
         return degrade_numbered(batch.images[part], self.config.data.degradation, self.config.seed, number)
 
-    def _random(self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None):
+    def _random(
+        self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None
+    ) -> BatchRandom:
         key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
         return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device)
 
@@ -311,11 +313,11 @@ class Trainer:
             content = teacher.content(content.ws, content.noise, self.passes.trunk_blocks)
         return teacher.features(content)
 
-    def _report(self, name, value, watch=None):
+    def _report(self, name: str, value: Tensor, watch: str | None = None) -> None:
         self.statistics.report(name, value)
         if watch is not None:
             self.guard.watch(watch, f"loss {name.removeprefix('Loss/')}", value)
 
-    def _phase(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Phase:
+    def _phase(self, network: Network, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]
         return Phase(self.world, optimizer, network, others, self.process_batch, forgives_overflow(network))

@@ -27,7 +27,7 @@ class Projection(nn.Module):
             layer = Convolution(widths[index], widths[index + 1], kernel_size, bias=False, act=act)
             self.add_module(str(index), layer)
         self.depth = depth
-        nn.init.zeros_(self.get_submodule(str(depth - 1)).weight)
+        nn.init.zeros_(layer.weight)
 
     def forward(self, r: Tensor) -> Tensor:
         for index in range(self.depth):
@@ -81,23 +81,21 @@ class AdainDegradBlock(nn.Module):
         return self.convq(f * scale + shift)
 
 
-class ReleasedDegradBlock(Projection):
-    """The released model's: c is part of conv1, which hands its extra channels over, and pi is 1x1.
+def combine_components(extra: Tensor, q: Tensor) -> Tensor:
+    """Return r_2 (Eq. 8) of the released model, `[N, L, H, W]`, whose c is part of conv1.
 
-    Its components have passed noise and activation, so the exchange of `PaperDegradBlock` is not open to it.
+    The components have passed noise and activation, so the exchange of `PaperDegradBlock` is not possible here.
+
+    Args:
+        extra: conv1's extra channels, `[N, D_q * L, H, W]`.
+        q: `[N, D_q]`.
     """
-
-    def __init__(self, config: QualityConfig, out_channels: int):
-        super().__init__(config.width, out_channels, out_channels, config.depth, kernel_size=1)
-
-    def forward(self, extra: Tensor, q: Tensor) -> Tensor:
-        """Map conv1's extra channels `[N, D_q * L, H, W]` and `q [N, D_q]` to the residual."""
-        _, channels, height, width = extra.shape
-        weights = q[:, :, None, None] * torch.eye(channels // q.shape[1], device=q.device)  # [N, D_q, L, L]
-        pixels = extra.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H * W, D_q * L]
-        # A matrix product reads each component once, and multiplies it with zeros in less time than a sum would take.
-        r = pixels @ weights.flatten(1, 2).to(extra.dtype)
-        return super().forward(r.unflatten(1, (height, width)).permute(0, 3, 1, 2))
+    channels, height, width = extra.shape[1:]
+    weights = q[:, :, None, None] * torch.eye(channels // q.shape[1], device=q.device)  # [N, D_q, L, L]
+    pixels = extra.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H * W, D_q * L]
+    # A matrix product reads each component once, and multiplies it with zeros in less time than a sum would take.
+    r = pixels @ weights.flatten(1, 2).to(extra.dtype)  # [N, H * W, L]
+    return r.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class AnyBatchDegradBlock(nn.Module):

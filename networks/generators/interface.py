@@ -55,6 +55,23 @@ class Synthesis(nn.Module, abc.ABC):
     num_blocks: int
     trunk_blocks: int
 
+    def forward(
+        self,
+        ws: Tensor,
+        q: Tensor | None = None,
+        noise_mode: str = "random",
+        rng: Rng | None = None,
+        noise: Noise | None = None,
+    ) -> Tensor:
+        """Map `ws [N, num_ws, w_dim]` and `q [N, D_q]` to images `[N, img_channels, R, R]`.
+
+        Without `q`, or where it is zero throughout, the DegradBlocks are skipped: the result is the plain generator's,
+        bit for bit (Eq. 4).
+        """
+        noise = self.make_noise(noise_mode, ws.shape[0], rng) if noise is None else noise
+        content = self.content(Latents(ws), noise)
+        return self.image(content, q if q is not None and q.any() else None)
+
     @abc.abstractmethod
     def make_noise(self, noise_mode: str, batch: int, rng: Rng | None = None) -> Noise:
         """Return every layer's noise: `random` (from `rng`, or torch's global state), `const`, or `none`."""

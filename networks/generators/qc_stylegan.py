@@ -7,10 +7,9 @@ from dnnlib.config import require
 from networks.config import GeneratorConfig, QualityConfig
 from networks.generators import interface, stylegan2
 from networks.generators.degrad_block import AnyBatchDegradBlock, PaperDegradBlock
-from networks.generators.interface import Content, Noise, Rng
+from networks.generators.interface import Content, Noise
 from networks.generators.quality_block import OwnConvolutionBlock, QualityBlock, ReleasedQualityBlock
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock, SynthesisNetwork
-from networks.latents import Latents
 
 
 class QualitySynthesis(SynthesisNetwork):
@@ -30,23 +29,6 @@ class QualitySynthesis(SynthesisNetwork):
             return super().make_block(config, shape)
         block = ReleasedQualityBlock if quality.variant == "released" else OwnConvolutionBlock
         return block(config, shape, quality)
-
-    def forward(
-        self,
-        ws: Tensor,
-        q: Tensor | None = None,
-        noise_mode: str = "random",
-        rng: Rng | None = None,
-        noise: Noise | None = None,
-    ) -> Tensor:
-        """Map `ws [N, num_ws, w_dim]` and `q [N, D_q]` to images `[N, img_channels, R, R]`.
-
-        Without `q`, or where it is zero throughout, the DegradBlocks are skipped: the result is the plain generator's,
-        bit for bit (Eq. 4).
-        """
-        noise = self.make_noise(noise_mode, ws.shape[0], rng) if noise is None else noise
-        content = self.content(Latents(ws), noise)
-        return self.image(content, q if q is not None and q.any() else None)
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
         content, _ = self.run(content, self.num_blocks, q)
@@ -71,7 +53,7 @@ class QualitySynthesis(SynthesisNetwork):
         quality = (q, both) if index in self.head else ()
         return self.block(index)(x, img, self.block_ws(ws, index), noise[index], *quality)
 
-    def traceable(self) -> "QualitySynthesis":
+    def traceable(self) -> SynthesisNetwork:
         synthesis = super().traceable()
         for block in synthesis.modules():
             if isinstance(block, OwnConvolutionBlock) and isinstance(block.degrade, PaperDegradBlock):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from networks.config import GeneratorConfig, QualityConfig
-from networks.generators.degrad_block import AdainDegradBlock, PaperDegradBlock, ReleasedDegradBlock
+from networks.generators.degrad_block import AdainDegradBlock, PaperDegradBlock, Projection, combine_components
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock
 from networks.layers import split
 
@@ -80,7 +80,8 @@ class ReleasedQualityBlock(QualityBlock):
         extra_channels = quality.q_dim * quality.width
         super().__init__(config, shape, extra_channels)
         self.extra_channels = extra_channels
-        self.convq = ReleasedDegradBlock(quality, shape.out_channels)
+        width = shape.out_channels
+        self.convq = Projection(quality.width, width, width, quality.depth, kernel_size=1)
 
     def contents_and_residual(
         self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
@@ -89,7 +90,7 @@ class ReleasedQualityBlock(QualityBlock):
         outputs = self.conv1(f, w, noise, gain=self.residual_gain, extra=True)  # [N, C + D_q * L, R, R]
         y, extra = split(outputs, [self.out_channels, self.extra_channels], 1)
         contents = [self.conv1(rows, w, noise, gain=self.residual_gain) for rows in sharp]
-        return [*contents, y], self.convq(extra, q)
+        return [*contents, y], self.convq(combine_components(extra, q))
 
 
 def _filled(value: Tensor, rows: int) -> Tensor:

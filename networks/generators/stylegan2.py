@@ -158,13 +158,6 @@ class SynthesisNetwork(interface.Synthesis):
         blocks = [self.block(index) for index in range(self.num_blocks)]
         return [[_layer_noise(layer, noise_mode, batch, rng) for layer in block.layers()] for block in blocks]
 
-    def forward(
-        self, ws: Tensor, noise_mode: str = "random", rng: Rng | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """Map `ws [N, num_ws, w_dim]` to images `[N, img_channels, R, R]`, float32, nominally in [-1, 1]."""
-        noise = self.make_noise(noise_mode, ws.shape[0], rng) if noise is None else noise
-        return self.image(self.content(Latents(ws), noise))
-
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         start = Content(None, None, latents.ws, noise, block=0)
         content, _ = self.run(start, self.trunk_blocks if blocks is None else blocks)
@@ -217,10 +210,12 @@ class SynthesisNetwork(interface.Synthesis):
         numbers = torch.arange(self.num_ws)[None, :, None]  # [1, num_ws, 1]
         for index in range(self.num_blocks):
             block = self.block(index)
-            layers = [*block.layers(), *([] if block.torgb is None else [block.torgb])]
+            layers: list[SynthesisLayer | ToRGB] = [*block.layers()]
+            layers += [] if block.torgb is None else [block.torgb]
             drivers = self.block_ws(numbers, index).flatten().tolist()
             for driver, layer in zip(drivers, layers, strict=False):
-                yield driver, layer.affine.weight * layer.affine.weight_gain
+                affine = layer.affine
+                yield driver, affine.weight * affine.weight_gain
 
     def traceable(self) -> "SynthesisNetwork":
         return copy.deepcopy(self)

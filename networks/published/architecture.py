@@ -1,7 +1,8 @@
 """Which networks tensors belong to: configurations from names and shapes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def discriminator_architecture(tensors: Mapping[str, Tensor]) -> tuple[Discrimin
     return config, ImageFormat(sides[-1], channels, c_dim)
 
 
-def _sides(tensors, prefix):
+def _sides(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
     """Return 4, 8, ... up to the image's side."""
     numbers = {match[1] for name in tensors if (match := re.match(rf"{re.escape(prefix)}b(\d{{1,9}})\.", name))}
     largest = max(map(int, numbers), default=0)
@@ -62,7 +63,7 @@ def _sides(tensors, prefix):
     return [2**i for i in range(2, largest.bit_length())]
 
 
-def _shape(tensors, name, axes):
+def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
     if name not in tensors:
         raise UserError(f"lacks the tensor {name}; it is no whole StyleGAN2")
     shape = tuple(tensors[name].shape)
@@ -71,22 +72,24 @@ def _shape(tensors, name, axes):
     return shape
 
 
-def _channels(widths):
+def _channels(widths: Mapping[int, int]) -> tuple[int, int]:
     """Return the smallest `channel_base`, and the `channel_max`, that give these feature maps."""
     return max(side * width for side, width in widths.items()), max(widths.values())
 
 
-def _architecture(tensors, image_at_4, shortcut_at_8):
+def _architecture(
+    tensors: Mapping[str, Tensor], image_at_4: str, shortcut_at_8: str
+) -> Literal["resnet", "skip", "orig"]:
     if shortcut_at_8 in tensors:
         return "resnet"
     return "skip" if image_at_4 in tensors else "orig"
 
 
-def _layers(tensors):
+def _layers(tensors: Mapping[str, Tensor]) -> int:
     return len({name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)})
 
 
-def _quality(tensors, sides, widths):
+def _quality(tensors: Mapping[str, Tensor], sides: Sequence[int], widths: Mapping[int, int]) -> QualityConfig | None:
     """Return what the released model's DegradBlocks are, or None where there are none."""
     blocks = [side for side in sides if f"synthesis.b{side}.convq.0.weight" in tensors]
     if not blocks:

@@ -1,15 +1,16 @@
 """From a file's tensors to networks: every tensor has its place and shape, or the file is refused."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
+from networks.config import DiscriminatorConfig, GeneratorConfig
 from networks.discriminator import Discriminator
-from networks.files import build_discriminator, build_generator
+from networks.files import ImageFormat, build_discriminator, build_generator
 from networks.generators.interface import Generator
 from networks.layers import RESAMPLE_TAPS
 from networks.published.architecture import discriminator_architecture, generator_architecture
@@ -20,6 +21,9 @@ from torch_utils.seeding import BatchRandom
 
 MOST_CHANNELS = 1 << 20  # of channel_base and channel_max, as files may say anything
 AVERAGE_SAMPLES = 10_000  # of w, where a file lacks its mean
+
+
+AnyConfig = TypeVar("AnyConfig", GeneratorConfig, DiscriminatorConfig)
 
 
 def assemble(published: Published) -> tuple[Generator, dict[str, Discriminator]]:
@@ -44,7 +48,7 @@ def assemble(published: Published) -> tuple[Generator, dict[str, Discriminator]]
     return G, discriminators
 
 
-def _discriminator(content: NetworkContent, images) -> Discriminator:
+def _discriminator(content: NetworkContent, images: ImageFormat) -> Discriminator:
     config, shown_to = discriminator_architecture(content.tensors)
     if shown_to != images:
         raise UserError(f"has a discriminator for {shown_to}, and a generator of {images}; they do not fit together")
@@ -52,7 +56,7 @@ def _discriminator(content: NetworkContent, images) -> Discriminator:
     return _filled(lambda: build_discriminator(config, images), content.tensors)
 
 
-def _with_settings(config, settings: Mapping[str, Any]):
+def _with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     """Return `config` with fields replaced, given by dotted name."""
     values = to_dict(config)
     for path, value in settings.items():
@@ -89,12 +93,12 @@ def _filled(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> An
     return network.eval().requires_grad_(False)
 
 
-def _is_close(tensor, other):
+def _is_close(tensor: Tensor, other: Tensor) -> bool:
     return tensor.shape == other.shape and torch.allclose(tensor, other, atol=1e-6)
 
 
 @torch.no_grad()
-def _average_w(G):
+def _average_w(G: Generator) -> Tensor:
     """Return the mean of w `[w_dim]` over random latents, as training would have tracked it."""
     z = BatchRandom(FOR_AVERAGE, AVERAGE_SAMPLES).randn(G.z_dim)
     return G.mapping(z, None)[:, 0].mean(0)

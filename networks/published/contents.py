@@ -61,17 +61,18 @@ def as_tensors(values: Iterable[tuple[str, Any]], file_size: int) -> dict[str, T
     Raises UserError, a sentence without its subject, for other things, and where they are more than the file holds,
     since one storage can be many tensors.
     """
-    values = dict(values)
-    if len(values) > MOST_TENSORS:
+    named = dict(values)
+    if len(named) > MOST_TENSORS:
         raise UserError(f"has more than {MOST_TENSORS:,} tensors, no network has; it is not opened")
     elements = 0
-    for name, value in values.items():
-        if not isinstance(name, str) or not isinstance(value, (Tensor, InertArray)):
+    for name, value in named.items():
+        numbers = value.values if isinstance(value, InertArray) else value
+        if not isinstance(name, str) or not isinstance(numbers, (Tensor, np.ndarray)):
             raise UserError(f"has {shown(value)} in the place of the tensor {shown(name)}; it is no network")
-        elements += value.numel() if isinstance(value, Tensor) else value.values.size
+        elements += numbers.numel() if isinstance(numbers, Tensor) else numbers.size
     if 2 * elements > file_size:  # a number takes two bytes at least
         raise UserError("has tensors that share their numbers, no network does; it is not opened")
-    return {name: _float32(value) for name, value in values.items()}
+    return {name: _float32(value) for name, value in named.items()}
 
 
 def require_options(given: Mapping[str, Any], fixed: Mapping[str, tuple], free: Iterable[str]) -> None:
@@ -92,7 +93,8 @@ def require_options(given: Mapping[str, Any], fixed: Mapping[str, tuple], free: 
             )
 
 
-def _float32(value):
+def _float32(value: Tensor | InertArray) -> Tensor:
     if isinstance(value, InertArray):
+        assert value.values is not None, "arrays without numbers have been refused"
         return torch.from_numpy(value.values.astype(np.float32))
     return value.to(torch.float32)

@@ -34,14 +34,17 @@ class AdaptiveStrength:
         kimg: float = 500.0,
         reduce: Callable[[Tensor], Tensor] = _identity,
     ):
-        self.p, self.target, self.interval, self.reduce = p, target, interval, reduce
+        self.p = p
+        self.target = target
+        self.interval = interval
+        self.reduce = reduce
         self.increment = batch_size * interval / (kimg * 1000)
         self.steps = 0
         self.seen = torch.zeros(2, device=p.device)  # sum of the signs, their number
 
     @torch.no_grad()
     def observe(self, logits: Tensor) -> None:
-        """Count the signs of `logits`, any shape: what the discriminator says of augmented real images."""
+        """Count the signs of `logits`, any shape: the discriminator's logits for augmented real images."""
         self.seen[0] += logits.sign().sum()
         self.seen[1] += logits.numel()
 

@@ -44,7 +44,7 @@ def recolor(images: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
     return torch.baddbmm(offset.view(-1, 1, 1), matrix, images.flatten(2)).view_as(images)
 
 
-def _gains(draws, config):
+def _gains(draws: Draws, config: AugmentPipeConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Brightness, gain along the luma axis, gain across it, [N] each."""
     one = torch.ones_like(draws.like[:, 0, 0, 0])
     brightness, contrast, sign = torch.zeros_like(one), one, one
@@ -57,7 +57,7 @@ def _gains(draws, config):
     return brightness, contrast * sign, contrast
 
 
-def _chroma(draws, config, gain):
+def _chroma(draws: Draws, config: AugmentPipeConfig, gain: Tensor) -> tuple[Tensor, Tensor]:
     """Gain and rotation across the luma axis, [N] each."""
     hue = torch.zeros_like(gain)
     if config.hue > 0:

@@ -1,6 +1,7 @@
 """Which augmentations take part, and how strong they are."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from dnnlib.config import require
 
@@ -48,7 +49,7 @@ class AugmentPipeConfig:
     noise_std: float = 0.1
     cutout_size: float = 0.5  # of the width and height
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "imgfilter_bands":
@@ -71,7 +72,8 @@ _GROUPS = {
 
 
 def _pipe(groups: str) -> AugmentPipeConfig:
-    return AugmentPipeConfig(**{name: 1.0 for group in groups.split() for name in _GROUPS[group]})
+    multipliers: dict[str, Any] = {name: 1.0 for group in groups.split() for name in _GROUPS[group]}
+    return AugmentPipeConfig(**multipliers)
 
 
 PIPES: dict[str, AugmentPipeConfig] = {group: _pipe(group) for group in _GROUPS} | {

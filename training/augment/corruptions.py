@@ -51,9 +51,10 @@ def cut_out(images: Tensor, centre: Tensor, size: Tensor) -> Tensor:
     return images.masked_fill((near_y[:, :, None] & near_x[:, None, :]).unsqueeze(1), 0)
 
 
-def _band_gains(draws, config):
+def _band_gains(draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """Gains [N, 4]: each band is amplified by itself, then all are divided by what this does to the power."""
-    gains, power = [], 1
+    gains = []
+    power = torch.ones_like(draws.like[:, 0, 0, 0])  # [N]
     for multiplier, share in zip(config.imgfilter_bands, _BAND_POWER, strict=True):
         gain = (draws.normal() * config.imgfilter_std).exp2()
         gain = draws.gated(config.imgfilter * multiplier * draws.p, gain, 1)
@@ -62,10 +63,10 @@ def _band_gains(draws, config):
     return torch.stack(gains, dim=1) / power.sqrt().unsqueeze(1)
 
 
-def _add_noise(images, sigma, noise):
+def _add_noise(images: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
     return images + sigma.view(-1, 1, 1, 1) * noise
 
 
-def _is_near(size, centre, extent):
+def _is_near(size: int, centre: Tensor, extent: Tensor) -> Tensor:
     position = (torch.arange(size, dtype=centre.dtype, device=centre.device) + 0.5) / size
     return (position - centre[:, None]).abs() < extent[:, None] / 2

@@ -76,7 +76,7 @@ def along_axes(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return rows @ (images @ columns.mT)
 
 
-def _convolution_matrix(kernel, size):
+def _convolution_matrix(kernel: np.ndarray, size: int) -> np.ndarray:
     matrix = np.zeros((size, size))
     pixels = np.arange(size)
     for offset, weight in enumerate(kernel, start=-(len(kernel) // 2)):
@@ -84,11 +84,11 @@ def _convolution_matrix(kernel, size):
     return matrix
 
 
-def _reflect(positions, size):
+def _reflect(positions: np.ndarray, size: int) -> np.ndarray:
     folded = positions % mirror_period(size)
     return np.minimum(folded, mirror_period(size) - folded)
 
 
-def _constant(matrix, dtype, device):
+def _constant(matrix: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # cached for training too, whoever asks first
         return torch.tensor(matrix, dtype=dtype, device=device)

@@ -38,7 +38,7 @@ def warp(images: Tensor, lookup: Tensor) -> Tensor:
     return along_axes(sampled, halving_matrix(height, **constant), halving_matrix(width, **constant))
 
 
-def _sampling_grid(lookup, width, height):
+def _sampling_grid(lookup: Tensor, width: int, height: int) -> Tensor:
     """Where each sample of the doubled output lies in the doubled period, as grid_sample wants it: [N, H', W', 2]."""
     x = _doubled_positions(width, lookup)  # [W']
     y = _doubled_positions(height, lookup)[:, None]  # [H', 1]
@@ -52,13 +52,13 @@ def _sampling_grid(lookup, width, height):
     return grid
 
 
-def _doubled_positions(size, like):
+def _doubled_positions(size: int, like: Tensor) -> Tensor:
     """Positions of the samples that halving reads, in half pixels from the centre."""
     samples = torch.arange(2 * size + 2 * RESAMPLE_MARGIN, dtype=like.dtype, device=like.device)
     return samples - (RESAMPLE_MARGIN + size - 1)
 
 
-def _blits(draws, config, width, height):
+def _blits(draws: Draws, config: AugmentPipeConfig, width: int, height: int) -> list[Tensor]:
     """Inverses of the transformations that map pixels to pixels."""
     inverses = []
     if config.xflip > 0:
@@ -73,7 +73,7 @@ def _blits(draws, config, width, height):
     return inverses
 
 
-def _general_transforms(draws, config, width, height):
+def _general_transforms(draws: Draws, config: AugmentPipeConfig, width: int, height: int) -> list[Tensor]:
     """Inverses of the transformations that need interpolation."""
     inverses = []
     if config.scale > 0:
@@ -92,26 +92,26 @@ def _general_transforms(draws, config, width, height):
     return inverses
 
 
-def _arbitrary_rotation(draws, config):
+def _arbitrary_rotation(draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """One of two, before and after the anisotropic scaling; at least one happens with probability p."""
     probability = 1 - (1 - config.rotate * draws.p).clamp(0, 1).sqrt()
     return _rotation(draws.gated(probability, (draws.uniform() * 2 - 1) * (math.pi * config.rotate_max), 0))
 
 
-def _scaling(x, y):
+def _scaling(x: Tensor, y: Tensor) -> Tensor:
     return _affine(x, 0, 0, 0, y, 0)
 
 
-def _rotation(angle):
+def _rotation(angle: Tensor) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
     return _affine(cos, -sin, 0, sin, cos, 0)
 
 
-def _translation(x, y):
+def _translation(x: Tensor, y: Tensor) -> Tensor:
     return _affine(1, 0, x, 0, 1, y)
 
 
-def _affine(*entries):
+def _affine(*entries: Tensor | int) -> Tensor:
     """Stack the upper two rows, tensors [N] or numbers, into homogeneous matrices [N, 3, 3]."""
     like = next(entry for entry in entries if isinstance(entry, Tensor))
     full = [entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in (*entries, 0, 0, 1)]

@@ -25,6 +25,7 @@ class AugmentPipe(torch.nn.Module):
     def __init__(self, config: AugmentPipeConfig):
         super().__init__()
         self.config = config
+        self.p: Tensor
         self.register_buffer("p", torch.zeros([]))
 
     def forward(self, images: Tensor, rng: BatchRandom, debug_percentile: float | None = None) -> Tensor:

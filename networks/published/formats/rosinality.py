@@ -6,7 +6,7 @@ are buffers of each layer.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -82,12 +82,14 @@ def discriminator(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(_renamed(state, lambda name: _discriminator_name(name, largest), filter_gain=1))
 
 
-def _generator_state(content):
+def _generator_state(content: dict[str, Any]) -> dict[str, Any]:
     inner = content.get("g_ema", content.get("g"))
     return inner if isinstance(inner, dict) else content
 
 
-def _renamed(state, rename, filter_gain) -> Iterator[tuple[str, Tensor]]:
+def _renamed(
+    state: Mapping[str, Tensor], rename: Callable[[str], str | None], filter_gain: int
+) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in state.items():
         if name.endswith(".kernel"):
             _check_filter(name, tensor, filter_gain)
@@ -97,7 +99,7 @@ def _renamed(state, rename, filter_gain) -> Iterator[tuple[str, Tensor]]:
             yield ours, _without_batch(ours, tensor)
 
 
-def _generator_name(name):
+def _generator_name(name: str) -> str | None:
     if name == "input.input":
         return "synthesis.b4.const"
     if match := re.fullmatch(r"style\.([1-9]\d{0,2})\.(weight|bias)", name):
@@ -113,12 +115,12 @@ def _generator_name(name):
     return None
 
 
-def _synthesis_layer(index):
+def _synthesis_layer(index: int) -> str:
     """Return the name of layer `index`, counted from the first convolution."""
     return f"synthesis.b{4 << (index + 1) // 2}.conv{0 if index % 2 else 1}"
 
 
-def _discriminator_name(name, largest):
+def _discriminator_name(name: str, largest: int) -> str | None:
     if name in _D_END:
         return _D_END[name]
     first = {"convs.0.0.weight": "weight", "convs.0.1.bias": "bias"}
@@ -129,7 +131,7 @@ def _discriminator_name(name, largest):
     return None
 
 
-def _without_batch(name, tensor):
+def _without_batch(name: str, tensor: Tensor) -> Tensor:
     """Return a tensor without the leading axis of length one that stands for the batch, and vectors as vectors."""
     if name.endswith("noise_strength") and tensor.numel() == 1:
         return tensor.reshape([])
@@ -141,7 +143,7 @@ def _without_batch(name, tensor):
     return tensor[0] if modulated or (name.endswith("const") and tensor.ndim == 4) else tensor
 
 
-def _check_filter(name, kernel, gain):
+def _check_filter(name: str, kernel: Tensor, gain: int) -> None:
     """Raise UserError unless this is the usual filter; what enlarges makes up for the zeros that it inserts."""
     usual = gain * setup_filter(RESAMPLE_TAPS)
     if kernel.shape != usual.shape or not torch.allclose(kernel, usual, atol=1e-5):

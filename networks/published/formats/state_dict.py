@@ -18,6 +18,6 @@ def read(file: InertFile) -> Published:
     return Published(NetworkContent(as_tensors(_state(file.content).items(), file.size)))
 
 
-def _state(content):
+def _state(content: dict[str, Any]) -> dict[str, Any]:
     inner = content.get("state_dict")
     return inner if isinstance(inner, dict) else content

@@ -19,8 +19,10 @@ _DEEPEST, _MOST_MODULES = 8, 4096
 
 _WITH_ACTIVATION = {"activation": (None, "lrelu", "linear")}
 _RESAMPLED = {"resample_filter": ([1, 3, 3, 1],)}
-_SHAPES = ("z_dim", "c_dim", "w_dim", "q_dim", "img_resolution", "img_channels", "architecture", "channel_base")
-_SHAPES += ("channel_max", "cmap_dim", "num_layers", "embed_features", "layer_features", "mbstd_num_channels")
+_SHAPES = (
+    *("z_dim", "c_dim", "w_dim", "q_dim", "img_resolution", "img_channels", "architecture", "channel_base"),
+    *("channel_max", "cmap_dim", "num_layers", "embed_features", "layer_features", "mbstd_num_channels"),
+)
 _PRECISION = ("num_fp16_res", "conv_clamp", "fp16_channels_last", "fused_modconv_default")
 _TRAINING = ("freeze_layers", "w_avg_beta", "mbstd_group_size")
 _FREE = (*_SHAPES, *_PRECISION, *_TRAINING)
@@ -29,6 +31,9 @@ _POSITIONAL = {
     "Generator": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     "Discriminator": ("c_dim", "img_resolution", "img_channels"),
 }
+
+
+Modules = list[tuple[str, Mapping[str, Any]]]  # the attributes of each module, with its prefix
 
 
 def recognises(content: Any) -> bool:
@@ -75,15 +80,15 @@ def _discriminator(network: Record, file_size: int) -> NetworkContent:
     return NetworkContent(tensors, settings)
 
 
-def _by_name(content):
+def _by_name(content: Any) -> dict[str, Any]:
     return content if isinstance(content, dict) else {"G": content}
 
 
-def _is_network(value):
+def _is_network(value: Any) -> bool:
     return isinstance(value, Record) and value.name == _PERSISTENT
 
 
-def _described(network, kind):
+def _described(network: Record, kind: str) -> tuple[Modules, dict[str, Any]]:
     """Return the attributes of all modules, with their prefixes, and the arguments that the network was made with."""
     if _class_name(network) != kind:
         raise UserError(f"has a {shown(_class_name(network))} in the place of a {kind}")
@@ -114,19 +119,19 @@ def _modules(network: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
         waiting += [(f"{prefix}{name}.", part) for name, part in reversed(inner.items()) if part is not None]
 
 
-def _attributes(module):
+def _attributes(module: Any) -> dict[str, Any]:
     state = module.args[0].get("state") if _is_network(module) else getattr(module, "state", None)
     if not isinstance(state, dict):
         raise UserError("has something without attributes in the place of a module; it is damaged")
     return state
 
 
-def _class_name(network):
+def _class_name(network: Record) -> Any:
     meta = network.args[0]
     return meta.get("class_name") if isinstance(meta, dict) else None
 
 
-def _tensors(modules):
+def _tensors(modules: Modules) -> Iterator[tuple[str, Any]]:
     """Yield (name, tensor) of all parameters and buffers."""
     for prefix, attributes in modules:
         for kind in ("_parameters", "_buffers"):
@@ -135,7 +140,7 @@ def _tensors(modules):
                     yield f"{prefix}{name}", tensor
 
 
-def _settings(modules, options):
+def _settings(modules: Modules, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what both networks have: widths as they were asked for, the clamp, and how many blocks used float16."""
     settings = {name: options[name] for name in ("channel_base", "channel_max") if name in options}
     # From the layers, since the clamp where none is asked for differs between the two repositories.

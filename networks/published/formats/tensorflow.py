@@ -48,17 +48,21 @@ def recognises(content: Any) -> bool:
     return all(isinstance(network, Record) and network.name == _NETWORK for network in content)
 
 
+# A tensor's name in this program and what converts it; None for a tensor that no network of ours has.
+Renamed = tuple[str, Callable[[Tensor], Tensor]] | None
+
+
 def read(file: InertFile) -> Published:
     """Return the generator's moving average Gs, and the discriminator."""
     _, D, Gs = (_state(network) for network in file.content)
     return Published(_generator(Gs, file.size), {"sharp": _discriminator(D, file.size)})
 
 
-def _generator(state, file_size):
+def _generator(state: dict[str, Any], file_size: int) -> NetworkContent:
     parts = {name: _state(network) for name, network in (state.get("components") or {}).items()}
     if not {"mapping", "synthesis"} <= parts.keys():
         raise UserError("has a generator without the components mapping and synthesis; it is no StyleGAN2")
-    options = {}
+    options: dict[str, Any] = {}
     for part in (state, parts["mapping"], parts["synthesis"]):
         options |= part.get("static_kwargs") or {}
     require_options(options, _G_FIXED, _TOLD | _RUNNING)
@@ -67,7 +71,7 @@ def _generator(state, file_size):
         settings["mapping.lr_multiplier"] = options["mapping_lrmul"]
     if options.get("dlatent_avg_beta") is not None:
         settings["mapping.w_avg_beta"] = options["dlatent_avg_beta"]
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for variables, rename in (
         (state, _average_name),
         (parts["mapping"], _mapping_name),
@@ -77,7 +81,7 @@ def _generator(state, file_size):
     return NetworkContent(tensors, settings)
 
 
-def _discriminator(state, file_size):
+def _discriminator(state: dict[str, Any], file_size: int) -> NetworkContent:
     options = state.get("static_kwargs") or {}
     require_options(options, _G_FIXED, _TOLD | _RUNNING)
     tensors = dict(_renamed(_variables(state, file_size), _discriminator_name))
@@ -85,18 +89,18 @@ def _discriminator(state, file_size):
     return NetworkContent(tensors, settings)
 
 
-def _state(network):
+def _state(network: Any) -> dict[str, Any]:
     if not isinstance(network, Record) or not isinstance(network.state, dict):
         raise UserError("has a network without a state; it is damaged")
     return network.state
 
 
-def _variables(state, file_size):
+def _variables(state: dict[str, Any], file_size: int) -> dict[str, Tensor]:
     return as_tensors(((name, value) for name, value in state["variables"]), file_size)
 
 
 def _renamed(
-    variables: Mapping[str, Tensor], rename: Callable[[str], tuple[str, Callable] | None]
+    variables: Mapping[str, Tensor], rename: Callable[[str], Renamed]
 ) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in variables.items():
         found = rename(name)
@@ -133,17 +137,17 @@ def _style_bias(bias: Tensor) -> Tensor:
 _AFFINE = {"mod_weight": ("affine.weight", _dense), "mod_bias": ("affine.bias", _style_bias), "bias": ("bias", _same)}
 
 
-def _average_name(name):
+def _average_name(name: str) -> Renamed:
     return ("mapping.w_avg", _same) if name == "dlatent_avg" else None
 
 
-def _mapping_name(name):
+def _mapping_name(name: str) -> Renamed:
     if match := re.fullmatch(r"Dense(\d{1,2})/(weight|bias)", name):
         return f"mapping.fc{match[1]}.{match[2]}", _dense if match[2] == "weight" else _same
     return None
 
 
-def _synthesis_name(name):
+def _synthesis_name(name: str) -> Renamed:
     if name == "4x4/Const/const":
         return "synthesis.b4.const", lambda const: const[0]
     if match := re.fullmatch(r"noise(\d{1,2})", name):
@@ -165,7 +169,7 @@ def _synthesis_name(name):
     return f"{block}.{ours}.{kinds[kind][0]}", kinds[kind][1]
 
 
-def _discriminator_name(name):
+def _discriminator_name(name: str) -> Renamed:
     ends = {"4x4/Conv": "b4.conv", "4x4/Dense0": "b4.fc", "Output": "b4.out"}
     layer, _, kind = name.rpartition("/")
     if kind not in ("weight", "bias"):
