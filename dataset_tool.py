@@ -21,17 +21,19 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 @click.option("--source", required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N.")
 @click.option("--dest", required=True, help="New archive (OUT.zip) or new folder.")
 @click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")
-@click.option("--crop", type=click.Choice(CROPS), default="none", help="What to keep of images that are not square.")
-@click.option("--filter", "filter_name", type=click.Choice(list(FILTERS)), default="lanczos", help="Resizes.")
+@click.option(
+    "--crop", type=click.Choice(CROPS), default="none", help="Part of an image to keep where it is not square."
+)
+@click.option(
+    "--filter", "filter_name", type=click.Choice(list(FILTERS)), default="lanczos", help="Filter for resizing."
+)
 @click.option("--max-images", type=click.IntRange(min=1), help="Stop after that many images.")
+@click.option("--labels", type=click.Choice(["auto", "folders", "none"]), default="auto", help="Source of the labels.")
+@click.option("--background", default="white", help="Colour behind transparent pixels: white, black or R,G,B.")
 @click.option(
-    "--labels", type=click.Choice(["auto", "folders", "none"]), default="auto", help="Where labels come from."
+    "--format", "file_format", type=click.Choice(list(FORMATS)), default="png", help="Format of the files written."
 )
-@click.option("--background", default="white", help="Seen through transparent pixels: white, black or R,G,B.")
-@click.option("--format", "file_format", type=click.Choice(list(FORMATS)), default="png", help="Of the files written.")
-@click.option(
-    "--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail", help="What to do with damaged files."
-)
+@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail", help="Treatment of damaged files.")
 @click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
 def convert(
     source: str,
@@ -70,7 +72,8 @@ def _colour(text: str) -> tuple[int, int, int]:
     levels = floats(text, 3, "--background")
     if not all(level in range(256) for level in levels):
         raise UserError(f"--background {text} has levels outside 0..255; write for example 255,255,255")
-    return tuple(int(level) for level in levels)
+    red, green, blue = (int(level) for level in levels)
+    return red, green, blue
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

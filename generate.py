@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
 
 import click
 
@@ -24,38 +26,73 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot.")
-@click.option("--seeds", required=True, metavar="LIST", help="Which images, such as 0-7,12.")
-@click.option("--outdir", default="out", help="Where the files go; those of the same name are replaced.")
+@click.option("--network", type=NetworkFile(), required=True, help="Network file, such as a network-snapshot.")
+@click.option("--seeds", required=True, metavar="LIST", help="Numbers of the images, such as 0-7,12.")
+@click.option("--outdir", default="out", help="Folder of the results; files of the same name are replaced.")
 @click.option("--trunc", type=float, default=1.0, help="Truncation psi; below 1: closer to the mean, less varied.")
-@click.option("--class", "class_index", type=int, help="Of a conditional network.")
-@click.option("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const", help="random: by seed.")
+@click.option("--class", "class_index", type=int, help="Class of the images, for a conditional network.")
+@click.option(
+    "--noise-mode",
+    type=click.Choice(["const", "random", "none"]),
+    default="const",
+    help="Noise of the network; random depends on the seed.",
+)
 @click.option(
     "--quality",
     "texts",
     multiple=True,
     default=["sharp"],
-    help="sharp, random (another for each seed), seed:5, a file (.npy, .npz, .json, .txt), or as many numbers as the "
-    "network's code has. Give it several times for several images a seed.",
+    help="Quality: sharp, random (another for each seed), seed:5, a file (.npy, .npz, .json, .txt), or as many numbers "
+    "as the network's code has. Give it several times for several images a seed.",
 )
 @click.option("--quality-scale", type=float, default=1.0, help="Factor of every quality code; 0: sharp.")
-@click.option("--degradations", type=click.IntRange(min=0), default=0, help="Random codes for each seed besides.")
-@click.option("--grid", is_flag=True, help="Also a figure, grid.png, with the sharp image beside the degraded ones.")
-@click.option("--save-codes", is_flag=True, help="Also codes.npz: filename, seed, ws, q.")
+@click.option(
+    "--degradations", type=click.IntRange(min=0), default=0, help="Number of additional random codes for each seed."
+)
+@click.option(
+    "--grid", is_flag=True, help="Also write grid.png, a figure with the sharp image beside the degraded ones."
+)
+@click.option("--save-codes", is_flag=True, help="Also write codes.npz with filename, seed, ws and q.")
 @click.option(
     "--interpolate",
     type=click.Choice(list(WALKS)),
-    help="Instead of images. quality: each seed from sharp through all qualities; content: a loop through all seeds, "
-    "with quality and noise of the first.",
+    help="Walk to write instead of images. quality: each seed from sharp through all qualities; content: a loop "
+    "through all seeds, with quality and noise of the first.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="From a quality or seed to the next.  [default: 8; mp4: 60]")
-@click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Of an interpolation.  [default: strip]")
-@click.option("--fps", type=click.IntRange(1, 240), help="Of an mp4.  [default: 30]")
-@click.option("--batch", type=click.IntRange(min=1), help="Seeds at once.  [default: 32 on a GPU, else 8]")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Steps from a quality or seed to the next.  [default: 8; mp4: 60]"
+)
+@click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Format of an interpolation.  [default: strip]")
+@click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of an mp4.  [default: 30]")
+@click.option("--batch", type=click.IntRange(min=1), help="Number of seeds at once.  [default: 32 on a GPU, else 8]")
+@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option(
+    "--precision",
+    type=click.Choice(["stored", "fp32", "bf16"]),
+    default="stored",
+    help="Number type of high resolutions.",
+)
 @one_sentence_errors
-def main(network, seeds, outdir, interpolate, grid, save_codes, steps, output, fps, device, precision, **flags):
+def main(
+    network: str,
+    seeds: str,
+    outdir: str,
+    trunc: float,
+    class_index: int | None,
+    noise_mode: Literal["const", "random", "none"],
+    texts: tuple[str, ...],
+    quality_scale: float,
+    degradations: int,
+    grid: bool,
+    save_codes: bool,
+    interpolate: str | None,
+    steps: int | None,
+    output: str | None,
+    fps: int | None,
+    batch: int | None,
+    device: str | None,
+    precision: Literal["stored", "fp32", "bf16"],
+) -> None:
     """Make images from a network.
 
     Image number s comes from the latent RandomState(s).randn(1, z_dim), its degradation k from the quality code
@@ -66,33 +103,30 @@ def main(network, seeds, outdir, interpolate, grid, save_codes, steps, output, f
     python generate.py --network=qc.safetensors --seeds=0-7,12 --trunc=0.7 --degradations=3 --grid
     python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
     """
-    seeds = _seeds(seeds, distinct=interpolate != "content")
+    numbers = _seeds(seeds, distinct=interpolate != "content")
     _check_flags(interpolate, {"grid": grid, "save-codes": save_codes}, {"steps": steps, "output": output, "fps": fps})
     if fps is not None and output != "mp4":
         raise UserError(f"--fps={fps} belongs to a video; add --output=mp4")
-    for name, value in {"--trunc": flags["trunc"], "--quality-scale": flags["quality_scale"]}.items():
+    for name, value in {"--trunc": trunc, "--quality-scale": quality_scale}.items():
         if not math.isfinite(value):
             raise UserError(f"{name}={value} must be finite; write for example {name}=0.7")
-    device = best_device(device)
-    if device.type == "cpu":
+    chosen = best_device(device)
+    if chosen.type == "cpu":
         keep_freed_memory()
-    G = load(network, device, precision)
-    check_class(G, flags["class_index"])
-    texts = ["sharp", *flags["texts"]] if grid else flags["texts"]
-    qualities = parse_qualities(texts, seeds, G.q_dim, flags["degradations"], flags["quality_scale"])
-    batch = flags["batch"] or (8 if device.type == "cpu" else 32)
-    sampling = Sampling(flags["class_index"], flags["trunc"], flags["noise_mode"], batch)
+    G = load(network, chosen, precision)
+    check_class(G, class_index)
+    qualities = parse_qualities(["sharp", *texts] if grid else texts, numbers, G.q_dim, degradations, quality_scale)
+    sampling = Sampling(class_index, trunc, noise_mode, batch or (8 if chosen.type == "cpu" else 32))
     if interpolate is None:
         provenance = {"network": network, "sha256": sha256(network), "licence": read_header(network).get("licence")}
-        write_images(G, seeds, qualities, sampling, outdir, provenance, grid, save_codes)
-    else:
-        output = output or "strip"
-        steps = steps or DEFAULT_STEPS[output]
-        fps = (fps or 30) if output == "mp4" else None
-        WALKS[interpolate](G, seeds, qualities, sampling, outdir, steps, fps)
+        write_images(G, numbers, qualities, sampling, outdir, provenance, grid, save_codes)
+        return
+    output = output or "strip"
+    frames_a_second = (fps or 30) if output == "mp4" else None
+    WALKS[interpolate](G, numbers, qualities, sampling, outdir, steps or DEFAULT_STEPS[output], frames_a_second)
 
 
-def _seeds(text, distinct):
+def _seeds(text: str, distinct: bool) -> list[int]:
     seeds = integers(text)
     if max(seeds) > MAX_SEED:
         raise UserError(f"--seeds={text} names {max(seeds)}, must be at most {MAX_SEED}; choose smaller seeds")
@@ -102,7 +136,7 @@ def _seeds(text, distinct):
     return seeds
 
 
-def _check_flags(interpolate, of_images, of_walks):
+def _check_flags(interpolate: str | None, of_images: Mapping[str, object], of_walks: Mapping[str, object]) -> None:
     """Raise UserError for a flag that has no effect together with, or without, --interpolate."""
     for name, value in (of_walks if interpolate is None else of_images).items():
         if value:

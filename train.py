@@ -17,7 +17,6 @@ from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
 from networks.config import GeneratorConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
-from networks.generators.qc_stylegan import Generator as QualityGenerator
 from networks.table import network_table
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, planned_processes, run
@@ -60,10 +59,17 @@ FIELDS = {
 @click.command(context_settings=SETTINGS)
 @click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--data", required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
-@click.option("--mode", type=click.Choice(["base", "qc"]), default="base", help="What to train.")
+@click.option(
+    "--mode",
+    type=click.Choice(["base", "qc"]),
+    default="base",
+    help="Kind of network to train: a plain one, or one with a quality code.",
+)
 @click.option("--init-from", type=NetworkFile(), help="Network to start from; in mode qc the base network.")
 @click.option("--preset", "preset_name", default="auto", help=f"One of {', '.join(presets.PRESETS)}.")
-@click.option("--ablation", type=click.Choice(sorted(presets.ABLATIONS)), help="Of the paper's supplement, Table 4.")
+@click.option(
+    "--ablation", type=click.Choice(sorted(presets.ABLATIONS)), help="Ablation of the paper's supplement, Table 4."
+)
 @click.option("--batch", type=int, help="Images a step, over all GPUs.  [default: the preset's]")
 @click.option("--batch-gpu", type=int, help="Images a GPU handles at once; the rest is accumulated.")
 @click.option("--gpus", type=int, help="Processes to start on this machine (torchrun's number under torchrun).")
@@ -71,34 +77,52 @@ FIELDS = {
 @click.option("--kimg", type=float, help="Length of the training, in thousands of images.")
 @click.option("--tick", type=float, help="Thousands of images between two lines of the log.")
 @click.option("--snap", type=int, help="Ticks between two networks.")
-@click.option("--keep-snapshots", type=int, help="Keep only the newest so many networks.")
+@click.option("--keep-snapshots", type=int, help="Number of networks to keep, the newest ones.  [default: all]")
 @click.option("--cond/--uncond", default=None, help="Condition on the labels of dataset.json.")
 @click.option("--mirror/--no-mirror", default=None, help="Add each image's mirror image.")
-@click.option("--subset", type=int, help="Use only so many images.")
+@click.option("--subset", type=int, help="Number of images to use.  [default: all]")
 @click.option("--degradation", help="Recipe of the real degraded images in mode qc.")
-@click.option("--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Who degrades real images.")
-@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
-@click.option("--licence", help="Of the images; noted in the networks.")
+@click.option(
+    "--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Processor that degrades real images."
+)
+@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="Treatment of unreadable files.")
+@click.option("--licence", help="Licence of the images, stored in the network's header.")
 @click.option("--workers", type=int, help="Processes that read and degrade images.")
-@click.option("--seed", type=int, help="Of all random numbers.")
+@click.option("--seed", type=int, help="Seed of all random numbers.")
 @click.option("--gamma", type=float, help="Weight of R1.")
 @click.option("--lr", type=float, help="Learning rate of all networks.")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of high resolutions.  [default: suits the device]"
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Number type of high resolutions.  [default: suits the device]",
 )
-@click.option("--aug", type=click.Choice(["ada", "fixed", "none"]), help="Augmentation of what discriminators see.")
-@click.option("--aug-p", type=float, help="Its probability (at the start, for ada).")
-@click.option("--target", type=float, help="What ada holds E[sign D(real)] at.")
-@click.option("--augpipe", help="Which augmentations: blit, geom, ..., bgc, bgcfnc.")
-@click.option("--freezed", type=int, help="Freeze-D: layers of the discriminators that stay as they are.")
-@click.option("--variant", type=click.Choice(["paper", "released", "adain"]), help="Of the DegradBlock.")
-@click.option("--metrics", help="Measured at each snapshot, such as fid5k_full or fd5k_cifar, with commas.")
-@click.option("--best", help="NAME/QUALITY that decides which network is the best.  [default: the first, sharp]")
-@click.option("--weights-dir", metavar="DIR", help="Of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
+@click.option("--aug", type=click.Choice(["ada", "fixed", "none"]), help="Augmentation of the discriminators' images.")
+@click.option("--aug-p", type=float, help="Probability of each augmentation (at the start, for ada).")
+@click.option("--target", type=float, help="Value at which ada holds E[sign D(real)].")
+@click.option("--augpipe", help="Set of augmentations: blit, geom, ..., bgc, bgcfnc.")
+@click.option(
+    "--freezed", type=int, help="Freeze-D: number of discriminator layers, from the image on, that keep their weights."
+)
+@click.option("--variant", type=click.Choice(["paper", "released", "adain"]), help="Variant of the DegradBlock.")
+@click.option("--metrics", help="Metrics to measure at each snapshot, such as fid5k_full,fd5k_cifar.")
+@click.option(
+    "--best", help="Metric that decides which network is the best, as NAME/QUALITY.  [default: the first, sharp]"
+)
+@click.option(
+    "--weights-dir", metavar="DIR", help="Directory of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]"
+)
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
 @one_sentence_errors
-def main(outdir, preset_name, dry_run, metrics, best, weights_dir, **flags):
+def main(
+    outdir: str,
+    preset_name: str,
+    dry_run: bool,
+    metrics: str | None,
+    best: str | None,
+    weights_dir: str | None,
+    **flags: Any,
+) -> None:
     """Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc).
 
     \b
@@ -131,15 +155,15 @@ def resolve(
     overrides: Sequence[str],
     **flags: Any,
 ) -> tuple[TrainConfig, ImageFormat]:
-    """Return the configuration that flags ask for, and the format of its images.
+    """Return the configuration that the flags describe, and the format of its images.
 
     The order is: preset, mode, ablation, flags, --set.
     """
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
     values = fields_of_flags(flags, FIELDS) | dict(_parse_override(text) for text in overrides)
-    surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
-    surroundings = with_overrides(TrainConfig(), surroundings)
+    of_surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
+    surroundings = with_overrides(TrainConfig(), of_surroundings)
     images = image_format(open_dataset(surroundings))
     processes = planned_processes(surroundings.run.gpus)
     config = presets.build(preset_name, images.resolution, batch, processes)
@@ -182,14 +206,14 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
         )
     stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
     if mode == "qc":
-        if isinstance(base, QualityGenerator):
+        if base.q_dim > 0:
             raise UserError(f"{init_from} is a QC network already; --mode=qc starts from a network of --mode=base")
         return presets.as_qc(stored, init_from, base.config)
     generator = dataclasses.replace(base.config, precision=config.generator.precision)
     return dataclasses.replace(stored, init_from=init_from, generator=generator)
 
 
-def _shape(header):
+def _shape(header: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of the stored discriminator that its weights depend on; none where there is none."""
     if not describes_discriminator(header):
         return {}

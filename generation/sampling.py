@@ -95,7 +95,8 @@ class SeedRandom:
     """Random numbers of which each row comes from its own seed, drawn on the CPU so that every device sees the same."""
 
     def __init__(self, seeds: Sequence[int], device: torch.device):
-        self.sources, self.device = [BatchRandom((seed, FOR_IMAGE_NOISE), 1) for seed in seeds], device
+        self.sources = [BatchRandom((seed, FOR_IMAGE_NOISE), 1) for seed in seeds]
+        self.device = device
 
     def randn(self, *shape: int) -> Tensor:
         """Draw `[N, *shape]` from the standard normal distribution."""

@@ -1,9 +1,11 @@
 """Which type a device computes convolutions fastest in."""
 
+from typing import Literal
+
 import torch
 
 
-def fastest_dtype(device: torch.device) -> str:
+def fastest_dtype(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
     """Return `fp16`, `bf16` or `fp32`: the type for the mixed precision of a device.
 
     GPUs before Ampere have only float16. A CPU gains from bfloat16 where it has instructions for it, and is a hundred

@@ -1,4 +1,4 @@
-"""The configuration tree: what a run is, from the command line to every constructor.
+"""The configuration of a training run, from the command line to every constructor.
 
 Each part is frozen and checks itself. `RunConfig` holds what may change when a run is continued; everything else
 defines the run.
@@ -26,8 +26,8 @@ class DataConfig:
     use_labels: bool = False
     degradation: str = "mixture"  # recipe of the real degraded images in qc mode
     degrade_on: Literal["auto", "workers", "device"] = "auto"  # auto: the device once a GPU waits for its workers
-    degrade_wait: float = 0.1  # of a tick, what auto lets a GPU wait: degrading takes some of the GPU's time, too
-    licence: str = ""  # of the images; travels with the networks
+    degrade_wait: float = 0.1  # share of a tick that auto lets a GPU wait: degrading takes some of the GPU's time, too
+    licence: str = ""  # licence of the images, stored in the networks
 
     def __post_init__(self) -> None:
         require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
@@ -78,11 +78,11 @@ class AugmentConfig:
 
     mode: Literal["ada", "fixed", "none"] = "ada"
     p: float = 0.0  # strength at the start (ada) or throughout (fixed)
-    target: float = 0.6  # of the sign of D(real), the heuristic's r_t
+    target: float = 0.6  # mean sign of D(real) that ada aims at, the heuristic's r_t
     interval: int = 4  # steps between adjustments
     kimg: float = 500.0  # how long p takes from 0 to 1 at its fastest
     pipe: str = "bgc"
-    overrides: AugmentPipeConfig | None = None  # strengths of one's own, instead of `pipe`
+    overrides: AugmentPipeConfig | None = None  # own strengths, instead of `pipe`
 
     def __post_init__(self) -> None:
         require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")

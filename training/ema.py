@@ -1,9 +1,28 @@
-"""The moving average of the generator's weights."""
+"""The moving average of weights: of generators (G_ema), and of encoders."""
+
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
+from torch import Tensor, nn
 
-from networks.generators.interface import Generator
 from training.config import EmaConfig
+
+
+class Averaged(Protocol):
+    """A module whose weights are averaged."""
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that training changes, by name."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Return all parameters with their names."""
+        ...
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Return all buffers."""
+        ...
 
 
 def ema_decay(config: EmaConfig, batch: int, images_seen: int) -> float:
@@ -15,10 +34,11 @@ def ema_decay(config: EmaConfig, batch: int, images_seen: int) -> float:
 
 
 @torch.no_grad()
-def update_ema(G_ema: Generator, G: Generator, decay: float) -> None:
-    """Move the trained weights of `G_ema` towards those of `G`, and copy the buffers."""
-    names = list(G.trainable_parameters())
-    averages, weights = dict(G_ema.named_parameters()), dict(G.named_parameters())
+def update_ema(average: Averaged, network: Averaged, decay: float) -> None:
+    """Move the trained weights of `average` towards those of `network`, and copy the buffers."""
+    names = list(network.trainable_parameters())
+    averages = dict(average.named_parameters())
+    weights = dict(network.named_parameters())
     torch._foreach_lerp_([averages[name] for name in names], [weights[name] for name in names], 1 - decay)
-    for average, value in zip(G_ema.buffers(), G.buffers(), strict=True):
-        average.copy_(value)
+    for kept, value in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(value)

@@ -201,7 +201,8 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state, whose counts are those of all processes: the first one keeps them."""
-        self.images_seen, self.steps = state["images_seen"], state["steps"]
+        self.images_seen = state["images_seen"]
+        self.steps = state["steps"]
         self.G.load_state_dict(state["G"])
         self.G_ema.load_state_dict(state["G_ema"])
         if self.teacher is not None:

@@ -22,7 +22,9 @@ class Draws:
     """
 
     def __init__(self, rng: BatchRandom, p: Tensor, like: Tensor, debug_percentile: float | None = None):
-        self.rng, self.like, self.debug_percentile = rng, like, debug_percentile
+        self.rng = rng
+        self.like = like
+        self.debug_percentile = debug_percentile
         self.p = p if debug_percentile is None else torch.ones_like(p)
         self.active = torch.zeros(len(rng), dtype=torch.bool, device=like.device)  # images that any value changes
 
