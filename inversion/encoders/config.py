@@ -1,4 +1,4 @@
-"""What an encoder is, and how it is trained; every part is frozen and checks itself.
+"""Configuration of encoders and of their training; every part is frozen and checks itself.
 
 `EncoderRunConfig` holds what may change when a run is continued; everything else defines the run.
 """
@@ -14,7 +14,9 @@ from dnnlib.registry import Registry
 from training.config import EmaConfig, OptimizerConfig
 
 BACKBONES = Registry("inversion.encoders.backbones", "backbone")
-SMALLEST, LARGEST, MULTIPLE = 32, 512, 16  # of input_size; the coarsest map has 1/16 of its side
+SMALLEST = 32  # least input_size
+LARGEST = 512  # largest input_size
+MULTIPLE = 16  # divides input_size, as the coarsest map has 1/16 of its side
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,14 @@ class EncoderNetworkConfig:
     """The two networks, for w and for q."""
 
     backbone: str = "ir_se50"
-    width: float = 1.0  # of w's network: factor of all its channels
-    q_width: float = 1.0  # of q's network; 0: none, q is then fitted to each photo
+    width: float = 1.0  # factor of all channels of w's network
+    q_width: float = 1.0  # factor of all channels of q's network; 0: there is none, and q is fitted to each photo
     space: Literal["w", "w+"] = "w+"  # one w for all layers, or one for each
-    input_size: int = 256  # images are resized to this side
-    slope: float = 0.2  # of the heads' leaky ReLU; 0.01 in published encoders
-    align_corners: bool = False  # where the feature pyramid enlarges; True in published encoders
+    input_size: int = 256  # side that images are resized to
+    slope: float = 0.2  # slope of the heads' leaky ReLU below zero; 0.01 in published encoders
+    align_corners: bool = False  # how the feature pyramid enlarges maps; True in published encoders
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.backbone not in BACKBONES.names():
             raise unknown_name("backbone", self.backbone, BACKBONES.names())
         require(0 < self.width <= 4, "encoder.width", self.width, "above 0 and at most 4")
@@ -41,17 +43,17 @@ class EncoderNetworkConfig:
 
 @dataclass(frozen=True)
 class EncoderDataConfig:
-    """What the encoder is shown."""
+    """The images that an encoder is trained on."""
 
     path: str = ""
     mirror: bool = False
     subset: int | None = None
     degradation: str = "mixture"  # recipe that makes the degraded photos
-    own_share: float = 0.25  # of a batch: samples of the generator itself, whose codes are known
-    sharp_share: float = 0.15  # of all inputs: shown as they are, so that q of a sharp image comes out near zero
-    licence: str = ""  # of the photos; travels with the encoder
+    own_share: float = 0.25  # share of a batch that are samples of the generator itself, whose codes are known
+    sharp_share: float = 0.15  # share of inputs that stay sharp, so that q of a sharp image is predicted near zero
+    licence: str = ""  # licence of the photos, stored in the encoder's header
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
         require(0 <= self.own_share < 1, "data.own_share", self.own_share, "from 0 to below 1")
         require(0 <= self.sharp_share <= 1, "data.sharp_share", self.sharp_share, "from 0 to 1")
@@ -59,13 +61,13 @@ class EncoderDataConfig:
 
 @dataclass(frozen=True)
 class SideWeights:
-    """Weights of what is asked of one reconstruction, the degraded or the sharp one (pSp, Eq. 6)."""
+    """Weights of the distances of one reconstruction, the degraded or the sharp one (pSp, Eq. 6)."""
 
     l2: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.0  # 0.1 suits faces; needs the published ArcFace weights
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("l2", "perceptual", "identity"):
             require(getattr(self, name) >= 0, f"loss weight {name}", getattr(self, name), "at least 0")
 
@@ -76,12 +78,12 @@ class EncoderLossConfig:
 
     degraded: SideWeights = field(default_factory=SideWeights)  # G(w, q) against the degraded photo
     sharp: SideWeights = field(default_factory=SideWeights)  # G(w, 0) against the sharp photo
-    perceptual: Literal["cifar", "lpips_alex"] = "cifar"  # detector that tells perceptual distances
+    perceptual: Literal["cifar", "lpips_alex"] = "cifar"  # detector that computes perceptual distances
     w_norm: float = 0.005  # distance of w from w_avg
     own_w: float = 0.1  # distance of w from the known one, on own samples
     own_q: float = 0.1  # distance of q from the known one, on own samples
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("w_norm", "own_w", "own_q"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
 
@@ -91,9 +93,9 @@ class ScheduleConfig:
     """The learning rate: a linear rise, then half a cosine down to `final` at the end of the run."""
 
     warmup_kimg: float = 2.0
-    final: float = 0.02  # of the learning rate
+    final: float = 0.02  # share of the learning rate at the end
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.warmup_kimg >= 0, "schedule.warmup_kimg", self.warmup_kimg, "at least 0")
         require(0 <= self.final <= 1, "schedule.final", self.final, "from 0 to 1")
 
@@ -112,7 +114,7 @@ class EncoderRunConfig:
     device: str | None = None  # None: the best there is
     on_bad_image: Literal["fail", "skip"] = "fail"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("kimg", "kimg_per_tick"):
             require(getattr(self, name) > 0, f"run.{name}", getattr(self, name), "above 0")
         for name in ("snapshot_ticks", "image_ticks", "state_ticks"):
@@ -124,7 +126,7 @@ class EncoderRunConfig:
 class EncoderConfig:
     """A whole training of an encoder."""
 
-    generator: str = ""  # network file that is inverted, frozen
+    generator: str = ""  # file of the network that is inverted; the network is frozen
     batch: int = 8
     seed: int = 0
     arcface: bool = False  # begin with the published ArcFace weights
@@ -136,23 +138,23 @@ class EncoderConfig:
     ema: EmaConfig = field(default_factory=lambda: EmaConfig(kimg=5.0))
     run: EncoderRunConfig = field(default_factory=EncoderRunConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.batch >= 2, "batch", self.batch, "at least 2, as batch normalisation compares images")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         require(self.photos >= 1, "data.own_share", self.data.own_share, f"less, so that {self.batch} hold a photo")
 
     @property
     def own_samples(self) -> int:
-        """How many of a batch the generator makes."""
+        """Number of images of a batch that are samples of the generator."""
         return round(self.batch * self.data.own_share)
 
     @property
     def photos(self) -> int:
-        """How many of a batch come from the data."""
+        """Number of images of a batch that are photos."""
         return self.batch - self.own_samples
 
 
 def defining(config: EncoderConfig) -> EncoderConfig:
-    """Return `config` without what may change when a run is continued: how it runs, and the folders of files."""
+    """Return `config` without the settings that may change when a run is continued: `run`, and the folders of files."""
     data = dataclasses.replace(config.data, path=Path(config.data.path).name)
     return dataclasses.replace(config, run=EncoderRunConfig(), data=data, generator=Path(config.generator).name)

@@ -1,5 +1,6 @@
-"""Encoders: images to codes in one pass (paper, section 3.4, stage 1), and their files."""
+"""Encoders: images to codes w and q in one pass (paper, section 3.4, stage 1), with the networks of pSp."""
 
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,41 +14,58 @@ from networks.latents import Latents
 from torch_utils.purposes import FOR_SPREAD
 from torch_utils.seeding import BatchRandom
 
-STRIDES = (4, 8, 16)  # of a backbone's maps
-SPREAD_SAMPLES = 1000  # of w, from which its spread is measured
+STRIDES = (4, 8, 16)  # pixels of the image to one of each of a backbone's maps
+SPREAD_SAMPLES = 1000  # sampled w from which the spread of w is measured
+
+
+class Backbone(Protocol):
+    """A network that maps images to features.
+
+    Attributes:
+        channels: channels of its maps, finest first.
+    """
+
+    channels: tuple[int, ...]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return maps with 1/4, 1/8 and 1/16 of the side of images `[N, C, S, S]` in [-1, 1]."""
+        ...
 
 
 class CodeNetwork(nn.Module):
     """A backbone and the heads on it: images `[N, C, S, S]` to `[N, count, features]`."""
 
-    def __init__(self, backbone: nn.Module, config: EncoderNetworkConfig, count: int, features: int):
+    def __init__(self, backbone: Backbone, config: EncoderNetworkConfig, count: int, features: int):
         super().__init__()
         self.backbone = backbone
         sides = [config.input_size // stride for stride in STRIDES]
         self.heads = StylePyramid(backbone.channels, sides, count, features, config.slope, config.align_corners)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.heads(self.backbone.maps(images)).float()
+        return self.heads(self.backbone.maps(images)).float()  # [N, count, features]
 
 
 class Encoder(nn.Module):
     """Two networks, one for w and one for q, or only the first.
 
     Args:
-        config: of both networks.
+        config: configuration of both networks.
         G: generator whose codes are predicted; only its widths and its `w_avg` are taken over.
-        published: where to find ArcFace weights to begin with; None: fresh weights.
+        published: directory of the ArcFace weights that backbones begin with; None: fresh weights.
     """
 
     def __init__(self, config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None):
         super().__init__()
-        self.config, self.num_ws = config, G.num_ws
-        build = BACKBONES.get(config.backbone).build
+        self.config = config
+        self.num_ws = G.num_ws
+        build_backbone = BACKBONES.get(config.backbone).build_backbone
         count = 1 if config.space == "w" else G.num_ws
-        self.content = CodeNetwork(build(G.img_channels, config.width, published), config, count, G.w_dim)
-        self.quality = None
+        self.content = CodeNetwork(build_backbone(G.img_channels, config.width, published), config, count, G.w_dim)
+        self.quality: CodeNetwork | None = None
         if G.q_dim > 0 and config.q_width > 0:
-            self.quality = CodeNetwork(build(G.img_channels, config.q_width, published), config, 1, G.q_dim)
+            self.quality = CodeNetwork(build_backbone(G.img_channels, config.q_width, published), config, 1, G.q_dim)
+        self.w_avg: Tensor
+        self.w_spread: Tensor
         self.register_buffer("w_avg", G.mapping.w_avg.detach().clone())
         self.register_buffer("w_spread", torch.ones([]))  # standard deviation of w around w_avg
 
@@ -58,23 +76,25 @@ class Encoder(nn.Module):
             images = F.interpolate(images, size=(side, side), mode="area")
         images = images.contiguous(memory_format=torch.channels_last)
         offsets = self.content(images)  # [N, 1 or num_ws, w_dim]
-        ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)
-        return Latents(ws, None if self.quality is None else self.quality(images)[:, 0])
+        ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
+        q = None if self.quality is None else self.quality(images)[:, 0]  # [N, q_dim]
+        return Latents(ws, q)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""
         return dict(self.named_parameters())
 
 
-def build(config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None) -> Encoder:
+def build_encoder(config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None) -> Encoder:
     """Return an encoder for the generator, with fresh weights from torch's global random state, on G's device.
 
-    With `published`, backbones begin with ArcFace's weights. Raises UserError where the backbone does not have the
-    width, or where there are no such weights.
+    With `published`, backbones begin with ArcFace's weights. Raises UserError when the backbone does not come in the
+    configured width, and when there are no such weights.
     """
     encoder = Encoder(config, G, published).to(G.device)
     encoder.w_spread.copy_(spread_of_w(G))
-    return encoder.to(memory_format=torch.channels_last)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+    return encoder
 
 
 @torch.no_grad()
@@ -82,7 +102,7 @@ def spread_of_w(G: Generator) -> Tensor:
     """Return the root mean square, over elements, of w - w_avg."""
     rng = BatchRandom(FOR_SPREAD, SPREAD_SAMPLES)
     z = rng.randn(G.z_dim).to(G.device)
-    w = G.mapping(z, random_classes(G, rng))[:, 0]
+    w = G.mapping(z, random_classes(G, rng))[:, 0]  # [N, w_dim]
     return (w - G.mapping.w_avg).square().mean().sqrt().clamp(min=1e-8)
 
 

@@ -1,4 +1,4 @@
-"""Files of encoders."""
+"""Encoders in files: save them, load them, and check which network they are for."""
 
 import os
 from pathlib import Path
@@ -14,9 +14,8 @@ from inversion.encoders.encoder import Encoder
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
-KIND = "encoder"  # of the file, in its header
-PREFIX = "encoder."  # of the tensors' names
-
+KIND = "encoder"  # kind of the file, in its header
+PREFIX = "encoder."  # beginning of the tensors' names
 
 
 def save_encoder(
@@ -25,11 +24,11 @@ def save_encoder(
     """Write an encoder as safetensors; the header names the network that it is for.
 
     Args:
-        path: replaced in one step.
-        encoder: what is written.
-        G: the network that it is for.
-        network_sha256: of that network's file.
-        provenance: training length, data, licence; goes into the header.
+        path: path of the file, which is replaced in one step.
+        encoder: encoder to write.
+        G: network that the encoder is for.
+        network_sha256: SHA-256 of that network's file.
+        provenance: training length, data and licence, for the header.
     """
     network = {"sha256": network_sha256, **_shape(G)}
     header = {"kind": KIND, "encoder": to_dict(encoder.config), "network": network, **provenance}
@@ -40,9 +39,9 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     """Return the encoder in a file, in evaluation mode, frozen, on G's device.
 
     Args:
-        path: of the encoder.
-        network_path: of the network that G was loaded from.
-        G: the network that its codes are for.
+        path: path of the encoder's file.
+        network_path: path of the file that G was loaded from.
+        G: network that the codes are for.
 
     Raises UserError for a file that is missing, damaged or no encoder, and for an encoder of another network.
     """
@@ -60,7 +59,7 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
-    encoder = encoder.to(G.device, memory_format=torch.channels_last)
+    encoder.to(G.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return encoder.eval().requires_grad_(False)
 
 
@@ -72,7 +71,9 @@ def require_network(path: str | os.PathLike) -> dict[str, Any]:
     return header
 
 
-def _require_same_network(path, trained_for, network_path, G):
+def _require_same_network(
+    path: str | os.PathLike, trained_for: Any, network_path: str | os.PathLike, G: Generator
+) -> None:
     """Raise UserError unless the encoder's header names this network."""
     if not isinstance(trained_for, dict):
         raise UserError(f"the header of {path} names no network; copy or download it again")
@@ -89,8 +90,8 @@ def _require_same_network(path, trained_for, network_path, G):
         )
 
 
-def _shape(G):
-    """Return what encoder and network must agree on, by name."""
+def _shape(G: Generator) -> dict[str, int | None]:
+    """Return the numbers in which encoder and network must agree, by name."""
     return {
         "resolution": G.img_resolution,
         "channels": G.img_channels,

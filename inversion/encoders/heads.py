@@ -1,4 +1,4 @@
-"""From a backbone's maps to codes (Richardson et al. 2021, "Encoding in Style", section 3.1)."""
+"""Style heads of pSp: from a backbone's maps to codes (Richardson et al. 2021, "Encoding in Style", section 3.1)."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from networks.layers import FullyConnected
 
-COARSE, MIDDLE = 3, 4  # ws that come from the deepest map and from the one before; the rest are fine
+COARSE = 3  # ws that come from the deepest map
+MIDDLE = 4  # ws that come from the map before; the rest come from the finest
 
 
 def style_counts(num_ws: int) -> list[int]:
-    """Return how many ws each level gives, coarse first; levels that give none are left out."""
+    """Return how many ws come from each level, coarse first; levels without any are left out."""
     coarse = min(COARSE, num_ws)
     middle = min(MIDDLE, num_ws - coarse)
     return [count for count in (coarse, middle, num_ws - coarse - middle) if count > 0]
@@ -24,25 +25,25 @@ class StyleHead(nn.Module):
 
     def __init__(self, channels: int, side: int, features: int, slope: float = 0.2):
         super().__init__()
-        layers = []
+        layers: list[nn.Module] = []
         for _ in range(math.ceil(math.log2(side))):
             layers += [nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.LeakyReLU(slope)]
         self.halvings = nn.Sequential(*layers)
         self.linear = FullyConnected(channels, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.halvings(x).flatten(1))
+        return self.linear(self.halvings(x).flatten(1))  # [N, features]
 
 
 class StylePyramid(nn.Module):
     """A feature pyramid and, for each code, a head on one of its levels.
 
     Args:
-        channels: of the backbone's maps, finest first.
-        sides: of the same maps, in pixels.
-        count: codes that are wanted.
+        channels: channels of the backbone's maps, finest first.
+        sides: sides of the same maps, in pixels.
+        count: number of codes.
         features: width of a code.
-        slope: of the leaky ReLU below zero.
+        slope: slope of the leaky ReLU below zero.
         align_corners: how maps are enlarged, as in torch's `interpolate`.
     """
 
@@ -67,11 +68,12 @@ class StylePyramid(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Map `[N, channels[i], sides[i], sides[i]]`, finest first, to `[N, count, features]`."""
-        x, codes = maps[-1], []
+        x = maps[-1]
+        codes: list[Tensor] = []
         for level, heads in enumerate(self.heads):
             if level > 0:
-                finer = self.laterals[level - 1](maps[-1 - level])
+                finer = self.laterals[level - 1](maps[-1 - level])  # [N, width, side, side]
                 coarser = F.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
                 x = finer + coarser
-            codes += [head(x) for head in heads]
-        return torch.stack(codes, dim=1)
+            codes += [head(x) for head in heads.children()]  # [N, features] each
+        return torch.stack(codes, dim=1)  # [N, count, features]

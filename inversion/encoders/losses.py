@@ -1,5 +1,10 @@
-"""What is asked of an encoder: reconstructions that look like both photos, and codes like the known ones."""
+"""The loss terms of encoders: distances of reconstructions from photos, and of codes from known ones."""
 
+import functools
+import operator
+from collections.abc import Callable, Mapping
+
+import torch
 from torch import Tensor
 
 from images.ranges import to_levels
@@ -15,15 +20,16 @@ class ImageTerms:
 
     Args:
         config: names the perceptual detector, and which terms have a weight.
-        weights: where published weights lie.
-        device: where the detectors go.
+        weights: directory of published weights.
+        device: device of the detectors.
 
     Raises UserError when published weights are needed that are not there.
     """
 
-    def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device):
+    def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device: torch.device):
         sides = (config.degraded, config.sharp)
-        self.perceptual = self.identity = None
+        self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.identity: Callable[[Tensor], Tensor] | None = None
         if any(side.perceptual for side in sides):
             self.perceptual = load_detector(config.perceptual, weights, device).distances
         if any(side.identity for side in sides):
@@ -31,7 +37,7 @@ class ImageTerms:
 
     def __call__(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return distances `[N]` by name of the weight, for images `[N, C, R, R]` in [-1, 1]."""
-        terms = {"l2": (images - targets).square().mean((1, 2, 3))}
+        terms = {"l2": (images - targets).square().mean((1, 2, 3))}  # [N]
         images, targets = (to_levels(side, shift_first=True) for side in (images, targets))  # detectors take 0..255
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(images, targets)
@@ -40,9 +46,15 @@ class ImageTerms:
         return terms
 
 
-def weighted_sum(terms: dict[str, Tensor], weights: SideWeights) -> Tensor:
-    """Return the sum of the terms' means, each times its weight."""
-    return sum(getattr(weights, name) * values.mean() for name, values in terms.items())
+def weighted_sum(terms: Mapping[str, Tensor], weights: SideWeights) -> Tensor:
+    """Return the sum of the means of distances between images, each times its weight."""
+    return functools.reduce(operator.add, (getattr(weights, name) * values.mean() for name, values in terms.items()))
+
+
+def weighted_code_sum(terms: Mapping[str, Tensor], weights: EncoderLossConfig) -> Tensor:
+    """Return the sum of the means of what `code_terms` returns, each times its weight."""
+    factors = {"w": weights.own_w, "q": weights.own_q}
+    return functools.reduce(operator.add, (factors[name] * values.mean() for name, values in terms.items()))
 
 
 def w_norm(ws: Tensor, w_avg: Tensor, spread: Tensor) -> Tensor:
@@ -50,9 +62,10 @@ def w_norm(ws: Tensor, w_avg: Tensor, spread: Tensor) -> Tensor:
     return ((ws - w_avg) / spread).square().mean((1, 2))
 
 
-def code_terms(found: Latents, known: Latents, spread: Tensor) -> dict[str, Tensor]:
+def code_terms(predicted: Latents, known: Latents, spread: Tensor) -> dict[str, Tensor]:
     """Return mean squared errors `[N]` of w, in units of its spread, and of q where there is one."""
-    terms = {"w": ((found.ws - known.ws) / spread).square().mean((1, 2))}
+    terms = {"w": ((predicted.ws - known.ws) / spread).square().mean((1, 2))}
     if known.q is not None:
-        terms["q"] = (found.q - known.q).square().mean(1)
+        assert predicted.q is not None, "an encoder for a network with quality codes predicts them"
+        terms["q"] = (predicted.q - known.q).square().mean(1)  # [N]
     return terms

@@ -1,4 +1,4 @@
-"""What an encoder is shown: pairs of a sharp and a degraded image, photos and the generator's own samples."""
+"""Training data of encoders: pairs of a sharp and a degraded image, photos and the generator's own samples."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,12 @@ from torch_utils.seeding import BatchRandom
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images `[N, C, R, R]` in [-1, 1], and the codes of the last rows, which the generator has made.
+    """Pairs of images, photos first, then own samples of the generator.
 
-    Without a quality code, `degraded` is `sharp`.
+    Attributes:
+        sharp: sharp images `[N, C, R, R]` in [-1, 1].
+        degraded: the same images degraded; the sharp ones where the network has no quality code.
+        known: codes of the own samples, which are the last rows; None where there are none.
     """
 
     sharp: Tensor
@@ -31,7 +34,7 @@ class Pairs:
 
 
 def open_photos(config: EncoderConfig, G: Generator) -> ImageDataset:
-    """Return the photos that a configuration names; raise UserError unless they fit the generator."""
+    """Return the data set that a configuration names; raise UserError unless it fits the generator."""
     data = config.data
     dataset = ImageDataset(
         data.path,
@@ -62,7 +65,7 @@ def reconstruct(G: Generator, latents: Latents) -> tuple[Tensor, Tensor]:
 
 
 def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int) -> Pairs:
-    """Return a batch of photos followed by own samples; what is drawn depends on the seed and `images_seen` alone."""
+    """Return a batch of photos followed by own samples; random numbers depend on the seed and `images_seen` alone."""
     photos = _photo_pairs(config, G, batch, images_seen)
     if config.own_samples == 0:
         return photos
@@ -70,36 +73,34 @@ def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: i
     return Pairs(torch.cat([photos.sharp, own.sharp]), torch.cat([photos.degraded, own.degraded]), own.known)
 
 
-def _photo_pairs(config, G, batch, images_seen):
-    device = G.device
-    sharp = from_levels(batch.images.to(device, non_blocking=True))
+def _photo_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int) -> Pairs:
+    sharp = from_levels(batch.images.to(G.device, non_blocking=True))  # [N, C, R, R]
     if batch.degraded is None:
         return Pairs(sharp, sharp, None)
-    stays = _stays_sharp(config, _random(config, EncoderPurpose.PHOTOS, images_seen, len(sharp)), device)
-    degraded = from_levels(batch.degraded.to(device, non_blocking=True))
-    return Pairs(sharp, torch.where(stays[:, :, None, None], sharp, degraded), None)
+    is_sharp = _draw_sharp_rows(config, _random(config, EncoderPurpose.PHOTOS, images_seen, len(sharp)), G.device)
+    degraded = from_levels(batch.degraded.to(G.device, non_blocking=True))  # [N, C, R, R]
+    return Pairs(sharp, torch.where(is_sharp[:, :, None, None], sharp, degraded), None)
 
 
 @torch.no_grad()
-def _own_pairs(config, G, images_seen):
-    device = G.device
+def _own_pairs(config: EncoderConfig, G: Generator, images_seen: int) -> Pairs:
     rng = _random(config, EncoderPurpose.OWN_SAMPLES, images_seen, config.own_samples)
-    ws = G.mapping(rng.randn(G.z_dim).to(device), random_classes(G, rng))
+    ws = G.mapping(rng.randn(G.z_dim).to(G.device), random_classes(G, rng))  # [N, num_ws, w_dim]
     q = None
     if G.q_dim > 0:
-        q = torch.where(_stays_sharp(config, rng, device), 0.0, rng.randn(G.q_dim).to(device))
+        q = torch.where(_draw_sharp_rows(config, rng, G.device), 0.0, rng.randn(G.q_dim).to(G.device))  # [N, q_dim]
     known = Latents(ws, q)
-    sharp, degraded = reconstruct(G, known)
+    sharp, degraded = reconstruct(G, known)  # [N, C, R, R] each
     if q is not None:  # not every DegradBlock does nothing at zero
         degraded = torch.where(q.eq(0).all(1)[:, None, None, None], sharp, degraded)
     return Pairs(sharp, degraded, known)
 
 
-def _stays_sharp(config, rng, device):
-    """Return which rows are shown without degradation, bool `[N, 1]`."""
+def _draw_sharp_rows(config: EncoderConfig, rng: BatchRandom, device: torch.device) -> Tensor:
+    """Return which rows have no degradation, bool `[N, 1]`."""
     return (rng.rand(1) < config.data.sharp_share).to(device)
 
 
-def _random(config, purpose, images_seen, rows):
-    """Draws are made on the CPU, so that every device sees the same."""
+def _random(config: EncoderConfig, purpose: EncoderPurpose, images_seen: int, rows: int) -> BatchRandom:
+    """Return random numbers on the CPU, so that every device gets the same."""
     return BatchRandom((config.seed, images_seen, purpose), rows)

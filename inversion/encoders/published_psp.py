@@ -1,4 +1,4 @@
-"""Encoders as pSp published them, read as data: one style a head, IR-SE-50 below, photos of 256 px."""
+"""Published encoders of pSp, read as data: IR-SE-50 with a head for each w, photos of 256 px."""
 
 import os
 import re
@@ -33,17 +33,20 @@ _OPTIONS = {
 
 
 def is_encoder(content: Any) -> bool:
-    """Whether this is a checkpoint of an encoder."""
+    """Return whether the content of a file is a checkpoint of an encoder."""
     state = content.get("state_dict") if isinstance(content, dict) else None
     return isinstance(state, dict) and f"{_PREFIX}input_layer.0.weight" in state
 
 
 def read_encoder(file: InertFile, G: Generator, network: str | os.PathLike) -> Encoder:
-    """Return the encoder, for the generator that was loaded from the file `network`.
+    """Return the encoder in a checkpoint; it predicts w alone, and for a QC network q is fitted to each photo.
 
-    It tells w alone; for a QC network q is fitted to each photo.
+    Args:
+        file: content of the checkpoint.
+        G: generator that the codes are for.
+        network: path of the file that G was loaded from.
 
-    Raises UserError, a sentence without its subject, where it is for gray images or for another network, for tensors
+    Raises UserError, a sentence without its subject, for an encoder for gray images or for another network, for tensors
     too many, too few or of another shape, and for options that this program's encoders do not have.
     """
     if G.img_channels != 3:
@@ -58,25 +61,25 @@ def read_encoder(file: InertFile, G: Generator, network: str | os.PathLike) -> E
     if not options.get("start_from_latent_avg", True):
         encoder.w_avg.zero_()
     elif file.content.get("latent_avg") is not None:
-        encoder.w_avg.copy_(_one_average(file, G))
+        encoder.w_avg.copy_(_mean_w(file, G))
     return encoder.eval().requires_grad_(False)
 
 
-def _options(opts) -> Mapping[str, Any]:
-    """Return the options of a checkpoint, which are a dict, an argparse.Namespace, or not there."""
+def _options(opts: Any) -> Mapping[str, Any]:
+    """Return the options of a checkpoint, stored as a dict or an argparse.Namespace; empty where there are none."""
     opts = opts.state if isinstance(opts, Record) else opts
     return opts if isinstance(opts, dict) else {}
 
 
-def _require_same_network(state, G, network):
-    """Raise UserError where the checkpoint brings a generator along that is another one."""
+def _require_same_network(state: Mapping[str, Any], G: Generator, network: str | os.PathLike) -> None:
+    """Raise UserError when the checkpoint also holds a generator, and it is another one."""
     const = state.get("decoder.input.input")
     ours = G.state_dict()["synthesis.b4.const"]
     if isinstance(const, Tensor) and not torch.equal(const.float().flatten(), ours.flatten()):
         raise UserError(f"was trained for another network than {network}; import the generator within its `decoder`")
 
 
-def _fill(encoder, tensors, num_ws):
+def _fill(encoder: Encoder, tensors: Mapping[str, Tensor], num_ws: int) -> None:
     """Load the tensors of a checkpoint into the network for w."""
     expected = encoder.content.state_dict()
     renamed = {}
@@ -96,20 +99,20 @@ def _fill(encoder, tensors, num_ws):
     encoder.content.load_state_dict(renamed)
 
 
-def _name(name, num_ws):
-    """Return this program's name for a tensor of the checkpoint, within the network for w."""
+def _name(name: str, num_ws: int) -> str | None:
+    """Return this program's name for a tensor of the checkpoint, within the network for w; None where it has none."""
     if name.startswith(("input_layer.", "body.")):
         return f"backbone.{name}"
     if match := re.fullmatch(r"latlayer([12])\.(weight|bias)", name):
         return f"heads.laterals.{int(match[1]) - 1}.{match[2]}"
     if match := re.fullmatch(r"styles\.(\d{1,3})\.(convs\.\d{1,2}|linear)\.(weight|bias)", name):
-        place = _place(int(match[1]), num_ws)
-        return f"heads.heads.{place}.{match[2].replace('convs', 'halvings')}.{match[3]}"
+        position = _head_position(int(match[1]), num_ws)
+        return f"heads.heads.{position}.{match[2].replace('convs', 'halvings')}.{match[3]}"
     return None
 
 
-def _place(style, num_ws):
-    """Return LEVEL.INDEX of a style's head, among the heads of all levels."""
+def _head_position(style: int, num_ws: int) -> str | None:
+    """Return LEVEL.INDEX of a style's head, among the heads of all levels; None where there is no such head."""
     for level, count in enumerate(style_counts(num_ws)):
         if style < count:
             return f"{level}.{style}"
@@ -117,7 +120,7 @@ def _place(style, num_ws):
     return None
 
 
-def _one_average(file, G):
+def _mean_w(file: InertFile, G: Generator) -> Tensor:
     """Return the mean of w `[w_dim]`, which some checkpoints repeat for each layer."""
     average = as_tensors([("latent_avg", file.content["latent_avg"])], file.size)["latent_avg"]
     rows = average.reshape(-1, average.shape[-1]) if average.ndim else average

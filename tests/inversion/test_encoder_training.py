@@ -17,13 +17,13 @@ from dnnlib.config import from_dict, with_overrides
 from dnnlib.errors import UserError
 from generation.rendering import synthesize
 from images.datasets.batches import TrainingBatches
-from inversion.commands.train_encoder import train_encoder
+from inversion.commands.train_encoder import train_encoder_command
 from inversion.encoders import training
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
-from inversion.encoders.training import EncoderTrainer, learning_rate, train
+from inversion.encoders.training import EncoderTrainer, learning_rate, train_encoder
 from metrics.weights.directory import WeightsDirectory
 from networks.files import build_discriminator, load_generator, save_network
 from networks.latents import Latents
@@ -71,7 +71,7 @@ def photos(tmp_path_factory):
 def whole_run(network, photos, tmp_path_factory):
     """The directory of a run that has come to its end."""
     path = tmp_path_factory.mktemp("run")
-    train(config_of(network, photos), path, CPU, NOWHERE)
+    train_encoder(config_of(network, photos), path, CPU, NOWHERE)
     return path
 
 
@@ -222,10 +222,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(network, photos, finished, tm
 
     with monkeypatch.context() as patch:
         patch.setattr(training.EncoderTrainer, "step", step_and_signal)
-        train(config, tmp_path / "parts", CPU, NOWHERE)
+        train_encoder(config, tmp_path / "parts", CPU, NOWHERE)
     assert "Stopped by SIGTERM at 0.0 kimg" in (tmp_path / "parts" / "log.txt").read_text()
     assert not list((tmp_path / "parts").glob("encoder-*"))
-    train(config, tmp_path / "parts", CPU, NOWHERE)
+    train_encoder(config, tmp_path / "parts", CPU, NOWHERE)
     whole, parts = (torch.load(tmp_path / n / "training-state.pt", weights_only=True) for n in ("run", "parts"))
     assert changed(snapshot(whole), snapshot(parts)) == set()
     assert read_stats(finished) == read_stats(tmp_path / "parts")
@@ -244,7 +244,7 @@ def test_what_a_run_leaves(network, photos, G, finished):
     assert list(finished.glob("events.*"))
     with PIL.Image.open(finished / "grid000000.png") as grid:
         assert grid.size == (8 * 16, 8 * 16)
-    train(config_of(network, photos), finished, CPU, NOWHERE)
+    train_encoder(config_of(network, photos), finished, CPU, NOWHERE)
     assert "Nothing to do: the run has its 0.016 kimg; raise --kimg" in (finished / "log.txt").read_text()
 
 
@@ -259,7 +259,7 @@ def test_the_grid_shows_degraded_reconstruction_restored_and_sharp(finished):
 
 def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
     base = write_base(tmp_path / "base.safetensors")
-    train(config_of(base, photos), tmp_path / "run", CPU, NOWHERE)
+    train_encoder(config_of(base, photos), tmp_path / "run", CPU, NOWHERE)
     G, _ = load_generator(base)
     encoder = load_encoder(tmp_path / "run" / "encoder-000000.safetensors", base, G)
     assert encoder(torch.zeros(1, 3, 16, 16)).q is None
@@ -272,14 +272,14 @@ def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
 
 def test_a_run_is_not_continued_as_another(network, photos, finished):
     with pytest.raises(UserError, match=r"another configuration \(batch: 4 -> 6\)"):
-        train(config_of(network, photos, batch=6), finished, CPU, NOWHERE)
+        train_encoder(config_of(network, photos, batch=6), finished, CPU, NOWHERE)
     with torch.random.fork_rng():
         torch.manual_seed(4)
         other = quality_generator()
     copy = finished / network.name
     save_network(copy, other, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 1})
     with pytest.raises(UserError, match="holds an encoder for another network"):
-        train(config_of(copy, photos), finished, CPU, NOWHERE)
+        train_encoder(config_of(copy, photos), finished, CPU, NOWHERE)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_state(network, photos, finished):
@@ -288,7 +288,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_state(network, photos, finish
     torch.save(trained, finished / "training-state.pt")
     state = (finished / "training-state.pt").read_bytes()
     with pytest.raises(UserError, match="the loss became NaN or infinite before 0.024 kimg; the last saved state"):
-        train(config_of(network, photos, run__kimg=0.04), finished, CPU, NOWHERE)
+        train_encoder(config_of(network, photos, run__kimg=0.04), finished, CPU, NOWHERE)
     assert (finished / "training-state.pt").read_bytes() == state
 
 
@@ -327,7 +327,7 @@ def test_a_conditional_generator(photos, tmp_path):
 
 def test_command_resolves_what_is_left_open(network, photos, tmp_path):
     arguments = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", "--set=run.device=cpu"]
-    result = CliRunner().invoke(train_encoder, [*arguments, "--set=encoder.q_width=0.5", "--dry-run"])
+    result = CliRunner().invoke(train_encoder_command, [*arguments, "--set=encoder.q_width=0.5", "--dry-run"])
     assert result.exit_code == 0, result.output
     config = json.loads(result.output)
     assert config["data"]["degradation"] == "noise" and config["encoder"]["input_size"] == 64
@@ -337,7 +337,7 @@ def test_command_resolves_what_is_left_open(network, photos, tmp_path):
 
 def test_command_trains(network, photos, tmp_path):
     arguments = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", "--kimg=0.008", *FLAGS]
-    result = CliRunner().invoke(train_encoder, arguments)
+    result = CliRunner().invoke(train_encoder_command, arguments)
     assert result.exit_code == 0, result.output
     assert "Done: " in result.output and (tmp_path / "run" / "encoder-000000.safetensors").exists()
 
@@ -356,6 +356,6 @@ def test_command_trains(network, photos, tmp_path):
 )
 def test_command_ends_in_a_sentence(network, photos, tmp_path, extra, sentence):
     arguments = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *FLAGS, *extra]
-    result = CliRunner().invoke(train_encoder, arguments)
+    result = CliRunner().invoke(train_encoder_command, arguments)
     assert result.exit_code == 2
     assert sentence in result.output

@@ -10,7 +10,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from inversion.encoders.backbones.resnet34 import Backbone, Block
 from inversion.encoders.config import BACKBONES, EncoderConfig, EncoderNetworkConfig
-from inversion.encoders.encoder import SPREAD_SAMPLES, build, spread_of_w
+from inversion.encoders.encoder import SPREAD_SAMPLES, build_encoder, spread_of_w
 from inversion.encoders.files import load_encoder, require_network, save_encoder
 from inversion.encoders.heads import StyleHead, StylePyramid, style_counts
 from metrics.weights.directory import WeightsDirectory
@@ -44,7 +44,7 @@ def write_network(path, generator):
 def files(tmp_path, G):
     """A network, its encoder, and their paths."""
     network = write_network(tmp_path / "network.safetensors", G)
-    encoder = build(TINY, G).eval()
+    encoder = build_encoder(TINY, G).eval()
     path = tmp_path / "encoder-000000.safetensors"
     save_encoder(path, encoder, G, sha256(network), {"kimg": 0.5, "licence": "none"})
     return network, path, encoder
@@ -89,7 +89,7 @@ def test_heads_see_the_whole_map(side):
 @pytest.mark.parametrize("in_channels", [1, 3])
 def test_backbones_give_maps_of_a_quarter_an_eighth_and_a_sixteenth(name, in_channels):
     with torch.device("meta"):  # shapes alone
-        backbone = BACKBONES.get(name).build(in_channels, 1.0)
+        backbone = BACKBONES.get(name).build_backbone(in_channels, 1.0)
         maps = backbone.maps(torch.empty(2, in_channels, 64, 64))
     assert [tuple(m.shape[1:]) for m in maps] == [(c, s, s) for c, s in zip(backbone.channels, (16, 8, 4), strict=True)]
 
@@ -113,7 +113,7 @@ def test_a_block_adds_its_shortcut():
 
 @pytest.mark.parametrize("resolution", [16, 32, 64])
 def test_codes_fit_the_generator_for_images_of_any_side(G, resolution):
-    encoder = build(TINY, G).eval()
+    encoder = build_encoder(TINY, G).eval()
     latents = encoder(torch.rand(2, 3, resolution, resolution) * 2 - 1)
     assert latents.ws.shape == (2, G.num_ws, G.w_dim) and latents.q.shape == (2, G.q_dim)
     assert latents.ws.dtype == latents.q.dtype == torch.float32
@@ -121,7 +121,7 @@ def test_codes_fit_the_generator_for_images_of_any_side(G, resolution):
 
 
 def test_images_are_resized_by_area(G):
-    encoder = build(TINY, G).eval()
+    encoder = build_encoder(TINY, G).eval()
     small = torch.rand(1, 3, 32, 32)
     large = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
     assert_close(encoder(large).ws, encoder(small).ws)
@@ -129,9 +129,9 @@ def test_images_are_resized_by_area(G):
 
 def test_w_repeats_one_row_and_w_plus_does_not(G):
     images = torch.randn(2, 3, 32, 32)
-    w = build(tiny(space="w"), G).eval()(images).ws
+    w = build_encoder(tiny(space="w"), G).eval()(images).ws
     assert torch.equal(w, w[:, :1].expand_as(w))
-    plus = build(TINY, G).eval()(images).ws
+    plus = build_encoder(TINY, G).eval()(images).ws
     assert all(not torch.equal(plus[:, i], plus[:, j]) for i, j in itertools.combinations(range(G.num_ws), 2))
 
 
@@ -141,7 +141,7 @@ def test_width_scales_channels_to_multiples_of_eight(width, channels):
 
 
 def test_w_is_an_offset_from_the_average_in_units_of_its_spread(G):
-    encoder = build(TINY, G).eval()
+    encoder = build_encoder(TINY, G).eval()
     images = torch.randn(2, 3, 32, 32)
     offsets = encoder.content(images)
     assert_close(encoder(images).ws, G.mapping.w_avg + spread_of_w(G) * offsets)
@@ -155,20 +155,20 @@ def test_spread_is_that_of_w(G):
 
 
 def test_w_and_q_have_weights_of_their_own(G):
-    encoder = build(TINY, G)
+    encoder = build_encoder(TINY, G)
     content = {id(p) for p in encoder.content.parameters()}
     assert content.isdisjoint({id(p) for p in encoder.quality.parameters()})
 
 
 def test_a_plain_generator_has_no_q():
-    encoder = build(TINY, small_generator().eval())
+    encoder = build_encoder(TINY, small_generator().eval())
     assert encoder.quality is None
     assert encoder(torch.randn(2, 3, 16, 16)).q is None
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_gradient_reaches_every_weight_of_the_encoder_and_none_of_the_generator(G, space):
-    encoder = build(tiny(space=space), G)
+    encoder = build_encoder(tiny(space=space), G)
     latents = encoder(torch.randn(4, 3, 32, 32))
     (latents.ws.square().mean() + latents.q.square().mean() + G.synthesis(latents.ws, latents.q).mean()).backward()
     silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
@@ -243,23 +243,23 @@ def test_a_bad_configuration_ends_in_a_sentence(overrides, sentence):
 
 def test_backbones_say_what_they_cannot_do(tmp_path, G):
     with pytest.raises(UserError, match="encoder width is 0.5, must be 1 with the backbone ir_se50"):
-        build(EncoderNetworkConfig(width=0.5), G)
+        build_encoder(EncoderNetworkConfig(width=0.5), G)
     with pytest.raises(UserError, match="ArcFace weights are those of ir_se50, not resnet34"):
-        build(TINY, G, WeightsDirectory(tmp_path))
+        build_encoder(TINY, G, WeightsDirectory(tmp_path))
     with pytest.raises(UserError, match="weights --fetch=arcface"):
-        build(EncoderNetworkConfig(), G, WeightsDirectory(tmp_path))
+        build_encoder(EncoderNetworkConfig(), G, WeightsDirectory(tmp_path))
 
 
 def test_ir_se50_begins_with_published_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("metrics.backbones.ir_se50.STAGES", ((16, 1), (32, 1), (32, 1), (32, 1)))
     module = BACKBONES.get("ir_se50")
     torch.manual_seed(1)
-    published = module.build(3, 1.0)
+    published = module.build_backbone(3, 1.0)
     torch.save(published.state_dict(), tmp_path / "model_ir_se50.pth")
     torch.manual_seed(2)
-    begun = module.build(3, 1.0, WeightsDirectory(tmp_path))
+    begun = module.build_backbone(3, 1.0, WeightsDirectory(tmp_path))
     for (name, value), expected in zip(begun.state_dict().items(), published.state_dict().values(), strict=True):
         assert torch.equal(value, expected), name
     assert all(p.requires_grad for p in begun.parameters())
     with pytest.raises(UserError, match="leave out --arcface for gray images"):
-        module.build(1, 1.0, WeightsDirectory(tmp_path))
+        module.build_backbone(1, 1.0, WeightsDirectory(tmp_path))

@@ -1,4 +1,4 @@
-"""IR-SE-50, the backbone of pSp; it may begin with the weights that ArcFace was published with."""
+"""IR-SE-50, the backbone of pSp; it may begin with the published weights of ArcFace."""
 
 from dnnlib.config import require
 from dnnlib.errors import UserError
@@ -8,13 +8,13 @@ from metrics.weights.directory import WeightsDirectory
 
 
 class Backbone(IrSe50Body):
-    """`maps` gives the ends of the last three stages, with 1/4, 1/8 and 1/16 of the image's side."""
+    """IR-SE-50 whose `maps` are the outputs of the last three stages, with 1/4, 1/8 and 1/16 of the image's side."""
 
     channels = tuple(channels for channels, _ in STAGES[1:])
 
 
-def build(in_channels: int, width: float, published: WeightsDirectory | None = None) -> Backbone:
-    """Return the backbone, with the weights in `published` where that is given.
+def build_backbone(in_channels: int, width: float, published: WeightsDirectory | None = None) -> Backbone:
+    """Return the backbone, with ArcFace's weights from the directory `published` where that is given.
 
     Raises UserError for another width than 1, which published weights do not have, and for weights that are missing or
     do not fit.

@@ -1,4 +1,4 @@
-"""ResNet-34 (He et al. 2015) of any width, without the pooling after the first layer, as small images want it."""
+"""ResNet-34 (He et al. 2015) of any width, without pooling after the first layer, for small images."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from dnnlib.errors import UserError
 from metrics.weights.directory import WeightsDirectory
 
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # channels, blocks; all but the first halve the resolution
-MULTIPLE = 8  # channels are rounded to multiples of it, which processors like
+MULTIPLE = 8  # channels are rounded to multiples of it, for which matrix products are fast
 
 
 class Block(nn.Module):
@@ -19,18 +19,23 @@ class Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
-        self.widen = None
+        self.widen: nn.Sequential | None = None
         if stride != 1 or in_channels != channels:
             convolution = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
             self.widen = nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))  # [N, C', H / stride, W / stride]
         return F.relu(y + (x if self.widen is None else self.widen(x)))
 
 
 class Backbone(nn.Module):
-    """`maps` gives the ends of the last three stages, with 1/4, 1/8 and 1/16 of the image's side."""
+    """ResNet-34 whose `maps` are the outputs of the last three stages, with 1/4, 1/8 and 1/16 of the image's side.
+
+    Args:
+        in_channels: channels of the images.
+        width: factor of the channels of all layers.
+    """
 
     def __init__(self, in_channels: int, width: float):
         super().__init__()
@@ -47,15 +52,16 @@ class Backbone(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps of images `[N, in_channels, H, W]` in [-1, 1], finest first."""
-        x, maps = F.relu(self.norm(self.stem(images))), []
+        x = F.relu(self.norm(self.stem(images)))  # [N, channels, H / 2, W / 2]
+        maps = []
         for stage in self.stages:
-            x = stage(x)
+            x = stage(x)  # [N, channels, H / stride, W / stride]
             maps.append(x)
         return maps[1:]
 
 
-def build(in_channels: int, width: float, published: WeightsDirectory | None = None) -> Backbone:
-    """Return the backbone with fresh weights; raise UserError where published ones are asked for."""
+def build_backbone(in_channels: int, width: float, published: WeightsDirectory | None = None) -> Backbone:
+    """Return the backbone with fresh weights; raise UserError when published ones are asked for."""
     if published is not None:
         raise UserError("the published ArcFace weights are those of ir_se50, not resnet34; leave out --arcface")
     return Backbone(in_channels, width)
