@@ -1,0 +1,62 @@
+"""Flags of a command line: how help texts look, and how flags and `--set FIELD=VALUE` set fields of configurations."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dnnlib.errors import UserError
+
+# Settings of every click command.
+SETTINGS = {"show_default": True, "max_content_width": 120}
+
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
+
+
+def fields_of_flags(flags: Mapping[str, Any], fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the values of configuration fields that flags set, as `dnnlib.config.with_overrides` takes them.
+
+    Args:
+        flags: value of each flag; None where it was not given.
+        fields: dotted names of the fields that each flag sets.
+    """
+    given = {flag: json.dumps(value) for flag, value in flags.items() if value is not None}
+    return {field: text for flag, text in given.items() for field in fields[flag]}
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Split `FIELD=VALUE`, the argument of --set, into field and value; raise UserError where there is no `=`."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UserError(f"--set {text} has no value; write --set field=value")
+    return name, value
+
+
+def add_options(command: Command, options: Sequence[Decorator]) -> Command:
+    """Apply decorators such as `click.option(...)` to a command; its help lists them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def gather_flags(argument: str, kind: type) -> Decorator:
+    """Return a decorator that hands a command some of its flags as one object.
+
+    Args:
+        argument: name of the command's parameter that receives the object.
+        kind: dataclass of the object; its fields are named like the flags' parameters.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def gathered(*args: Any, **flags: Any) -> None:
+            own = {name: value for name, value in flags.items() if name in names}
+            others = {name: value for name, value in flags.items() if name not in names}
+            command(*args, **{argument: kind(**own)}, **others)
+
+        return gathered
+
+    return decorate
