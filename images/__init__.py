@@ -1,1 +1,1 @@
-"""Images: files, formats, ranges, squares, sheets, figures and video."""
+"""Images: files, photos, formats, ranges of pixels, square crops, sheets, figures, video and data sets."""

@@ -1,4 +1,4 @@
-"""Any image to 8-bit gray or RGB, cropped and resized."""
+"""Conversion of any image to 8-bit gray or RGB, and crops and sizes of data sets."""
 
 from dataclasses import dataclass
 
@@ -16,30 +16,31 @@ Box = tuple[int, int, int, int]
 
 
 def to_gray_or_rgb(image: PIL.Image.Image, background: tuple[int, int, int]) -> PIL.Image.Image:
-    """Return the upright image in mode L or RGB, seen before `background` where it is transparent.
+    """Return the upright image in mode L or RGB, with `background` behind transparent pixels.
 
     16-bit gray is scaled to 8 bits; CMYK, YCbCr, LAB, HSV and palettes become RGB.
-    Colour profiles are not applied. Raises ValueError for floats and 32-bit integers, whose range nobody knows.
+    Colour profiles are not applied. Raises ValueError for floats and 32-bit integers, whose range is unknown.
     """
     image = PIL.ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        return _eight_bits(image)
+        return _to_eight_bits(image)
     if image.mode == "F":
         raise ValueError("its pixels are floats, and 8 or 16 bits are needed")
     if image.has_transparency_data:
-        return _before(image.convert("RGBA"), background, is_gray=image.mode in ("1", "L", "LA", "La"))
+        return _compose(image.convert("RGBA"), background, is_gray=image.mode in ("1", "L", "LA", "La"))
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _before(image: PIL.Image.Image, background: tuple[int, int, int], is_gray: bool) -> PIL.Image.Image:
+def _compose(image: PIL.Image.Image, background: tuple[int, int, int], is_gray: bool) -> PIL.Image.Image:
+    """Return an RGBA image in front of a background, in mode L where both are gray, else RGB."""
     scene = PIL.Image.new("RGBA", image.size, (*background, 255))
     scene.alpha_composite(image)
     return scene.convert("L" if is_gray and len(set(background)) == 1 else "RGB")
 
 
-def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+def _to_eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels are of {values.min()}..{values.max()}, and 8 or 16 bits are needed")
@@ -48,7 +49,13 @@ def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
 
 @dataclass(frozen=True)
 class Shape:
-    """How an image becomes a square of `resolution` pixels (of its own size when None)."""
+    """How an image is cropped and resized to a square.
+
+    Attributes:
+        resolution: side of the square; None keeps the size of the crop.
+        crop: one of `CROPS`.
+        filter: key of `FILTERS`, used for resizing.
+    """
 
     resolution: int | None
     crop: str
@@ -71,7 +78,7 @@ class Shape:
         return square
 
     def enlarges(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this width and height has fewer pixels than it will get."""
+        """Return whether an image of this width and height has fewer pixels than the result."""
         left, _, right, _ = _box(size, self.crop)
         return self.resolution is not None and right - left < self.resolution
 

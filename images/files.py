@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -27,7 +27,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 METADATA = "dataset.json"
 EXIF_ORIENTATION = 0x0112
 
-# What Pillow, pyspng, zipfile and the file system raise for damaged input.
+# Exceptions of Pillow, pyspng, zipfile and the file system for damaged input.
 _DAMAGE = (
     OSError,
     ValueError,
@@ -42,11 +42,11 @@ _DAMAGE = (
 
 
 class UnreadableImageError(UserError):
-    """One file is damaged; others may still be read."""
+    """One file is damaged; others may be readable."""
 
 
 class ImageHeader(NamedTuple):
-    """What a file says of its image before any pixel is decoded; `mode` is Pillow's."""
+    """Properties of an image that are known before its pixels are decoded; `mode` is Pillow's."""
 
     width: int
     height: int
@@ -57,11 +57,11 @@ class ImageHeader(NamedTuple):
 class ImageFiles:
     """The images below a folder, or in a zip archive, in sorted order of their names.
 
-    Each process opens the archive for itself: a handle from before a fork, whose position the processes would
-    share, is never read from, and pickling leaves it behind.
+    Each process opens the archive itself: a handle from before a fork, whose position the processes would share, is
+    never read from, and the handle is not pickled.
 
     Args:
-        path: folder (searched recursively) or zip archive. Hidden files and those that macOS adds are left out.
+        path: folder (searched recursively) or zip archive; hidden files and those added by macOS are left out.
 
     Raises UserError when nothing is there, when it is neither folder nor zip, and when it holds no image.
     """
@@ -71,7 +71,7 @@ class ImageFiles:
         self.is_zip = self.path.is_file()
         self._archive: zipfile.ZipFile | None = None
         self._archive_process = 0
-        everything = set(self._zip().namelist() if self.is_zip else _below(self.path))
+        everything = set(self._zip().namelist() if self.is_zip else _files_below(self.path))
         self.has_metadata = METADATA in everything
         self.names = sorted(name for name in everything if _is_image(name))
         if not self.names:
@@ -84,14 +84,14 @@ class ImageFiles:
         return {**self.__dict__, "_archive": None, "_archive_process": 0}
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of one file; raise UnreadableImageError when they cannot be had."""
-        with self._naming(name), self._open(name) as file:
+        """Return the bytes of one file; raise UnreadableImageError when it cannot be read."""
+        with self._report_damage(name), self._open(name) as file:
             return file.read()
 
     def fingerprint(self) -> str:
         """Return hex digits that change when any image is added, removed, renamed or replaced.
 
-        A zip answers with the checksums in its directory, which costs nothing; a folder is read through.
+        It is made from the checksums in the directory of a zip, which is fast, or by reading all files of a folder.
         """
         digest = hashlib.sha256()
         for name in self.names:
@@ -104,18 +104,18 @@ class ImageFiles:
         return digest.hexdigest()
 
     def header(self, name: str) -> ImageHeader:
-        """Return size and mode without decoding pixels; raise UnreadableImageError for what is no image."""
-        with self._naming(name), self._open(name) as file, PIL.Image.open(file) as image:
+        """Return size and mode without decoding pixels; raise UnreadableImageError when the file is no image."""
+        with self._report_damage(name), self._open(name) as file, PIL.Image.open(file) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, 1) if "exif" in image.info else 1
             return ImageHeader(image.width, image.height, image.mode, orientation)
 
     def pixels(self, name: str) -> np.ndarray:
-        """Return the image as stored, uint8 `[H, W, C]` with C = 1 for gray and 3 for RGB.
+        """Return the pixels as stored, uint8 `[H, W, C]` with C = 1 for gray and 3 for RGB.
 
         Raises UnreadableImageError for a damaged file and UserError for any other kind of pixel.
         """
         data = self.read(name)
-        with self._naming(name):
+        with self._report_damage(name):
             if pyspng is not None and _is_plain_png(data):
                 pixels = pyspng.load(data)
             else:
@@ -126,9 +126,9 @@ class ImageFiles:
         return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
     def image(self, name: str) -> PIL.Image.Image:
-        """Return the decoded image with whatever mode it has; raise UnreadableImageError for a damaged file."""
+        """Return the decoded image of any mode; raise UnreadableImageError for a damaged file."""
         data = self.read(name)
-        with self._naming(name):
+        with self._report_damage(name):
             return decode(data)
 
     def metadata(self) -> dict[str, Any]:
@@ -144,13 +144,15 @@ class ImageFiles:
             raise UserError(f'{METADATA} in {self.path} is not an object; write {{"labels": [["00/img.png", 3], ...]}}')
         return content
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         return self._zip().open(name) if self.is_zip else open(self.path / name, "rb")
 
     def _zip(self) -> zipfile.ZipFile:
+        """Return the archive, opened by this process."""
         if self._archive is None or self._archive_process != os.getpid():
             try:
-                self._archive, self._archive_process = zipfile.ZipFile(self.path), os.getpid()
+                self._archive = zipfile.ZipFile(self.path)
+                self._archive_process = os.getpid()
             except zipfile.BadZipFile as error:
                 raise UserError(
                     f"{self.path} is neither a folder nor a whole zip archive; check the path, copy it again, or run "
@@ -160,23 +162,23 @@ class ImageFiles:
                 raise UserError(f"{self.path} cannot be opened: {_one_line(error)}; check the file") from error
         return self._archive
 
-    def _naming(self, name: str) -> AbstractContextManager[None]:
-        return blaming(lambda: f"image {self.names.index(name)} of {self.path}, {name},")
+    def _report_damage(self, name: str) -> AbstractContextManager[None]:
+        return report_damage(lambda: f"image {self.names.index(name)} of {self.path}, {name},")
 
 
 @contextmanager
-def blaming(culprit: Callable[[], str]) -> Iterator[None]:
-    """Turn whatever damaged data raises inside into an UnreadableImageError of one sentence about `culprit()`."""
+def report_damage(describe: Callable[[], str]) -> Iterator[None]:
+    """Turn the exceptions of damaged data into an UnreadableImageError of one sentence about the image `describe()`."""
     try:
         yield
     except _DAMAGE as error:
         raise UnreadableImageError(
-            f"{culprit()} cannot be read: {_one_line(error)}; replace the file or pass --on-bad-image=skip"
+            f"{describe()} cannot be read: {_one_line(error)}; replace the file or pass --on-bad-image=skip"
         ) from error
 
 
 def decode(data: bytes) -> PIL.Image.Image:
-    """Decode one image of any mode; raises what Pillow raises, for `blaming` to explain."""
+    """Decode one image of any mode; raises the exceptions of Pillow, which `report_damage` explains."""
     image = PIL.Image.open(io.BytesIO(data))
     image.load()
     return image
@@ -190,7 +192,7 @@ def wrong_mode(what: str, mode: str) -> UserError:
     )
 
 
-def _below(folder: Path) -> Iterator[str]:
+def _files_below(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
@@ -204,7 +206,7 @@ def _is_image(name: str) -> bool:
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Whether the header promises 8 bits of gray (colour type 0) or RGB (2), which need no conversion."""
+    """Return whether the header says 8 bits of gray (colour type 0) or RGB (2), which need no conversion."""
     return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] in (b"\x08\x00", b"\x08\x02")
 
 

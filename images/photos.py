@@ -1,4 +1,4 @@
-"""Photos as people have them: files of any kind to upright RGB pixels, and a square of them to the network and back."""
+"""Photos: files of any kind to upright RGB pixels, and square crops of them to the network and back."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from images.files import EXTENSIONS, UnreadableImageError, decode
 from images.ranges import from_levels, to_uint8
 from images.squares import Square, centre_square, cut
 
-# Cameras also write these; those that Pillow cannot open are reported, not passed over in silence.
+# Cameras also write the last ones; files that Pillow cannot open are reported, not skipped silently.
 PHOTO_EXTENSIONS = (*EXTENSIONS, ".gif", ".jfif", ".mpo", ".avif", ".heic", ".heif")
 WHITE = (255, 255, 255)
 MAX_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 89_478_485)  # above it Pillow suspects a decompression bomb
@@ -28,9 +28,9 @@ PROFILED_MODES = ("RGB", "RGBA", "CMYK")
 
 
 def photo_files(path: str | os.PathLike) -> list[Path]:
-    """Return a photo, or all below a folder in sorted order; hidden files and folders are left out.
+    """Return the path of a photo, or all photos below a folder in sorted order, without hidden files and folders.
 
-    Raises UserError where there is nothing, and for a folder without photos.
+    Raises UserError when `path` does not exist, and for a folder without photos.
     """
     path = existing(path, "photo")
     if not path.is_dir():
@@ -44,11 +44,11 @@ def photo_files(path: str | os.PathLike) -> list[Path]:
 def read_photo(path: str | os.PathLike) -> np.ndarray:
     """Return a photo as uint8 `[H, W, 3]`, sRGB, upright.
 
-    The first frame of several; 16 bits become 8, gray becomes RGB, and what is transparent is seen before white. A
-    colour profile is converted to sRGB where Pillow can, and otherwise ignored.
+    Of several frames the first is read; 16 bits become 8, gray becomes RGB, and transparent pixels get a white
+    background. A colour profile is converted to sRGB where Pillow can, and otherwise ignored.
 
-    Raises UnreadableImageError, a UserError of one sentence, for what cannot be read, for more than MAX_PIXELS pixels
-    and for sides above MAX_SIDE.
+    Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more than MAX_PIXELS pixels and
+    for sides above MAX_SIDE.
     """
     path = existing(path, "photo")
     try:
@@ -73,13 +73,13 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
 
 
 def to_network(photo: np.ndarray, resolution: int, channels: int = 3, square: Square | None = None) -> Tensor:
-    """Return a photo as the network sees it: float32 `[1, C, R, R]` in [-1, 1].
+    """Return a square crop of a photo as input of the network: float32 `[1, C, R, R]` in [-1, 1].
 
     Args:
         photo: uint8 `[H, W, 3]`.
-        resolution: R, the network's.
-        channels: 3, or 1 for a network of gray images, which sees the luma of ITU-R 601.
-        square: the part that is shown; `centre_square` when None.
+        resolution: resolution R of the network.
+        channels: 3, or 1 for a network of gray images, whose input is the luma of ITU-R 601.
+        square: part of the photo to cut out; None means `centre_square`.
     """
     image = cut(photo, centre_square(photo) if square is None else square, resolution)
     return network_input(image, channels)
@@ -101,7 +101,7 @@ def from_network(images: Tensor) -> np.ndarray:
 
 
 def _to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Return the image in sRGB where it has a usable profile of another colour space, else as it is."""
+    """Return the image in sRGB where it has a usable profile of another colour space, else unchanged."""
     if image.mode not in PROFILED_MODES or not image.info.get("icc_profile"):
         return image
     try:
@@ -110,17 +110,19 @@ def _to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
             return image
         srgb = PIL.ImageCms.createProfile("sRGB")
         mode = "RGB" if image.mode == "CMYK" else image.mode
-        return _with_orientation(PIL.ImageCms.profileToProfile(image, profile, srgb, outputMode=mode), image)
+        converted = PIL.ImageCms.profileToProfile(image, profile, srgb, outputMode=mode)
+        assert converted is not None, "a conversion in place"
+        _copy_exif(image, converted)
+        return converted
     except (PIL.ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return image
 
 
-def _with_orientation(converted, image):
-    """Return `converted` with the EXIF data of `image`, which say which way is up."""
+def _copy_exif(image: PIL.Image.Image, converted: PIL.Image.Image) -> None:
+    """Copy the EXIF data, which hold the orientation, and all other information except the colour profile."""
     converted.info.update({key: value for key, value in image.info.items() if key != "icc_profile"})
     if "exif" not in image.info and (exif := image.getexif()):
         converted.info["exif"] = exif.tobytes()
-    return converted
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Sheets of images, written as PNG."""
+"""Sheets: grids of images without gaps, and PNG files."""
 
 import io
 import math
@@ -11,7 +11,7 @@ from dnnlib.files import replace_file
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write a uint8 image `[H, W, 1 or 3]` in one step."""
+    """Write a uint8 image `[H, W, 1 or 3]` as PNG in one step."""
     buffer = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
     with replace_file(path) as temporary:
@@ -19,7 +19,7 @@ def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """Tile uint8 images `[N, H, W, C]` row by row into `[rows * H, columns * W, C]`; places left over stay white."""
+    """Tile uint8 images `[N, H, W, C]` row by row into `[rows * H, columns * W, C]`; tiles left over stay white."""
     count, height, width, channels = images.shape
     rows = math.ceil(count / columns)
     tiles = np.full((rows * columns, height, width, channels), 255, np.uint8)
@@ -28,5 +28,5 @@ def sheet(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def sheet_size(resolution: int) -> tuple[int, int]:
-    """Return (columns, rows) of a sheet that fills a screen."""
+    """Return (columns, rows) of a sheet of images of this resolution that fills a screen."""
     return max(2, min(16, 2048 // resolution)), max(2, min(8, 1024 // resolution))

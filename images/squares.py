@@ -1,4 +1,4 @@
-"""Squares cut out of photos, turned and moved."""
+"""Square crops of photos, rotated and moved, and their affine maps."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Square:
     """A square in a photo, in pixels; pixel i covers i to i + 1, so the photo spans 0 to W and 0 to H.
 
     Attributes:
-        x, y: of the centre.
-        side: length; the square may leave the photo.
-        angle: radians by which its top edge is turned clockwise, as the photo is seen.
+        x, y: position of the centre.
+        side: length of a side; the square may extend beyond the photo.
+        angle: clockwise rotation of the top edge in the photo, in radians.
     """
 
     x: float
@@ -36,7 +36,7 @@ class Square:
         )
 
     def corners(self) -> np.ndarray:
-        """Return `[4, 2]`, x and y: top left, top right, bottom right, bottom left of what the square shows."""
+        """Return x and y of the corners `[4, 2]`: top left, top right, bottom right, bottom left of the cut image."""
         unit = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
         return unit @ self.matrix(1).T
 
@@ -49,9 +49,9 @@ def centre_square(photo: np.ndarray) -> Square:
 
 
 def cut(photo: np.ndarray, square: Square, resolution: int | None = None) -> np.ndarray:
-    """Return what the square shows, uint8 `[R, R, 3]`; R is the square's own side when `resolution` is None.
+    """Return the part of a photo in the square, uint8 `[R, R, 3]`; without `resolution` R is the side of the square.
 
-    The photo is mirrored beyond its borders. Turned and moved at the photo's own scale by cubic interpolation, then
+    The photo is mirrored beyond its borders. It is rotated and moved at its own scale by cubic interpolation, then
     resized by Lanczos, which averages where it shrinks. An upright square on whole pixels is copied.
     """
     own = max(1, math.ceil(square.side - 1e-6))
@@ -71,7 +71,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def between_pixel_centres(matrix: np.ndarray) -> np.ndarray:
-    """Return an affine map `[2, 3]` of positions, where pixel i has its centre at i + 0.5, for the pixels' numbers."""
+    """Convert an affine map `[2, 3]` of positions, where pixel i has its centre at i + 0.5, to one of pixel indices."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     return shifted

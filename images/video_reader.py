@@ -1,4 +1,4 @@
-"""Clips: their frames as pixels with times, and new frames written back with the clip's times and sound."""
+"""Video clips (PyAV): frames as pixels with times, and new frames written with the times and sound of a clip."""
 
 import errno
 import itertools
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,17 +19,24 @@ from dnnlib.parsing import existing
 try:  # brings its own ffmpeg; only videos need it
     import av
 except ImportError:
-    av = None
+    av = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-H264 = {"crf": "17", "preset": "medium"}  # hardly to be told from the frames themselves
-MPEG4_BITS = 4.0  # of a pixel, with the fallback codec
-DEFAULT_FPS = Fraction(25)  # of a file that does not say
+H264 = {"crf": "17", "preset": "medium"}  # visually nearly lossless
+MPEG4_BITS = 4.0  # bits a pixel with the fallback codec
+DEFAULT_FPS = Fraction(25)  # frame rate of a file that does not state one
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a clip: uint8 `[H, W, 3]`, upright, square pixels; `time` in seconds from the file's zero."""
+    """One frame of a clip: upright, square pixels, uint8 `[H, W, 3]`; `time` in seconds since the file's zero."""
 
     pixels: np.ndarray
     time: Fraction
@@ -36,14 +44,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file whose first frame has been seen to be readable.
+    """A video file whose first frame is known to be readable.
 
     Attributes:
-        path: of the file.
-        width, height: of the frames as they are given out.
-        fps: mean frames a second.
-        frame_count: as the file says; None where it doesn't.
-        has_audio: whether there is sound to go with new frames.
+        path: path of the file.
+        width, height: size of the frames that are returned.
+        fps: mean frame rate, frames a second.
+        frame_count: number of frames that the file states; None if it states none.
+        has_audio: whether the file has sound.
     """
 
     path: Path
@@ -54,35 +62,36 @@ class Clip:
     has_audio: bool
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in the order in which they are shown; damaged ones are left out, and counted in a warning.
+        """Yield the frames in the order of display; damaged ones are left out, and counted in a warning.
 
-        Times are the file's, so variable frame rates are kept.
+        The times are those of the file, so variable frame rates are kept.
         """
-        with _opened(self.path) as container:
+        with _open(self.path) as container:
             stream = _picture_stream(container, self.path)
             stream.thread_type = "AUTO"
-            damaged, time = 0, None
-            for frame in _decoded(container, stream):
+            damaged = 0
+            last: Fraction | None = None
+            for frame in _decode_stream(container, stream):
                 if frame is None:
                     damaged += 1
                     continue
-                expected = Fraction(0) if time is None else time + 1 / self.fps
-                given = None if frame.pts is None else frame.pts * frame.time_base
-                time = expected if given is None or (time is not None and given <= time) else given
-                yield Frame(_pixels(frame, stream), time)
+                expected = Fraction(0) if last is None else last + 1 / self.fps
+                given = _time(frame)
+                last = expected if given is None or (last is not None and given <= last) else given
+                yield Frame(_pixels(frame, stream), last)
         if damaged:
             logging.warning("%d parts of %s are damaged, their frames are left out", damaged, self.path)
 
 
 def read_clip(path: str | os.PathLike) -> Clip:
-    """Return a clip; a clip without sound is one whose `has_audio` is False.
+    """Return the clip in a video file.
 
-    Raises UserError when the file is no video, or has no frame that can be read.
+    Raises UserError when the file is no video, or has no readable frame.
     """
     path = existing(path, "video")
-    with _opened(path) as container:
+    with _open(path) as container:
         stream = _picture_stream(container, path)
-        first = next((frame for frame in _decoded(container, stream) if frame is not None), None)
+        first = next((frame for frame in _decode_stream(container, stream) if frame is not None), None)
         if first is None:
             raise UserError(f"{path} has no frames that can be read; copy it again, or give another video")
         height, width = _pixels(first, stream).shape[:2]
@@ -91,38 +100,40 @@ def read_clip(path: str | os.PathLike) -> Clip:
 
 
 def write_clip(path: str | os.PathLike, frames: Iterable[Frame], like: Clip) -> int:
-    """Write frames as H.264 (MPEG-4 where PyAV lacks it) with the sound of a clip, and return how many there are.
+    """Write frames as H.264 (MPEG-4 where PyAV lacks it) with the sound of a clip, and return their number.
 
-    Every frame keeps its time. The sound is copied as it is, and encoded as AAC where the container cannot hold it.
-    Odd sizes lose a row or column, since the codec halves the resolution of colour. The file appears when it is whole.
+    Every frame keeps its time. The sound is copied unchanged, or encoded as AAC where the container does not take it.
+    Odd sizes lose a row or column, since the codec halves the resolution of colour. The file appears when complete.
 
     Args:
-        path: ends in .mp4, .m4v, .mov or .mkv.
-        frames: all of one size, in the order of their times.
-        like: gives sound and frame rate.
+        path: file to write, which ends in .mp4, .m4v, .mov or .mkv.
+        frames: frames of one size, in the order of their times.
+        like: clip whose sound and frame rate are used.
 
     Raises UserError for another ending, without any frame, and when the file cannot be written.
     """
-    path = checked_name(path)
+    path = check_name(path)
     _require_pyav()
     kind = CONTAINERS[path.suffix.lower()]
     with (
         replace_file(path) as temporary,
-        _opened(like.path) as source,
+        _open(like.path) as source,
         av.open(f"file:{temporary}", "w", format=kind) as container,
     ):
         return _write(container, frames, source, like, path)
 
 
-def checked_name(path: str | os.PathLike) -> Path:
-    """Return the path of a video that is to be written; raise UserError unless its ending names a container."""
+def check_name(path: str | os.PathLike) -> Path:
+    """Return the path of a video to write; raise UserError unless its ending names a container."""
     path = Path(path)
     if path.suffix.lower() not in CONTAINERS:
         raise UserError(f"the video {path} does not end in {', '.join(CONTAINERS)}; name it {path.stem}.mp4")
     return path
 
 
-def _write(container, frames, source, like, path):
+def _write(
+    container: "OutputContainer", frames: Iterable[Frame], source: "InputContainer", like: Clip, path: Path
+) -> int:
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -143,25 +154,29 @@ def _write(container, frames, source, like, path):
 class _Video:
     """Encodes pixels as the picture stream of a container."""
 
-    def __init__(self, container, shape: tuple[int, ...], like: Clip):
-        self.container, self.fps = container, like.fps
-        self.height, self.width = shape[0] & ~1, shape[1] & ~1
+    def __init__(self, container: "OutputContainer", shape: tuple[int, ...], like: Clip):
+        self.container = container
+        self.fps = like.fps
+        self.height = shape[0] & ~1
+        self.width = shape[1] & ~1
         if min(self.height, self.width) < 2:
             raise UserError(f"frames of {shape[1]}x{shape[0]} pixels are too small for a video; 2x2 is the least")
         has_h264 = "libx264" in av.codecs_available
-        self.stream = container.add_stream(
+        self.stream: VideoStream = container.add_stream(
             "libx264" if has_h264 else "mpeg4", rate=like.fps.limit_denominator(65535), options=H264 if has_h264 else {}
         )
-        self.stream.width, self.stream.height, self.stream.pix_fmt = self.width, self.height, "yuv420p"
+        self.stream.width = self.width
+        self.stream.height = self.height
+        self.stream.pix_fmt = "yuv420p"
         if not has_h264:
             self.stream.bit_rate = int(MPEG4_BITS * self.width * self.height * like.fps)
-        # MPEG-4 counts time in 16 bits, and then only at the frame rate's own step.
+        # MPEG-4 counts time in 16 bits, in steps of the frame rate only.
         step = Fraction(1, 90_000) if has_h264 else 1 / like.fps.limit_denominator(65535)
         self.stream.codec_context.time_base = self.time_base = step
         context = self.stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = 1  # ITU-R BT.709
         context.color_range = 1  # 16 to 235
-        self.last_pts = None
+        self.last_pts: int | None = None
 
     def write(self, frame: Frame) -> None:
         pixels = np.ascontiguousarray(frame.pixels[: self.height, : self.width])
@@ -171,7 +186,8 @@ class _Video:
         pts = round(frame.time / self.time_base)
         if self.last_pts is not None:
             pts = max(pts, self.last_pts + 1)
-        picture.pts, picture.time_base, self.last_pts = pts, self.time_base, pts
+        picture.pts = self.last_pts = pts
+        picture.time_base = self.time_base
         picture.duration = max(1, round(1 / self.fps / self.time_base))
         self.container.mux(self.stream.encode(picture))
 
@@ -180,25 +196,25 @@ class _Video:
 
 
 class _Audio:
-    """Copies the sound of one container into another, a bit at a time, so that sound and pictures lie side by side."""
+    """Copies the sound of one container into another in small parts, so that it is interleaved with the frames."""
 
-    def __init__(self, container, source):
+    def __init__(self, container: "OutputContainer", source: "InputContainer"):
         self.container = container
-        self.packets = iter(())
-        self.waiting = None
+        self.packets: Iterator[Packet] = iter(())
+        self.waiting: Packet | None = None
         if not source.streams.audio:
             return
         stream = source.streams.audio[0]
         kind = stream.codec_context.codec.canonical_name
         if kind in container.supported_codecs:
-            self.packets = self._copied(source, stream, container.add_stream_from_template(stream))
+            self.packets = self._copy(source, stream, container.add_stream_from_template(stream))
         else:
             logging.warning("sound of kind %s does not fit into the video, it is encoded as AAC", kind)
             aac = container.add_stream("aac", rate=stream.codec_context.sample_rate, layout=stream.layout.name)
-            self.packets = self._encoded(source, stream, aac)
+            self.packets = self._encode(source, stream, aac)
 
     def write_until(self, time: Fraction | None) -> None:
-        """Write what is heard before `time`, in seconds; all that is left when None."""
+        """Write the sound before `time`, in seconds; all remaining sound when None."""
         while (packet := self.waiting or next(self.packets, None)) is not None:
             self.waiting = packet
             if time is not None and packet.dts is not None and packet.dts * packet.time_base > time:
@@ -207,14 +223,14 @@ class _Audio:
             self.waiting = None
 
     @staticmethod
-    def _copied(source, stream, target):
+    def _copy(source: "InputContainer", stream: "AudioStream", target: "AudioStream") -> Iterator["Packet"]:
         for packet in _packets(source, stream):
             if packet.dts is not None:
                 packet.stream = target
                 yield packet
 
     @staticmethod
-    def _encoded(source, stream, target):
+    def _encode(source: "InputContainer", stream: "AudioStream", target: "AudioStream") -> Iterator["Packet"]:
         for packet in _packets(source, stream):
             for frame in _decode(packet):
                 if frame is not None:
@@ -222,8 +238,8 @@ class _Audio:
         yield from target.encode(None)
 
 
-def _opened(path):
-    """Open a file for reading; whatever PyAV says against it becomes a UserError."""
+def _open(path: Path) -> "InputContainer":
+    """Open a video file for reading; the errors of PyAV become UserErrors."""
     _require_pyav()
     try:
         container = av.open(f"file:{path}")
@@ -231,15 +247,15 @@ def _opened(path):
         if error.errno in (errno.EACCES, errno.EISDIR, errno.ENOENT):
             raise UserError(f"{path} cannot be opened: {os.strerror(error.errno)}; name a readable video") from error
         raise UserError(f"{path} is not a video, or it is damaged; give an mp4, mov, mkv or another video") from error
-    # ffmpeg takes text for the output of a terminal, and single pictures for clips
+    # ffmpeg opens text as the output of a terminal, and single pictures as clips
     if container.format.name in ("tty", "image2") or container.format.name.endswith("_pipe"):
         container.close()
         raise UserError(f"{path} is not a video; give an mp4, mov, mkv or another video")
     return container
 
 
-def _picture_stream(container, path):
-    """Return the first stream of pictures that is not the cover of a record."""
+def _picture_stream(container: "InputContainer", path: Path) -> "VideoStream":
+    """Return the first stream of pictures that is not the cover of an album."""
     covers = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
         if not stream.disposition & covers and stream.codec_context is not None:
@@ -247,15 +263,15 @@ def _picture_stream(container, path):
     raise UserError(f"{path} has sound but no frames; give a video")
 
 
-def _packets(container, stream):
-    """Yield the packets of a stream, to where the file breaks off."""
+def _packets(container: "InputContainer", stream: "AudioStream | VideoStream") -> Iterator["Packet"]:
+    """Yield the packets of a stream, up to the end of the file or to where it breaks off."""
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError as error:
         logging.warning("%s breaks off: %s", container.name, error.strerror)
 
 
-def _decode(packet):
+def _decode(packet: "Packet") -> list[Any]:
     """Return the frames of a packet; [None] for a damaged one."""
     try:
         return packet.decode()
@@ -263,19 +279,24 @@ def _decode(packet):
         return [None]
 
 
-def _decoded(container, stream):
+def _decode_stream(container: "InputContainer", stream: "VideoStream") -> Iterator["VideoFrame | None"]:
     for packet in _packets(container, stream):
         yield from _decode(packet)
 
 
-def _pixels(frame, stream):
-    """Return uint8 `[H, W, 3]`, turned as the file says, with square pixels."""
+def _time(frame: "VideoFrame") -> Fraction | None:
+    """Return the time of a frame in seconds; None where the file states none."""
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+
+
+def _pixels(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
+    """Return uint8 `[H, W, 3]`, rotated as the file says, with square pixels."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
     width = frame.width if aspect <= 0 else max(1, round(frame.width * aspect))
     pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))  # both count counterclockwise
 
 
-def _require_pyav():
+def _require_pyav() -> None:
     if av is None:
         raise UserError("videos need PyAV, which is not installed; run `pip install -r requirements.txt`")

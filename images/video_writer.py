@@ -1,4 +1,4 @@
-"""Videos that are whole and readable, or not there."""
+"""Writer of short videos (mp4), complete and readable or absent."""
 
 import os
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from images.figures import enlarge
 
 
 def write_mp4(path: str | os.PathLike, images: Iterable[np.ndarray], fps: float) -> int:
-    """Write uint8 images `[H, W, 1 or 3]` as MPEG-4 video and return how many there are.
+    """Write uint8 images `[H, W, 1 or 3]` as MPEG-4 video and return their number.
 
-    Small images are enlarged; odd sizes lose a row or column. The file is read again before it takes its name. Raises
+    Small images are enlarged; odd sizes lose a row or column. The file is read again before it replaces `path`. Raises
     UserError when the video cannot be written.
     """
     with replace_file(path) as temporary:
@@ -31,7 +31,7 @@ def write_mp4(path: str | os.PathLike, images: Iterable[np.ndarray], fps: float)
 
 
 def count_frames(path: str | os.PathLike) -> int:
-    """Return how many frames of a video can be decoded; 0 where it cannot be opened."""
+    """Return the number of decodable frames of a video; 0 when it cannot be opened."""
     video, count = cv2.VideoCapture(str(path)), 0
     while video.grab():
         count += 1
@@ -39,13 +39,14 @@ def count_frames(path: str | os.PathLike) -> int:
     return count
 
 
-def _encode(path: Path, images, fps):
-    video, count = None, 0
+def _encode(path: Path, images: Iterable[np.ndarray], fps: float) -> int:
+    video: cv2.VideoWriter | None = None
+    count = 0
     try:
         for image in images:
             frame = _to_bgr(image)
             if video is None:
-                video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, frame.shape[1::-1])
+                video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, frame.shape[1::-1])
                 if not video.isOpened():
                     raise UserError("this build of OpenCV cannot write mp4 videos; write a strip instead")
             video.write(frame)
@@ -56,7 +57,7 @@ def _encode(path: Path, images, fps):
     return count
 
 
-def _to_bgr(image):
+def _to_bgr(image: np.ndarray) -> np.ndarray:
     image = enlarge(image)
     height, width = image.shape[0] & ~1, image.shape[1] & ~1  # the codec halves the resolution of colour
     conversion = cv2.COLOR_GRAY2BGR if image.shape[2] == 1 else cv2.COLOR_RGB2BGR

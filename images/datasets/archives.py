@@ -1,4 +1,4 @@
-"""Published data sets in their own formats: CIFAR-10, MNIST and LSUN."""
+"""Readers of published data sets in their own formats: CIFAR-10, MNIST and LSUN (lmdb)."""
 
 import functools
 import gzip
@@ -15,15 +15,16 @@ import PIL.Image
 
 from dnnlib.errors import UserError
 from images.datasets.labels import LabelledImage
-from images.files import blaming, decode
+from images.files import decode, report_damage
 
 MNIST_IMAGES, MNIST_LABELS = 2051, 2049  # magic numbers of the two kinds of file
 
-ImagesByCall = tuple[int, Callable[[], Iterator[LabelledImage]]]  # their number, and a call that yields them
+# Number of images, and a function that yields them.
+ImagesByCall = tuple[int, Callable[[], Iterator[LabelledImage]]]
 
 
 def read_cifar10(path: Path) -> ImagesByCall:
-    """Read the training images of `cifar-10-python.tar.gz` (the test images when there are no others)."""
+    """Read the training images of `cifar-10-python.tar.gz` (the test images when it has no others)."""
     batches = _cifar10_batches(path)
     images = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     labels = [int(label) for batch in batches for label in batch[b"labels"]]
@@ -37,7 +38,7 @@ def _cifar10_batches(path: Path) -> list[dict[bytes, Any]]:
             files.sort(key=lambda member: member.name)
             chosen = [member for member in files if "data_batch_" in member.name]
             chosen = chosen or [member for member in files if member.name.endswith("test_batch")]
-            batches = [_NumbersOnly(archive.extractfile(member), encoding="bytes").load() for member in chosen]
+            batches = [_unpickle(archive, member) for member in chosen]
     except Exception as error:  # damaged pickles raise nearly anything
         raise UserError(f"{path} is not a whole CIFAR-10 archive for Python: {error}; download it again") from error
     if not batches or not all(_is_cifar10_batch(batch) for batch in batches):
@@ -45,6 +46,12 @@ def _cifar10_batches(path: Path) -> list[dict[bytes, Any]]:
             f"{path} holds no CIFAR-10 batches; use cifar-10-python.tar.gz, or unpack it and pass the folder"
         )
     return batches
+
+
+def _unpickle(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+    file = archive.extractfile(member)
+    assert file is not None, f"{member.name} is not a file"
+    return _NumbersOnly(file, encoding="bytes").load()
 
 
 def _is_cifar10_batch(batch: Any) -> bool:
@@ -56,7 +63,7 @@ def _is_cifar10_batch(batch: Any) -> bool:
 
 
 class _NumbersOnly(pickle.Unpickler):
-    """Reads dictionaries, lists, strings and arrays of numbers, and calls nothing else that a pickle may name."""
+    """Unpickler of dictionaries, lists, strings and arrays of numbers; it refuses every other name in a pickle."""
 
     ALLOWED = {
         ("numpy", "ndarray"): np.ndarray,
@@ -73,24 +80,24 @@ class _NumbersOnly(pickle.Unpickler):
 
 
 def _empty_array(kind: type, shape: tuple[int, ...], type_code: bytes) -> np.ndarray:
-    """Stand in for numpy's own function, which pickled arrays call before their content is set."""
+    """Replace numpy's `_reconstruct`, which pickled arrays call before their content is set."""
     return np.ndarray((0,), np.uint8)
 
 
 def read_mnist(path: Path) -> ImagesByCall:
-    """Read `*-images-idx3-ubyte.gz`, framed with black from 28 to 32 pixels, with the labels beside it if any."""
+    """Read `*-images-idx3-ubyte.gz`, padded with black from 28 to 32 pixels, with the labels beside it if any."""
     if "images-idx3" not in path.name:
         raise UserError(f"{path} is not a file of MNIST images; pass the one called *-images-idx3-ubyte.gz")
-    images = np.pad(_idx(path, MNIST_IMAGES, 3), [(0, 0), (2, 2), (2, 2)])
+    images = np.pad(_read_idx(path, MNIST_IMAGES, 3), [(0, 0), (2, 2), (2, 2)])
     labels_path = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
-    labels = _idx(labels_path, MNIST_LABELS, 1).tolist() if labels_path.exists() else [None] * len(images)
+    labels = _read_idx(labels_path, MNIST_LABELS, 1).tolist() if labels_path.exists() else [None] * len(images)
     if len(labels) != len(images):
         raise UserError(f"{labels_path} has {len(labels)} labels for {len(images)} images; download both again")
     return len(images), functools.partial(_from_arrays, images, labels)
 
 
-def _idx(path: Path, magic: int, dimensions: int) -> np.ndarray:
-    """Return the uint8 array of one idx file."""
+def _read_idx(path: Path, magic: int, dimensions: int) -> np.ndarray:
+    """Return the uint8 array of an idx file, which begins with the number `magic`."""
     try:
         data = gzip.decompress(path.read_bytes())
         header = struct.unpack_from(f">{1 + dimensions}I", data)
@@ -131,5 +138,5 @@ def read_lsun(path: Path) -> ImagesByCall:
 
 
 def _decode_entry(path: Path, key: bytes, data: bytes) -> PIL.Image.Image:
-    with blaming(lambda: f"image {key.decode('latin1')} of {path}"):
+    with report_damage(lambda: f"image {key.decode('latin1')} of {path}"):
         return decode(data)

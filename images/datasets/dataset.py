@@ -1,10 +1,11 @@
-"""Training images: what a dataset holds, and the endless, reproducible stream of batches made from it."""
+"""ImageDataset: square images of one size with labels, mirrored copies, subsets and degradations."""
 
 import functools
 import hashlib
 import itertools
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,17 @@ logger = logging.getLogger(__name__)
 class ImageDataset:
     """Square uint8 images of one size from a folder or zip, with optional labels and mirrored copies.
 
-    It may be pickled and used after a fork; every process then reads the archive through its own handle.
+    It may be pickled and used after a fork; every process reads the archive through its own handle.
 
     Args:
         path: folder or zip of 8-bit gray or RGB images; labels come from its `dataset.json`.
-        resolution: what the caller expects; None takes what is there.
-        mirror: append the mirrored images, as indices `num_images .. 2 * num_images - 1`.
-        subset: use that many images, a choice that depends on `seed` alone; larger subsets contain smaller ones.
-        use_labels: serve labels; without it `label_dim` is 0.
-        on_bad_image: "fail" raises UnreadableImageError; "skip" serves the next readable image, and its label, instead.
-        degradation: recipe of `degradations.degrade`, needed for `pair` only.
+        resolution: expected side of the images; None accepts any.
+        mirror: whether mirrored images are appended, as indices `num_images .. 2 * num_images - 1`.
+        subset: number of images to use, chosen by `seed` alone; larger subsets contain smaller ones.
+        use_labels: whether labels are read; without them `label_dim` is 0.
+        seed: seed of the choice of `subset`.
+        on_bad_image: "fail" raises UnreadableImageError; "skip" returns the next readable image and its label.
+        degradation: name of a recipe for `degradations.degrade`, needed for `pair` only.
 
     Raises UserError when images differ in size or mode, are not square, or have no power of two as their side, and
     when labels are missing, malformed or out of range, and for an unknown recipe.
@@ -51,10 +53,12 @@ class ImageDataset:
         assert on_bad_image in ("fail", "skip"), f"on_bad_image is {on_bad_image!r}, must be 'fail' or 'skip'"
         self.files = ImageFiles(path)
         self.name = self.files.path.stem
-        self.mirror, self.on_bad_image, self.degradation = mirror, on_bad_image, degradation
+        self.mirror = mirror
+        self.on_bad_image = on_bad_image
+        self.degradation = degradation
         if degradation is not None:
             check_recipe(degradation)
-        self.bad_images: dict[int, str] = {}  # index in `files` -> why it cannot be read
+        self.bad_images: dict[int, str] = {}  # index in `files` -> reason why it cannot be read
         metadata = self.files.metadata()
         self.resolution, self.channels = self._image_format(metadata)
         if resolution not in (None, self.resolution):
@@ -62,7 +66,10 @@ class ImageDataset:
                 f"{path} holds images of side {self.resolution}, not {resolution}; ask for {self.resolution} or run "
                 f"`python dataset_tool.py --source={path} --dest=... --resolution={resolution}`"
             )
-        self._labels, self.label_dim = _label_array(read_labels(self.files, metadata)) if use_labels else (None, 0)
+        self._labels: np.ndarray | None = None  # int64 [files] or float32 [files, label_dim]
+        self.label_dim = 0
+        if use_labels:
+            self._labels, self.label_dim = _label_array(read_labels(self.files, metadata))
         self._chosen = _choose(len(self.files), subset, seed, path)  # int64 [num_images], indices in `files`
 
     @property
@@ -75,7 +82,7 @@ class ImageDataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hex digits that change with the images, and with the choice among them; see ImageFiles."""
+        """Hex digits that change with the images and with the choice among them; see ImageFiles.fingerprint."""
         digest = hashlib.sha256(self.files.fingerprint().encode())
         digest.update(self._chosen.tobytes())
         return digest.hexdigest()
@@ -101,7 +108,7 @@ class ImageDataset:
 
     def pair(self, index: int, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return the sharp image and a degraded one, both uint8 `[C, H, W]`; `key` seeds the degradation."""
-        from degradations import degrade  # OpenCV is needed by those alone who degrade
+        from degradations import degrade  # imported here, since only degrading needs OpenCV
 
         assert self.degradation is not None, "pair() needs a dataset with a degradation recipe"
         sharp = self.image(index)
@@ -111,13 +118,13 @@ class ImageDataset:
         return sharp, np.ascontiguousarray(degraded.transpose(2, 0, 1))
 
     def set_aside(self, file_index: int, reason: str) -> None:
-        """Remember that a file is bad, and say so the first time."""
+        """Record that a file cannot be read, with a warning the first time."""
         if file_index not in self.bad_images:
             self.bad_images[file_index] = reason
             logger.warning("%s; the next readable image stands in for it", reason)
 
     def _read(self, index: int) -> tuple[int, np.ndarray]:
-        """Return the index in `files` of the image served at `index`, and its pixels `[H, W, C]`."""
+        """Return the index in `files` of the image returned for `index`, and its pixels `[H, W, C]`."""
         assert 0 <= index < len(self), f"image {index} of a dataset of {len(self)}"
         first = index % self.num_images
         if self.on_bad_image == "fail":
@@ -145,11 +152,12 @@ class ImageDataset:
         return pixels
 
     def _image_format(self, metadata: dict[str, Any]) -> tuple[int, int]:
-        """Return resolution and channels, from the tool's record or else from every header."""
-        record = metadata.get("source")
-        if _is_ours(record, len(self.files)):
-            return record["resolution"], record["channels"]
-        found = first_name = None
+        """Return resolution and channels, from the record of dataset_tool.py or else from the header of every file."""
+        recorded = _recorded_format(metadata.get("source"), len(self.files))
+        if recorded is not None:
+            return recorded
+        first: ImageHeader | None = None
+        first_name = ""
         for index, name in enumerate(self.files.names):
             try:
                 header = self.files.header(name)
@@ -158,19 +166,19 @@ class ImageDataset:
                     raise
                 self.set_aside(index, str(error))
                 continue
-            if found is None:
-                found, first_name = header, name
+            if first is None:
+                first, first_name = header, name
                 _check_format(self.files, name, header)
-            elif header != found:
+            elif header != first:
                 _check_format(self.files, name, header)
                 raise UserError(
                     f"{name} in {self.files.path} has {header.width}x{header.height} pixels of mode {header.mode}, "
-                    f"unlike {first_name} with {found.width}x{found.height} of mode {found.mode}; "
-                    f"{_cure(self.files, min(found.width, header.width))}"
+                    f"unlike {first_name} with {first.width}x{first.height} of mode {first.mode}; "
+                    f"{_cure(self.files, min(first.width, header.width))}"
                 )
-        if found is None:
+        if first is None:
             raise self._nothing_readable()
-        return found.width, CHANNELS_OF_MODE[found.mode]
+        return first.width, CHANNELS_OF_MODE[first.mode]
 
     def _nothing_readable(self) -> UserError:
         first_reason = self.bad_images[min(self.bad_images)]
@@ -185,22 +193,26 @@ def check_recipe(name: str) -> None:
         raise unknown_name("degradation recipe", name, recipe_names())
 
 
-def _label_array(labels: list[Label]) -> tuple[np.ndarray, int]:
+def _label_array(labels: Sequence[Label]) -> tuple[np.ndarray, int]:
     """Return int64 `[N]` for class numbers or float32 `[N, label_dim]` for vectors, and label_dim."""
     if isinstance(labels[0], int):
-        return np.array(labels, np.int64), max(labels) + 1
+        classes = np.array(labels, np.int64)
+        return classes, int(classes.max()) + 1
     return np.array(labels, np.float32), len(labels[0])
 
 
-def _is_ours(record: Any, num_images: int) -> bool:
-    """Whether dataset_tool.py made the dataset, and nobody has added or removed images since."""
+def _recorded_format(record: Any, num_images: int) -> tuple[int, int] | None:
+    """Return resolution and channels as recorded by dataset_tool.py; None unless the number of images is the same."""
     if not isinstance(record, dict) or record.get("tool") != "dataset_tool" or record.get("format_version") != 1:
-        return False
+        return None
     numbers = [record.get(field) for field in ("resolution", "channels", "num_images")]
-    return all(type(number) is int for number in numbers) and numbers[2] == num_images
+    if not all(type(number) is int for number in numbers) or numbers[2] != num_images:
+        return None
+    return record["resolution"], record["channels"]
 
 
 def _choose(count: int, subset: int | None, seed: int, path: str | os.PathLike) -> np.ndarray:
+    """Return the indices of `subset` of `count` files, int64, in ascending order; all of them when None."""
     if subset is None:
         return np.arange(count)
     if not 1 <= subset <= count:
@@ -223,5 +235,6 @@ def _check_format(files: ImageFiles, name: str, header: ImageHeader) -> None:
 
 
 def _cure(files: ImageFiles, size: int) -> str:
+    """Return the command that converts the images to a side that works, at most `size`."""
     side = max(4, 1 << (size.bit_length() - 1))
     return f"run `python dataset_tool.py --source={files.path} --dest=... --crop=center --resolution={side}`"

@@ -1,4 +1,4 @@
-"""Faces of cats and owls that the program draws by itself: training data that needs no download and no licence."""
+"""Drawn faces of cats and owls: training data that needs no download and no licence."""
 
 import colorsys
 import math
@@ -12,15 +12,15 @@ Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 KINDS = ("cat", "owl")
-SUPERSAMPLING = 4
+SUPERSAMPLING = 4  # pixels of the canvas along a side of a pixel of the result
 INK = (38, 28, 34)
 
 
 def draw_face(seed: int, size: int) -> tuple[np.ndarray, int]:
     """Draw face number `seed`; return uint8 RGB `[size, size, 3]` and the index of its kind in `KINDS`.
 
-    The same seed gives the same face at every size. Stripes, strands and whiskers are about a pixel wide at
-    32 px, so that blur, noise and compression take something away.
+    The same seed gives the same face at every size. Stripes, strands and whiskers are about a pixel wide at 32 px, so
+    that blur, noise and compression remove some of them.
     """
     rng = np.random.default_rng(seed)
     kind = int(rng.integers(len(KINDS)))
@@ -32,17 +32,21 @@ def draw_face(seed: int, size: int) -> tuple[np.ndarray, int]:
 
 
 class Canvas:
-    """A square RGB image with coordinates of -1..1 (x to the right, y down), which `place` moves and turns."""
+    """A square RGB image with coordinates of -1..1 (x to the right, y down), which `place` moves, scales and turns."""
 
     def __init__(self, side: int):
         self.side = side
         self.image = PIL.Image.new("RGB", (side, side))
         self._draw = PIL.ImageDraw.Draw(self.image)
-        self.place((0, 0), 1, 0)
+        self._offset: Sequence[float] | np.ndarray = (0.0, 0.0)
+        self._scale = 1.0
+        self._turn = (1.0, 0.0)  # cosine and sine
 
-    def place(self, offset: Sequence[float], scale: float, angle: float) -> None:
-        """Set where the origin of what follows lies, how large a unit is, and its angle in radians."""
-        self._offset, self._scale, self._turn = offset, scale, (math.cos(angle), math.sin(angle))
+    def place(self, offset: Sequence[float] | np.ndarray, scale: float, angle: float) -> None:
+        """Set the coordinates of all later shapes: position of the origin, length of a unit, angle in radians."""
+        self._offset = offset
+        self._scale = scale
+        self._turn = (math.cos(angle), math.sin(angle))
 
     def polygon(self, points: Iterable[Point], colour: Colour) -> None:
         self._draw.polygon([self._pixel(point) for point in points], fill=colour)
@@ -54,8 +58,8 @@ class Canvas:
         pixels = max(1, round(width * self.side / 2))
         self._draw.line([self._pixel(point) for point in points], fill=colour, width=pixels, joint="curve")
 
-    def clipped(self, outlines: Iterable[Iterable[Point]], paint: Callable[["Canvas"], None]) -> None:
-        """Let `paint` draw, but keep only what lies inside one of the outlines."""
+    def clip(self, outlines: Iterable[Iterable[Point]], paint: Callable[["Canvas"], None]) -> None:
+        """Let `paint` draw, restricted to the inside of the outlines."""
         inside = PIL.Image.new("L", self.image.size)
         draw = PIL.ImageDraw.Draw(inside)
         for outline in outlines:
@@ -71,19 +75,21 @@ class Canvas:
 
 
 def ellipse_points(x: float, y: float, radius_x: float, radius_y: float, count: int = 48) -> list[Point]:
-    """Return the corners of a polygon that looks like an ellipse."""
+    """Return the corners of a polygon that approximates an ellipse."""
     angles = np.linspace(0, 2 * math.pi, count, endpoint=False)
     return [(x + radius_x * math.cos(angle), y + radius_y * math.sin(angle)) for angle in angles]
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Colour:
-    clip = [min(max(level, 0.0), 1.0) for level in (saturation, value)]
-    return tuple(round(255 * level) for level in colorsys.hsv_to_rgb(hue % 1, *clip))
+    clipped = [min(max(level, 0.0), 1.0) for level in (saturation, value)]
+    red, green, blue = (round(255 * level) for level in colorsys.hsv_to_rgb(hue % 1, *clipped))
+    return red, green, blue
 
 
 def _mix(first: Colour, second: Colour, amount: float) -> Colour:
     """Return a colour between the two: `first` at amount 0, `second` at 1."""
-    return tuple(round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
+    red, green, blue = (round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def _background(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -92,18 +98,18 @@ def _background(canvas: Canvas, rng: np.random.Generator) -> None:
     for y in np.linspace(-1, 1, 65)[:-1]:
         canvas.polygon([(-1, y), (1, y), (1, y + 0.04), (-1, y + 0.04)], _mix(light, dark, (y + 1) / 2))
     pattern, step = rng.choice(["plain", "bars", "dots", "checks"]), rng.uniform(0.18, 0.34)
-    places = np.arange(-1.2, 1.3, step)
+    positions = np.arange(-1.2, 1.3, step)
     if pattern == "bars":
         lean = rng.uniform(-0.6, 0.6)
-        for x in places:
+        for x in positions:
             canvas.line([(x - lean, -1), (x + lean, 1)], step / 3, _mix(light, dark, 0.8))
     elif pattern == "dots":
-        for row, y in enumerate(places):
-            for x in places + row % 2 * step / 2:
+        for row, y in enumerate(positions):
+            for x in positions + row % 2 * step / 2:
                 canvas.ellipse(x, y, step / 5, step / 5, _mix(light, (255, 255, 255), 0.6))
     elif pattern == "checks":
-        for row, y in enumerate(places):
-            for x in places[row % 2 :: 2]:
+        for row, y in enumerate(positions):
+            for x in positions[row % 2 :: 2]:
                 canvas.polygon([(x, y), (x + step, y), (x + step, y + step), (x, y + step)], _mix(light, dark, 0.35))
 
 
@@ -116,7 +122,7 @@ def _coat(rng: np.random.Generator) -> tuple[Colour, Colour]:
 
 
 def _fur(canvas: Canvas, rng: np.random.Generator, base: Colour, strands: int = 420) -> None:
-    """Cover everything with short strands that point away from the face's middle."""
+    """Cover the canvas with short strands that point away from the middle of the face."""
     canvas.ellipse(0, 0, 2, 2, base)
     for _ in range(strands):
         x, y = rng.uniform(-0.95, 0.95, 2)
@@ -156,7 +162,7 @@ def _cat(canvas: Canvas, rng: np.random.Generator) -> None:
 
     for ear in [*ears, head]:
         canvas.line([*ear, ear[0], ear[1]], 0.05, INK)
-    canvas.clipped([*ears, head], coat)
+    canvas.clip([*ears, head], coat)
     for s in (-1, 1):
         inner = [(s * 0.27, -0.44), (s * (tip_x - 0.03), tip_y + 0.14), (s * (width - 0.14), -0.2)]
         canvas.polygon(inner, _mix((240, 150, 150), base, 0.25))
@@ -204,7 +210,7 @@ def _owl(canvas: Canvas, rng: np.random.Generator) -> None:
 
     for part in [*tufts, head]:
         canvas.line([*part, part[0], part[1]], 0.05, INK)
-    canvas.clipped([*tufts, head], plumage)
+    canvas.clip([*tufts, head], plumage)
     _eyes(canvas, rng, eye_x, 0.02, eye_radius, rng.uniform(0.45, 0.75))
     beak = _hsv(rng.uniform(0.08, 0.14), 0.8, 0.95)
     canvas.polygon([(-0.1, 0.17), (0, 0.1), (0.1, 0.17), (0, 0.42)], INK)

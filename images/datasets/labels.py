@@ -1,4 +1,4 @@
-"""Labels in `dataset.json`: one for each image, all class numbers or all vectors of one length."""
+"""Labels of images, read from `dataset.json`: all are class numbers, or all are vectors of one length."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Label = int | list[float]
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image of a source: its name, a call that decodes it (it may raise UnreadableImageError), and its label."""
+    """An image of a source: its name, a function that decodes it (or raises UnreadableImageError), and its label."""
 
     name: str
     load: Callable[[], PIL.Image.Image]
@@ -50,10 +50,10 @@ def read_labels(files: ImageFiles, metadata: dict[str, Any]) -> list[Label]:
     length = len(labels[0]) if isinstance(labels[0], list) else None
     for name, label in zip(files.names, labels, strict=True):
         if not (_is_class(label) if length is None else _is_vector(label, length)):
-            wanted = (
+            expected = (
                 f"a class of 0..{MAX_CLASSES - 1}" if length is None else f"a vector of {length or 1} finite numbers"
             )
-            raise UserError(f"the label of {name} in {where} is {label!r}, not {wanted} like the first; correct it")
+            raise UserError(f"the label of {name} in {where} is {label!r}, not {expected} like the first; correct it")
     return labels
 
 

@@ -1,8 +1,8 @@
-"""Where images come from: folders, zip archives, published data sets, and the program's own pen."""
+"""Sources of images to convert: folders, zip archives, published data sets, and drawn faces."""
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +16,19 @@ from images.datasets.drawn_faces import draw_face
 from images.datasets.labels import Label, LabelledImage, read_labels
 from images.files import ImageFiles, UnreadableImageError
 
-DRAWN_SIZE = 64
+DRAWN_SIZE = 64  # px, default side of drawn images
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images in a fixed order: their number, a call that yields them, and what tells one source from another."""
+    """Images in a fixed order.
+
+    Attributes:
+        name: name of the file or folder.
+        sha256: hash of the content.
+        count: number of images.
+        images: function that yields the images.
+    """
 
     name: str
     sha256: str
@@ -30,31 +37,31 @@ class Source:
 
 
 def open_source(text: str, labels: str = "auto", drawn_size: int = DRAWN_SIZE) -> Source:
-    """Open whatever `--source` names.
+    """Open the source that `--source` names.
 
     Args:
         text: folder, zip, `cifar-10-python.tar.gz`, `*-images-idx3-ubyte.gz`, folder of an LSUN lmdb, or `drawn:N`.
-        labels: "auto" takes those that the source brings, "folders" numbers its topmost folders, "none" drops them.
-        drawn_size: side of the images that the program draws by itself.
+        labels: "auto" takes the labels of the source, "folders" numbers its topmost folders, "none" drops all labels.
+        drawn_size: side of the images of `drawn:N`.
 
-    Raises UserError when nothing is there, or not what the name promises.
+    Raises UserError when nothing is there, and when it has another format than its name says.
     """
     source = _open(text, labels, drawn_size)
-    return source if labels != "none" else replace(source, images=lambda: _unlabelled(source))
+    return source if labels != "none" else replace(source, images=lambda: _without_labels(source))
 
 
-def _unlabelled(source: Source) -> Iterator[LabelledImage]:
+def _without_labels(source: Source) -> Iterator[LabelledImage]:
     for image in source.images():
         yield replace(image, label=None)
 
 
 def _open(text: str, labels: str, drawn_size: int) -> Source:
     if text.startswith("drawn:"):
-        return _drawn(text, drawn_size)
+        return _drawn_source(text, drawn_size)
     path = existing(text, "image source")
     reader = _archive_reader(path)
     if reader is None:
-        return _files(ImageFiles(path), labels)
+        return _file_source(ImageFiles(path), labels)
     if labels == "folders":
         raise UserError(f"--labels=folders needs folders, and {path} has none; use --labels=auto or --labels=none")
     count, images = reader(path)
@@ -70,7 +77,7 @@ def _archive_reader(path: Path) -> Callable[[Path], ImagesByCall] | None:
     return read_mnist if path.name.endswith("-ubyte.gz") else None
 
 
-def _files(files: ImageFiles, labels: str) -> Source:
+def _file_source(files: ImageFiles, labels: str) -> Source:
     values = _labels_of_files(files, labels)
 
     def images() -> Iterator[LabelledImage]:
@@ -81,7 +88,7 @@ def _files(files: ImageFiles, labels: str) -> Source:
     return Source(files.path.resolve().name, digest, len(files), images)
 
 
-def _labels_of_files(files: ImageFiles, labels: str) -> list[Label] | list[None]:
+def _labels_of_files(files: ImageFiles, labels: str) -> Sequence[Label | None]:
     if labels == "folders":
         loose = [name for name in files.names if "/" not in name]
         if loose:
@@ -106,14 +113,14 @@ def _digest(files: ImageFiles) -> str:
     for name in files.names:
         try:
             content = files.read(name)
-        except UnreadableImageError:  # converting decides whether that matters
+        except UnreadableImageError:  # the conversion decides whether that is an error
             content = b""
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _drawn(text: str, size: int) -> Source:
+def _drawn_source(text: str, size: int) -> Source:
     number = text.removeprefix("drawn:")
     if not number.isascii() or not number.isdigit() or int(number) < 1:
         raise UserError(f"'{text}' does not say how many images to draw; write for example drawn:1000")

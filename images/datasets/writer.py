@@ -1,4 +1,4 @@
-"""Write converted images, their labels and where they came from as a dataset: a zip archive or a folder."""
+"""Writer of data sets: converted images, their labels and their origin, as a zip archive or a folder."""
 
 import contextlib
 import io
@@ -22,9 +22,10 @@ from dnnlib.files import replace_file
 from images.convert import Shape, to_gray_or_rgb
 from images.datasets.labels import Label
 from images.datasets.sources import Source
-from images.files import METADATA, UnreadableImageError, blaming
+from images.files import METADATA, UnreadableImageError, report_damage
 
-FORMATS = {
+# File extension and Pillow's arguments of each format.
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "png": ("png", {"format": "PNG"}),
     "jpeg95": ("jpg", {"format": "JPEG", "quality": 95, "subsampling": 0}),
 }
@@ -37,7 +38,16 @@ Put = Callable[[str, bytes], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How images are converted; `mode` is "L", "RGB", or None for that of the first image."""
+    """How images are converted.
+
+    Attributes:
+        shape: crop and size of the images.
+        mode: Pillow's mode, "L" or "RGB"; None takes that of the first image.
+        background: colour behind transparent pixels.
+        file_format: key of `FORMATS`.
+        max_images: number of images to convert; None converts all.
+        skip_bad_images: whether unreadable images are left out instead of raising an error.
+    """
 
     shape: Shape
     mode: str | None
@@ -50,33 +60,36 @@ class Options:
 def write_dataset(source: Source, dest: str | os.PathLike, options: Options) -> dict[str, Any]:
     """Write all images of `source` to `dest`, a new `.zip` or a new folder, and return the record of their origin.
 
-    Nothing appears at `dest` before all is written. The same source and options give the same bytes.
+    `dest` appears when everything is written. The same source and options give the same bytes.
     Raises UserError for images that do not fit together and for a destination that cannot be written.
     """
     with _destination(Path(dest)) as put:
-        written = _Written(source, options)
-        for index, (name, image, label) in enumerate(written.images()):
+        conversion = _Conversion(source, options)
+        for index, (name, image, label) in enumerate(conversion.images()):
             extension, arguments = FORMATS[options.file_format]
             stored_name = f"{index // 1000:05d}/img{index:08d}.{extension}"
             put(stored_name, _encode(image, arguments))
-            written.labels.append((stored_name, name, label))
-        record = written.record()
-        content = {"labels": written.label_list(), "source": record}
+            conversion.labels.append((stored_name, name, label))
+        record = conversion.record()
+        content = {"labels": conversion.label_list(), "source": record}
         put(METADATA, json.dumps(content, separators=(",", ":")).encode())
     return record
 
 
-class _Written:
-    """The converted images of a source, and what is known of them so far."""
+class _Conversion:
+    """The conversion of a source, and what is known so far of its images."""
 
     def __init__(self, source: Source, options: Options):
-        self.source, self.options = source, options
-        self.mode, self.side = options.mode, None
+        self.source = source
+        self.options = options
+        self.mode: str | None = options.mode
+        self.side: int | None = None
         self.labels: list[tuple[str, str, Label | None]] = []  # (stored name, name in the source, label)
         self.skipped: list[str] = []
         self.enlarged = 0
 
     def images(self) -> Iterator[tuple[str, PIL.Image.Image, Label | None]]:
+        """Yield name in the source, converted image and label, with a progress bar."""
         count = min(self.source.count, self.options.max_images or self.source.count)
         with tqdm(total=count, unit="image", disable=None) as progress:
             for item in itertools.islice(self._readable(), count):
@@ -86,7 +99,7 @@ class _Written:
     def _readable(self) -> Iterator[tuple[str, PIL.Image.Image, Label | None]]:
         for item in self.source.images():
             try:
-                with blaming(lambda: f"{item.name} of {self.source.name}"):  # noqa: B023
+                with report_damage(lambda: f"{item.name} of {self.source.name}"):  # noqa: B023
                     image = to_gray_or_rgb(item.load(), self.options.background)
             except UnreadableImageError as error:
                 if not self.options.skip_bad_images:
@@ -97,7 +110,7 @@ class _Written:
             yield item.name, self._uniform(image, item.name), item.label
 
     def _uniform(self, image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-        """Return the image as the others are: same mode, same side."""
+        """Return the image with the mode and side of the others."""
         what = f"{name} of {self.source.name}"
         self.mode = self.mode or image.mode
         if self.mode == "L" and image.mode == "RGB" and self.options.mode is None:
@@ -112,13 +125,15 @@ class _Written:
         return image
 
     def label_list(self) -> list[tuple[str, Label]] | None:
+        """Return stored names with their labels; None when no image has a label."""
         unlabelled = [name for _, name, label in self.labels if label is None]
         if len(unlabelled) == len(self.labels):
             return None
         assert not unlabelled, f"{unlabelled[0]} has no label, others have"
-        return [(stored_name, label) for stored_name, _, label in self.labels]
+        return [(stored_name, label) for stored_name, _, label in self.labels if label is not None]
 
     def record(self) -> dict[str, Any]:
+        """Return the origin of the data set, as JSON values; raise UserError when it has no images."""
         if not self.labels:
             raise UserError(
                 f"none of the {self.source.count} images of {self.source.name} can be read; check the source"
@@ -148,7 +163,7 @@ def _encode(image: PIL.Image.Image, arguments: dict[str, Any]) -> bytes:
 
 @contextlib.contextmanager
 def _destination(dest: Path) -> Iterator[Put]:
-    """Yield a function that stores one file; the whole takes its place at `dest` at the end."""
+    """Yield a function that stores one file; the data set appears at `dest` at the end."""
     if not dest.parent.is_dir():
         raise UserError(f"the folder {dest.parent} of --dest does not exist; make it first")
     if dest.suffix.lower() == ".zip":

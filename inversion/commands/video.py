@@ -13,7 +13,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import synthesize
 from images.photos import from_network
-from images.video_reader import checked_name, read_clip, write_clip
+from images.video_reader import check_name, read_clip, write_clip
 from inversion.commands.options import SETTINGS, finite, make_inverter, make_reader, network_options
 from inversion.directions.direction import load_direction
 from inversion.directions.editing import edit
@@ -45,7 +45,7 @@ def video(source, output, keep_quality, direction, strength, pastes, smooth, **f
     python invert.py video --network=qc.safetensors --encoder=encoder.safetensors --align=human --paste-back \\
         -i clip.mp4 -o restored.mp4
     """
-    path = checked_name(output)
+    path = check_name(output)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError(f"the folder of --output={output} is not there, or cannot be written to; name another")
     inverter = make_inverter(flags, needs_quality=not keep_quality)
