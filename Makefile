@@ -1,6 +1,6 @@
 # make demo   from nothing to a trained network and a grid of sharp and degraded samples, in minutes on a CPU
 # make test   all tests
-# make lint   the linter
+# make lint   the linter and the type checker
 # make bench  seconds for each phase of a training step
 PYTHON ?= python3
 VENV ?= .venv
@@ -39,10 +39,11 @@ $(DEMO)/faces.zip: $(READY)
 	$(PY) dataset_tool.py --source=drawn:$(DEMO_IMAGES) --resolution=$(DEMO_SIZE) --dest=$@
 
 test: $(READY_DEV)
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist=loadfile
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .
+	$(PY) -m mypy
 
 bench: $(READY)
 	$(PY) -m benchmarks.train_step

@@ -1,1 +1,1 @@
-"""Networks to and from other programs: import, export, hub, model cards, inspection."""
+"""Exchange of networks with other programs: import, export, hub, model cards, inspection."""

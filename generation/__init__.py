@@ -1,1 +1,1 @@
-"""From seeds and quality codes to images."""
+"""Generation: from seeds and quality codes to images, figures, strips and videos."""

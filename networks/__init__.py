@@ -1,1 +1,1 @@
-"""Networks: configuration, layers, generators, discriminator and their files."""
+"""Networks: configuration, layers, generators, discriminator, latents, and their files."""

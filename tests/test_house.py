@@ -1,6 +1,7 @@
 """The house: which package may import which, what reads files, and the oldest Python that the source is for."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.rooms import drawing
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
 
@@ -251,3 +253,30 @@ def test_no_room_is_too_full():
     """Where sixteen files lie side by side, a family among them wants a room of its own."""
     counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     assert {name_of(folder): count for folder, count in counts.items() if count > 16} == {}
+
+
+def test_the_drawing_of_the_rooms_is_that_of_the_source():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert drawing(ROOT) in page, "run `python -m benchmarks.rooms --write`"
+
+
+def test_files_named_in_the_documentation_exist():
+    """Paths of source files in backticks, but for those with a NAME to be filled in."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    missing = set()
+    for page in pages:
+        for path in re.findall(r"`((?:[a-z_0-9]+/)+[A-Za-z_0-9]+\.(?:py|cu|md))`", page.read_text(encoding="utf-8")):
+            if "NAME" not in path and not (ROOT / path).exists():
+                missing.add(f"{page.name}: {path}")
+    assert missing == set()
+
+
+def test_modules_named_as_commands_exist():
+    """`python -m NAME` in the documentation and the source."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *MODULES]
+    command = re.compile(r"python -m ([a-z_0-9.]*[a-z_0-9])")
+    named = {name for page in pages for name in command.findall(page.read_text("utf-8"))}
+    ours = {name for name in named if name.partition(".")[0] in [*RANKS, "benchmarks"]}
+    assert {"exchange.hub", "benchmarks.bits"} <= ours
+    paths = {name: ROOT / name.replace(".", "/") for name in ours}
+    assert [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").exists())] == []

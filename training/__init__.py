@@ -1,1 +1,1 @@
-"""What trains: data, networks, augmentation, losses and the loop."""
+"""Training: configuration, presets, losses, phases, the loop, and the directory of a run."""

@@ -16,7 +16,7 @@ from training.augment.adaptive import AdaptiveStrength
 from training.augment.pipe import PIPES, AugmentPipe
 from training.compiled import first_order
 from training.config import TrainConfig
-from training.optimizer import lazy_adam, load_optimizer
+from training.optimization.optimizer import lazy_adam, load_optimizer
 
 
 @dataclass

@@ -21,10 +21,10 @@ from torch_utils.stats import Statistics
 from training import losses
 from training.compiled import GeneratorPasses
 from training.config import TrainConfig, batch_per_process
-from training.ema import ema_decay, update_ema
-from training.finite_guard import FiniteGuard
-from training.optimizer import lazy_adam, load_optimizer
-from training.phase import Network, Phase
+from training.optimization.ema import ema_decay, update_ema
+from training.optimization.finite_guard import FiniteGuard
+from training.optimization.optimizer import lazy_adam, load_optimizer
+from training.optimization.phase import Network, Phase
 from training.stream import Stream, build_stream
 
 

@@ -29,7 +29,7 @@ from networks.latents import Latents
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import derive_seed
 from torch_utils.stats import Statistics
-from training.ema import ema_decay, update_ema
+from training.optimization.ema import ema_decay, update_ema
 from training.report import Report
 from training.run_loop import Run, RunLoop, prepare_processor, provenance
 

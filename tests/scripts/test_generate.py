@@ -107,8 +107,8 @@ def test_latents_are_drawn_seed_by_seed(seeds):
 def test_random_code_is_reproducible_and_not_the_latent(seed, index):
     code = random_code(seed, 16, index)
     assert np.array_equal(code, np.random.RandomState([seed, index]).randn(1, 16).astype(np.float32))
-    assert not np.isin(code, seed_code(seed, 64)).any()
-    assert not np.isin(code, random_code(seed, 64, index + 1)).any()
+    for other in (seed_code(seed, 64), random_code(seed, 64, index + 1)):
+        assert np.isin(code, other).sum() <= 1  # two float32 numbers may be equal by chance
 
 
 def test_random_codes_are_independent_of_the_latents():

@@ -23,7 +23,7 @@ from tests.support.runs import (
     write_images,
 )
 from torch_utils.checkpoint import load_state, save_state
-from training.finite_guard import FiniteGuard
+from training.optimization.finite_guard import FiniteGuard
 from training.trainer import Trainer
 
 NAN, INF = float("nan"), float("inf")

@@ -17,7 +17,7 @@ from torch_utils import distributed
 from torch_utils.distributed import World
 from training import loop, trainer
 from training.config import OptimizerConfig
-from training.optimizer import lazy_adam, load_optimizer
+from training.optimization.optimizer import lazy_adam, load_optimizer
 
 aten = torch.ops.aten
 

@@ -7,9 +7,9 @@ import torch.distributed as dist
 from tests.support.runs import batches, new_trainer, tiny_config, train, write_base, write_images
 from torch_utils import distributed
 from torch_utils.distributed import World
-from training import gradient_average, phase
-from training.gradient_average import GradientAverage
-from training.phase import Phase
+from training.optimization import gradient_average, phase
+from training.optimization.gradient_average import GradientAverage
+from training.optimization.phase import Phase
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ class HostDraws(BatchRandom):
         super().__init__(key, batch_size, rows, "cpu")
         self.target = device
 
-    def _own(self, batch):
-        return super()._own(batch).to(self.target)
+    def _select_rows(self, batch):
+        return super()._select_rows(batch).to(self.target)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
 from training import presets
 from training.config import EmaConfig
-from training.ema import ema_decay, update_ema
+from training.optimization.ema import ema_decay, update_ema
 
 MODES = ["base", "qc"]
 

@@ -1,1 +1,1 @@
-"""Augmentation of what discriminators see (Karras et al. 2020, ADA)."""
+"""Adaptive augmentation of the images that discriminators see: the pipe, and the strength that adapts (ADA)."""

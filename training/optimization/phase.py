@@ -8,7 +8,7 @@ from torch import Tensor
 from networks.discriminator import Discriminator
 from networks.generators.interface import Generator
 from torch_utils.distributed import World
-from training.gradient_average import GradientAverage
+from training.optimization.gradient_average import GradientAverage
 
 Network = Generator | Discriminator
 

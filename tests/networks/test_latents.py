@@ -1,0 +1,94 @@
+"""Codes: every operation goes through all fields, and none of them is lost on the way."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from networks.latents import FIELDS, Latents, join
+
+
+def codes(count=3, with_q=True, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    values = {name: torch.randn(count, 4, 2, generator=rng) for name in FIELDS}
+    values["q"] = torch.randn(count, 5, generator=rng) if with_q else None
+    return Latents(**values)
+
+
+def same(a, b):
+    return a.tensors().keys() == b.tensors().keys() and all(
+        torch.equal(value, b.tensors()[name]) for name, value in a.tensors().items()
+    )
+
+
+def test_fields_are_those_of_the_class():
+    assert tuple(field.name for field in dataclasses.fields(Latents)) == FIELDS
+    assert set(codes().tensors()) == set(FIELDS)  # the tests below see every field
+
+
+@pytest.mark.parametrize("with_q", [True, False])
+def test_rows_joined_are_the_whole(with_q):
+    latents = codes(with_q=with_q)
+    assert same(join(latents.rows()), latents)
+    assert same(join([latents[:1], latents[1:]]), latents)
+    assert same(latents.row(1), latents[1:2]) and len(latents.row(1)) == 1
+
+
+@pytest.mark.parametrize("with_q", [True, False])
+def test_tensors_survive_a_file(with_q):
+    latents = codes(with_q=with_q)
+    assert same(Latents.from_tensors(latents.tensors() | {"something": torch.zeros(1)}), latents)
+    with pytest.raises(KeyError):
+        Latents.from_tensors({"q": torch.zeros(1, 5)})
+
+
+def test_map_changes_every_field():
+    latents = codes()
+    doubled = latents.map(lambda value: 2 * value)
+    assert all(torch.equal(value, 2 * latents.tensors()[name]) for name, value in doubled.tensors().items())
+
+
+def test_lerp_reaches_both_ends_and_takes_a_missing_field_for_zero():
+    start, end = codes(seed=1), codes(seed=2)
+    assert same(start.lerp(end, 0.0), start)
+    halfway = start.lerp(end, 0.5)
+    for name, value in halfway.tensors().items():
+        assert torch.allclose(value, (start.tensors()[name] + end.tensors()[name]) / 2)
+    sharp = dataclasses.replace(end, q=None)
+    for mixed in (start.lerp(sharp, 0.25), sharp.lerp(start, 0.75)):
+        assert torch.allclose(mixed.q, 0.75 * start.q)
+
+
+def test_repeated_codes_are_the_same_and_only_those_of_one_image_can_be():
+    repeated = codes(1).repeat(3)
+    assert len(repeated) == 3 and all(same(row, codes(1)) for row in repeated.rows())
+    with pytest.raises(AssertionError, match="2 images are to be repeated"):
+        codes(2).repeat(3)
+
+
+def test_sharp_is_the_same_content_without_quality():
+    latents = codes()
+    assert latents.sharp().q is None and torch.equal(latents.sharp().ws, latents.ws)
+
+
+def test_detached_codes_have_no_history():
+    latents = codes().map(lambda value: value.requires_grad_(True) * 2)
+    assert not any(value.requires_grad for value in latents.detach().tensors().values())
+
+
+@pytest.mark.parametrize(
+    ("ws", "q", "message"),
+    [
+        ((3, 4), None, r"ws has shape \[3, 4\]"),
+        ((3, 4, 2), (2, 5), r"q has shape \[2, 5\]"),
+        ((3, 4, 2), (3,), r"q has shape \[3\]"),
+    ],
+)
+def test_wrong_shapes_are_named(ws, q, message):
+    with pytest.raises(AssertionError, match=message):
+        Latents(torch.zeros(ws), None if q is None else torch.zeros(q))
+
+
+def test_parts_with_different_fields_are_not_joined():
+    with pytest.raises(AssertionError, match="fields differ"):
+        join([codes(), codes(with_q=False)])
