@@ -1,7 +1,8 @@
-"""Measure networks and images: distances to real images, tables of the paper, similarity of pairs."""
+"""Measure networks and images: FID and other distances to real images, tables of the paper, similarity of pairs."""
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,39 +25,84 @@ from evaluation.streams.fakes import FakeOptions
 from metrics.metric import known_metrics, parse_requests
 from metrics.weights.command import weights
 from metrics.weights.directory import WeightsDirectory
+from networks.config import Dtype
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
 
 
-@click.group(
-    invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True
-)
-@click.option("--network", type=NetworkFile(), help="A network-snapshot, whose images are measured.")
+@click.group(invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True)
+@click.option("--network", type=NetworkFile(), help="Network whose images are measured.")
 @click.option("--images", metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
 @click.option("--data", metavar="PATH", help="Folder or zip of the real images, as dataset_tool.py writes it.")
-@click.option("--metrics", "names", default="fd_cifar", help="Names, with commas; --list shows all.")
-@click.option("--quality", "qualities", multiple=True, default=["sharp"], type=click.Choice(QUALITIES))
-@click.option("--samples", type=int, help="Generated images wherever a name has no number.  [default: 50000]")
+@click.option("--metrics", "names", default="fd_cifar", help="Names of metrics, with commas; --list shows all.")
+@click.option(
+    "--quality",
+    "qualities",
+    multiple=True,
+    default=["sharp"],
+    type=click.Choice(QUALITIES),
+    help="Quality of the images, may be repeated.",
+)
+@click.option("--samples", type=int, help="Number of generated images where a name has none.  [default: 50000]")
 @click.option("--degradation", help="Recipe for the real images of quality degraded.  [default: the network's]")
 @click.option("--trunc", type=float, default=1.0, help="Truncation psi.")
-@click.option("--noise-mode", type=click.Choice(["random", "const", "none"]), default="random")
-@click.option("--class", "class_index", type=int, help="Of a conditional network.  [default: as in the data]")
-@click.option("--first-seed", type=click.IntRange(min=0), default=0, help="Of the generated images.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of degradations and random subsets.")
-@click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that read real images.")
-@click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Processes (torchrun's number under torchrun).")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
-@click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
-@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE/features]")
-@click.option("-o", "--outdir", metavar="DIR", help="Append each result to DIR/metric-NAME.jsonl.")
-@click.option("--json", "as_json", is_flag=True, help="Print whole records.")
-@click.option("--list", "listed", is_flag=True, help="Print the names of all metrics, and stop.")
+@click.option(
+    "--noise-mode", type=click.Choice(["random", "const", "none"]), default="random", help="Noise of the layers."
+)
+@click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: as in the data]")
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, help="Seed of the first generated image.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of degradations and random subsets.")
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images.")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    help="What happens to real images that cannot be read.",
+)
+@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun).")
+@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option(
+    "--precision",
+    type=click.Choice(["stored", "fp32", "bf16"]),
+    default="stored",
+    help="Precision of the network's computations.",
+)
+@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
+@click.option(
+    "--cache-dir", metavar="DIR", help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]"
+)
+@click.option("-o", "--outdir", metavar="DIR", help="Folder for results, each appended to DIR/metric-NAME.jsonl.")
+@click.option("--json", "as_json", is_flag=True, help="Print whole records as JSON.")
+@click.option("--list", "lists_metrics", is_flag=True, help="Print the names of all metrics, and stop.")
 @click.pass_context
 @one_sentence_errors
-def main(context, names, qualities, samples, weights_dir, cache_dir, outdir, as_json, listed, gpus, device, **flags):
+def main(
+    context: click.Context,
+    network: str | None,
+    images: str | None,
+    data: str | None,
+    names: str,
+    qualities: tuple[str, ...],
+    samples: int | None,
+    degradation: str | None,
+    trunc: float,
+    noise_mode: str,
+    class_index: int | None,
+    first_seed: int,
+    seed: int,
+    batch: int,
+    workers: int,
+    on_bad_image: str,
+    gpus: int,
+    device: str | None,
+    precision: Dtype | Literal["stored"],
+    weights_dir: str | None,
+    cache_dir: str | None,
+    outdir: str | None,
+    as_json: bool,
+    lists_metrics: bool,
+) -> None:
     """Measure a network, or a folder of images, against real ones.
 
     \b
@@ -67,25 +113,31 @@ def main(context, names, qualities, samples, weights_dir, cache_dir, outdir, as_
     """
     if context.invoked_subcommand is not None:
         return
-    if listed:
+    if lists_metrics:
         click.echo("\n".join(known_metrics()))
         return
-    if (flags["network"] is None) == (flags["images"] is None):
+    if (network is None) == (images is None):
         raise UserError("what is measured must be one of --network=FILE and --images=PATH; give one of them")
-    options = {name: flags.pop(name) for name in ("first_seed", "noise_mode", "class_index", "batch")}
     job = Job(
         requests=tuple(parse_requests(names, samples)),
         qualities=tuple(dict.fromkeys(qualities)),
-        options=FakeOptions(truncation_psi=flags.pop("trunc"), **options),
+        network=network,
+        images=images,
+        data=data,
+        degradation=degradation,
+        options=FakeOptions(first_seed, trunc, noise_mode, class_index, batch),
+        precision=precision,
         weights=WeightsDirectory.find(weights_dir),
         cache_dir=Path(cache_dir) if cache_dir else cache_folder("features"),
-        **flags,
+        workers=workers,
+        seed=seed,
+        on_bad_image=on_bad_image,
     )
     run(print_results, gpus, device, job, outdir, as_json)
 
 
 def print_results(world: World, job: Job, outdir: str | None, as_json: bool) -> None:
-    """Measure, print, and append to the files in `outdir`."""
+    """Measure, print the results, and append them to the files in `outdir`, if any."""
     if world.device.type == "cpu":
         keep_freed_memory()
     results = measure(world, job)

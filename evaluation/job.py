@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -21,6 +22,7 @@ from metrics.feature_cache import FeatureCache
 from metrics.image_stream import ImageStream
 from metrics.metric import Request, detectors_of
 from metrics.weights.directory import WeightsDirectory
+from networks.config import Dtype
 from networks.files import load
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header
@@ -58,7 +60,7 @@ class Job:
     data: str | None = None
     degradation: str | None = None
     options: FakeOptions = field(default_factory=FakeOptions)
-    precision: str = "stored"
+    precision: Dtype | Literal["stored"] = "stored"
     weights: WeightsDirectory = field(default_factory=lambda: WeightsDirectory(None))
     cache_dir: Path = Path()
     workers: int = 0

@@ -1,1 +1,1 @@
-"""The commands of calc_metrics.py."""
+"""The subcommands of calc_metrics.py."""

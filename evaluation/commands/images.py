@@ -24,35 +24,44 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.precision import with_float64
 
-device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Images at once.")
-weights_option = click.option("--weights-dir", metavar="DIR", help="Published files.  [default: $QC_STYLEGAN_WEIGHTS]")
-output_option = click.option("-o", "--output", metavar="FILE", help="Write the numbers of every image as JSON.")
+device_option = click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Number of images in a batch.")
+weights_option = click.option(
+    "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+)
+output_option = click.option("-o", "--output", metavar="FILE", help="JSON file for the numbers of every image.")
 
 
 @click.command("pairs", context_settings=SETTINGS)
 @click.argument("a", metavar="IMAGES")
 @click.argument("b", metavar="REFERENCES")
-@click.option("--metrics", "names", default="psnr,ssim,pd_cifar", help="Also lpips_alex, lpips_vgg, identity, ...")
+@click.option(
+    "--metrics",
+    "names",
+    default="psnr,ssim,pd_cifar",
+    help="Names of measures, with commas; also lpips_alex, lpips_vgg, identity, ...",
+)
 @weights_option
 @batch_option
 @device_option
 @output_option
 @one_sentence_errors
-def pairs_command(a, b, names, weights_dir, batch, device, output):
+def pairs_command(
+    a: str, b: str, names: str, weights_dir: str | None, batch: int, device: str | None, output: str | None
+) -> None:
     """Compare images with references of the same names: PSNR, SSIM, LPIPS, identity."""
-    device = with_float64(best_device(device))
-    names = [name.strip() for name in names.split(",")]
-    measures = {name: load_measure(name, WeightsDirectory.find(weights_dir), device) for name in names}
+    chosen = with_float64(best_device(device))
+    weights = WeightsDirectory.find(weights_dir)
+    measures = {name.strip(): load_measure(name.strip(), weights, chosen) for name in names.split(",")}
     files = ImageFiles(a)
     numbers: dict[str, dict[str, float]] = {}
     with torch.no_grad(), tqdm.tqdm(total=len(files), unit="img", disable=None) as bar:
-        for found, images, references in pair_batches(files, ImageFiles(b), batch):
-            images, references = images.to(device), references.to(device)
+        for batch_names, images, references in pair_batches(files, ImageFiles(b), batch):
+            images, references = images.to(chosen), references.to(chosen)
             columns = [measure.compare(images, references).tolist() for measure in measures.values()]
-            for name, row in zip(found, zip(*columns, strict=True), strict=True):
+            for name, row in zip(batch_names, zip(*columns, strict=True), strict=True):
                 numbers[name] = dict(zip(measures, row, strict=True))
-            bar.update(len(found))
+            bar.update(len(batch_names))
     detectors = {name: measure.detector.record() for name, measure in measures.items() if measure.detector is not None}
     _report(numbers, {"images": a, "references": b, "detectors": detectors}, output)
 
@@ -65,16 +74,18 @@ def pairs_command(a, b, names, weights_dir, batch, device, output):
 @device_option
 @output_option
 @one_sentence_errors
-def niqe_command(images, pristine, weights_dir, batch, device, output):
+def niqe_command(
+    images: str, pristine: str | None, weights_dir: str | None, batch: int, device: str | None, output: str | None
+) -> None:
     """Rate images without any reference; lower is better (Mittal et al. 2013)."""
-    device = with_float64(best_device(device))
+    chosen = with_float64(best_device(device))
     path = pristine or WeightsDirectory.find(weights_dir).path("niqe")
     model = read_pristine(path)
     files = ImageFiles(images)
     numbers: dict[str, dict[str, float]] = {}
     with torch.no_grad(), tqdm.tqdm(total=len(files), unit="img", disable=None) as bar:
         for names, batch_of_images in image_batches(files, batch):
-            values = niqe(batch_of_images.to(device), model).tolist()
+            values = niqe(batch_of_images.to(chosen), model).tolist()
             numbers |= {name: {"niqe": value} for name, value in zip(names, values, strict=True)}
             bar.update(len(names))
     record = {"images": images, "pristine": str(path), "sha256": sha256(path), "block": model.block}
@@ -83,18 +94,20 @@ def niqe_command(images, pristine, weights_dir, batch, device, output):
 
 @click.command("fit-niqe", context_settings=SETTINGS)
 @click.argument("photos", metavar="PHOTOS")
-@click.option("-o", "--output", default="niqe.npz", metavar="FILE", help="The model, for niqe --pristine.")
-@click.option("--block", type=int, default=96, help="Side of the blocks; photos need at least one, better many.")
+@click.option("-o", "--output", default="niqe.npz", metavar="FILE", help="File of the model, for niqe --pristine.")
+@click.option(
+    "--block", type=int, default=96, help="Side of the blocks in pixels; a photo needs at least one, better many."
+)
 @batch_option
 @device_option
 @one_sentence_errors
-def fit_niqe_command(photos, output, block, batch, device):
+def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: str | None) -> None:
     """Fit NIQE's model of pristine images to a folder of sharp photos."""
-    device = with_float64(best_device(device))
+    chosen = with_float64(best_device(device))
     files = ImageFiles(photos)
     batches = tqdm.tqdm(image_batches(files, batch), unit="batch", disable=None)
     with torch.no_grad():
-        model = fit_pristine((images.to(device) for _, images in batches), block)
+        model = fit_pristine((images.to(chosen) for _, images in batches), block)
     write_pristine(Path(output), model)
     click.echo(f"{output}: {len(files)} photos, blocks of {block}x{block}")
 
@@ -106,14 +119,17 @@ def fit_niqe_command(photos, output, block, batch, device):
 @device_option
 @output_option
 @one_sentence_errors
-def identity_consistency_command(videos, weights_dir, batch, device, output):
+def identity_consistency_command(
+    videos: tuple[str, ...], weights_dir: str | None, batch: int, device: str | None, output: str | None
+) -> None:
     """How alike the face stays to that of the first frame, for videos or folders of frames (Yao et al. 2022, Eq. 1)."""
-    device = best_device(device)
-    detector = load_detector("arcface", WeightsDirectory.find(weights_dir), device)
+    chosen = best_device(device)
+    detector = load_detector("arcface", WeightsDirectory.find(weights_dir), chosen)
+    assert detector.features is not None, "ArcFace has features"
     numbers = {}
     for video in videos:
         with torch.no_grad():
-            embeddings = [detector.features(frames.to(device)) for frames in frame_batches(video, batch)]
+            embeddings = [detector.features(frames.to(chosen)) for frames in frame_batches(video, batch)]
         if not embeddings:
             raise UserError(f"{video} has no frames that can be read; give a video file or a folder of images")
         numbers[str(video)] = {"identity_consistency": identity_consistency(torch.cat(embeddings))}
@@ -121,7 +137,13 @@ def identity_consistency_command(videos, weights_dir, batch, device, output):
 
 
 def _report(numbers: dict[str, dict[str, float]], record: dict[str, Any], output: str | None) -> None:
-    """Print mean and standard deviation of each measure; write those of every image, and how they came about."""
+    """Print mean and standard deviation of each measure; write the numbers of every image to `output`, if any.
+
+    Args:
+        numbers: numbers by image and measure.
+        record: all that the numbers depend on, as JSON.
+        output: path of the JSON file, or None.
+    """
     for name in next(iter(numbers.values())):
         values = [row[name] for row in numbers.values()]
         click.echo(f"{name:<22} {statistics.fmean(values):.4f} ± {_spread(values):.4f}   ({len(values)} in all)")
@@ -130,6 +152,6 @@ def _report(numbers: dict[str, dict[str, float]], record: dict[str, Any], output
 
 
 def _spread(values: list[float]) -> float:
-    """Return the standard deviation; not a number where a value is infinite."""
+    """Return the standard deviation, which is NaN where a value is infinite."""
     finite = all(value - value == 0 for value in values)
     return statistics.pstdev(values) if finite else float("nan")

@@ -1,23 +1,32 @@
 """The commands that make tables of inverted photos: `restoration`, `inversion`, `stability`, `editability`."""
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import SETTINGS, Command, add_options, gather_flags
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
+from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions
 from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
-from evaluation.tables.inversion import RECIPE, DegradedPhotos, PhotoOptions, inversion_table
-from evaluation.tables.restoration import METHODS, NEEDED_BY_LPIPS, TRACKS, Judge, RestorationOptions, restoration_table
+from evaluation.tables.inversion import inversion_table
+from evaluation.tables.restoration import (
+    METHODS,
+    NEEDED_BY_LPIPS,
+    TRACKS,
+    RestorationMeasures,
+    RestorationOptions,
+    restoration_table,
+)
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
-from inversion.commands.options import finite, make_inverter
+from inversion.commands.options import InverterFlags, TuningFlags, check_finite, make_inverter
 from inversion.directions.direction import Direction, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
@@ -26,46 +35,122 @@ from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.precision import with_float64
 
-_INVERTER = ("network", "encoder", "steps", "tuning_steps", "perceptual", "overrides", "weights_dir", "device")
-_PHOTOS = ("data", "images", "batch", "seed")
+
+@dataclass(frozen=True)
+class TableFlags:
+    """The flags that all these tables have, as they were given; None leaves a choice to the program.
+
+    Attributes:
+        network: file of the QC network.
+        encoder: file of an encoder for this network; None: the projector works alone.
+        data: folder or zip of sharp photos.
+        images: number of photos; None: all.
+        steps: steps of the projector.
+        tuning_steps: largest number of tuning steps; 0: no tuning.
+        perceptual: name of the perceptual distance.
+        overrides: arguments of --set.
+        batch: number of photos inverted at once.
+        seed: seed of the degradations.
+        weights_dir: directory of published weights.
+        device: name of the device.
+        outdir: folder of the table.
+    """
+
+    network: str
+    encoder: str | None
+    data: str
+    images: int | None
+    steps: int | None
+    tuning_steps: int | None
+    perceptual: str
+    overrides: tuple[str, ...]
+    batch: int
+    seed: int
+    weights_dir: str | None
+    device: str | None
+    outdir: str
+
+    @property
+    def photos(self) -> PhotoOptions:
+        """The photos of the table."""
+        return PhotoOptions(self.data, self.images, self.batch, self.seed)
+
+    @property
+    def weights(self) -> WeightsDirectory:
+        """The directory of published weights."""
+        return WeightsDirectory.find(self.weights_dir)
+
+    def inverter(self) -> Inverter:
+        """Return the inverter of the flags, with its device prepared."""
+        inverting = InverterFlags(
+            network=self.network,
+            encoder=self.encoder,
+            steps=self.steps,
+            perceptual=self.perceptual,
+            overrides=self.overrides,
+            weights_dir=self.weights_dir,
+            device=self.device,
+        )
+        inverter = make_inverter(inverting, TuningFlags(self.tuning_steps), needs_quality=True)
+        prepare_device(inverter.device)
+        return inverter
+
+
 _OPTIONS = [
-    click.option("--network", type=NetworkFile(), required=True, help="A QC network."),
-    click.option("--encoder", type=NetworkFile(), help="Of this network.  [default: the projector alone]"),
-    click.option("--data", required=True, metavar="PATH", help="Sharp photos, folder or zip, of the network's size."),
-    click.option("--images", type=click.IntRange(min=1), metavar="N", help="The first N photos.  [default: all]"),
-    click.option("--steps", type=click.IntRange(min=0), help="Of the projector.  [default: 150; 0 after an encoder]"),
-    click.option("--tuning-steps", type=click.IntRange(min=0), help="At most; 0: none.  [default: 100]"),
-    click.option("--perceptual", default="cifar", help="Distance of both, such as lpips_alex."),
-    click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Such as tuning.stop_psnr=35."),
-    click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos at once."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the degradations."),
-    click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]"),
-    click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
-    click.option("-o", "--outdir", default="tables", help="Where the table goes, and what is finished of it."),
+    click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into."),
+    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the projector alone]"),
+    click.option("--data", required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."),
+    click.option(
+        "--images", type=click.IntRange(min=1), metavar="N", help="Number of photos, the first ones.  [default: all]"
+    ),
+    click.option(
+        "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
+    ),
+    click.option("--tuning-steps", type=click.IntRange(min=0), help="Most steps of tuning; 0: none.  [default: 100]"),
+    click.option(
+        "--perceptual", default="cifar", help="Perceptual distance of projector and tuning, such as lpips_alex."
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any option of a stage: tuning.stop_psnr=35."
+    ),
+    click.option("--batch", type=click.IntRange(min=1), default=4, help="Number of photos inverted at once."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations."),
+    click.option(
+        "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+    ),
+    click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
+    click.option("-o", "--outdir", default="tables", help="Folder of the table and of its finished parts."),
 ]
 
 
-def _shared(command: Callable) -> Callable:
-    """Add the options that all these tables have."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def _table_options(command: Command) -> Command:
+    """Add the options that all these tables have; the command receives them as `flags: TableFlags`."""
+    return add_options(gather_flags("flags", TableFlags)(command), _OPTIONS)
 
 
 @click.command("restoration", context_settings=SETTINGS)
-@_shared
+@_table_options
 @click.option(
     "--method",
     "methods",
     type=click.Choice(list(METHODS), case_sensitive=False),
     multiple=True,
-    help="May be repeated.  [default: encoder+PTI where there is an encoder, else projector+PTI]",
+    help="Method, may be repeated.  [default: encoder+PTI where there is an encoder, else projector+PTI]",
 )
-@click.option("--track", "tracks", type=click.Choice(TRACKS), multiple=True, default=TRACKS, help="May be repeated.")
-@click.option("--sheet", type=click.IntRange(min=0), default=16, help="Photos that the sheets show; 0: no sheets.")
+@click.option(
+    "--track",
+    "tracks",
+    type=click.Choice(TRACKS),
+    multiple=True,
+    default=TRACKS,
+    help="Kind of degradation, may be repeated.",
+)
+@click.option("--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet; 0: no sheets.")
 @click.option("--pristine", metavar="FILE", help="NIQE's model, by fit-niqe.  [default: the published one]")
 @one_sentence_errors
-def restoration_command(methods, tracks, sheet, pristine, outdir, **flags):
+def restoration_command(
+    flags: TableFlags, methods: tuple[str, ...], tracks: tuple[str, ...], sheet: int, pristine: str | None
+) -> None:
     """Table 2 of the paper: restore photos that were blurred, shrunk, made noisy, compressed, or several of these.
 
     Beside the table there is a sheet for each track and method. The same command again goes on after the last track
@@ -76,135 +161,144 @@ def restoration_command(methods, tracks, sheet, pristine, outdir, **flags):
     python calc_metrics.py restoration --network=qc.safetensors --encoder=encoder.safetensors --data=cats256-val.zip \\
         --method=encoder --method=encoder+PTI
     """
-    prepare_directory(outdir)
-    photos = _photos(flags)
-    methods = dict.fromkeys(methods or ["projector+PTI" if flags["encoder"] is None else "encoder+PTI"])
+    prepare_directory(flags.outdir)
+    photos = flags.photos
+    methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if flags.encoder is None else "encoder+PTI",)
     _check_methods(flags, methods)
     inverters = {method: _method_inverter(flags, method) for method in methods}
     first = next(iter(inverters.values()))
-    weights = WeightsDirectory.find(flags["weights_dir"])
-    judge = Judge(weights, with_float64(first.device), first.G.img_resolution, pristine)
+    measures = RestorationMeasures(flags.weights, with_float64(first.device), first.G.img_resolution, pristine)
     options = RestorationOptions(tuple(dict.fromkeys(tracks)), sheet)
-    _publish(restoration_table(inverters, photos, options, judge, outdir), outdir)
+    _publish(restoration_table(inverters, photos, options, measures, flags.outdir), flags.outdir)
 
 
 @click.command("inversion", context_settings=SETTINGS)
-@_shared
+@_table_options
 @one_sentence_errors
-def inversion_command(outdir, **flags):
+def inversion_command(flags: TableFlags) -> None:
     """Section 4.3 of the paper: how close reconstructions come to photos with several degradations."""
-    prepare_directory(outdir)
-    inverter = _inverter(flags)
-    photos = DegradedPhotos(_photos(flags), RECIPE, inverter.G)
-    _publish(inversion_table(inverter, photos, outdir), outdir)
+    inverter, photos = _open(flags)
+    _publish(inversion_table(inverter, photos, flags.outdir), flags.outdir)
 
 
 @click.command("stability", context_settings=SETTINGS)
-@_shared
-@click.option("--direction", "directions", multiple=True, metavar="FILE", help="[default: SeFa's first three]")
-@click.option("--magnitude", type=float, callback=finite, default=3.0, help="Of the edits, to both sides.")
-@click.option("--repetitions", type=click.IntRange(min=2), default=3, help="Of inversion and editing.")
+@_table_options
+@click.option(
+    "--direction",
+    "directions",
+    multiple=True,
+    metavar="FILE",
+    help="Direction of edits, may be repeated.  [default: SeFa's first three]",
+)
+@click.option(
+    "--magnitude", type=float, callback=check_finite, default=3.0, help="Magnitude of the edits, to both sides."
+)
+@click.option(
+    "--repetitions", type=click.IntRange(min=2), default=3, help="Number of times that photos are inverted and edited."
+)
 @one_sentence_errors
-def stability_command(directions, magnitude, repetitions, outdir, **flags):
-    """Section 4.7 of the paper: how alike edited photos are when all is done again with another seed."""
-    prepare_directory(outdir)
-    inverter = _inverter(flags)
-    photos = DegradedPhotos(_photos(flags), RECIPE, inverter.G)
-    found = [_direction(path, inverter) for path in directions]
-    found = found or find_directions(inverter.G, "sefa", Search(count=3))
-    options = StabilityOptions(tuple(found), magnitude, repetitions)
-    weights = WeightsDirectory.find(flags["weights_dir"])
+def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
+    """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
+    inverter, photos = _open(flags)
+    chosen = [_load_direction(path, inverter) for path in directions]
+    chosen = chosen or find_directions(inverter.G, "sefa", Search(count=3))
+    options = StabilityOptions(tuple(chosen), magnitude, repetitions)
+    weights = flags.weights
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
     measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
-    _publish(stability_table(inverter, photos, options, measures, outdir), outdir)
+    _publish(stability_table(inverter, photos, options, measures, flags.outdir), flags.outdir)
 
 
 @click.command("editability", context_settings=SETTINGS)
-@_shared
+@_table_options
 @click.option(
     "--scorer",
     "text",
     required=True,
     metavar="NAME",
-    help="What the edits change: a name of `invert.py directions --list`, or FILE.pt in TorchScript.",
+    help="Scorer of the edited property: a name of `invert.py directions --list`, or FILE.pt in TorchScript.",
 )
-@click.option("--direction", metavar="FILE", help="Of the edits.  [default: InterFaceGAN's for the scorer]")
-@click.option("--samples", type=click.IntRange(min=2), default=10_000, help="w by which that direction is found.")
-@click.option("--magnitudes", type=click.IntRange(min=2), default=COUNT, help="How many, from -reach to reach.")
-@click.option("--reach", type=float, callback=finite, default=REACH, help="The largest magnitude.")
+@click.option("--direction", metavar="FILE", help="Direction of the edits.  [default: InterFaceGAN's for the scorer]")
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=10_000, help="Number of w that this default is computed from."
+)
+@click.option(
+    "--magnitudes", type=click.IntRange(min=2), default=COUNT, help="Number of magnitudes, from -reach to reach."
+)
+@click.option("--reach", type=float, callback=check_finite, default=REACH, help="Largest magnitude.")
 @one_sentence_errors
-def editability_command(text, direction, samples, magnitudes, reach, outdir, **flags):
-    """Table 3 of the paper's supplement: how much edits change what they are to change.
+def editability_command(
+    flags: TableFlags, text: str, direction: str | None, samples: int, magnitudes: int, reach: float
+) -> None:
+    """Table 3 of the paper's supplement: how much edits change the property that they are meant for.
 
     \b
     python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --images=100 --scorer=warmth
     """
-    prepare_directory(outdir)
-    inverter = _inverter(flags)
-    photos = DegradedPhotos(_photos(flags), RECIPE, inverter.G)
+    inverter, photos = _open(flags)
     name, scorer = load_scorer(text, inverter.device)
     if direction is not None:
-        found = _direction(direction, inverter)
+        chosen = _load_direction(direction, inverter)
     else:
-        [found] = find_directions(inverter.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
+        [chosen] = find_directions(inverter.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
     path = Path(text.partition("#")[0])
     scorer_settings = {"scorer": text, "sha256": sha256(path) if path.is_file() else None}
-    options = EditOptions(found, name, scorer, scorer_settings, reach, magnitudes)
-    _publish(editability_table(inverter, photos, options, outdir), outdir)
+    options = EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes)
+    _publish(editability_table(inverter, photos, options, flags.outdir), flags.outdir)
 
 
-def _photos(flags: dict[str, Any]) -> PhotoOptions:
-    return PhotoOptions(**{name: flags[name] for name in _PHOTOS})
+def _open(flags: TableFlags) -> tuple[Inverter, DegradedPhotos]:
+    """Return the inverter and the multiple-degraded photos of the flags; raise UserError where these do not fit."""
+    prepare_directory(flags.outdir)
+    inverter = flags.inverter()
+    return inverter, DegradedPhotos(flags.photos, RECIPE, inverter.G)
 
 
-def _inverter(flags: dict[str, Any], **changes: Any) -> Inverter:
-    """Return the inverter of the flags, some of them changed."""
-    own = {name: flags[name] for name in _INVERTER} | changes
-    inverter = make_inverter({**own, "space": None, "stop_psnr": None}, needs_quality=True)
-    prepare_device(inverter.device)
-    return inverter
-
-
-def _check_methods(flags: dict[str, Any], methods: Iterable[str]) -> None:
-    """Raise UserError for a method that lacks what it needs, and for a flag that concerns none of them."""
+def _check_methods(flags: TableFlags, methods: Iterable[str]) -> None:
+    """Raise UserError for a method that lacks its encoder, and for a flag that has no effect on any of the methods."""
     stages = {stage for method in methods for stage in _stages(method)}
     named = " and ".join(f"--method={method}" for method in methods)
-    if "encoder" in stages and flags["encoder"] is None:
+    if "encoder" in stages and flags.encoder is None:
         raise UserError(f"{named} needs an encoder; give --encoder=FILE")
     given = {
-        "--encoder": ("encoder", flags["encoder"]),
-        "--steps": ("projector", flags["steps"]),
-        "--tuning-steps": ("tuning", flags["tuning_steps"]),
-        **{f"--set {text}": (text.partition(".")[0], text) for text in flags["overrides"]},
+        "--encoder": ("encoder", flags.encoder),
+        "--steps": ("projector", flags.steps),
+        "--tuning-steps": ("tuning", flags.tuning_steps),
+        **{f"--set {text}": (text.partition(".")[0], text) for text in flags.overrides},
     }
     for flag, (stage, value) in given.items():
         if stage in ("encoder", "projector", "tuning") and stage not in stages and value is not None:
             raise UserError(f"{flag} has no effect with {named}; leave it out, or take a method with {stage}")
 
 
-def _method_inverter(flags: dict[str, Any], method: str) -> Inverter:
-    """Return the inverter of a method of Table 2, which takes of the flags what concerns it."""
+def _method_inverter(flags: TableFlags, method: str) -> Inverter:
+    """Return the inverter of a method of Table 2, from the flags of the method's stages."""
     stages = _stages(method)
-    without = {"encoder": {"encoder": None}, "projector": {"steps": 0}, "tuning": {"tuning_steps": 0}}
-    unused = [stage for stage in without if stage not in stages]
-    changes = {name: value for stage in unused for name, value in without[stage].items()}
-    overrides = [text for text in flags["overrides"] if not text.startswith(tuple(f"{stage}." for stage in unused))]
-    inverter = _inverter(flags, **changes, overrides=overrides)
+    unused = tuple(f"{stage}." for stage in ("encoder", "projector", "tuning") if stage not in stages)
+    own = dataclasses.replace(
+        flags,
+        encoder=flags.encoder if "encoder" in stages else None,
+        steps=flags.steps if "projector" in stages else 0,
+        tuning_steps=flags.tuning_steps if "tuning" in stages else 0,
+        overrides=tuple(text for text in flags.overrides if not text.startswith(unused)),
+    )
+    inverter = own.inverter()
     if "tuning" in stages and inverter.options.tuning is None:
         raise UserError(f"--method={method} tunes the generator, and that in 0 steps; give more, or leave out +PTI")
     return inverter
 
 
 def _stages(method: str) -> list[str]:
-    """Return what a method consists of: encoder or projector, and tuning."""
+    """Return the stages of a method: encoder or projector, and tuning."""
     by_encoder, tunes = METHODS[method]
     return ["encoder" if by_encoder else "projector"] + ["tuning"] * tunes
 
 
-def _direction(path: str, inverter: Inverter) -> Direction:
+def _load_direction(path: str, inverter: Inverter) -> Direction:
     return load_direction(path, inverter.G, sha256(inverter.network))
 
 
 def _publish(table: Table, outdir: str) -> None:
+    """Print a table, and write it to a folder."""
     click.echo(table.markdown())
     write_table(table, outdir)

@@ -1,14 +1,16 @@
 """The commands that make tables: `calc_metrics.py table1`, `classify`, `runtime`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import SETTINGS, Command, add_options
 from dnnlib.remote.locations import NetworkFile, resolve
 from evaluation.job import Job
 from evaluation.tables.classify import ClassifyOptions, classify_table
@@ -17,35 +19,54 @@ from evaluation.tables.table import Table, write_table
 from evaluation.tables.table1 import PAPER_ABLATIONS, table1, table4
 from metrics.metric import parse_requests
 from metrics.weights.directory import WeightsDirectory
+from networks.config import Dtype
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
 
+_OPTIONS = [
+    click.option("-o", "--outdir", default="tables", help="Folder of the table, as markdown and JSON."),
+    click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
+]
 
-def _shared(command: Callable) -> Callable:
-    """Add the options that all tables have."""
-    for option in (
-        click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
-        click.option("-o", "--outdir", default="tables", help="Where the table goes, as markdown and JSON."),
-    ):
-        command = option(command)
-    return command
+
+def _table_options(command: Command) -> Command:
+    """Add the options that all tables have: `outdir: str` and `device: str | None`."""
+    return add_options(command, _OPTIONS)
 
 
 @click.command("table1", context_settings=SETTINGS)
 @click.option("--base", type=NetworkFile(), required=True, help="Network of the plain generator.")
-@click.option("--qc", type=NetworkFile(), required=True, help="The QC network made from it.")
-@click.option("--degraded-base", type=NetworkFile(), help="A plain network trained on degraded images.")
-@click.option("--ablation", "ablations", multiple=True, metavar="A=FILE", help="For a second table; A to F.")
-@click.option("--data", required=True, metavar="PATH", help="The real images.")
-@click.option("--metric", default="fid50k_full", help="One that compares with real images, such as fd5k_cifar.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the degradations.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that read real images.")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Processes (torchrun's number under torchrun).")
-@click.option("--weights-dir", metavar="DIR", help="Published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
-@click.option("--cache-dir", metavar="DIR", help="Features of real images.  [default: $QC_STYLEGAN_CACHE/features]")
-@_shared
+@click.option("--qc", type=NetworkFile(), required=True, help="QC network trained from it.")
+@click.option("--degraded-base", type=NetworkFile(), help="Plain network trained on degraded images.")
+@click.option(
+    "--ablation", "ablations", multiple=True, metavar="A=FILE", help="Network of an ablation A to F, for Table 4."
+)
+@click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
+@click.option("--metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
+@click.option("--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images.")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun).")
+@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
+@click.option(
+    "--cache-dir", metavar="DIR", help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]"
+)
+@_table_options
 @one_sentence_errors
-def table1_command(metric, weights_dir, cache_dir, data, seed, workers, gpus, device, outdir, ablations, **networks):
+def table1_command(
+    base: str,
+    qc: str,
+    degraded_base: str | None,
+    ablations: tuple[str, ...],
+    data: str,
+    metric: str,
+    seed: int,
+    workers: int,
+    gpus: int,
+    weights_dir: str | None,
+    cache_dir: str | None,
+    outdir: str,
+    device: str | None,
+) -> None:
     """Table 1 of the paper, and with --ablation Table 4 of its supplement: sharp and degraded distances."""
     requests = parse_requests(metric)
     if len(requests) > 1 or requests[0].metric.reals == "none":
@@ -58,54 +79,76 @@ def table1_command(metric, weights_dir, cache_dir, data, seed, workers, gpus, de
         workers=workers,
         seed=seed,
     )
-    run(_table1, gpus, device, job, networks, _ablations(ablations), outdir)
+    tables = [partial(table1, job=job, base=base, qc=qc, degraded_base=degraded_base)]
+    if networks := _parse_ablations(ablations):
+        tables.append(partial(table4, job=job, qc=qc, ablations=networks))
+    run(_publish, gpus, device, outdir, tables)
 
 
 @click.command("classify", context_settings=SETTINGS)
-@click.option("--network", type=NetworkFile(), required=True, help="A QC network.")
-@click.option("--train", type=int, default=1000, help="Images that the classifiers learn from.")
-@click.option("--test", type=int, default=200, help="Images that they are judged by.")
-@click.option("--steps", type=click.IntRange(min=1), default=60, help="Of the optimisation of each code.")
-@click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the degradations.")
-@click.option("--encoder", type=NetworkFile(), help="That tells the codes.  [default: they are fitted]")
-@_shared
+@click.option("--network", type=NetworkFile(), required=True, help="QC network whose codes are classified.")
+@click.option("--train", type=int, default=1000, help="Number of images that the classifiers learn from.")
+@click.option("--test", type=int, default=200, help="Number of images that their accuracy is measured on.")
+@click.option("--steps", type=click.IntRange(min=1), default=60, help="Steps of the optimisation of each code.")
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
+@click.option("--encoder", type=NetworkFile(), help="Encoder that computes the codes.  [default: they are fitted]")
+@_table_options
 @one_sentence_errors
-def classify_command(network, outdir, device, **options):
-    """Section 4.6 of the paper: what a quality code tells about blur."""
-    run(_publish, 1, device, outdir, classify_table, network, ClassifyOptions(**options))
+def classify_command(
+    network: str,
+    train: int,
+    test: int,
+    steps: int,
+    batch: int,
+    seed: int,
+    encoder: str | None,
+    outdir: str,
+    device: str | None,
+) -> None:
+    """Section 4.6 of the paper: how well linear classifiers tell blur from the quality code."""
+    options = ClassifyOptions(train, test, steps, batch, seed, encoder)
+    run(_publish, 1, device, outdir, [partial(classify_table, network=network, options=options)])
 
 
 @click.command("runtime", context_settings=SETTINGS)
-@click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot.")
-@click.option("--encoder", type=NetworkFile(), help="Of this network; also time inversion with it.")
-@click.option("--runs", type=click.IntRange(min=2), default=50, help="Images that are timed.")
-@click.option("--precision", type=click.Choice(["stored", "fp32", "bf16"]), default="stored", help="Of the network.")
-@_shared
+@click.option("--network", type=NetworkFile(), required=True, help="Network whose images are timed.")
+@click.option("--encoder", type=NetworkFile(), help="Encoder for this network; inversion is timed, too.")
+@click.option("--runs", type=click.IntRange(min=2), default=50, help="Number of images that are timed.")
+@click.option(
+    "--precision",
+    type=click.Choice(["stored", "fp32", "bf16"]),
+    default="stored",
+    help="Precision of the network's computations.",
+)
+@_table_options
 @one_sentence_errors
-def runtime_command(network, encoder, outdir, device, runs, precision):
+def runtime_command(
+    network: str,
+    encoder: str | None,
+    runs: int,
+    precision: Dtype | Literal["stored"],
+    outdir: str,
+    device: str | None,
+) -> None:
     """Table 3 of the paper: seconds for an image."""
-    run(_publish, 1, device, outdir, runtime_table, network, encoder, runs, precision)
+    make = partial(runtime_table, network=network, encoder=encoder, runs=runs, precision=precision)
+    run(_publish, 1, device, outdir, [make])
 
 
-def _table1(world: World, job: Job, networks: dict, ablations: dict, outdir: str) -> None:
-    _publish(world, outdir, table1, job, networks["base"], networks["qc"], networks["degraded_base"])
-    if ablations:
-        _publish(world, outdir, table4, job, networks["qc"], ablations)
-
-
-def _publish(world: World, outdir: str, make: Callable[..., Table], *arguments) -> None:
-    """Make a table in all processes; print and write it in the first."""
+def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table]]) -> None:
+    """Make tables in all processes; print and write each in the first process as soon as it is made."""
     if world.device.type == "cpu":
         keep_freed_memory()
-    table = make(world, *arguments)
-    if world.is_first:
-        click.echo(table.markdown())
-        write_table(table, outdir)
+    for make in tables:
+        table = make(world)
+        if world.is_first:
+            click.echo(table.markdown())
+            write_table(table, outdir)
 
 
-def _ablations(texts):
-    """Return the networks by letter."""
+def _parse_ablations(texts: Sequence[str]) -> Mapping[str, str]:
+    """Return the networks by letter, of texts such as `A=FILE`."""
     networks = {}
     for text in texts:
         name, separator, path = text.partition("=")

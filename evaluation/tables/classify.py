@@ -1,4 +1,4 @@
-"""Section 4.6 of the paper: how much a quality code tells about blur, by linear classifiers."""
+"""Section 4.6 of the paper: accuracy of linear classifiers that tell blur from a quality code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from inversion.fit_quality import fit_quality
 from networks.files import load
-from networks.generators.qc_stylegan import Generator
+from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.distributed import World
 from torch_utils.linear_classifier import LinearClassifier
 from torch_utils.purposes import FOR_CLASSIFICATION
 
-NOT_BLURRY = ("sharp", "noise", "jpeg")  # what an image is that is not blurred
+NOT_BLURRY = ("sharp", "noise", "jpeg")  # kinds of images that are not blurred
 PAPER = {"blurry or not": 0.979, "5 levels": 0.85, "10 levels": 0.77}
 LEVELS = {"5 levels": 5, "10 levels": 10}
 
@@ -37,15 +37,15 @@ Degradation = Callable[[Image, np.random.Generator], tuple[Image, float]]  # -> 
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """How quality codes are found and classified.
+    """How quality codes are computed and classified.
 
     Attributes:
-        train: images that the classifiers learn from.
-        test: others that they are judged by.
-        steps: of the fit of each code.
-        batch: images fitted at once.
-        seed: of the degradations.
-        encoder: file of an encoder that tells the codes in place of the fit; None: the fit.
+        train: number of images that the classifiers learn from.
+        test: number of other images, which their accuracy is measured on.
+        steps: steps of the fit of each code.
+        batch: number of images fitted at once.
+        seed: seed of the degradations.
+        encoder: file of an encoder that computes the codes; None: they are fitted.
     """
 
     train: int = 1000
@@ -57,10 +57,10 @@ class ClassifyOptions:
 
 
 def classify_table(world: World, network: str, options: ClassifyOptions) -> Table:
-    """Return the accuracies of classifiers that see nothing of an image but its quality code.
+    """Return the accuracies of classifiers whose only input is the quality code of an image.
 
-    The images are the network's own, degraded by real filters, so that their content is known and only the code has
-    to be found.
+    The images are the network's own, degraded by real filters. So their content is known, and only the code has to be
+    computed.
     """
     G = load(network, world.device, "stored")
     if G.q_dim == 0:
@@ -89,7 +89,7 @@ def classify_table(world: World, network: str, options: ClassifyOptions) -> Tabl
 
 
 def accuracy(codes: Tensor, labels: Tensor, classes: int, train: int) -> float:
-    """Return how often a classifier learned from the first `train` rows is right about the others."""
+    """Return the accuracy, on the other rows, of a classifier trained on the first `train` rows."""
     classifier = LinearClassifier(codes[:train], labels[:train].long(), classes)
     return classifier.accuracy(codes[train:], labels[train:].long())
 
@@ -99,22 +99,24 @@ def codes_of(
 ) -> tuple[Tensor, Tensor]:
     """Return codes `[N, q_dim]`, encoded or fitted, and labels `[N]` of degraded images of seeds 0..N-1, on the CPU."""
     count = options.train + options.test
-    codes, labels = [], []
+    codes: list[Tensor] = []
+    labels: list[float] = []
     for start in tqdm.tqdm(range(0, count, options.batch), desc=what, unit="batch", disable=None):
         seeds = range(start, min(start + options.batch, count))
         ws, noise = ws_of_seeds(G, seeds), noise_of_seeds(G, seeds)
         with torch.no_grad():
-            sharp = synthesize(G, Latents(ws), noise)
+            sharp = synthesize(G, Latents(ws), noise)  # [N, C, R, R]
         rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
-        degraded, found = zip(*(degradation(i, r) for i, r in zip(to_uint8(sharp), rngs, strict=True)), strict=True)
-        targets = from_levels(torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(sharp))
+        degraded = [degradation(image, rng) for image, rng in zip(to_uint8(sharp), rngs, strict=True)]
+        images = np.stack([image for image, _ in degraded])  # [N, R, R, C]
+        targets = from_levels(torch.from_numpy(images).permute(0, 3, 1, 2).to(sharp))  # [N, C, R, R]
         if encoder is None:
             q = fit_quality(G, Latents(ws), noise, targets, options.steps, seed=start)
         else:
             with torch.no_grad():
                 q = encoder(targets).q
         codes.append(q.cpu())
-        labels += found
+        labels += [label for _, label in degraded]
     return torch.cat(codes), torch.tensor(labels)
 
 
@@ -126,7 +128,7 @@ def blurry_or_not(image: Image, rng: np.random.Generator) -> tuple[Image, float]
 
 
 def blur_strength(image: Image, rng: np.random.Generator) -> tuple[Image, float]:
-    """Return an image with Gaussian blur, and how strong it is, 0..1 over the range of training."""
+    """Return an image with Gaussian blur, and the blur's strength, 0..1 over the range of training."""
     low, high = size_range(image.shape[1])
     strength = rng.random()
     size = low + strength * (high - low)

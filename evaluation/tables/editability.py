@@ -1,4 +1,4 @@
-"""Supplement C.2 (its Table 3): how much an edit of some magnitude changes what is edited."""
+"""Supplement C.2 (its Table 3): the mean change of a score by the magnitude of an edit."""
 
 import hashlib
 import os
@@ -11,14 +11,21 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
-from evaluation.tables.inversion import DegradedPhotos, Parts, Rows, described, inversion_settings, inverted, measured
+from evaluation.inverted_photos import (
+    PhotoRecords,
+    describe_inverter,
+    inversion_settings,
+    invert_photos,
+    measure_photos,
+)
+from evaluation.part_cache import PartCache
+from evaluation.photo_sets import DegradedPhotos
 from evaluation.tables.table import EMPTY, Table, number
 from inversion.directions.direction import Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.scorers import Scorer
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
-from networks.latents import Latents
 
 REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"
 # Mean change of the age in years by DEX on CelebA-HQ, at the magnitudes from -3 to 3.
@@ -33,12 +40,12 @@ class EditOptions:
     """The edits whose effect is measured.
 
     Attributes:
-        direction: of all edits.
-        name: of the scorer.
-        scorer: images float `[N, C, R, R]` in [-1, 1] -> `[N]`, on the network's device.
-        scorer_settings: what its scores depend on, as JSON.
-        reach: the largest magnitude.
-        count: magnitudes, evenly from -reach to reach.
+        direction: direction of all edits.
+        name: name of the scorer.
+        scorer: function of images float `[N, C, R, R]` in [-1, 1] to scores `[N]`, on the network's device.
+        scorer_settings: all that the scores depend on, as JSON.
+        reach: largest magnitude.
+        count: number of magnitudes, which go evenly from -reach to reach.
     """
 
     direction: Direction
@@ -48,50 +55,44 @@ class EditOptions:
     reach: float = REACH
     count: int = COUNT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.reach > 0, "--reach", self.reach, "above 0")
         require(self.count >= 2, "--magnitudes", self.count, "at least 2")
 
     @property
     def magnitudes(self) -> list[float]:
-        """From -reach to reach."""
+        """Magnitudes of the edits, from -reach to reach."""
         return torch.linspace(-self.reach, self.reach, self.count, dtype=torch.float64).tolist()
 
 
 def editability_table(
     inverter: Inverter, photos: DegradedPhotos, options: EditOptions, outdir: str | os.PathLike
 ) -> Table:
-    """Return the mean change of a score by magnitude, of multiple-degraded photos; goes on where it was stopped.
+    """Return the mean change of a score by magnitude, of multiple-degraded photos.
+
+    An earlier call that was stopped is continued.
 
     Args:
-        inverter: how photos are inverted.
-        photos: degraded by `RECIPE`.
+        inverter: inverter of the photos.
+        photos: photos degraded by `RECIPE`.
         options: the edits.
-        outdir: of what is finished.
+        outdir: folder of the finished parts.
     """
-    magnitudes = options.magnitudes
 
-    def measure(sharp: Tensor, degraded: Tensor) -> Rows:
-        return [score_changes(inverter, found, options) for found in inverted(inverter, degraded)]
+    def measure(sharp: Tensor, degraded: Tensor) -> PhotoRecords:
+        return [score_changes(inverter, inversion, options) for inversion in invert_photos(inverter, degraded)]
 
     settings = {
         **inversion_settings(inverter),
         **photos.settings,
         "direction": direction_settings(options.direction, inverter.G.num_ws),
         "scorer": [options.name, options.scorer_settings],
-        "magnitudes": magnitudes,
+        "magnitudes": options.magnitudes,
     }
-    found = measured(photos, Parts(outdir, "editability", settings), measure)
-    changes = {
-        side: [statistics.fmean(column) for column in zip(*(row[side] for row in found), strict=True)] for side in PAPER
-    }
-    papers = _papers(magnitudes)
-    rows = [
-        [f"{magnitude:.2f}", *(number(changes[side][k], 4) for side in PAPER), *papers[k]]
-        for k, magnitude in enumerate(magnitudes)
-    ]
+    records = measure_photos(photos, PartCache(outdir, "editability", settings), measure)
+    changes = {side: _column_means([record[side] for record in records]) for side in PAPER}
     notes = [
-        f"{len(found)} photos; {described(inverter)}. Direction {options.direction.name}, by "
+        f"{len(records)} photos; {describe_inverter(inverter)}. Direction {options.direction.name}, by "
         f"{options.direction.method}; magnitude 1 is one standard deviation of sampled w along it.",
         "Changes are against the unedited result of the same quality.",
     ]
@@ -99,12 +100,12 @@ def editability_table(
         name="editability",
         title="Table 3 of the supplement. Mean change of a score by the magnitude of the edit",
         columns=["magnitude", f"{options.name}: degraded", "sharp", "paper, age on CelebA-HQ: degraded", "sharp"],
-        rows=rows,
+        rows=_rows(options.magnitudes, changes),
         notes=notes,
         numbers={
-            "magnitudes": magnitudes,
+            "magnitudes": options.magnitudes,
             "changes": changes,
-            "photos": found,
+            "photos": records,
             "names": photos.names,
             "paper": PAPER,
             "settings": settings,
@@ -125,18 +126,29 @@ def edited_at(
     inverter: Inverter, inversion: Inversion, direction: Direction, strengths: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Return one photo edited by each strength: with its quality kept, and sharp; float `[S, C, R, R]` in [-1, 1]."""
-    latents = inversion.latents.to(inverter.device)
-    q = None if latents.q is None else latents.q.expand(len(strengths), -1)
-    latents = Latents(latents.ws.expand(len(strengths), -1, -1), q)
+    latents = inversion.latents.to(inverter.device).repeat(len(strengths))
     with inverter.tuned(inversion) as G:
         kept, sharp = edited_images(G, latents, direction, torch.tensor(strengths))
     return kept.clamp(-1, 1), sharp.clamp(-1, 1)
 
 
 def direction_settings(direction: Direction, num_ws: int) -> dict[str, str]:
-    """Return what edits along a direction depend on, as JSON."""
+    """Return all that edits along a direction depend on, as JSON."""
     step = direction.step(num_ws).float().cpu().contiguous()
     return {"name": direction.name, "sha256": hashlib.sha256(step.numpy().tobytes()).hexdigest()}
+
+
+def _column_means(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+
+def _rows(magnitudes: Sequence[float], changes: dict[str, list[float]]) -> list[list[str]]:
+    """Return the rows of the table from the mean changes by quality, one for each magnitude."""
+    papers = _papers(magnitudes)
+    return [
+        [f"{magnitude:.2f}", *(number(changes[side][k], 4) for side in PAPER), *papers[k]]
+        for k, magnitude in enumerate(magnitudes)
+    ]
 
 
 def _papers(magnitudes: Sequence[float]) -> list[list[str]]:

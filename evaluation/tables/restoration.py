@@ -16,15 +16,9 @@ from torch import Tensor
 from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from evaluation.tables.inversion import (
-    DegradedPhotos,
-    Parts,
-    PhotoOptions,
-    described,
-    inversion_settings,
-    inverted,
-    rendered,
-)
+from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, render_photo
+from evaluation.part_cache import PartCache
+from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.tables.table import Table, number
 from images.figures import check_grid_size, labelled_grid
 from images.sheets import save_png
@@ -37,7 +31,7 @@ from metrics.niqe.pristine import PristineModel, read_pristine
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 
-# (encoder, pivotal tuning)
+# Whether a method uses the encoder (else the projector), and whether it uses pivotal tuning.
 METHODS = {
     "projector": (False, False),
     "projector+PTI": (False, True),
@@ -78,72 +72,78 @@ HEADINGS = {"psnr": "PSNR", "ssim": "SSIM", "pd_cifar": "pd_cifar", "lpips_alex"
 HEADINGS |= {"fd_cifar": "fd_cifar"}
 DIGITS = {"psnr": 2, "ssim": 3, "pd_cifar": 3, "lpips_alex": 3, "niqe": 2, "fd_cifar": 4}
 SIDES = ("degraded", "restored")
-SHOWN = ("sharp", "degraded", "reconstruction", "restored")  # in a sheet
+SHEET_COLUMNS = ("sharp", "degraded", "reconstruction", "restored")
 NEEDED_BY_LPIPS = ("alexnet", "lpips_alex")
 
-Images = dict[str, Tensor]  # by what is SHOWN: uint8 [N, C, R, R]
+Images = dict[str, Tensor]  # uint8 [N, C, R, R] by SHEET_COLUMNS
 
 
 @dataclass(frozen=True)
 class RestorationOptions:
-    """What the table has.
+    """The content of the table.
 
     Attributes:
         tracks: kinds of degradation.
-        sheet: photos that the sheet of each track and method shows; 0: no sheet.
+        sheet: number of photos in the sheet of each track and method; 0: no sheet.
     """
 
     tracks: tuple[str, ...] = TRACKS
     sheet: int = 16
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.sheet >= 0, "--sheet", self.sheet, "at least 0")
 
 
-class Judge:
-    """Says how good restored photos are; measures without their files are left out.
+class RestorationMeasures:
+    """The measures of restored photos: PSNR, SSIM, pd_cifar, fd_cifar, and LPIPS and NIQE where their files exist.
 
     Args:
-        weights: of LPIPS, and of NIQE where no file is named.
-        device: of all measures.
-        resolution: of the photos.
-        pristine: file of NIQE's model.
+        weights: directory of the weights of LPIPS, and of NIQE where no file is named.
+        device: device of all measures.
+        resolution: side of the photos.
+        pristine: file of NIQE's model, or None.
 
     Raises UserError for a model that is damaged, and for a named one whose blocks are larger than the photos.
     """
 
-    def __init__(self, weights: WeightsDirectory, device: torch.device, resolution: int, pristine: str | None = None):
+    def __init__(
+        self, weights: WeightsDirectory, device: torch.device, resolution: int, pristine: str | None = None
+    ) -> None:
         self.notes: list[str] = []
         self.device = device
-        self.features = load_detector("cifar", weights, device).features
-        self.model, self.model_file = self._pristine(weights, resolution, pristine)
+        self.detector = load_detector("cifar", weights, device)
+        self.model, self.model_file = self._find_pristine(weights, resolution, pristine)
         names = ["psnr", "ssim", "pd_cifar"]
         if all(weights.has(name) for name in NEEDED_BY_LPIPS):
             names.append("lpips_alex")
         else:
             fetch = " ".join(f"--fetch={name}" for name in NEEDED_BY_LPIPS)
             self.notes.append(f"LPIPS needs published weights: `python calc_metrics.py weights {fetch}`.")
-        self.measures = {name: load_measure(name, weights, device) for name in names}
+        self.of_pairs = {name: load_measure(name, weights, device) for name in names}
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that the numbers depend on, as JSON."""
-        detectors = [paired.detector.record() for paired in self.measures.values() if paired.detector is not None]
+        detectors = [measure.detector.record() for measure in self.of_pairs.values() if measure.detector is not None]
         return {"detectors": detectors, "pristine": self.model_file and sha256(self.model_file)}
 
     @torch.no_grad()
     def numbers(self, images: Tensor, sharp: Tensor) -> dict[str, list[float]]:
-        """Return each measure of images uint8 `[N, C, R, R]`, beside the sharp ones where it compares."""
+        """Return each measure of images uint8 `[N, C, R, R]`, compared with the sharp ones where it is one of pairs."""
         images, sharp = images.to(self.device), sharp.to(self.device)
-        values = {name: measure.compare(images, sharp).tolist() for name, measure in self.measures.items()}
+        values = {name: measure.compare(images, sharp).tolist() for name, measure in self.of_pairs.items()}
         return values if self.model is None else values | {"niqe": niqe(images, self.model).tolist()}
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> np.ndarray:
-        """Return what the embedded detector sees of images uint8 `[N, C, R, R]`, float32 `[N, D]`."""
-        return self.features(images.to(self.device)).cpu().numpy()
+    def features(self, images: Tensor) -> np.ndarray:
+        """Return the embedded detector's features of images uint8 `[N, C, R, R]`, float32 `[N, D]`."""
+        assert self.detector.features is not None, "the embedded detector has features"
+        return self.detector.features(images.to(self.device)).cpu().numpy()
 
-    def _pristine(self, weights, resolution, path) -> tuple[PristineModel | None, Path | None]:
+    def _find_pristine(
+        self, weights: WeightsDirectory, resolution: int, path: str | None
+    ) -> tuple[PristineModel | None, Path | None]:
+        """Return NIQE's model and its file; None and a note where there is none for photos of this size."""
         if path is None and not weights.has("niqe"):
             self.notes.append("NIQE needs --pristine=FILE, by `calc_metrics.py fit-niqe`, or the published model.")
             return None, None
@@ -159,24 +159,34 @@ class Judge:
 
 
 @dataclass
-class _Seen:
-    """What was seen of the photos so far: numbers of the measures, what the detector sees, and some of the images."""
+class _TrackResults:
+    """The results of one track and method so far.
 
-    judge: Judge
-    kept: int
+    Attributes:
+        measures: measures of the photos.
+        sheet_rows: number of photos in the sheet.
+        numbers: numbers of the photos, by side and measure.
+        features: features of the photos `[N, D]`, a list for each kind of image.
+        reconstruction: PSNR of the reconstructions against the degraded photos.
+        images: images for the sheet.
+    """
+
+    measures: RestorationMeasures
+    sheet_rows: int
     numbers: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {side: {} for side in SIDES})
     features: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in ("sharp", *SIDES)})
-    reconstruction: list[float] = field(default_factory=list)  # PSNR
+    reconstruction: list[float] = field(default_factory=list)
     images: list[Images] = field(default_factory=list)
 
     def add(self, images: Images) -> None:
+        """Measure a batch of photos."""
         for side in SIDES:
-            for name, values in self.judge.numbers(images[side], images["sharp"]).items():
+            for name, values in self.measures.numbers(images[side], images["sharp"]).items():
                 self.numbers[side].setdefault(name, []).extend(values)
         for name, rows in self.features.items():
-            rows.append(self.judge.look(images[name]))
+            rows.append(self.measures.features(images[name]))
         self.reconstruction += psnr(images["reconstruction"], images["degraded"]).tolist()
-        if sum(len(batch["sharp"]) for batch in self.images) < self.kept:
+        if sum(len(batch["sharp"]) for batch in self.images) < self.sheet_rows:
             self.images.append(images)
 
     def summary(self) -> dict[str, Any]:
@@ -192,36 +202,37 @@ class _Seen:
         return result | {"photos": {"reconstruction": self.reconstruction, **self.numbers}}
 
     def sheet(self, names: Sequence[str]) -> np.ndarray:
-        """Return the images kept, uint8 `[H, W, C]`."""
-        columns = [torch.cat([batch[name] for batch in self.images])[: self.kept] for name in SHOWN]
+        """Return the sheet of the first photos, whose names are given, uint8 `[H, W, C]`."""
+        columns = [torch.cat([batch[name] for batch in self.images])[: self.sheet_rows] for name in SHEET_COLUMNS]
         images = torch.stack(columns, dim=1).permute(0, 1, 3, 4, 2).numpy()  # [rows, 4, R, R, C]
-        return labelled_grid(images, names[: self.kept], SHOWN)
+        return labelled_grid(images, names[: self.sheet_rows], SHEET_COLUMNS)
 
 
 def restoration_table(
     inverters: Mapping[str, Inverter],
     photos: PhotoOptions,
     options: RestorationOptions,
-    judge: Judge,
+    measures: RestorationMeasures,
     outdir: str | os.PathLike,
 ) -> Table:
-    """Return the quality of degraded and of restored photos; goes on after the last finished track and method.
+    """Return the quality of degraded and of restored photos.
 
-    Beside the table, `restoration-TRACK-METHOD.png` shows some photos.
+    An earlier call that was stopped is continued after the last finished track and method. Beside the table,
+    `restoration-TRACK-METHOD.png` shows some photos.
 
     Args:
-        inverters: by method.
-        photos: which.
-        options: what the table has.
-        judge: of the results.
-        outdir: of what is finished, and of the sheets.
+        inverters: inverters by method.
+        photos: the photos.
+        options: the content of the table.
+        measures: measures of the photos.
+        outdir: folder of the finished parts and of the sheets.
     """
     first = next(iter(inverters.values()))
     tracks = {track: DegradedPhotos(photos, track, first.G) for track in options.tracks}
     count = len(tracks[options.tracks[0]])
-    shown = min(options.sheet, count)
-    check_grid_size(shown, len(SHOWN), first.G.img_resolution)
-    parts = Parts(outdir, "restoration", {"judge": judge.settings, "images": count, "sheet": shown})
+    sheet_rows = min(options.sheet, count)
+    check_grid_size(sheet_rows, len(SHEET_COLUMNS), first.G.img_resolution)
+    parts = PartCache(outdir, "restoration", {"judge": measures.settings, "images": count, "sheet": sheet_rows})
     results: dict[str, dict[str, Any]] = {method: {} for method in inverters}
     total = count * len(tracks) * len(inverters)
     with tqdm.tqdm(total=total, desc="restoration", unit="photo", disable=None) as bar:
@@ -229,34 +240,40 @@ def restoration_table(
         for track, degraded in tracks.items():
             for method, inverter in inverters.items():
                 sheet = Path(outdir) / f"restoration-{track}-{method.replace('+', '-')}.png"
-                make = partial(_restored, inverter, degraded, judge, shown, sheet, bar)
+                make = partial(_restore, inverter, degraded, measures, sheet_rows, sheet, bar)
                 part = {**inversion_settings(inverter), **degraded.settings}
-                results[method][track] = parts.get(part, make, [sheet] if shown else [])
+                results[method][track] = parts.get(part, make, [sheet] if sheet_rows else [])
                 done += count
-                bar.update(done - bar.n)  # nothing where the part was just made, all of it where it was there
-    return _table(results, inverters, judge, count)
+                bar.update(done - bar.n)  # 0 where the part was just computed, `count` where it was in the cache
+    return _table(results, inverters, measures, count)
 
 
-def _restored(
-    inverter: Inverter, photos: DegradedPhotos, judge: Judge, shown: int, sheet: Path, bar: tqdm.tqdm
+def _restore(
+    inverter: Inverter,
+    photos: DegradedPhotos,
+    measures: RestorationMeasures,
+    sheet_rows: int,
+    sheet: Path,
+    bar: tqdm.tqdm,
 ) -> dict[str, Any]:
-    """Return the numbers of one track and method; write its sheet where any photos are to be shown."""
-    seen = _Seen(judge, shown)
+    """Return the numbers of one track and method; write its sheet unless it has no rows."""
+    results = _TrackResults(measures, sheet_rows)
     for numbers in photos.batches():
-        sharp, degraded = photos.pairs(numbers)
-        found = inverted(inverter, degraded)
-        reconstruction, restored = (
-            torch.cat([rendered(inverter, inversion, latents) for inversion, latents in zip(found, side, strict=True)])
-            for side in ([each.latents for each in found], [each.latents.sharp() for each in found])
-        )
-        seen.add({"sharp": sharp, "degraded": degraded, "reconstruction": reconstruction, "restored": restored})
+        sharp, degraded = photos.pairs(numbers)  # [N, C, R, R]
+        inversions = invert_photos(inverter, degraded)
+        reconstruction = torch.cat([render_photo(inverter, each, each.latents) for each in inversions])
+        restored = torch.cat([render_photo(inverter, each, each.latents.sharp()) for each in inversions])
+        results.add({"sharp": sharp, "degraded": degraded, "reconstruction": reconstruction, "restored": restored})
         bar.update(len(numbers))
-    if shown:
-        save_png(sheet, seen.sheet(photos.names))
-    return seen.summary()
+    if sheet_rows:
+        save_png(sheet, results.sheet(photos.names))
+    return results.summary()
 
 
-def _table(results: dict[str, dict[str, Any]], inverters: Mapping[str, Inverter], judge: Judge, count: int) -> Table:
+def _table(
+    results: dict[str, dict[str, Any]], inverters: Mapping[str, Inverter], measures: RestorationMeasures, count: int
+) -> Table:
+    """Return the table of the numbers of `count` photos, by method and track."""
     tracks = next(iter(results.values()))
     groups = results | {
         f"paper, CelebA-HQ, {method}": {
@@ -268,22 +285,22 @@ def _table(results: dict[str, dict[str, Any]], inverters: Mapping[str, Inverter]
     }
     rows = [[f"{group}: {track}", *_cells(numbers)] for group, of in groups.items() for track, numbers in of.items()]
     columns = [""] + [f"{side}: {heading}" for side in SIDES for heading in HEADINGS.values()]
-    notes = [f"{method}: {described(inverter)}." for method, inverter in inverters.items()]
+    notes = [f"{method}: {describe_inverter(inverter)}." for method, inverter in inverters.items()]
     notes.append(f"{count} photos; all but the last column against the sharp photos, that against the degraded ones.")
     if any(numbers.get("singular") for tracks in results.values() for numbers in tracks.values()):
         notes.append(f"fd_cifar of only {count} photos is too large; compare it with that of as many photos only.")
-    numbers = {"results": results, "paper": PAPER, "judge": judge.settings}
+    numbers = {"results": results, "paper": PAPER, "judge": measures.settings}
     return Table(
         name="restoration",
         title="Table 2. Restoration of degraded photos",
         columns=[*columns, "reconstruction: PSNR"],
         rows=rows,
-        notes=notes + judge.notes,
+        notes=notes + measures.notes,
         numbers=numbers | {"settings": {method: each.settings for method, each in inverters.items()}},
     )
 
 
 def _cells(numbers: dict[str, Any]) -> list[str]:
-    """Return the cells of one track and method; empty where there is no number."""
+    """Return the cells of one track and method; a cell without number is empty."""
     cells = [number(numbers.get(side, {}).get(name), DIGITS[name]) for side in SIDES for name in HEADINGS]
     return [*cells, number(numbers.get("reconstruction"))]

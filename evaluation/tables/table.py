@@ -1,7 +1,10 @@
-"""Tables as markdown and JSON."""
+"""Tables as markdown and JSON, and their cells."""
 
 import json
+import math
 import os
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,12 @@ class Table:
     """A table of the paper, with our numbers beside.
 
     Attributes:
-        name: of its files.
-        title: above it.
-        columns: headings; the first is that of the rows' names.
-        rows: text in each cell.
-        notes: below it.
-        numbers: all that is behind it, as JSON.
+        name: name of the table's files.
+        title: title above the table.
+        columns: headings of the columns; the first column holds the rows' names.
+        rows: text of each cell, by row.
+        notes: paragraphs below the table.
+        numbers: all numbers that the table is made from, as JSON.
     """
 
     name: str
@@ -33,7 +36,7 @@ class Table:
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def markdown(self) -> str:
-        """Return the table as it stands in a document."""
+        """Return the table as markdown."""
         assert all(len(row) == len(self.columns) for row in self.rows), f"rows of {self.name} have other lengths"
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -41,7 +44,7 @@ class Table:
 
 
 def write_table(table: Table, outdir: str | os.PathLike) -> None:
-    """Write `NAME.md` and `NAME.json`; raise UserError where that cannot be done."""
+    """Write `NAME.md` and `NAME.json`; raise UserError where they cannot be written."""
     folder = Path(outdir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,5 +55,12 @@ def write_table(table: Table, outdir: str | os.PathLike) -> None:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a cell with a number, or an empty one."""
+    """Return a cell with a number; an empty cell for None."""
     return EMPTY if value is None else f"{value:.{digits}f}"
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """Return `mean ± standard deviation`; where the mean is infinite, as for the PSNR of equal images, `inf ± nan`."""
+    mean = statistics.fmean(values)
+    deviation = statistics.pstdev(values) if math.isfinite(mean) else math.nan
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"

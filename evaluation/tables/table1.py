@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from evaluation.job import Job, measure
 from evaluation.tables.table import Table, number
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 
-# FID of (SG2-Ada, Ours); for degraded images SG2-Ada is a network of its own, trained on them.
+# FID of (SG2-Ada, Ours); for degraded images SG2-Ada is another network, trained on them.
 PAPER = {
     "FFHQ": {"sharp": (3.48, 3.65), "degraded": (4.38, 3.23)},
     "AFHQ Cat": {"sharp": (3.55, 3.56), "degraded": (4.70, 3.91)},
@@ -26,10 +27,11 @@ PAPER_ABLATIONS = {
 QUALITIES = ("sharp", "degraded")
 
 Distances = dict[str, float | None]  # by quality
+Log = list[dict[str, Any]]  # records of results
 
 
-def distances(world: World, job: Job, network: str | None, qualities: tuple[str, ...], log: list) -> Distances:
-    """Return a network's distances by quality (None where it has none), and append their records to `log`."""
+def distances(world: World, job: Job, network: str | None, qualities: tuple[str, ...], log: Log) -> Distances:
+    """Return a network's distances by quality, and append their records to `log`; {} where `network` is None."""
     if network is None:
         return {}
     results = measure(world, replace(job, network=network, qualities=qualities))
@@ -38,16 +40,16 @@ def distances(world: World, job: Job, network: str | None, qualities: tuple[str,
 
 
 def table1(world: World, job: Job, base: str, qc: str, degraded_base: str | None) -> Table:
-    """Measure as Table 1 does; only the first process's table has numbers.
+    """Return Table 1; only the first process's table has numbers.
 
     Args:
         world: the processes that share the work.
-        job: one request, the data, and how to measure.
-        base: network of the plain generator.
-        qc: the QC network made from it.
-        degraded_base: a plain network trained on degraded images, or None.
+        job: the measurement, with one request and the data.
+        base: file of the plain network.
+        qc: file of the QC network trained from it.
+        degraded_base: file of a plain network trained on degraded images, or None.
     """
-    log: list = []
+    log: Log = []
     plain = distances(world, job, base, ("sharp",), log)
     if degraded_base is not None:
         recipe = job.degradation or read_header(qc).get("degradation")  # both are compared with the same images
@@ -67,24 +69,31 @@ def table1(world: World, job: Job, base: str, qc: str, degraded_base: str | None
 
 
 def table4(world: World, job: Job, qc: str, ablations: Mapping[str, str]) -> Table:
-    """Measure networks trained with `--ablation=A` to `F`, by letter, beside the full method `qc`."""
-    log: list = []
+    """Return Table 4 of the supplement; only the first process's table has numbers.
+
+    Args:
+        world: the processes that share the work.
+        job: the measurement, with one request and the data.
+        qc: file of the network of the full method.
+        ablations: files of the networks trained with `--ablation=A` to `F`, by letter.
+    """
+    log: Log = []
     metric = job.requests[0].name
     full = PAPER["FFHQ"]
-    rows, numbers = [], {}
+    rows, networks = [], {}
     for name, network in {"full": qc, **ablations}.items():
-        numbers[name] = distances(world, job, network, QUALITIES, log)
+        ours = networks[name] = distances(world, job, network, QUALITIES, log)
         what, *paper = PAPER_ABLATIONS.get(name, ("the full method", full["sharp"][1], full["degraded"][1]))
-        cells = [*(numbers[name].get(quality) for quality in QUALITIES), *paper]
-        rows.append([f"{name}: {what}", *(number(cell) for cell in cells)])
+        cells = [*(number(ours.get(quality)) for quality in QUALITIES), *map(number, paper)]
+        rows.append([f"{name}: {what}", *cells])
     columns = ["", f"{metric}, sharp", "degraded", "paper, FFHQ, FID: sharp", "degraded"]
     title = "Table 4 of the supplement. Ablations"
-    numbers = {"metric": metric, "networks": numbers, "paper": PAPER_ABLATIONS, "records": log}
+    numbers = {"metric": metric, "networks": networks, "paper": PAPER_ABLATIONS, "records": log}
     return Table("table4", title, columns, rows, _notes(log), numbers)
 
 
-def _notes(log):
-    """Return what is to be known about the numbers: how they were measured, and each warning once."""
+def _notes(log: Log) -> list[str]:
+    """Return notes on the numbers: how they were measured, and each warning once."""
     if not log:
         return []
     first = log[0]

@@ -14,19 +14,23 @@ import calc_metrics
 from degradations import degrade
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from evaluation.inverted_photos import invert_photos
+from evaluation.part_cache import PartCache
+from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.tables import editability, restoration, stability
 from evaluation.tables.classify import ClassifyOptions, blur_strength, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
-from evaluation.tables.inversion import (
-    DegradedPhotos,
-    Parts,
-    PhotoOptions,
-    inversion_table,
-    inverted,
-    mean_and_deviation,
+from evaluation.tables.inversion import inversion_table
+from evaluation.tables.restoration import (
+    METHODS,
+    PAPER,
+    TRACKS,
+    RestorationMeasures,
+    RestorationOptions,
+    restoration_table,
 )
-from evaluation.tables.restoration import METHODS, PAPER, TRACKS, Judge, RestorationOptions, restoration_table
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
+from evaluation.tables.table import mean_and_deviation
 from generation.rendering import synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import to_uint8
@@ -34,7 +38,7 @@ from inversion.directions.direction import Direction, normalised, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build
+from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.pivotal_tuning import TuningOptions
@@ -68,7 +72,7 @@ def files(tmp_path_factory):
         network = write_network(folder / "qc.safetensors", G)
         write_network(folder / "plain.safetensors", small_generator())
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        encoder = build(config, G.requires_grad_(False)).eval()
+        encoder = build_encoder(config, G.requires_grad_(False)).eval()
         save_encoder(folder / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
         save_direction(folder / "some.safetensors", direction("some", torch.randn(16)))
         write_pristine(folder / "niqe.npz", fit_pristine([torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)], 16))
@@ -174,7 +178,8 @@ def test_parts_are_made_once_for_each_setting(tmp_path):
     made = []
 
     def part(settings, number, files=()):
-        return Parts(tmp_path, "table", settings).get({"part": number}, lambda: made.append(number) or [number], files)
+        parts = PartCache(tmp_path, "table", settings)
+        return parts.get({"part": number}, lambda: made.append(number) or [number], files)
 
     assert part({"a": 1}, 1) == part({"a": 1}, 1) == [1] and made == [1]
     part({"a": 1}, 2)
@@ -191,7 +196,7 @@ def test_parts_are_made_once_for_each_setting(tmp_path):
 def test_a_damaged_record_is_one_sentence(tmp_path, text):
     (tmp_path / "table-parts.json").write_text(text)
     with pytest.raises(UserError, match="table-parts.json is damaged; delete it"):
-        Parts(tmp_path, "table", {})
+        PartCache(tmp_path, "table", {})
 
 
 def test_a_table_goes_on_where_it_was_stopped(files, inverter, degraded_photos, tmp_path, monkeypatch):
@@ -235,8 +240,8 @@ def test_means_of_equal_images_have_no_deviation():
 # Table 2.
 
 
-def judge(files, **changes):
-    return Judge(NO_WEIGHTS, CPU, **{"resolution": 16, "pristine": str(files / "niqe.npz"), **changes})
+def restoration_measures(files, **changes):
+    return RestorationMeasures(NO_WEIGHTS, CPU, **{"resolution": 16, "pristine": str(files / "niqe.npz"), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +249,7 @@ def noise(files, inverter, photos, tmp_path_factory):
     """Return the table of one track, its folder, and its images in four forms, found one by one."""
     folder = tmp_path_factory.mktemp("noise")
     options = RestorationOptions(("noise",), sheet=2)
-    table = restoration_table({"projector+PTI": inverter}, photos, options, judge(files), folder)
+    table = restoration_table({"projector+PTI": inverter}, photos, options, restoration_measures(files), folder)
     sharp, degraded = degraded_by_hand(files, "noise")
     return table, folder, (sharp, degraded, *results_of(inverter, degraded))
 
@@ -254,7 +259,7 @@ def test_restoration_has_the_numbers_of_the_formulas(files, noise):
     numbers = table.numbers["results"]["projector+PTI"]["noise"]
     assert_close(numbers["photos"]["reconstruction"], psnr(reconstructions, degraded).tolist())
     compare = {"psnr": psnr, "ssim": ssim, "pd_cifar": load_measure("pd_cifar", NO_WEIGHTS, CPU).compare}
-    look, model = cifar().features, judge(files).model
+    look, model = cifar().features, restoration_measures(files).model
     for side, images in {"degraded": degraded, "restored": restored}.items():
         with torch.no_grad():
             expected = {name: measure(images, sharp).mean().item() for name, measure in compare.items()}
@@ -296,7 +301,7 @@ def test_a_sheet_shows_each_photo_in_four_forms(noise):
 
 def test_restoration_goes_on_after_the_last_track_and_method(files, tmp_path, monkeypatch):
     """A stop within the third part loses that one alone; a sheet that is gone is made again."""
-    restored, made = restoration._restored, []
+    restored, made = restoration._restore, []
 
     def counted(inverter, photos, *rest):
         made.append((photos.dataset.degradation, inverter.options.tuning is not None))
@@ -304,7 +309,7 @@ def test_restoration_goes_on_after_the_last_track_and_method(files, tmp_path, mo
             raise UserError("stopped")
         return restored(inverter, photos, *rest)
 
-    monkeypatch.setattr(restoration, "_restored", counted)
+    monkeypatch.setattr(restoration, "_restore", counted)
     arguments = ["restoration", *flags(files, tmp_path, images=1), "--method=projector", "--method=projector+pti"]
     arguments += ["--track=blur", "--track=noise"]
     assert command(*arguments, code=1) == "Error: stopped"
@@ -368,8 +373,8 @@ def test_wrong_restorations_are_one_sentence(files, tmp_path, changes, extra, se
 
 def test_niqe_needs_blocks_that_fit(files):
     with pytest.raises(UserError, match="blocks of 16 px, larger than photos of 8 px; fit one by .* --block=4"):
-        judge(files, resolution=8)
-    without = judge(files, pristine=None)
+        restoration_measures(files, resolution=8)
+    without = restoration_measures(files, pristine=None)
     assert without.model is None and any("NIQE needs --pristine" in note for note in without.notes)
 
 
@@ -446,7 +451,7 @@ def test_editability_is_the_mean_change_of_the_score(files, inverter, degraded_p
 
 
 def test_no_edit_changes_nothing(inverter, degraded_photos):
-    [found] = inverted(inverter, degraded_photos.pairs([0])[1])
+    [found] = invert_photos(inverter, degraded_photos.pairs([0])[1])
     options = EditOptions(direction("none", torch.randn(16)), "brightness", brightness, reach=1.0, count=3)
     changes = score_changes(inverter, found, options)
     assert all(changes[side][1] == 0 != changes[side][0] for side in editability.PAPER)
@@ -504,7 +509,7 @@ def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
     assert "each code by an encoder" in command("classify", *common, f"--encoder={files / 'encoder.safetensors'}")
     G = load(files / "qc.safetensors", CPU)
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
-    save_encoder(tmp_path / "w.safetensors", build(config, G), G, sha256(files / "qc.safetensors"), {"kimg": 0})
+    save_encoder(tmp_path / "w.safetensors", build_encoder(config, G), G, sha256(files / "qc.safetensors"), {"kimg": 0})
     sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
     assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
 

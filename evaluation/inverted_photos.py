@@ -1,0 +1,74 @@
+"""Inversion of photos for tables: invert and measure batches, render the results, describe the method."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import tqdm
+from torch import Tensor
+
+from dnnlib.files import sha256
+from evaluation.part_cache import PartCache
+from evaluation.photo_sets import DegradedPhotos
+from images.ranges import from_levels, to_uint8
+from inversion.inverter import Inverter
+from inversion.photos.invert import step_bar
+from inversion.tuned_weights import Inversion
+from metrics.detectors.cifar import WEIGHTS
+from networks.latents import Latents
+
+PhotoRecords = list[dict[str, Any]]  # one for each photo, as JSON
+
+
+def inversion_settings(inverter: Inverter) -> dict[str, Any]:
+    """Return all that inversions depend on, as JSON; the embedded weights are part of losses and of tables."""
+    return {"inversion": inverter.settings, "embedded": sha256(WEIGHTS)}
+
+
+def measure_photos(
+    photos: DegradedPhotos, parts: PartCache, measure: Callable[[Tensor, Tensor], PhotoRecords]
+) -> PhotoRecords:
+    """Return the record of each photo; each batch is a part.
+
+    Args:
+        photos: the photos.
+        parts: cache of the finished parts.
+        measure: function of sharp and degraded photos, uint8 `[N, C, R, R]`, to their records.
+    """
+    records: PhotoRecords = []
+
+    def make(numbers: range) -> PhotoRecords:
+        return measure(*photos.pairs(numbers))
+
+    with tqdm.tqdm(total=len(photos), desc="photos", unit="photo", disable=None) as bar:
+        for numbers in photos.batches():
+            part = {"first": numbers.start, "last": numbers.stop - 1}
+            records += parts.get(part, partial(make, numbers))
+            bar.update(len(numbers))
+    return records
+
+
+def invert_photos(inverter: Inverter, photos: Tensor) -> list[Inversion]:
+    """Return the inversions of photos uint8 `[N, C, R, R]`, with bars that show the steps."""
+    with step_bar() as on_step:
+        return inverter.invert(from_levels(photos), on_step)
+
+
+def quantize(images: Tensor) -> Tensor:
+    """Return float images `[N, C, H, W]` in [-1, 1] as uint8, rounded as in image files, on the CPU."""
+    return torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2)
+
+
+def render_photo(inverter: Inverter, inversion: Inversion, latents: Latents) -> Tensor:
+    """Return the images uint8 `[N, C, R, R]` of codes by the generator of one photo, on the CPU."""
+    return quantize(inverter.images(inversion, latents))
+
+
+def describe_inverter(inverter: Inverter) -> str:
+    """Return in words how photos are inverted."""
+    options = inverter.options
+    words = ["encoder"] if options.encoder is not None else []
+    words += [f"projector of {options.projector.steps} steps"] if options.projector is not None else []
+    words += [f"tuning of at most {options.tuning.steps} steps"] if options.tuning is not None else []
+    return ", ".join(words)

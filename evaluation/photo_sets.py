@@ -1,0 +1,91 @@
+"""Sets of photos with their degraded versions, which the tables on inversion and restoration share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnnlib.config import require
+from dnnlib.errors import UserError
+from images.datasets.dataset import ImageDataset
+from networks.generators.interface import Generator
+from torch_utils.purposes import FOR_METRICS
+
+RECIPE = "multiple"  # degradation of the paper's "multiple-degraded" images
+
+
+@dataclass(frozen=True)
+class PhotoOptions:
+    """The photos of a table.
+
+    Attributes:
+        data: folder or zip of sharp photos, of the network's resolution.
+        images: number of photos, the first of the set; None: all.
+        batch: number of photos inverted at once.
+        seed: seed of the degradations.
+    """
+
+    data: str
+    images: int | None = None
+    batch: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.images is None or self.images >= 1, "--images", self.images, "at least 1")
+        require(self.batch >= 1, "--batch", self.batch, "at least 1")
+
+
+class DegradedPhotos:
+    """The first photos of a set, each with its degraded version, which depends only on the seed and the photo's number.
+
+    Args:
+        options: the photos.
+        recipe: recipe of the degradations.
+        G: network that the photos are inverted into.
+
+    Raises UserError for photos of another size or other channels than the network's, and where there are too few.
+    """
+
+    def __init__(self, options: PhotoOptions, recipe: str, G: Generator) -> None:
+        self.dataset = ImageDataset(options.data, G.img_resolution, degradation=recipe)
+        if self.dataset.channels != G.img_channels:
+            raise UserError(
+                f"{options.data} holds images of {self.dataset.channels} channels, and the network's have "
+                f"{G.img_channels}; give others"
+            )
+        self.count = self.dataset.num_images if options.images is None else options.images
+        available = self.dataset.num_images
+        require(self.count <= available, "--images", self.count, f"at most {available}, as many as {options.data} has")
+        self.options = options
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def names(self) -> list[str]:
+        """The photos' file names without endings."""
+        return [Path(name).stem for name in self.dataset.files.names[: self.count]]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that photo number i depends on, as JSON."""
+        return {
+            "photos": self.dataset.fingerprint,
+            "recipe": self.dataset.degradation,
+            "degradation_seed": self.options.seed,
+        }
+
+    def batches(self) -> Iterator[range]:
+        """Yield the numbers of photos that are inverted together."""
+        for first in range(0, self.count, self.options.batch):
+            yield range(first, min(first + self.options.batch, self.count))
+
+    def pairs(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return sharp and degraded photos, both uint8 `[N, C, R, R]`; `real_stream` has the same ones for the seed."""
+        pairs = [self.dataset.pair(number, (self.options.seed, FOR_METRICS, number)) for number in numbers]
+        sharp, degraded = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
+        return sharp, degraded
