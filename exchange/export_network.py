@@ -1,4 +1,4 @@
-"""Networks out to standard files: `python -m exchange.export_network NETWORK -o OUT`."""
+"""Export networks to ONNX, torch.export or a state dict: `python -m exchange.export_network NETWORK -o OUT`."""
 
 import math
 from pathlib import Path
@@ -18,17 +18,19 @@ EXPORTERS = Registry("exchange.exporters", "format")
 
 @click.command(context_settings=SETTINGS)
 @click.argument("network", type=NetworkFile())
-@click.option("-o", "--output", required=True, metavar="FILE", help="Replaced in one step.")
-@click.option("--format", "name", help=f"One of {', '.join(EXPORTERS.names())}.  [default: by the extension]")
+@click.option("-o", "--output", required=True, metavar="FILE", help="File to write; it is replaced in one step.")
+@click.option("--format", "name", help=f"Format: {', '.join(EXPORTERS.names())}.  [default: by the extension]")
 @click.option(
     "--part",
-    help="onnx and program: synthesis (ws, q to images) or mapping (z, c to ws); state_dict: G_ema, D_sharp or "
-    "D_degraded.  [default: the first]",
+    help="Part of the network. onnx and program: synthesis (ws, q to images) or mapping (z, c to ws); state_dict: "
+    "G_ema, D_sharp or D_degraded.  [default: the first]",
 )
-@click.option("--noise", type=click.Choice(["const", "none"]), help="Of the synthesis network.  [default: const]")
-@click.option("--truncation", type=float, help="Psi of the mapping network.  [default: 1]")
+@click.option("--noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]")
+@click.option("--truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
 @one_sentence_errors
-def main(network, output, name, part, noise, truncation):
+def main(
+    network: str, output: str, name: str | None, part: str | None, noise: str | None, truncation: float | None
+) -> None:
     """Write a network as ONNX (.onnx), as a program of torch.export (.pt2), or as a plain state dict (.pt).
 
     Graphs compute in fp32 for any batch, and are compared with the network before they are written.
@@ -53,6 +55,7 @@ def main(network, output, name, part, noise, truncation):
 
 
 def _by_suffix(path: Path) -> str:
+    """Return the name of the format that a path's extension stands for."""
     suffixes = {EXPORTERS.get(name).SUFFIX: name for name in EXPORTERS.names()}
     if path.suffix not in suffixes:
         raise UserError(

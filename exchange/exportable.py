@@ -1,4 +1,4 @@
-"""Networks as other programs take them: tensors in, tensors out, any batch, and no decision that depends on data."""
+"""Generators in a form for exporters (ONNX, torch.export): tensors to tensors, any batch, no branches on data."""
 
 import logging
 import os
@@ -17,20 +17,20 @@ from networks.generators.interface import Generator
 from networks.latents import Latents
 
 GRAPH_PARTS = ("synthesis", "mapping")
-TOLERANCE = 1e-4  # of an exported network, as a share of the largest value where that is above 1
-BATCHES = (1, 2, 5)
-STRENGTHS = (0.0, 1.0, 3.0)  # of the quality codes that are checked
+TOLERANCE = 1e-4  # largest error of an exported network, as a share of the largest value where that is above 1
+BATCHES = (1, 2, 5)  # batch sizes that are checked
+STRENGTHS = (0.0, 1.0, 3.0)  # factors of the quality codes that are checked
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is exported.
+    """The part of a network that is exported.
 
     Attributes:
-        network: its file.
-        part: one of the exporter's `PARTS`.
-        noise_mode: of the synthesis network, `const` or `none`.
-        truncation_psi: of the mapping network.
+        network: file of the network.
+        part: name of the part, one of the exporter's `PARTS`.
+        noise_mode: noise of the synthesis network, `const` or `none`.
+        truncation_psi: truncation of the mapping network.
     """
 
     network: str
@@ -39,9 +39,9 @@ class ExportRequest:
     truncation_psi: float = 1.0
 
     def facts(self) -> dict[str, str]:
-        """Return what an exported file says about itself."""
+        """Return the facts that an exported file contains."""
         _, header = load_generator(self.network)
-        facts = {
+        facts: dict[str, object] = {
             "part": self.part,
             "resolution": header["images"]["resolution"],
             "preprocessing": header.get("preprocessing", ""),
@@ -59,11 +59,11 @@ class Exportable:
     """A part of a generator, ready for export.
 
     Attributes:
-        module: takes the inputs in their order, in fp32.
-        inputs: widths behind the batch, by name.
-        output: its name.
-        reference: the network as this program runs it, on the same inputs.
-        draw: (batch, strength of q) to random inputs by name.
+        module: module that takes the inputs in their order, in fp32.
+        inputs: sizes of each input without the batch axis, by name.
+        output: name of the output.
+        reference: the network as this program runs it, a function of the same inputs.
+        draw: function of batch size and strength of q to random inputs by name.
     """
 
     module: nn.Module
@@ -80,8 +80,8 @@ def exportable(request: ExportRequest) -> Exportable:
     return _mapping(G, request) if request.part == "mapping" else _synthesis(G, request)
 
 
-def traced(part: Exportable) -> torch.export.ExportedProgram:
-    """Return the graph of a part, for any batch."""
+def trace(part: Exportable) -> torch.export.ExportedProgram:
+    """Return the graph of a part, for any batch size."""
     batch = torch.export.Dim("batch", min=1)
     inputs = tuple(part.draw(2, 1.0).values())
     shapes = tuple({0: batch} for _ in inputs)
@@ -93,10 +93,10 @@ def traced(part: Exportable) -> torch.export.ExportedProgram:
 
 
 def largest_error(part: Exportable, exported: Callable[[dict[str, Tensor]], Tensor]) -> float:
-    """Return how far `exported` is from the network, over batches, codes (q = 0 among them) and truncated ws.
+    """Return the largest error of `exported`, over batch sizes, codes (q = 0 among them) and truncated ws.
 
-    The error is absolute where values are below 1, and a share of the largest above. Raises UserError where it is
-    beyond the tolerance.
+    The error is absolute where values are below 1, and else a share of the largest value. Raises UserError where it
+    exceeds the tolerance.
     """
     worst = 0.0
     for batch in BATCHES:
@@ -116,7 +116,7 @@ def largest_error(part: Exportable, exported: Callable[[dict[str, Tensor]], Tens
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch's own notes on exporting from a person."""
+    """Suppress torch's own messages about exporting."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -129,24 +129,33 @@ def quiet() -> Iterator[None]:
 
 
 def report(path: str | os.PathLike, request: ExportRequest, error: float) -> str:
-    """Return what a person is told about an exported graph."""
+    """Return the line that is printed about an exported graph."""
     size = os.path.getsize(path)
     return f"{path}: {request.part}, {size:,} bytes, differs by at most {error:.1e} (bound {TOLERANCE:g})"
 
 
-class _Plain(nn.Module):
-    def __init__(self, G: Generator, noise_mode: str):
+class _Synthesis(nn.Module):
+    """The synthesis of a generator; subclasses have a `forward` for its inputs."""
+
+    def __init__(self, G: Generator, noise_mode: str) -> None:
         super().__init__()
         self.synthesis = G.synthesis.traceable()
         self.noise_mode = noise_mode
+
+
+class _Plain(_Synthesis):
+    """The synthesis of a plain generator, `ws [N, num_ws, w_dim]` to images `[N, C, R, R]`."""
 
     def forward(self, ws: Tensor) -> Tensor:
         noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
         return self.synthesis.image(self.synthesis.content(Latents(ws), noise))
 
 
-class _Quality(_Plain):
-    """Runs the DegradBlocks whatever `q` is; what they add is zero where `q` is."""
+class _Quality(_Synthesis):
+    """The synthesis of a QC generator, `ws` and `q [N, q_dim]` to images `[N, C, R, R]`.
+
+    The DegradBlocks run for every `q`; where it is zero, so is what they add.
+    """
 
     def forward(self, ws: Tensor, q: Tensor) -> Tensor:
         noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
@@ -155,18 +164,21 @@ class _Quality(_Plain):
 
 
 class _Mapping(nn.Module):
-    def __init__(self, G: Generator, truncation_psi: float):
+    """The mapping of a generator, `z [N, z_dim]` and `c [N, c_dim]` to `ws [N, num_ws, w_dim]`."""
+
+    def __init__(self, G: Generator, truncation_psi: float) -> None:
         super().__init__()
-        self.mapping, self.truncation_psi = G.mapping, truncation_psi
+        self.mapping = G.mapping
+        self.truncation_psi = truncation_psi
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         return self.mapping(z, c, truncation_psi=self.truncation_psi)
 
 
 class _AllInputs(nn.Module):
-    """Takes the inputs of a part in one tuple, whatever their number: so they can be given shapes alike."""
+    """A part that takes any number of inputs in one tuple, so that the shapes of all parts are given alike."""
 
-    def __init__(self, part: nn.Module):
+    def __init__(self, part: nn.Module) -> None:
         super().__init__()
         self.part = part
 
@@ -174,39 +186,40 @@ class _AllInputs(nn.Module):
         return self.part(*inputs)
 
 
-def _synthesis(G, request):
+def _synthesis(G: Generator, request: ExportRequest) -> Exportable:
     q_dim = G.q_dim
     inputs: dict[str, list[int]] = {"ws": [G.num_ws, G.w_dim]}
     if q_dim:
         inputs["q"] = [q_dim]
 
-    def reference(ws, q=None):
+    def reference(ws: Tensor, q: Tensor | None = None) -> Tensor:
         return G.synthesis(ws, noise_mode=request.noise_mode, **({"q": q} if q_dim else {}))
 
-    def draw(batch, strength):
+    def draw(batch: int, strength: float) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(batch)
         z = torch.randn(batch, G.z_dim, generator=rng)
         psi = 0.7 if batch > 1 else 1.0
         with torch.no_grad():
-            drawn = {"ws": G.mapping(z, G.labels_in_turn(batch), truncation_psi=psi).contiguous()}
+            values = {"ws": G.mapping(z, G.labels_in_turn(batch), truncation_psi=psi).contiguous()}
         if q_dim:
-            drawn["q"] = strength * torch.randn(batch, q_dim, generator=rng)
-        return drawn
+            values["q"] = strength * torch.randn(batch, q_dim, generator=rng)
+        return values
 
     module = (_Quality if q_dim else _Plain)(G, request.noise_mode)
     return Exportable(_AllInputs(module).eval(), inputs, "images", reference, draw)
 
 
-def _mapping(G, request):
+def _mapping(G: Generator, request: ExportRequest) -> Exportable:
     inputs: dict[str, list[int]] = {"z": [G.z_dim]}
     if G.c_dim:
         inputs["c"] = [G.c_dim]
 
-    def reference(z, c=None):
+    def reference(z: Tensor, c: Tensor | None = None) -> Tensor:
         return G.mapping(z, c, truncation_psi=request.truncation_psi)
 
-    def draw(batch, strength):
-        drawn = {"z": torch.randn(batch, G.z_dim, generator=torch.Generator().manual_seed(batch))}
-        return drawn | ({"c": G.labels_in_turn(batch)} if G.c_dim else {})
+    def draw(batch: int, strength: float) -> dict[str, Tensor]:
+        values = {"z": torch.randn(batch, G.z_dim, generator=torch.Generator().manual_seed(batch))}
+        labels = G.labels_in_turn(batch)
+        return values if labels is None else values | {"c": labels}
 
     return Exportable(_AllInputs(_Mapping(G, request.truncation_psi)).eval(), inputs, "ws", reference, draw)

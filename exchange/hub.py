@@ -1,4 +1,4 @@
-"""Networks to and from a hub: `python -m exchange.hub push` and `pull`."""
+"""Push networks to a hub (Hugging Face, or a folder), and pull them: `python -m exchange.hub push` and `pull`."""
 
 import json
 import shutil
@@ -23,18 +23,22 @@ FORMAT_VERSION = 1
 
 
 @click.group(context_settings=SETTINGS)
-def main():
+def main() -> None:
     """Publish a network with a model card, or fetch one; a hub is hf://owner/name, or a folder."""
 
 
 @main.command()
 @click.argument("network", type=NetworkFile())
 @click.argument("dest")
-@click.option("--licence", help="Of the network.  [default: as its header says]")
-@click.option("--results", metavar="FILE", help="JSON, name to number.  [default: metric-*.jsonl beside the network]")
-@click.option("--private", is_flag=True, help="Of a repository that is made.")
+@click.option("--licence", help="Licence of the network.  [default: that in its header]")
+@click.option(
+    "--results",
+    metavar="FILE",
+    help="JSON file of results, name to number.  [default: metric-*.jsonl beside the network]",
+)
+@click.option("--private", is_flag=True, help="Make a new repository private.")
 @one_sentence_errors
-def push(network, dest, licence, results, private):
+def push(network: str, dest: str, licence: str | None, results: str | None, private: bool) -> None:
     """Put a network with a model card into hf://owner/name, or into a folder.
 
     \b
@@ -67,9 +71,9 @@ def push(network, dest, licence, results, private):
 
 @main.command()
 @click.argument("source")
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the files go.")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder for the files.")
 @one_sentence_errors
-def pull(source, output):
+def pull(source: str, output: str) -> None:
     """Fetch a network and its model card from hf://owner/name[@revision], or from a folder, and check its hash.
 
     \b
@@ -113,12 +117,13 @@ def _getter(source: str) -> Callable[[str], Path]:
 
 
 def _manifest(facts: dict[str, Any]) -> str:
+    """Return the text of the manifest, which holds the network's size and hash."""
     files = {CANONICAL: {"sha256": facts["sha256"], "bytes": facts["bytes"]}}
     return json.dumps({"format_version": FORMAT_VERSION, "files": files}, indent=2) + "\n"
 
 
 def _read_manifest(path: Path, source: str) -> str:
-    """Return the SHA-256 that the network should have."""
+    """Return the network's SHA-256 according to the manifest; raise UserError where that is damaged."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         version, recorded = manifest["format_version"], manifest["files"][CANONICAL]["sha256"]
@@ -130,6 +135,7 @@ def _read_manifest(path: Path, source: str) -> str:
 
 
 def _read_results(path: str) -> dict[str, float]:
+    """Return the results in a JSON file; raise UserError where it is anything but an object of numbers."""
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,9 +1,10 @@
-"""`python -m exchange.import_network`: from networks that others published to files of this program."""
+"""Import networks and pSp encoders that others published, such as StyleGAN2: `python -m exchange.import_network`."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -26,11 +27,11 @@ FORMATS = Registry("networks.published.formats", "format")
 
 @click.command(context_settings=SETTINGS)
 @click.argument("source", metavar="SOURCE")
-@click.option("-o", "--output", required=True, metavar="FILE", help="What to write, NAME.safetensors.")
-@click.option("--network", metavar="FILE", help="For an encoder: the imported network that it is for.")
-@click.option("--licence", default="", help="Of the published network; noted in the file.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="File to write, NAME.safetensors.")
+@click.option("--network", metavar="FILE", help="Imported network that an encoder is for.")
+@click.option("--licence", default="", help="Licence of the published network, noted in the file.")
 @one_sentence_errors
-def main(source, output, network, licence):
+def main(source: str, output: str, network: str | None, licence: str) -> None:
     """Import a published StyleGAN2, QC-StyleGAN or pSp encoder. Nothing in SOURCE is run.
 
     \b
@@ -39,7 +40,7 @@ def main(source, output, network, licence):
     """
     if Path(output).suffix != SUFFIX:
         raise UserError(f"-o {output} does not end in {SUFFIX}; write for example network{SUFFIX}")
-    with _about(source):
+    with _naming(source):
         file = read_inert(source, CLASSES)
     provenance = {"licence": licence, "source": {"file": Path(source).name, "sha256": sha256(source)}}
     if published_psp.is_encoder(file.content):
@@ -51,9 +52,9 @@ def main(source, output, network, licence):
 
 
 def _import_network(source: str, file: InertFile, output: str, provenance: dict[str, Any]) -> None:
-    """Write the networks of a file, in the first format that knows it."""
-    with _about(source):
-        module = _format_of(file)
+    """Write the networks of a file, read by the first format that recognises it."""
+    with _naming(source):
+        module = _find_format(file)
         G, discriminators = assemble(module.read(file))
     provenance["source"]["format"] = module.DESCRIPTION
     mode = "qc" if G.q_dim > 0 else "base"
@@ -63,20 +64,21 @@ def _import_network(source: str, file: InertFile, output: str, provenance: dict[
     click.echo(f"python generate.py --network={output} --seeds=0-7 --grid --outdir=out")
 
 
-def _import_encoder(source, file, output, network, provenance):
+def _import_encoder(source: str, file: InertFile, output: str, network: str | None, provenance: dict[str, Any]) -> None:
+    """Write the encoder of a file, for a network that was imported before."""
     if network is None:
         raise UserError(f"{source} is an encoder; give the network that it is for as --network=FILE")
     require_network(network)
     G, _ = load_generator(network)
-    with _about(source):
+    with _naming(source):
         encoder = published_psp.read_encoder(file, G, network)
     provenance["source"]["format"] = published_psp.DESCRIPTION
     save_encoder(output, encoder, G, sha256(network), provenance)
     click.echo(f"{output}: {published_psp.DESCRIPTION}, for {network}")
 
 
-def _format_of(file):
-    """Return the module of the format that recognises the content."""
+def _find_format(file: InertFile) -> ModuleType:
+    """Return the module of the first format that recognises the content."""
     for name in FORMATS.names():
         module = FORMATS.get(name)
         if module.recognises(file.content):
@@ -84,21 +86,21 @@ def _format_of(file):
     raise UserError(f"is of none of the known formats ({', '.join(FORMATS.names())}); give the file as published")
 
 
-def _kimg(source):
-    """Return the training length that snapshots have in their names, else None."""
+def _kimg(source: str) -> int | None:
+    """Return the training length that the names of snapshots contain; None for another name."""
     match = re.fullmatch(r"network-snapshot-(\d{6})\.pkl", Path(source).name)
     return int(match[1]) if match else None
 
 
 @contextmanager
-def _about(source: str) -> Iterator[None]:
-    """Name the file in what is wrong with it."""
+def _naming(source: str) -> Iterator[None]:
+    """Name the file in errors that are raised within."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{source} {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # A file may hold anything in any place.
+        # A file may hold anything anywhere.
         raise UserError(f"{source} is damaged or of another layout than is known; copy or download it again") from error
 
 

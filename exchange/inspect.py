@@ -1,4 +1,4 @@
-"""A look inside: `python -m exchange.inspect NETWORK_OR_FOLDER`."""
+"""Print the content of a network file, or the networks of a folder: `python -m exchange.inspect NETWORK_OR_FOLDER`."""
 
 import json
 from pathlib import Path
@@ -11,30 +11,30 @@ from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from networks.describe import describe, snapshots
 
-SHORT = 12  # digits of a SHA-256
+SHORT = 12  # digits of a SHA-256 in the table of a folder
 
 
 @click.command(context_settings=SETTINGS)
 @click.argument("location", metavar="NETWORK_OR_FOLDER", type=NetworkFile())
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @one_sentence_errors
-def main(location, as_json):
-    """Show what a network file holds, or which networks a folder has and what has been measured of them.
+def main(location: str, as_json: bool) -> None:
+    """Show the content of a network file, or the networks of a folder with the metrics measured of them.
 
     \b
     python -m exchange.inspect qc.safetensors
     python -m exchange.inspect runs/qc
     """
-    is_folder = Path(location).is_dir()
-    facts = snapshots(location) if is_folder else describe(location)
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
+    if Path(location).is_dir():
+        rows = snapshots(location)
+        click.echo(json.dumps(rows, indent=2) if as_json else _snapshot_table(rows))
     else:
-        click.echo(_snapshot_table(facts) if is_folder else _text(facts))
+        facts = describe(location)
+        click.echo(json.dumps(facts, indent=2) if as_json else _text(facts))
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:
-    """Return aligned columns; what is missing is `-`, numbers stand at the right."""
+    """Return aligned columns; None becomes `-`, and columns of numbers are aligned at the right."""
     cells = [columns] + [["-" if value is None else _cell(value) for value in row] for row in rows]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     numeric = [all(isinstance(row[index], (int, float, type(None))) for row in rows) for index in range(len(columns))]
@@ -45,13 +45,14 @@ def table(columns: list[str], rows: list[list[Any]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(value):
+def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _text(facts: dict[str, Any]) -> str:
+    """Return the facts about a file, and the table of a network's architecture."""
     size = f"{facts['bytes']:,} bytes"
     lines = [f"{facts['file']}: {facts['kind']}, {size}", f"{'sha256':<16}{facts['sha256']}"]
     if facts["kind"] != "network":
@@ -60,12 +61,13 @@ def _text(facts: dict[str, Any]) -> str:
     lines += [f"{name:<16}{value}" for name, value in _summary(facts).items()]
     columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
     rows = [[row[name] for name in columns] for row in facts["architecture"]]
-    rows = [row + ["yes" if shown["degrades"] else ""] for row, shown in zip(rows, facts["architecture"], strict=True)]
+    rows = [row + ["yes" if block["degrades"] else ""] for row, block in zip(rows, facts["architecture"], strict=True)]
     total = ["total", None, None, None, facts["generator"]["parameters"], "", ""]
     return "\n".join([*lines, "", table([*columns, "DegradBlock"], [*rows, total])])
 
 
 def _summary(facts: dict[str, Any]) -> dict[str, str]:
+    """Return the facts about a network by their headings."""
     header, images, generator, quality = (facts[name] for name in ("header", "images", "generator", "quality"))
     mode = "plain StyleGAN2"
     if quality:
@@ -87,7 +89,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _value(value: Any) -> str:
-    """Return a part of a header on one line."""
+    """Return a value of a header on one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
     return "-" if value is None or value == "" else str(value)

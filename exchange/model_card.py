@@ -1,4 +1,4 @@
-"""The model card of a network: YAML for the hub, then what a person wants to know before using it."""
+"""The model card of a network: YAML for the hub, then facts, usage, results and architecture for people."""
 
 import re
 from pathlib import Path
@@ -6,18 +6,21 @@ from typing import Any
 
 from dnnlib.remote.hugging_face import SCHEME
 
-CANONICAL = "network.safetensors"
-_KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")  # besides Creative Commons
+CANONICAL = "network.safetensors"  # name of the network in a hub
+# The hub's names of licences, other than Creative Commons.
+_KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")
+
+Facts = dict[str, Any]  # of a network, by `networks.describe.describe`
 
 
-def model_card(facts: dict[str, Any], licence: str, results: dict[str, float], location: str) -> str:
+def model_card(facts: Facts, licence: str, results: dict[str, float], location: str) -> str:
     """Return the card as markdown.
 
     Args:
-        facts: of the network, by `network_facts.describe`.
-        licence: in words.
-        results: name and quality to value.
-        location: where the network is pushed to: hf://owner/name, or a folder.
+        facts: facts about the network.
+        licence: name of the licence, in words.
+        results: values by metric and quality.
+        location: destination of the network: hf://owner/name, or a folder.
     """
     sections = [
         _front_matter(facts, licence),
@@ -36,7 +39,7 @@ def model_card(facts: dict[str, Any], licence: str, results: dict[str, float], l
 
 
 def licence_id(licence: str) -> str:
-    """Return what the hub calls a licence; `other` for what it has no name for.
+    """Return the hub's name of a licence; `other` where it has none.
 
     >>> licence_id("CC BY-NC 4.0 (AFHQ, NAVER Corp.)")
     'cc-by-nc-4.0'
@@ -48,20 +51,20 @@ def licence_id(licence: str) -> str:
     return {"cc0": "cc0-1.0"}.get(text, text if text in _KNOWN else "other")
 
 
-def _front_matter(facts, licence):
+def _front_matter(facts: Facts, licence: str) -> str:
     name = licence_id(licence)
     lines = ["---", f"license: {name}"]
     if name == "other":
-        lines.append(f"license_name: {_quoted(licence)}")
+        lines.append(f"license_name: {_quote(licence)}")
     tags = ["image-generation", "stylegan2", *(["qc-stylegan", "image-restoration"] if facts["quality"] else [])]
     return "\n".join([*lines, "library_name: qc-stylegan", "tags:", *(f"- {tag}" for tag in tags), "---"])
 
 
-def _quoted(text):
+def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _about(facts, licence):
+def _about(facts: Facts, licence: str) -> str:
     header, images, quality = facts["header"], facts["images"], facts["quality"]
     side = images["resolution"]
     what = "StyleGAN2 generator"
@@ -80,20 +83,20 @@ def _about(facts, licence):
     return lines[0] + "\n\n" + "\n".join(lines[1:])
 
 
-def _usage(facts, location):
+def _usage(facts: Facts, location: str) -> str:
     quality = " --quality=random" if facts["quality"] else ""
     network = location if location.startswith(SCHEME) else CANONICAL
     return f"    python generate.py --network={network} --seeds=0-7{quality}"
 
 
-def _results(results):
+def _results(results: dict[str, float]) -> str:
     if not results:
         return "Not measured."
     rows = [f"| {name} | {value:.5g} |" for name, value in sorted(results.items())]
     return "\n".join(["| metric and quality | value |", "|---|---|", *rows])
 
 
-def _architecture(facts):
+def _architecture(facts: Facts) -> str:
     columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in facts["architecture"]:

@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 
 from dnnlib.files import replace_file
-from exchange.exportable import GRAPH_PARTS, ExportRequest, exportable, largest_error, quiet, report, traced
+from exchange.exportable import GRAPH_PARTS, ExportRequest, exportable, largest_error, quiet, report, trace
 
 SUFFIX = ".pt2"
 PARTS = GRAPH_PARTS
-FACTS = "qc_stylegan.json"  # among the file's extra files
+FACTS = "qc_stylegan.json"  # name of the facts among the file's extra files
 
 
 def export(request: ExportRequest, path: Path) -> str:
-    """Write a part of a network and check what torch loads again; return what came of it."""
+    """Write a part of a network and check the graph that torch loads from the file; return the line to print."""
     part = exportable(request)
     buffer = io.BytesIO()
     with quiet():
-        torch.export.save(traced(part), buffer, extra_files={FACTS: json.dumps(request.facts())})
+        torch.export.save(trace(part), buffer, extra_files={FACTS: json.dumps(request.facts())})
         loaded = torch.export.load(io.BytesIO(buffer.getvalue())).module()
     with torch.no_grad():
         error = largest_error(part, lambda inputs: loaded(*inputs.values()))

@@ -13,7 +13,7 @@ PARTS = ("G_ema", "D_sharp", "D_degraded")
 
 
 def export(request: ExportRequest, path: Path) -> str:
-    """Write the tensors of one network of the file; return what came of it."""
+    """Write the tensors of one network of the file; return the line to print."""
     read_header(request.network)
     stored = load_tensors(request.network)
     held = [part for part in PARTS if any(name.startswith(f"{part}.") for name in stored)]
@@ -23,5 +23,6 @@ def export(request: ExportRequest, path: Path) -> str:
     tensors = load_tensors(request.network, f"{request.part}.")
     save_state(path, tensors)
     written = load_state(path)
-    assert written.keys() == tensors.keys() and all(torch.equal(written[name], tensors[name]) for name in tensors)
+    same = written.keys() == tensors.keys() and all(torch.equal(written[name], tensors[name]) for name in tensors)
+    assert same, f"{path} holds other tensors than were written"
     return f"{path}: {request.part}, {len(tensors)} tensors, {path.stat().st_size:,} bytes"
