@@ -1,24 +1,25 @@
-"""Photos to codes and back: train an encoder, restore, edit, degrade, find directions, videos."""
+"""Invert photos into a network: train an encoder, restore, edit, degrade, find directions, restore videos."""
 
 import click
 
+from dnnlib.flags import SETTINGS
 from inversion.commands.degrade import degrade
 from inversion.commands.directions import directions_command
 from inversion.commands.edit import edit
 from inversion.commands.restore import encode, restore
-from inversion.commands.train_encoder import train_encoder
+from inversion.commands.train_encoder import train_encoder_command
 from inversion.commands.video import video
 
 
-@click.group()
-def main():
-    """Invert photos into a network: find their content w and their quality q, and show them otherwise.
+@click.group(context_settings=SETTINGS)
+def main() -> None:
+    """Invert photos into a network: find their content w and their quality q, and show them restored, edited, degraded.
 
     Each command explains itself: python invert.py restore --help.
     """
 
 
-for command in (train_encoder, restore, encode, edit, degrade, video, directions_command):
+for command in (train_encoder_command, restore, encode, edit, degrade, video, directions_command):
     main.add_command(command)
 
 

@@ -176,7 +176,7 @@ class Inverter:
             return synthesize(G, latents.to(self.device)).clamp(-1, 1)
 
     @torch.no_grad()
-    def pair(self, inversion: Inversion) -> tuple[Tensor, Tensor]:
+    def restore(self, inversion: Inversion) -> tuple[Tensor, Tensor]:
         """Return the reconstruction of a photo and its restored version, `[1, C, R, R]` each."""
         latents = inversion.latents.to(self.device)
         with self.tuned(inversion) as G:

@@ -1,6 +1,6 @@
-"""How different two images look, as a loss; what the target needs is computed once."""
+"""Perceptual distances as losses of inversion (LPIPS, or the embedded CIFAR-10 classifier)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,35 +16,37 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import load_tensors
 from torch_utils.precision import fastest_dtype
 
-Features = list[Tensor]
+Features = list[Tensor]  # [N, C_l, H_l, W_l] a layer
 
 
 class Perceptual:
     """A perceptual distance between images in [-1, 1], frozen; gradients flow to the images.
 
     Args:
-        maps: images float32 `[N, C, H, W]` in 0..255, gray or RGB -> one `[N, C_l, H_l, W_l]` a layer.
-        weights: of the channels, one `[1, C_l, 1, 1]` a layer; None: all 1.
-        autocast: in which type of lower precision the maps are computed; None: as they come.
+        maps: function of images float32 `[N, C, H, W]` in 0..255, gray or RGB, to features.
+        weights: weights of the channels, `[1, C_l, 1, 1]` a layer; None: all 1.
+        autocast: type of lower precision that the features are computed in; None: float32.
     """
 
     def __init__(
         self,
         maps: Callable[[Tensor], Features],
-        weights: list[Tensor] | None = None,
+        weights: Sequence[Tensor] | None = None,
         autocast: torch.dtype | None = None,
     ):
-        self._maps, self._weights, self._autocast = maps, weights, autocast
+        self._maps = maps
+        self._weights = weights
+        self._autocast = autocast
 
     def features(self, images: Tensor) -> Features:
-        """Return what the distance sees of images float32 `[N, C, H, W]` in [-1, 1]."""
-        images = to_levels(images, shift_first=True)  # metrics count in 0..255
+        """Return the features of images float32 `[N, C, H, W]` in [-1, 1]; of fixed targets once is enough."""
+        images = to_levels(images, shift_first=True)
         with torch.autocast(images.device.type, self._autocast, enabled=self._autocast is not None):
             maps = self._maps(images)
         return [layer.float() for layer in maps]
 
     def distance(self, a: Features, b: Features) -> Tensor:
-        """Return distances `[N]` of what `features` gave; a batch of one is compared with all of the other."""
+        """Return distances `[N]` of features; a batch of one is compared with all of the other batch."""
         return perceptual_distance(a, b, self._weights)
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
@@ -57,14 +59,15 @@ def load_perceptual(
 ) -> Perceptual:
     """Return the distance of the detector called `name`: `cifar`, `lpips_alex`, `lpips_vgg` or `lpips_squeeze`.
 
-    With `full_precision` its values are the detector's own; without, a device that has bfloat16 computes in it.
+    With `full_precision` the values are those of the detector; without, devices that have bfloat16 compute in it.
     Raises UserError for an unknown name, and for weights that are missing or something else.
     """
     is_fast = fastest_dtype(device) == "bf16" and not full_precision
     autocast = torch.bfloat16 if is_fast else None
     if name == "cifar":
-        network = load_stored(CifarNetwork(), load_tensors(WEIGHTS)).to(device, memory_format=torch.channels_last)
-        return Perceptual(lambda images: network.maps(_at_most(images, LARGEST)), autocast=autocast)
+        network = load_stored(CifarNetwork(), load_tensors(WEIGHTS))
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+        return Perceptual(lambda images: network.maps(_shrink(images, LARGEST)), autocast=autocast)
     variants = {f"lpips_{variant}": variant for variant in BACKBONES}
     if name not in variants:
         raise unknown_name("perceptual distance", name, ["cifar", *variants])
@@ -73,15 +76,15 @@ def load_perceptual(
 
 
 def perceptual_sha256(name: str, weights: WeightsDirectory) -> dict[str, str]:
-    """Return the hashes of the files behind the distance that `load_perceptual` gives, by file name."""
+    """Return the SHA-256 of the files that `load_perceptual` reads, by file name."""
     if name == "cifar":
         return {WEIGHTS.name: sha256(WEIGHTS)}
     variant = name.removeprefix("lpips_")
     return weights.sha256(BACKBONES[variant][0]) | weights.sha256(name)
 
 
-def _at_most(images: Tensor, side: int) -> Tensor:
-    """Shrink sides above `side` by area, as the embedded detector does; gray images become RGB."""
+def _shrink(images: Tensor, side: int) -> Tensor:
+    """Return images `[N, 3, H, W]` whose sides above `side` are shrunk by area, as the embedded detector does."""
     sides = [min(length, side) for length in images.shape[2:]]
     images = images.expand(-1, 3, -1, -1)
     return images if list(images.shape[2:]) == sides else F.interpolate(images, size=sides, mode="area")
@@ -96,21 +99,24 @@ class ReconstructionLoss:
     """Squared error and perceptual distance to fixed targets.
 
     Args:
-        targets: float `[N, C, R, R]` in [-1, 1].
-        perceptual: the distance; not looked at when its weight is 0.
-        pixel_weight, perceptual_weight: of the two.
+        targets: targets, float `[N, C, R, R]` in [-1, 1].
+        perceptual: perceptual distance, which is computed only where its weight is above 0.
+        pixel_weight: weight of the mean squared error.
+        perceptual_weight: weight of the perceptual distance.
     """
 
     def __init__(self, targets: Tensor, perceptual: Perceptual, pixel_weight: float, perceptual_weight: float):
-        self.targets, self.perceptual = targets, perceptual
-        self.pixel_weight, self.perceptual_weight = pixel_weight, perceptual_weight
+        self.targets = targets
+        self.perceptual = perceptual
+        self.pixel_weight = pixel_weight
+        self.perceptual_weight = perceptual_weight
         with torch.no_grad():
             self.features = perceptual.features(targets) if perceptual_weight > 0 else None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the loss `[N]` of images `[N, C, R, R]`."""
-        loss = self.pixel_weight * (images - self.targets).square().mean((1, 2, 3))
+        loss = self.pixel_weight * (images - self.targets).square().mean((1, 2, 3))  # [N]
         if self.features is None:
             return loss
-        distance = self.perceptual.distance(self.perceptual.features(images), self.features)
+        distance = self.perceptual.distance(self.perceptual.features(images), self.features)  # [N]
         return loss + self.perceptual_weight * distance

@@ -9,25 +9,27 @@ import click
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
 from generation.quality_codes import MAX_SEED
 from images.photos import from_network
 from images.sheets import save_png
 from inversion.commands.options import (
-    SETTINGS,
+    InverterFlags,
+    TuningFlags,
+    check_codes,
+    check_finite,
     finish,
-    finite,
     make_inverter,
-    make_job,
     make_reader,
+    make_strip,
     photo_options,
-    strip,
 )
 from inversion.inverter import Inverter
-from inversion.photos.invert import invert_photos, write_codes
-from inversion.photos.jobs import PhotoTask
+from inversion.photos.invert import PhotoJob, invert_photos, write_codes
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader, PreparedPhoto
-from inversion.requality import interpolated, sampled, scaled
+from inversion.photos.tasks import PhotoTask
+from inversion.requality import interpolate_quality, sample_quality, scale_quality
 from inversion.tuned_weights import Inversion
 from networks.latents import Latents
 
@@ -36,21 +38,39 @@ OWN, SHARP = "own", "sharp"
 
 @click.command("degrade", context_settings=SETTINGS)
 @photo_options
-@click.option("--to", "end", required=True, metavar="WHAT", help="seed:5 (a new one), a photo to copy from, or sharp.")
-@click.option("--from", "start", default=OWN, metavar="WHAT", help="The same, or the photo's own.")
+@click.option(
+    "--to",
+    "end",
+    required=True,
+    metavar="WHAT",
+    help="Degradation to give: seed:5 (a new one), a photo to copy it from, or sharp.",
+)
+@click.option(
+    "--from", "start", default=OWN, metavar="WHAT", help="Degradation to start from: one of these, or the photo's own."
+)
 @click.option(
     "--alpha",
     "alphas",
     type=click.FloatRange(0, 1),
     multiple=True,
     default=[1.0],
-    callback=finite,
-    help="Way from --from to --to; may be repeated.",
+    callback=check_finite,
+    help="Share of the way from --from to --to; may be repeated.",
 )
-@click.option("--strength", type=float, default=1.0, callback=finite, help="Factor of the degradation.")
-@click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the degraded part in it.")
+@click.option("--strength", type=float, default=1.0, callback=check_finite, help="Factor of the degradation.")
+@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the degraded part in it.")
 @wrong_use_errors
-def degrade(end, start, alphas, strength, pastes, **flags):
+def degrade(
+    job: PhotoJob,
+    inverting: InverterFlags,
+    tuning: TuningFlags,
+    align: str | None,
+    end: str,
+    start: str,
+    alphas: tuple[float, ...],
+    strength: float,
+    pastes: bool,
+) -> None:
     """Give photos another degradation: a new one, that of a reference photo, or one between two (paper, Fig. 6).
 
     \b
@@ -58,16 +78,18 @@ def degrade(end, start, alphas, strength, pastes, **flags):
     python invert.py degrade --network=qc.safetensors --from=seed:5 --to=noisy.jpg --alpha=0 --alpha=0.5 --alpha=1 \\
         -i photos -o degraded
     """
-    inverter = make_inverter(flags, needs_quality=True)
-    reader, job = make_reader(flags, inverter), make_job(flags)
-    ends = [_reference(text, inverter, reader) for text in (start, end)]
+    inverter = make_inverter(inverting, tuning, needs_quality=True)
+    reader = make_reader(align, inverter)
+    check_codes(job)
+    references = [_reference(text, inverter, reader) for text in (start, end)]
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         latents = inversion.latents.to(inverter.device)
-        first, second = (end(latents) for end in ends)
-        shown, paths = {"photo": photo.image}, []
+        first, second = (reference(latents) for reference in references)
+        columns = {"photo": photo.image}
+        paths = []
         for alpha in alphas:
-            codes = scaled(interpolated(latents, first, second, alpha), strength)
+            codes = scale_quality(interpolate_quality(latents, first, second, alpha), strength)
             [image] = from_network(inverter.images(inversion, codes))
             results = {f"degraded-{alpha:g}.png": image}
             if pastes:
@@ -75,9 +97,9 @@ def degrade(end, start, alphas, strength, pastes, **flags):
             for ending, result in results.items():
                 paths.append(task.output(ending))
                 save_png(paths[-1], result)
-            shown[f"alpha {alpha:g}"] = image
+            columns[f"alpha {alpha:g}"] = image
         paths.append(task.output("strip.png"))
-        save_png(paths[-1], strip(shown))
+        save_png(paths[-1], make_strip(columns))
         return [*paths, write_codes(task, inversion, inverter)]
 
     names = [sha256(text) if Path(text).is_file() else text for text in (start, end)]
@@ -99,10 +121,10 @@ def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[
         number = text.removeprefix("seed:")
         if not (number.isascii() and number.isdigit() and int(number) <= MAX_SEED):
             raise UserError(f"{text} has no seed from 0 to {MAX_SEED}; write for example seed:5")
-        fresh = sampled(inverter.G, blank, [int(number)])
+        fresh = sample_quality(inverter.G, blank, [int(number)])
         return lambda latents: fresh
     if not Path(text).is_file():
         raise UserError(f"the degradation {text} is neither seed:NUMBER, sharp, own, nor a photo; check the path")
     target = reader.read(Path(text)).target.to(inverter.device)
-    found = functools.cache(lambda: inverter.codes(target))
-    return lambda latents: found()
+    codes = functools.cache(lambda: inverter.codes(target))
+    return lambda latents: codes()

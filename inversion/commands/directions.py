@@ -1,6 +1,7 @@
-"""The command that finds editing directions: `invert.py directions`."""
+"""The command `directions`: find directions in w to edit images along."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ import click
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS, gather_flags
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.sampling import check_class
@@ -26,41 +28,91 @@ from torch_utils.memory import keep_freed_memory
 BY_SCORES = "interfacegan"
 
 
-def _list_scorers(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
-        found = descriptions()
-        width = max(len(name) for name in found)
-        click.echo("\n".join(f"{name:{width}}  {description}" for name, description in found.items()))
+@dataclass(frozen=True)
+class ScoreFlags:
+    """The flags that only InterFaceGAN takes, as they were given.
+
+    Attributes:
+        scorers: names or files of scorers.
+        labels: files of labels or scores by seed.
+        without: files of directions that must not change.
+        ends: share of the samples at either end.
+    """
+
+    scorers: tuple[str, ...]
+    labels: tuple[str, ...]
+    without: tuple[str, ...]
+    ends: float | None
+
+    def given(self) -> list[str]:
+        """Return the flags that were given."""
+        values = {
+            "--scorer": self.scorers,
+            "--labels": self.labels,
+            "--without": self.without,
+            "--ends": self.ends,
+        }
+        return [flag for flag, value in values.items() if value not in ((), None)]
+
+
+def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: bool) -> None:
+    """Print the scorers that are always there, and stop, where --list is given."""
+    if is_given and not context.resilient_parsing:
+        scorers = descriptions()
+        width = max(len(name) for name in scorers)
+        click.echo("\n".join(f"{name:{width}}  {description}" for name, description in scorers.items()))
         context.exit()
 
 
-@click.command("directions", context_settings={"show_default": True, "max_content_width": 120})
+@click.command("directions", context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot, plain or QC.")
-@click.option("--method", type=click.Choice(METHODS.names()), required=True, help="How they are found.")
-@click.option("-o", "--outdir", required=True, help="Where the files go; those of the same name are replaced.")
-@click.option("-k", "--count", type=click.IntRange(min=1), help="Directions of sefa and pca.  [default: 8]")
-@click.option("--layers", default="all", metavar="LIST", help="Numbers of the ws that they apply to, such as 0-3.")
-@click.option("--samples", type=click.IntRange(min=2), default=10_000, help="w that are sampled.")
+@click.option("--method", type=click.Choice(METHODS.names()), required=True, help="Method that finds the directions.")
+@click.option("-o", "--outdir", required=True, help="Folder of the results; files of the same name are replaced.")
+@click.option("-k", "--count", type=click.IntRange(min=1), help="Number of directions of sefa and pca.  [default: 8]")
+@click.option("--layers", default="all", metavar="LIST", help="Numbers of the ws that directions apply to, as 0-3.")
+@click.option("--samples", type=click.IntRange(min=2), default=10_000, help="Number of w that are sampled.")
+@gather_flags("scores", ScoreFlags)
 @click.option(
     "--scorer",
     "scorers",
     multiple=True,
     metavar="NAME",
-    help="Of interfacegan: what the direction changes; a name of --list, or FILE.pt in TorchScript, or FILE.pt#3 for "
+    help="For interfacegan: what the direction changes; a name of --list, or FILE.pt in TorchScript, or FILE.pt#3 for "
     "one of several outputs. May be given several times.",
 )
 @click.option(
-    "--labels", multiple=True, metavar="FILE", help="Of interfacegan: labels or scores by seed, .csv or .json."
+    "--labels", multiple=True, metavar="FILE", help="For interfacegan: labels or scores by seed, .csv or .json."
 )
-@click.option("--ends", type=float, help="Of interfacegan: share of the samples at either end.  [default: 0.3]")
-@click.option("--without", multiple=True, metavar="FILE", help="Of interfacegan: a direction that must not change.")
-@click.option("--preview-seeds", default="0-2", metavar="LIST", help="Whose images preview.png shows.")
-@click.option("--class", "class_index", type=int, help="Of a conditional network.  [default: all classes]")
-@click.option("--batch", type=click.IntRange(min=1), help="Images at once.  [default: 64 on a GPU, else 16]")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_scorers, help="Of all scorers.")
+@click.option("--ends", type=float, help="For interfacegan: share of the samples at either end.  [default: 0.3]")
+@click.option("--without", multiple=True, metavar="FILE", help="For interfacegan: a direction that must not change.")
+@click.option("--preview-seeds", default="0-2", metavar="LIST", help="Seeds of the images that preview.png shows.")
+@click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: all classes]")
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Images rendered at once.  [default: 64 on a GPU, else 16]"
+)
+@click.option("--device", "device_name", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_scorers,
+    help="Print the names of all scorers, and stop.",
+)
 @wrong_use_errors
-def directions_command(network, method, outdir, layers, preview_seeds, device, class_index, samples, batch, **flags):
+def directions_command(
+    network: str,
+    method: str,
+    outdir: str,
+    count: int | None,
+    layers: str,
+    samples: int,
+    scores: ScoreFlags,
+    preview_seeds: str,
+    class_index: int | None,
+    batch: int | None,
+    device_name: str | None,
+) -> None:
     """Find directions in w that change one thing about an image, for `invert.py edit`.
 
     sefa takes them from the weights, pca from sampled w, and interfacegan looks for what changes a score. Strength 1 of
@@ -71,9 +123,9 @@ def directions_command(network, method, outdir, layers, preview_seeds, device, c
     python invert.py directions --network=qc.safetensors --method=sefa --layers=0-3 -o directions
     python invert.py directions --network=qc.safetensors --method=interfacegan --scorer=warmth -o directions
     """
-    _check_flags(method, flags)
+    _check_flags(method, count, scores)
     seeds = integers(preview_seeds)
-    device = best_device(device)
+    device = best_device(device_name)
     if device.type == "cpu":
         keep_freed_memory()
     G = load(network, device)
@@ -84,36 +136,36 @@ def directions_command(network, method, outdir, layers, preview_seeds, device, c
         layers=parse_layers(layers, G.num_ws),
         samples=samples,
         class_index=class_index,
-        labels={Path(path).stem: read_labels(path) for path in flags["labels"]},
-        scorers=dict(load_scorer(text, device) for text in flags["scorers"]),
-        without=tuple(load_direction(path, G, digest) for path in flags["without"]),
+        labels={Path(path).stem: read_labels(path) for path in scores.labels},
+        scorers=dict(load_scorer(text, device) for text in scores.scorers),
+        without=tuple(load_direction(path, G, digest) for path in scores.without),
         batch=batch or (16 if device.type == "cpu" else 64),
-        **{name: flags[name] for name in ("count", "ends") if flags[name] is not None},
+        count=Search.count if count is None else count,
+        ends=Search.ends if scores.ends is None else scores.ends,
     )
-    found = len(search.labels) + len(search.scorers) if method == BY_SCORES else search.count
-    check_preview_size(found * len(seeds), G.img_resolution)
-    folder = _made(outdir)
+    expected = len(search.labels) + len(search.scorers) if method == BY_SCORES else search.count
+    check_preview_size(expected * len(seeds), G.img_resolution)
+    folder = _make_folder(outdir)
     licence = read_header(network).get("licence")
-    directions = [_with_provenance(entry, digest, licence) for entry in find_directions(G, method, search)]
+    directions = [_add_provenance(entry, digest, licence) for entry in find_directions(G, method, search)]
     for direction in directions:
         save_direction(folder / f"{direction.name}.safetensors", direction)
         click.echo(f"{direction.name}.safetensors: {_summary(direction)}")
     _write_previews(folder, G, directions, seeds, class_index)
 
 
-def _check_flags(method, flags):
-    """Refuse flags that have no effect with a method, and InterFaceGAN with nothing to look for."""
-    of_scores = {"--scorer": "scorers", "--labels": "labels", "--without": "without", "--ends": "ends"}
-    given = [flag for flag, name in of_scores.items() if flags[name] not in ((), None)]
+def _check_flags(method: str, count: int | None, scores: ScoreFlags) -> None:
+    """Raise click.UsageError for flags that have no effect with a method, and for InterFaceGAN without scores."""
+    given = scores.given()
     if method != BY_SCORES and given:
         raise click.UsageError(f"{given[0]} has no effect with --method={method}; leave it out, or take {BY_SCORES}")
-    if method == BY_SCORES and flags["count"] is not None:
+    if method == BY_SCORES and count is not None:
         raise click.UsageError("-k has no effect with --method=interfacegan, which finds one direction for each score")
-    if method == BY_SCORES and not (flags["scorers"] or flags["labels"]):
+    if method == BY_SCORES and not (scores.scorers or scores.labels):
         raise click.UsageError("--method=interfacegan needs to know what to look for; add --scorer=warmth or --labels")
 
 
-def _made(outdir) -> Path:
+def _make_folder(outdir: str) -> Path:
     folder = Path(outdir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,19 +174,22 @@ def _made(outdir) -> Path:
     return folder
 
 
-def _with_provenance(direction: Direction, digest: str, licence: str | None) -> Direction:
+def _add_provenance(direction: Direction, digest: str, licence: str | None) -> Direction:
+    """Return a direction with the SHA-256 and the licence of its network."""
     details = direction.details if licence is None else direction.details | {"licence": licence}
     return replace(direction, network=digest, details=details)
 
 
 def _summary(direction: Direction) -> str:
-    """Return what is known about a direction, for a person."""
+    """Return the numbers of a direction as one line of text."""
     words = [f"strength 1 is {direction.std:.3g} in w"]
     words += [f"{name} {value:.3g}" for name, value in direction.details.items() if isinstance(value, float)]
     return ", ".join(words)
 
 
-def _write_previews(folder: Path, G: Generator, directions: list[Direction], seeds, class_index) -> None:
+def _write_previews(
+    folder: Path, G: Generator, directions: Sequence[Direction], seeds: Sequence[int], class_index: int | None
+) -> None:
     sharp, degraded = preview(G, directions, seeds, class_index)
     save_png(folder / "preview.png", sharp)
     if degraded is not None:

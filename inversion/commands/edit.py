@@ -6,55 +6,69 @@ import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
 from images.photos import from_network
 from images.sheets import save_png
 from inversion.commands.options import (
-    SETTINGS,
+    InverterFlags,
+    TuningFlags,
+    check_codes,
+    check_finite,
     finish,
-    finite,
     make_inverter,
-    make_job,
     make_reader,
+    make_strip,
     photo_options,
-    strip,
 )
 from inversion.directions.direction import load_direction
 from inversion.directions.editing import edited_images
-from inversion.photos.invert import invert_photos, write_codes
-from inversion.photos.jobs import PhotoTask
+from inversion.photos.invert import PhotoJob, invert_photos, write_codes
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PreparedPhoto
+from inversion.photos.tasks import PhotoTask
 from inversion.tuned_weights import Inversion
 
 
 @click.command("edit", context_settings=SETTINGS)
 @photo_options
-@click.option("--direction", "path", required=True, metavar="FILE", help="What changes; see the command directions.")
+@click.option(
+    "--direction", "path", required=True, metavar="FILE", help="Direction to edit along; see the command directions."
+)
 @click.option(
     "--strength",
     "strengths",
     type=float,
     multiple=True,
     default=[2.0],
-    callback=finite,
-    help="How much; may be repeated.",
+    callback=check_finite,
+    help="Strength of the edit; may be repeated.",
 )
-@click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the edited part in it.")
+@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the edited part in it.")
 @wrong_use_errors
-def edit(path, strengths, pastes, **flags):
+def edit(
+    job: PhotoJob,
+    inverting: InverterFlags,
+    tuning: TuningFlags,
+    align: str | None,
+    path: str,
+    strengths: tuple[float, ...],
+    pastes: bool,
+) -> None:
     """Edit photos along a direction: PHOTO-edited*.png keeps the photo's quality, PHOTO-edited*-sharp.png is sharp.
 
     \b
     python invert.py edit --network=qc.safetensors --direction=warmth.safetensors --strength=-2 --strength=2 \\
         -i photos -o edited
     """
-    inverter = make_inverter(flags, needs_quality=False)
-    reader, job = make_reader(flags, inverter), make_job(flags)
+    inverter = make_inverter(inverting, tuning, needs_quality=False)
+    reader = make_reader(align, inverter)
+    check_codes(job)
     direction = load_direction(path, inverter.G, sha256(inverter.network))
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         latents = inversion.latents.to(inverter.device)
-        shown, paths = {"photo": photo.image}, []
+        columns = {"photo": photo.image}
+        paths = []
         for strength in strengths:
             with inverter.tuned(inversion) as G:
                 kept, sharp = (from_network(x)[0] for x in edited_images(G, latents, direction, strength))
@@ -64,9 +78,9 @@ def edit(path, strengths, pastes, **flags):
             for ending, image in results.items():
                 paths.append(task.output(ending))
                 save_png(paths[-1], image)
-            shown |= {f"{strength:+g}": kept, f"{strength:+g} sharp": sharp}
+            columns |= {f"{strength:+g}": kept, f"{strength:+g} sharp": sharp}
         paths.append(task.output("strip.png"))
-        save_png(paths[-1], strip(shown))
+        save_png(paths[-1], make_strip(columns))
         return [*paths, write_codes(task, inversion, inverter)]
 
     settings = {"direction": sha256(path), "strengths": list(strengths), "pastes": pastes}

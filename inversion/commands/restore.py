@@ -6,22 +6,32 @@ import click
 import numpy as np
 
 from dnnlib.cli import wrong_use_errors
+from dnnlib.flags import SETTINGS
 from images.photos import from_network
 from images.sheets import save_png
-from inversion.commands.options import SETTINGS, finish, make_inverter, make_job, make_reader, photo_options, strip
+from inversion.commands.options import (
+    InverterFlags,
+    TuningFlags,
+    check_codes,
+    finish,
+    make_inverter,
+    make_reader,
+    make_strip,
+    photo_options,
+)
 from inversion.inverter import Inverter
-from inversion.photos.invert import invert_photos, write_codes
-from inversion.photos.jobs import PhotoTask
+from inversion.photos.invert import PhotoJob, invert_photos, write_codes
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PreparedPhoto
+from inversion.photos.tasks import PhotoTask
 from inversion.tuned_weights import Inversion
 
 
 @click.command("restore", context_settings=SETTINGS)
 @photo_options
-@click.option("--paste-back", "pastes", is_flag=True, help="Also the whole photo with the restored part in it.")
+@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the restored part in it.")
 @wrong_use_errors
-def restore(pastes, **flags):
+def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool) -> None:
     """Restore bad photos: find their content and quality, and show the content without the degradation.
 
     For each photo: PHOTO-restored.png, PHOTO-reconstruction.png, PHOTO-strip.png for comparison, and
@@ -32,8 +42,9 @@ def restore(pastes, **flags):
     python invert.py restore --network=qc.safetensors --encoder=encoder.safetensors -i photos -o restored
     python invert.py restore --network=qc.safetensors --align=cat --paste-back -i photo.jpg -o restored
     """
-    inverter = make_inverter(flags, needs_quality=True)
-    reader, job = make_reader(flags, inverter), make_job(flags)
+    inverter = make_inverter(inverting, tuning, needs_quality=True)
+    reader = make_reader(align, inverter)
+    check_codes(job)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         images = restored_images(inverter, inversion)
@@ -42,7 +53,7 @@ def restore(pastes, **flags):
             paths.append(task.output(f"{name}.png"))
             save_png(paths[-1], image)
         paths.append(task.output("strip.png"))
-        save_png(paths[-1], strip({"photo": photo.image, **images}))
+        save_png(paths[-1], make_strip({"photo": photo.image, **images}))
         if pastes:
             paths.append(task.output("pasted.png"))
             save_png(paths[-1], paste_back(photo.photo, images["restored"], photo.square))
@@ -54,14 +65,15 @@ def restore(pastes, **flags):
 @click.command("encode", context_settings=SETTINGS)
 @photo_options
 @wrong_use_errors
-def encode(**flags):
+def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> None:
     """Find the codes of photos, PHOTO-codes.safetensors, for any network; other commands take them by --codes.
 
     \b
     python invert.py encode --network=network.safetensors --tuning-steps=0 -i photos -o codes
     """
-    inverter = make_inverter(flags, needs_quality=False)
-    reader, job = make_reader(flags, inverter), make_job(flags)
+    inverter = make_inverter(inverting, tuning, needs_quality=False)
+    reader = make_reader(align, inverter)
+    check_codes(job)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         return [write_codes(task, inversion, inverter)]
@@ -71,5 +83,5 @@ def encode(**flags):
 
 def restored_images(inverter: Inverter, inversion: Inversion) -> dict[str, np.ndarray]:
     """Return the images uint8 `[R, R, 3]` `reconstruction` and `restored` of an inverted photo."""
-    reconstruction, restored = (from_network(images)[0] for images in inverter.pair(inversion))
+    reconstruction, restored = (from_network(images)[0] for images in inverter.restore(inversion))
     return {"reconstruction": reconstruction, "restored": restored}

@@ -1,24 +1,24 @@
 """The command `train-encoder`: trains an encoder for a network."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
-from dnnlib.errors import UserError
+from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, EncoderConfig
 from inversion.encoders.files import require_network
-from inversion.encoders.training import train
+from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.precision import fastest_dtype
 
-# Flag -> the field of the configuration that it sets.
+# Flag -> the fields of the configuration that it sets.
 FIELDS = {
     "data": ("data.path",),
     "mirror": ("data.mirror",),
@@ -44,35 +44,41 @@ FIELDS = {
 }
 
 
-@click.command("train-encoder", context_settings={"show_default": True, "max_content_width": 120})
+@click.command("train-encoder", context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
 @click.option("--data", required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
 @click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
-@click.option("--backbone", help=f"One of {', '.join(BACKBONES.names())}.  [default: ir_se50]")
+@click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
 @click.option("--width", type=float, help="Factor of all channels; ir_se50 has only 1.")
 @click.option("--space", type=click.Choice(["w", "w+"]), help="One w for all layers, or one for each.  [default: w+]")
-@click.option("--input-size", type=int, help="Photos are resized to it.  [default: the network's side, 64 to 256]")
+@click.option(
+    "--input-size", type=int, help="Side that photos are resized to.  [default: the network's side, 64 to 256]"
+)
 @click.option("--arcface", is_flag=True, default=None, help="Begin with the published ArcFace weights.")
 @click.option("--perceptual", type=click.Choice(["cifar", "lpips_alex"]), help="Perceptual distance.  [default: cifar]")
 @click.option("--degradation", help="Recipe of the degraded photos.  [default: the network's]")
 @click.option("--mirror/--no-mirror", default=None, help="Add each photo's mirror image.")
-@click.option("--subset", type=int, help="Use only so many photos.")
+@click.option("--subset", type=int, help="Number of photos to use.  [default: all]")
 @click.option("--batch", type=int, help="Images a step, own samples included.")
 @click.option("--lr", type=float, help="Learning rate at its highest.")
 @click.option("--kimg", type=float, help="Length of the training, in thousands of images.")
 @click.option("--tick", type=float, help="Thousands of images between two lines of the log.")
 @click.option("--snap", type=int, help="Ticks between two encoders.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of the networks.  [default: suits the device]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="Precision of the networks.  [default: suits the device]"
+)
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--workers", type=int, help="Processes that read and degrade photos.")
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
-@click.option("--licence", help="Of the photos; noted in the encoders.  [default: the network's]")
-@click.option("--seed", type=int, help="Of all random numbers.")
-@click.option("--weights-dir", metavar="DIR", help="Of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
+@click.option("--licence", help="Licence of the photos, stored in the encoders.  [default: the network's]")
+@click.option("--seed", type=int, help="Seed of all random numbers.")
+@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 @wrong_use_errors
-def train_encoder(network, outdir, weights_dir, overrides, dry_run, **flags):
+def train_encoder_command(
+    network: str, outdir: str, weights_dir: str | None, overrides: tuple[str, ...], dry_run: bool, **flags: Any
+) -> None:
     """Train an encoder: from photos to the codes w and q of a network, in one pass.
 
     \b
@@ -82,15 +88,15 @@ def train_encoder(network, outdir, weights_dir, overrides, dry_run, **flags):
     if dry_run:
         click.echo(json.dumps(to_dict(config), indent=2))
         return
-    train(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
+    train_encoder(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
 
 
 def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConfig:
-    """Return the configuration that flags ask for; what they leave open follows the network and the device."""
+    """Return the configuration that flags ask for; fields without a flag follow the network and the device."""
     header = require_network(network)
-    values = dict(_named(flags)) | dict(_assignment(text) for text in overrides)
-    asked = {field: text for field, text in values.items() if field == "run.device"}
-    device = best_device(with_overrides(EncoderConfig(), asked).run.device)
+    values = fields_of_flags(flags, FIELDS) | dict(parse_assignment(text) for text in overrides)
+    device_field = {field: text for field, text in values.items() if field == "run.device"}
+    device = best_device(with_overrides(EncoderConfig(), device_field).run.device)
     resolution = (header.get("images") or {}).get("resolution", 256)
     config = with_overrides(
         EncoderConfig(),
@@ -104,18 +110,3 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
     config = with_overrides(config, values)
     check_recipe(config.data.degradation)
     return config
-
-
-def _named(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (field, value as JSON) for each flag that was given."""
-    for flag, value in flags.items():
-        if value is not None:
-            for field in FIELDS[flag]:
-                yield field, json.dumps(value)
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise UserError(f"--set {text} has no value; write --set field=value")
-    return name, value

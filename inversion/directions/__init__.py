@@ -1,1 +1,1 @@
-"""Directions in latent space: finding, storing and following them."""
+"""Editing directions in latent space: find them, store them, and edit images along them."""

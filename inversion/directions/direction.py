@@ -1,4 +1,4 @@
-"""Editing directions: what is added to `w` to change one thing about an image, and the files that hold them."""
+"""Editing directions: vectors that are added to `w` to change one thing about an image, and their files."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from inversion.directions.w_samples import draw_w, std_along
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
-MEASURED = 4096  # sampled w that say how far strength 1 goes along a vector of others
+MEASURED = 4096  # sampled w that the strength of a plain vector is measured on
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,12 @@ class Direction:
     Attributes:
         vector: float32 `[w_dim]` of unit length, the same for each `w`; or `[num_ws, w_dim]`, whose rows have a mean
             square length of one.
-        std: how far strength 1.0 goes: the standard deviation of the projections of sampled w on the vector.
-        name: of what changes; also of the file.
-        method: by which it was found.
-        layers: numbers of the `ws` that it applies to; None: all.
-        network: SHA-256 of the network file in which it was found, or None.
-        details: what else the file tells, as JSON.
+        std: length of a step of strength 1.0: the standard deviation of the projections of sampled w on the vector.
+        name: name of what changes; also the name of the file.
+        method: name of the method that found the direction.
+        layers: numbers of the `ws` that the direction applies to; None: all.
+        network: SHA-256 of the network file in which the direction was found, or None.
+        details: further entries of the file's header, as JSON.
     """
 
     vector: Tensor
@@ -44,7 +44,7 @@ class Direction:
     network: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert self.vector.ndim in (1, 2), f"the vector has shape {list(self.vector.shape)}"
         assert math.isfinite(self.std) and self.std >= 0, f"std is {self.std}"
 
@@ -53,8 +53,8 @@ class Direction:
         return replace(self, vector=self.vector.to(device))
 
     def step(self, num_ws: int) -> Tensor:
-        """Return what strength 1.0 adds to each `w`, `[num_ws, w_dim]`: zero in layers that it does not apply to."""
-        rows = self.vector.expand(num_ws, -1) * self.std
+        """Return the step of strength 1.0 for each `w`, `[num_ws, w_dim]`; zero where the direction does not apply."""
+        rows = self.vector.expand(num_ws, -1) * self.std  # [num_ws, w_dim]
         if self.layers is None:
             return rows
         mask = torch.zeros(num_ws, 1, device=rows.device)
@@ -91,7 +91,7 @@ class DirectionHeader:
     std: float
     layers: tuple[int, ...] | None = None
     network: str | None = None
-    details: dict = field(default_factory=dict)
+    details: dict = field(default_factory=dict)  # `from_dict` checks values by their class
 
 
 def save_direction(path: str | os.PathLike, direction: Direction) -> None:
@@ -111,23 +111,22 @@ def save_direction(path: str | os.PathLike, direction: Direction) -> None:
 def load_direction(path: str | os.PathLike, G: Generator, network: str | None = None) -> Direction:
     """Return the direction in a file, on the network's device.
 
-    Besides the files of `save_direction` it takes plain vectors, `[w_dim]` or `[num_ws, w_dim]`, as .npy, .npz or .pt.
-    Those say nothing of their strength, so that it is measured on sampled w of `G`; their length does not matter.
+    Besides the files of `save_direction`, plain vectors can be loaded, `[w_dim]` or `[num_ws, w_dim]`, as .npy, .npz or
+    .pt. Their files do not tell the strength, so it is measured on sampled w of `G`; their length has no effect.
 
     Args:
-        path: of the file; nothing in it can run code.
-        G: the network that is to be edited.
-        network: SHA-256 of its file. A direction of another network is taken with a warning, since plain StyleGANs and
-            the QC-StyleGANs made from them share mapping and trunk (paper, section 3.5).
+        path: path of the file; nothing in it can run code.
+        G: network that is to be edited.
+        network: SHA-256 of that network's file. A direction of another network is loaded with a warning, since plain
+            StyleGANs and the QC-StyleGANs made from them share mapping and trunk (paper, section 3.5).
 
     Raises UserError for a file that is missing, damaged or no direction, and for a direction of other widths.
     """
     path = existing(path, "direction")
-    device = G.device
     is_plain = path.suffix.lower() in READERS
-    direction = (_of_plain_vector(path, G) if is_plain else _read(path)).to(device)
+    direction = (_load_vector(path, G) if is_plain else _load_stored(path)).to(G.device)
     direction.check_fits(G)
-    if None not in (network, direction.network) and network != direction.network:
+    if network is not None and direction.network is not None and network != direction.network:
         logging.warning(
             "direction %s was found in another network (%s.. instead of %s..); it holds where both have the same "
             "mapping and trunk",
@@ -139,7 +138,7 @@ def load_direction(path: str | os.PathLike, G: Generator, network: str | None = 
 
 
 def parse_layers(text: str, num_ws: int) -> tuple[int, ...] | None:
-    """Parse `all` (None) or `0-3,6` into numbers of `ws`, sorted; raise UserError for any that is not there."""
+    """Parse `all` (None) or `0-3,6` into sorted numbers of `ws`; raise UserError for numbers that are too large."""
     if text == "all":
         return None
     layers = tuple(sorted(set(integers(text))))
@@ -148,8 +147,8 @@ def parse_layers(text: str, num_ws: int) -> tuple[int, ...] | None:
     return layers
 
 
-def normalised(vector: Tensor) -> Tensor:
-    """Return `[w_dim]` with unit length, or `[num_ws, w_dim]` with rows of a mean square length of one; float32.
+def normalise(vector: Tensor) -> Tensor:
+    """Return a vector `[w_dim]` at unit length, or `[num_ws, w_dim]` at a mean square length of one a row; float32.
 
     Raises UserError for a vector that is zero or not finite.
     """
@@ -159,18 +158,19 @@ def normalised(vector: Tensor) -> Tensor:
     return (vector.double() / length).float()
 
 
-def _of_plain_vector(path, G):
-    """Return the direction in a file that says nothing else about it."""
+def _load_vector(path: Path, G: Generator) -> Direction:
+    """Return the direction in a file that holds nothing but its vector."""
     vector = read_vector(path)
     try:
-        direction = Direction(normalised(vector), 0.0, path.stem, "given")
+        direction = Direction(normalise(vector), 0.0, path.stem, "given")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     direction.check_fits(G)
     return replace(direction, std=std_along(direction.vector, draw_w(G, MEASURED).cpu()))
 
 
-def _read(path: Path) -> Direction:
+def _load_stored(path: Path) -> Direction:
+    """Return what `save_direction` wrote."""
     try:
         values = read_header(path)
         values.pop("format_version")

@@ -1,4 +1,4 @@
-"""Edit the content of images, whose quality stays as it is (paper, section 3.5)."""
+"""Edit the content of images along a direction; their quality stays as it is (paper, section 3.5)."""
 
 import math
 from dataclasses import replace
@@ -17,17 +17,17 @@ def edit(G: Generator, latents: Latents, direction: Direction, strength: float |
     """Return `w + strength * d`, and `q` as it was (Eq. 5 of the supplement).
 
     Args:
-        G: network of the codes.
-        latents: of N images.
-        direction: applies to its own layers only.
-        strength: one for all, or `[N]`; 1 is one standard deviation of sampled w. Where it is 0, the codes stay the
-            same, bit for bit.
+        G: network that the codes are for.
+        latents: codes of N images.
+        direction: direction to edit along; it changes its own layers only.
+        strength: strength for all images, or `[N]`; 1 is one standard deviation of sampled w. Where it is 0, the codes
+            stay the same, bit for bit.
 
     Raises UserError for a direction of other widths, and for a strength that is not finite.
     """
     direction.check_fits(G)
     ws = latents.ws
-    strengths = torch.as_tensor(strength, dtype=ws.dtype, device=ws.device).expand(len(ws))
+    strengths = torch.as_tensor(strength, dtype=ws.dtype, device=ws.device).expand(len(ws))  # [N]
     if not torch.isfinite(strengths).all():
         value = next(value for value in strengths.tolist() if not math.isfinite(value))
         raise UserError(f"the strength of {direction.name} is {value}, must be finite; take for example 2")
@@ -41,7 +41,7 @@ def edited_images(
 ) -> tuple[Tensor, Tensor]:
     """Return the edited images with their quality kept, `G(w + s d, q)`, and their sharp versions, `G(w + s d, 0)`.
 
-    Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; without `noise`, with the stored one.
+    Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; `noise` None means the stored noise.
     """
     edited = edit(G, latents, direction, strength)
     kept, sharp = render(G, edited, [edited.q, None], noise)

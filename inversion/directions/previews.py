@@ -1,4 +1,4 @@
-"""Figures of what directions change: a row for each direction and seed, a column for each strength."""
+"""Previews of directions: figures with a row for each direction and seed, and a column for each strength."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ LARGEST_TILE = 256  # pixels; larger images are shrunk
 
 
 def check_preview_size(rows: int, resolution: int) -> None:
-    """Raise UserError when a figure of so many rows would be too large."""
+    """Raise UserError when a figure of `rows` rows of images of side `resolution` would be too large."""
     check_grid_size(rows, len(STRENGTHS), min(resolution, LARGEST_TILE))
 
 
@@ -30,32 +30,30 @@ def check_preview_size(rows: int, resolution: int) -> None:
 def preview(
     G: Generator, directions: Sequence[Direction], seeds: Sequence[int], class_index: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the figures of sharp images, and of the same with the first degradation of their seeds: uint8 `[H, W, C]`.
+    """Return two figures uint8 `[H, W, C]`: of sharp images, and of the same with the first degradation of their seeds.
 
-    The second is None for a plain network.
+    The second figure is None for a plain network.
     """
-    ws = sample_w(G, seeds, class_index)[:, None].expand(-1, G.num_ws, -1)
+    ws = sample_w(G, seeds, class_index)[:, None].expand(-1, G.num_ws, -1)  # [N, num_ws, w_dim]
     q = None
     if G.q_dim > 0:
-        q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim) for seed in seeds])).to(ws)
+        q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim) for seed in seeds])).to(ws)  # [N, q_dim]
     latents = Latents(ws, q)
     rows = [(direction, index) for direction in directions for index in range(len(seeds))]
-    figures = ([], [])
+    degraded_rows, sharp_rows = [], []
     for direction, index in tqdm.tqdm(rows, desc="preview", unit="row", disable=None):
-        views = _row(G, latents.row(index), direction)
-        for figure, view in zip(figures, views, strict=True):
-            figure.append(to_uint8(view))
+        degraded, sharp = _row(G, latents.row(index), direction)
+        degraded_rows.append(to_uint8(degraded))
+        sharp_rows.append(to_uint8(sharp))
     labels = [f"{direction.name}, seed {seeds[index]}" for direction, index in rows]
     columns = [f"{strength:+g}" if strength else "0" for strength in STRENGTHS]
-    degraded, sharp = (labelled_grid(np.stack(figure), labels, columns) for figure in figures)
-    return sharp, None if q is None else degraded
+    sharp_figure = labelled_grid(np.stack(sharp_rows), labels, columns)
+    return sharp_figure, None if q is None else labelled_grid(np.stack(degraded_rows), labels, columns)
 
 
-def _row(G: Generator, latents: Latents, direction: Direction) -> list[Tensor]:
-    """Return one image at all strengths, degraded and sharp."""
-    count = len(STRENGTHS)
-    repeated = latents.repeat(count)
+def _row(G: Generator, latents: Latents, direction: Direction) -> tuple[Tensor, Tensor]:
+    """Return one image at all strengths, degraded and sharp, `[strengths, C, tile, tile]` each."""
     strengths = torch.tensor(STRENGTHS, device=latents.ws.device)
-    views = edited_images(G, repeated, direction, strengths)
+    degraded, sharp = edited_images(G, latents.repeat(len(STRENGTHS)), direction, strengths)  # [strengths, C, R, R]
     factor = max(1, G.img_resolution // LARGEST_TILE)
-    return [F.avg_pool2d(view.float(), factor) for view in views]
+    return F.avg_pool2d(degraded.float(), factor), F.avg_pool2d(sharp.float(), factor)

@@ -1,4 +1,4 @@
-"""What images can be judged by: simple measures that need no file, and networks in TorchScript."""
+"""Scorers of images: simple measures, the embedded classifier, and networks in TorchScript."""
 
 import re
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.jit import ScriptModule
 
 from dnnlib.errors import UserError, unknown_name
 from images.ranges import to_levels
@@ -17,7 +18,7 @@ from metrics.detectors.cifar import WEIGHTS
 from torch_utils.checkpoint import load_tensors
 from torch_utils.untrusted.torchscript import load_torchscript, run_exactly
 
-CIFAR_SIDE = 32  # of the images that the embedded classifier learned from; larger ones are shrunk
+CIFAR_SIDE = 32  # side of the images that the embedded classifier was trained on; larger images are shrunk
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 Scorer = Callable[[Tensor], Tensor]  # float images [N, 1 or 3, H, W] in [-1, 1] -> [N]
@@ -25,11 +26,11 @@ Scorer = Callable[[Tensor], Tensor]  # float images [N, 1 or 3, H, W] in [-1, 1]
 
 @dataclass(frozen=True)
 class Measure:
-    """A scorer that is always there.
+    """A scorer that needs no file.
 
     Attributes:
-        description: a few words.
-        function: images `[N, 3, H, W]` in [-1, 1] -> `[N]`.
+        description: description in a few words.
+        function: function of images `[N, 3, H, W]` in [-1, 1] to scores `[N]`.
     """
 
     description: str
@@ -81,7 +82,7 @@ CIFAR = {f"cifar-{name}": f"log-odds of '{name}' by the embedded classifier" for
 
 
 def descriptions() -> dict[str, str]:
-    """Return every scorer that is always there, with a few words about it."""
+    """Return the descriptions of all scorers that need no file, by name."""
     return {name: measure.description for name, measure in MEASURES.items()} | CIFAR
 
 
@@ -101,21 +102,23 @@ def load_scorer(text: str, device: torch.device) -> tuple[str, Scorer]:
     match = re.fullmatch(r"(.+\.(?:pt|pth|jit|ts))(?:#(\d+))?", text)
     if not match:
         raise unknown_name("scorer", text, [*descriptions(), "FILE.pt"])
-    path, column = Path(match[1]), None if match[2] is None else int(match[2])
+    path = Path(match[1])
+    column = None if match[2] is None else int(match[2])
     name = path.stem if column is None else f"{path.stem}-{column}"
     return name, partial(_network_scores, load_torchscript(path, device), column, text)
 
 
-def _log_odds(network, index, images):
-    """Unlike a probability, this still tells apart images that the classifier is sure about."""
+def _log_odds(network: CifarNetwork, index: int, images: Tensor) -> Tensor:
+    """Return the log-odds `[N]` of a class; unlike probabilities, they differ even where the classifier is certain."""
     sides = [min(side, CIFAR_SIDE) for side in images.shape[2:]]
     images = F.interpolate(images, size=sides, mode="area").expand(-1, 3, -1, -1)
-    logits = network(to_levels(images.clamp(-1, 1)))
+    logits = network(to_levels(images.clamp(-1, 1)))  # [N, classes]
     others = [other for other in range(len(CLASSES)) if other != index]
     return logits[:, index] - logits[:, others].logsumexp(1)
 
 
-def _network_scores(module, column, text, images):
+def _network_scores(module: ScriptModule, column: int | None, text: str, images: Tensor) -> Tensor:
+    """Return the scores `[N]` of images by a network in TorchScript; raise UserError where it returns others."""
     try:
         scores = run_exactly(module, images.expand(-1, 3, -1, -1))
     except torch.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""Labels or scores of generated images, by seed, as people write them down."""
+"""Labels or scores of generated images by seed, in .csv or .json files."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
@@ -15,11 +16,11 @@ from generation.quality_codes import MAX_SEED
 
 @dataclass(frozen=True)
 class SeedLabels:
-    """What is known about some generated images.
+    """Labels or scores of some generated images.
 
     Attributes:
-        seeds: of the images, each once.
-        scores: a number each; labels are 0 and 1.
+        seeds: seeds of the images, each once.
+        scores: a number for each image; labels are 0 and 1.
     """
 
     seeds: list[int]
@@ -27,9 +28,9 @@ class SeedLabels:
 
 
 def read_labels(path: str | Path) -> SeedLabels:
-    """Return the labels in a file: .json, an object `{"seed": score}`; .csv, lines `seed,score`, perhaps with a header.
+    """Return the labels in a file: .json, an object `{"seed": score}`; .csv, lines `seed,score`, header optional.
 
-    Raises UserError for any other file, for a seed that is none or is there twice, and for a score that is no number.
+    Raises UserError for any other file, for a seed that is invalid or repeated, and for a score that is no number.
     """
     path = existing(path, "labels")
     readers = {".json": _read_json, ".csv": _read_csv}
@@ -52,14 +53,14 @@ def write_labels(path: str | Path, labels: SeedLabels) -> None:
     write_text(path, "\n".join(["seed,score", *lines, ""]))
 
 
-def _read_json(path):
+def _read_json(path: Path) -> list[tuple[str, Any]]:
     content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
     if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise ValueError("no object of seeds")
     return content
 
 
-def _read_csv(path):
+def _read_csv(path: Path) -> list[tuple[str, Any]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     if rows and not any(letter.isdigit() for letter in rows[0][0]):
@@ -67,17 +68,17 @@ def _read_csv(path):
     bad = next((row for row in rows if len(row) != 2), None)
     if bad is not None:
         raise ValueError(f"line '{','.join(bad)}' has {len(bad)} columns")
-    return rows
+    return [(seed, score) for seed, score in rows]
 
 
-def _seed(text, path):
+def _seed(text: str, path: Path) -> int:
     text = text.strip()
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
         raise UserError(f"labels {path} have '{text}' for a seed, must be a number from 0 to {MAX_SEED}")
     return int(text)
 
 
-def _score(value, seed, path):
+def _score(value: Any, seed: int, path: Path) -> float:
     try:
         score = float(value)
     except (TypeError, ValueError):

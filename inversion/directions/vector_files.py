@@ -1,7 +1,9 @@
-"""Directions that others publish: files with nothing but a vector; nothing in them can run code."""
+"""Published directions: files with nothing but a vector, .npy, .npz or .pt; nothing in them can run code."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,34 +34,34 @@ def read_vector(path: Path) -> Tensor:
     return vector
 
 
-def _read_array(path):
+def _read_array(path: Path) -> np.ndarray:
     return np.load(path, allow_pickle=False)
 
 
-def _read_archive(path):
+def _read_archive(path: Path) -> np.ndarray:
     with np.load(path, allow_pickle=False) as arrays:
-        return _only({name: arrays[name] for name in arrays.files}, path)
+        return _single_entry({name: arrays[name] for name in arrays.files}, path)
 
 
-def _read_torch(path):
+def _read_torch(path: Path) -> Any:
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything
         raise _not_a_vector(path) from error
-    return _only(values, path) if isinstance(values, dict) else values
+    return _single_entry(values, path) if isinstance(values, dict) else values
 
 
-def _only(arrays, path):
-    """Return the one array of a file; several leave open which is meant."""
+def _single_entry(arrays: Mapping[str, Any], path: Path) -> Any:
+    """Return the only array of a file; raise UserError where there are several or none."""
     if len(arrays) != 1:
         names = ", ".join(str(name) for name in list(arrays)[:5])
         raise UserError(f"{path} holds {len(arrays)} arrays ({names}), must be one; store the direction alone")
     return next(iter(arrays.values()))
 
 
-def _not_a_vector(path):
+def _not_a_vector(path: Path) -> UserError:
     return UserError(
         f"{path} is damaged or holds more than a vector of numbers; it is not opened as it is, so store the vector "
         "alone, as .npy"

@@ -1,1 +1,1 @@
-"""People's photos: reading, aligning, inverting a folder of them, pasting back."""
+"""Photos: find and align faces, invert all photos of a folder, paste restored squares back."""

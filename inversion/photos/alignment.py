@@ -1,4 +1,4 @@
-"""From a face in a photo to the square that shows it as the training data do."""
+"""Face alignment: cut a face from a photo as the faces of AFHQ and FFHQ were cut."""
 
 import math
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ TOWARDS_MOUTH = 0.1
 
 
 class NoFaceError(UserError):
-    """No face was found in one photo; others may have one."""
+    """The error for one photo without a face; other photos may have one."""
 
 
 @dataclass(frozen=True)
 class CropRule:
-    """How the training data were cropped, seen from the detected face.
+    """How the training data were cropped, relative to the detected face.
 
     Attributes:
         scale: side of the square, in sizes of the face.
-        up: how far the square's centre lies above the face's, in the same unit.
-        by_landmarks: where the detector knows landmarks, turn the square by eyes and mouth as FFHQ does, and leave the
-            box aside.
+        up: height of the square's centre above the face's centre, in sizes of the face.
+        by_landmarks: whether a detector's landmarks are used where it has them: the square is then placed and rotated
+            by eyes and mouth as in FFHQ, and the box has no effect.
     """
 
     scale: float
@@ -51,12 +51,17 @@ class CropRule:
 
 AFHQ = CropRule(AFHQ_SCALE, AFHQ_UP)
 FFHQ = CropRule(FFHQ_SCALE, FFHQ_UP, by_landmarks=True)
-CROP_RULES = {"cat": AFHQ, "human": FFHQ, "yunet": FFHQ}  # by the detector's name
+CROP_RULES = {"cat": AFHQ, "human": FFHQ, "yunet": FFHQ}  # crop rule by name of the detector
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """A face cut from a photo: uint8 `[R, R, 3]`, and the square of the photo that it shows."""
+    """A face cut from a photo.
+
+    Attributes:
+        image: the face, uint8 `[R, R, 3]`.
+        square: square of the photo that the image shows.
+    """
 
     image: np.ndarray
     square: Square
@@ -68,11 +73,11 @@ def align(
     """Find the largest face and cut it as the training data were cut, mirrored where the square leaves the photo.
 
     Args:
-        photo: uint8 `[H, W, 3]`.
-        detector: finds the faces.
-        name: of the photo, for the error.
-        resolution: R; the square's own side when None.
-        rule: of the training data; that of the detector when None.
+        photo: photo, uint8 `[H, W, 3]`.
+        detector: detector that finds the faces.
+        name: name of the photo, for the error.
+        resolution: side R of the image; None: the side of the square.
+        rule: crop rule of the training data; None: the rule for the detector.
 
     Raises NoFaceError.
     """
@@ -87,10 +92,12 @@ def align(
 
 
 def landmark_square(landmarks: np.ndarray) -> Square:
-    """Return the square that FFHQ shows of a face (Karras et al. 2018, appendix C), of its landmarks `[5, 2]`."""
+    """Return the square that FFHQ shows of a face with landmarks `[5, 2]` (Karras et al. 2018, appendix C)."""
     left_eye, right_eye, _, left_mouth, right_mouth = landmarks
-    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
-    across, down = right_eye - left_eye, mouth - eyes
+    eyes = (left_eye + right_eye) / 2  # [2]
+    mouth = (left_mouth + right_mouth) / 2  # [2]
+    across = right_eye - left_eye  # [2]
+    down = mouth - eyes  # [2]
     x_axis = across + (down[1], -down[0])  # both point along the face's width; their sum is steadier than either
     side = max(EYE_DISTANCES * np.hypot(*across), MOUTH_DISTANCES * np.hypot(*down))
     x, y = eyes + TOWARDS_MOUTH * down

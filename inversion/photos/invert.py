@@ -1,7 +1,7 @@
-"""A command's work on each photo: invert it, or take what is stored of it; then write the command's results."""
+"""A command's work on each photo: invert it, or load its stored codes; then write the command's results."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ import tqdm
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from inversion.inverter import Inverter
-from inversion.photos.jobs import PhotoTask, Summary, run_job
+from inversion.inverter import Inverter, OnStep
+from inversion.photos.jobs import Summary, run_job
 from inversion.photos.reader import PhotoReader, PreparedPhoto
+from inversion.photos.tasks import PhotoTask
 from inversion.tuned_weights import Inversion, load_inversion, save_inversion
 
-CODES = "codes.safetensors"  # ending of the file that holds an inversion
+CODES = "codes.safetensors"  # ending of the files of inversions
 
 Write = Callable[[PhotoTask, PreparedPhoto, Inversion], Sequence[Path]]  # writes results, returns their paths
 
@@ -28,8 +29,8 @@ class PhotoJob:
 
     Attributes:
         source: photo or folder.
-        outdir: of the results.
-        codes: folder in which an earlier command has left inversions of the same photos; None: that is not looked at.
+        outdir: folder of the results.
+        codes: folder of inversions of the same photos by an earlier command, which are used; None: there is none.
         batch: photos inverted at once.
     """
 
@@ -42,41 +43,46 @@ class PhotoJob:
 def invert_photos(
     name: str, job: PhotoJob, inverter: Inverter, reader: PhotoReader, settings: dict[str, Any], write: Write
 ) -> Summary:
-    """Invert each photo and write the results of a command; goes on where it was stopped.
+    """Invert each photo and write the results of a command; continue a job that was stopped.
 
     Args:
-        name: of the command.
-        job: the photos.
-        inverter: how they are inverted.
-        reader: how they are cut.
-        settings: all else that the results depend on, as JSON.
-        write: called for each photo.
+        name: name of the command.
+        job: photos and folders.
+        inverter: how photos are inverted.
+        reader: how photos are cut.
+        settings: everything else that the results depend on, as JSON.
+        write: writes the results for a photo.
     """
 
     def process(tasks: Sequence[PhotoTask], photos: Sequence[PreparedPhoto]) -> list[Sequence[Path]]:
-        found = [_stored(job, inverter, task, photo) for task, photo in zip(tasks, photos, strict=True)]
-        missing = [k for k, inversion in enumerate(found) if inversion is None]
+        inversions: dict[int, Inversion] = {}
+        for k, (task, photo) in enumerate(zip(tasks, photos, strict=True)):
+            stored = _load_stored(job, inverter, task, photo)
+            if stored is not None:
+                inversions[k] = stored
+        missing = [k for k in range(len(tasks)) if k not in inversions]
         if missing:
             with step_bar() as on_step:
-                inversions = inverter.invert(torch.cat([photos[k].target for k in missing]), on_step)
-            for k, inversion in zip(missing, inversions, strict=True):
-                found[k] = _identified(inversion, tasks[k], photos[k])
-        return [write(*each) for each in zip(tasks, photos, found, strict=True)]
+                targets = torch.cat([photos[k].target for k in missing])  # [n, C, R, R]
+                computed = inverter.invert(targets, on_step)
+            for k, inversion in zip(missing, computed, strict=True):
+                inversions[k] = _with_identity(inversion, tasks[k], photos[k])
+        return [write(tasks[k], photos[k], inversions[k]) for k in range(len(tasks))]
 
-    depends = {**settings, "inversion": inverter.settings, "detector": reader.detector_name, "codes": job.codes}
-    return run_job(name, job.source, job.outdir, lambda task: reader.read(task.photo), process, depends, job.batch)
+    dependencies = {**settings, "inversion": inverter.settings, "detector": reader.detector_name, "codes": job.codes}
+    return run_job(name, job.source, job.outdir, lambda task: reader.read(task.photo), process, dependencies, job.batch)
 
 
 def write_codes(task: PhotoTask, inversion: Inversion, inverter: Inverter) -> Path:
-    """Write what was found for a photo beside its other results; return the path."""
+    """Write the inversion of a photo beside its other results; return the path."""
     path = task.output(CODES)
     save_inversion(path, inversion, inverter.network)
     return path
 
 
 @contextmanager
-def step_bar():
-    """Yield a listener that shows the steps of a stage and the time left, where there is a terminal."""
+def step_bar() -> Iterator[OnStep]:
+    """Yield a function that shows the steps of a stage and the time left, where there is a terminal."""
     bars: dict[str, tqdm.tqdm] = {}
 
     def on_step(stage: str, done: int, total: int) -> None:
@@ -91,19 +97,18 @@ def step_bar():
             bar.close()
 
 
-def _identified(inversion: Inversion, task: PhotoTask, photo: PreparedPhoto) -> Inversion:
-    """Return an inversion that says which part of which photo it is of."""
-    return dataclasses.replace(
-        inversion, photo=task.name, settings={**inversion.settings, **_identity(task, photo)}
-    )
+def _with_identity(inversion: Inversion, task: PhotoTask, photo: PreparedPhoto) -> Inversion:
+    """Return an inversion whose settings name the photo, and the part of it, that was inverted."""
+    return dataclasses.replace(inversion, photo=task.name, settings={**inversion.settings, **_identity(task, photo)})
 
 
 def _identity(task: PhotoTask, photo: PreparedPhoto) -> dict[str, Any]:
+    """Return the settings that tell which part of which photo was inverted."""
     return {"photo_sha256": sha256(task.photo), "square": list(dataclasses.astuple(photo.square))}
 
 
-def _stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: PreparedPhoto) -> Inversion | None:
-    """Return the inversion of a photo that an earlier command has left; None where there is none of this part of it."""
+def _load_stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: PreparedPhoto) -> Inversion | None:
+    """Return the inversion of a photo by an earlier command, or None; raise UserError for another part or photo."""
     if job.codes is None:
         return None
     base = Path(job.codes) / task.base.relative_to(job.outdir)

@@ -1,4 +1,4 @@
-"""A restored square back into the photo that it was cut from."""
+"""Paste back: a restored square into the photo that it was cut from, with a soft edge."""
 
 import math
 
@@ -7,19 +7,19 @@ import numpy as np
 
 from images.squares import Square, between_pixel_centres, resize
 
-FEATHER = 0.08  # of the side, over which the square fades into the photo
+FEATHER = 0.08  # width of the soft edge, in sides of the square
 
 
 def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: float = FEATHER) -> np.ndarray:
     """Return the photo with `image` in place of what `cut(photo, square)` showed.
 
     Within `feather` of the square's edge the two are mixed, and outside the square every pixel is as before. Colours
-    are not adjusted. With the square's own pixels as `image`, nothing changes but for rounding and resampling.
+    are not adjusted. With the square's own pixels as `image`, nothing changes except by rounding and resampling.
 
     Args:
-        photo: uint8 `[H, W, 3]`.
-        image: uint8 `[R, R, 3]`, any R.
-        square: where it belongs; the part beyond the photo is dropped.
+        photo: photo, uint8 `[H, W, 3]`.
+        image: image of the square, uint8 `[R, R, 3]`, any R.
+        square: position of the image in the photo; the part beyond the photo is dropped.
         feather: width of the soft edge, in sides of the square: above 0, and at most 0.5.
     """
     assert 0 < feather <= 0.5, f"feather {feather} is not in (0, 0.5]"
@@ -37,10 +37,10 @@ def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: fl
         size,
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
-    ).astype(np.float32)
-    mask = soft_mask(matrix, own, size, feather)[:, :, np.newaxis]
+    ).astype(np.float32)  # [h, w, 3], the part of the photo that the square touches
+    mask = soft_mask(matrix, own, size, feather)[:, :, np.newaxis]  # [h, w, 1]
     region = pasted[top:bottom, left:right]
-    mixed = region + mask * (warped - region)
+    mixed = region + mask * (warped - region)  # float32 [h, w, 3]
     pasted[top:bottom, left:right] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return pasted
 
@@ -49,21 +49,23 @@ def soft_mask(matrix: np.ndarray, side: float, size: tuple[int, int], feather: f
     """Return float32 `[H, W]`: 0 outside a square, 1 deeper in it than `feather`, half a cosine between.
 
     Args:
-        matrix: `[2, 3]`, from positions in the square, 0 to `side`, to those in the mask.
-        side: of the square.
+        matrix: affine map `[2, 3]` from positions in the square, 0 to `side`, to positions in the mask.
+        side: side of the square.
         size: width and height of the mask.
-        feather: in sides.
+        feather: width of the soft edge, in sides of the square.
     """
-    x, y = np.arange(size[0]) + 0.5, np.arange(size[1])[:, np.newaxis] + 0.5
-    u, v = (a * x + b * y + c for a, b, c in cv2.invertAffineTransform(matrix))
-    depth = np.minimum(np.minimum(u, side - u), np.minimum(v, side - v)) / side
-    ramp = (depth / feather).clip(0, 1).astype(np.float32)
+    x = np.arange(size[0]) + 0.5  # [W]
+    y = np.arange(size[1])[:, np.newaxis] + 0.5  # [H, 1]
+    u, v = (a * x + b * y + c for a, b, c in cv2.invertAffineTransform(matrix))  # [H, W] each
+    depth = np.minimum(np.minimum(u, side - u), np.minimum(v, side - v)) / side  # [H, W]
+    ramp = (depth / feather).clip(0, 1).astype(np.float32)  # [H, W]
     return 0.5 - 0.5 * np.cos(np.float32(np.pi) * ramp)
 
 
-def _bounds(square, shape):
-    """Return left, top, right, bottom of the photo's pixels that the square touches."""
-    low, high = np.floor(square.corners().min(0)), np.ceil(square.corners().max(0))
+def _bounds(square: Square, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the pixels that a square touches in a photo of `shape`, height and width."""
+    low = np.floor(square.corners().min(0))  # [2]
+    high = np.ceil(square.corners().max(0))  # [2]
     left, top = (int(number) for number in np.maximum(low, 0))
     right, bottom = (int(number) for number in np.minimum(high, shape[::-1]))
     return left, top, right, bottom

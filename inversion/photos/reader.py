@@ -1,4 +1,4 @@
-"""Photos of a job, as the network sees them, with what is needed to put the result back."""
+"""Reading of photos: the part that is inverted, aligned to the face or the middle, as input of the network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ class PreparedPhoto:
     """A photo and the part of it that is inverted.
 
     Attributes:
-        photo: uint8 `[H, W, 3]`.
-        square: what the network sees of it.
-        image: that part, uint8 `[R, R, 3]`.
-        target: the same, float32 `[1, C, R, R]` in [-1, 1].
+        photo: whole photo, uint8 `[H, W, 3]`.
+        square: square of the photo that is inverted.
+        image: image of the square, uint8 `[R, R, 3]`.
+        target: image of the square, float32 `[1, C, R, R]` in [-1, 1].
     """
 
     photo: np.ndarray
@@ -34,14 +34,15 @@ class PhotoReader:
     """Reads photos and cuts them as the training data was cut.
 
     Args:
-        G: whose resolution and channels the parts get.
-        detector: `cat`, `human` or a YuNet file, whose largest face is cut out; None: the middle square.
+        G: generator whose resolution and channels the parts get.
+        detector: detector whose largest face is cut out, `cat`, `human` or a YuNet file; None: the middle square.
 
     Raises UserError for an unknown detector; on reading, for a damaged photo and one without a face.
     """
 
     def __init__(self, G: Generator, detector: str | None = None):
-        self.resolution, self.channels = G.img_resolution, G.img_channels
+        self.resolution = G.img_resolution
+        self.channels = G.img_channels
         self.detector_name = detector
         self.detector = None if detector is None else find_detector(detector)
 
@@ -50,11 +51,12 @@ class PhotoReader:
         return self.prepare(read_photo(path), str(path))
 
     def prepare(self, photo: np.ndarray, name: str) -> PreparedPhoto:
-        """Return a photo, uint8 `[H, W, 3]`, ready to be inverted; `name` is for errors."""
+        """Return a photo, uint8 `[H, W, 3]`, ready to be inverted; errors call it `name`."""
         if self.detector is None:
             square = centre_square(photo)
             image = cut(photo, square, self.resolution)
         else:
             aligned = align(photo, self.detector, name, self.resolution)
-            square, image = aligned.square, aligned.image
+            square = aligned.square
+            image = aligned.image
         return PreparedPhoto(photo, square, image, network_input(image, self.channels))

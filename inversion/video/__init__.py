@@ -1,1 +1,1 @@
-"""Video clips: inversion with codes that are smooth over time."""
+"""Video clips: inversion with one quality code, and content codes that are smooth over time."""

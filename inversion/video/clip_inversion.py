@@ -1,12 +1,13 @@
-"""Frames of a clip, inverted consistently: one quality for all, content that changes smoothly."""
+"""Inversion of a clip: one quality code for all frames, and content codes that change smoothly over time."""
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tqdm
 from torch import Tensor
@@ -20,13 +21,13 @@ from inversion.inverter import Inverter
 from inversion.photos.alignment import NoFaceError, align
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
-from inversion.video.smoothing import smoothed, steady_squares
-from networks.latents import Latents
+from inversion.video.smoothing import smooth_rows, steady_squares
+from networks.latents import Latents, join
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
-KIND = "clip"
-SAVE_EVERY = 64  # frames between two saves of what has been found
-WARM_SHARE = 0.2  # of the projector's steps, for frames that start from the codes of the one before
+KIND = "clip"  # kind of the file of codes, in its header
+SAVE_EVERY = 64  # frames between two saves of the codes found so far
+WARM_SHARE = 0.2  # share of the projector's steps for frames that start from the codes of the frame before
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ClipOptions:
 
     Attributes:
         smooth: standard deviation in frames of the Gaussian that codes and squares are averaged with over time.
-        batch: frames that an encoder sees at once.
+        batch: frames that an encoder processes at once.
     """
 
     smooth: float = 1.5
@@ -43,7 +44,7 @@ class ClipOptions:
 
 
 def clip_squares(clip: Clip, reader: PhotoReader, smooth: float) -> list[Square]:
-    """Return the part of each frame that is inverted: the middle, or the face, steadily followed.
+    """Return the part of each frame that is inverted: the middle square, or a square that follows the face smoothly.
 
     Raises NoFaceError when no frame has a face.
     """
@@ -58,6 +59,7 @@ def clip_squares(clip: Clip, reader: PhotoReader, smooth: float) -> list[Square]
         except NoFaceError:
             found.append(None)
     if all(square is None for square in found):
+        assert reader.detector is not None, "without a detector every frame has its middle square"
         raise NoFaceError(
             f"no frame of {clip.path} has a face for the detector '{reader.detector.name}'; choose another with "
             "--align, or leave it out"
@@ -68,23 +70,31 @@ def clip_squares(clip: Clip, reader: PhotoReader, smooth: float) -> list[Square]
 def clip_codes(
     clip: Clip, squares: list[Square], inverter: Inverter, reader: PhotoReader, options: ClipOptions, path: Path
 ) -> Latents:
-    """Return codes for all frames; those found so far are kept at `path`, where the same call goes on.
+    """Return the codes of all frames; codes found so far are stored at `path`, from where the same call goes on.
 
     A clip has one degradation, so all frames get the mean of their quality codes.
+
+    Args:
+        clip: video to invert.
+        squares: part of each frame that is inverted.
+        inverter: how frames are inverted.
+        reader: resolution and channels of the parts.
+        options: smoothing and batch size.
+        path: file of the codes, before smoothing.
     """
     settings = {
         "clip": sha256(clip.path),
         "squares": [dataclasses.astuple(square) for square in (squares[0], squares[-1])],
         "inversion": inverter.settings,
     }
-    parts = _found_before(path, settings)
+    parts = _load_codes(path, settings)
     done = sum(len(part) for part in parts)
     targets = _targets(clip, squares, reader, done)
     bar = tqdm.tqdm(total=len(squares), initial=done, desc="codes", unit="frame", disable=None)
     batch = options.batch if inverter.options.projector is None else 1
     unsaved = 0
     try:
-        for images in _batched(targets, batch):
+        for images in _batches(targets, batch):  # [n, C, R, R]
             parts.append(_next_codes(inverter, images.to(inverter.device), parts).to("cpu"))
             bar.update(len(images))
             unsaved += len(images)
@@ -95,19 +105,19 @@ def clip_codes(
         bar.close()
         if unsaved:
             _save(path, parts, settings)
-    ws, q = _joined(parts)
-    return Latents(smoothed(ws, options.smooth), None if q is None else q.mean(0, keepdim=True).expand(len(q), -1))
+    codes = join(parts)
+    q = None if codes.q is None else codes.q.mean(0, keepdim=True).expand(len(codes), -1)  # [F, q_dim]
+    return dataclasses.replace(codes, ws=smooth_rows(codes.ws, options.smooth), q=q)
 
 
-def _next_codes(inverter: Inverter, images: Tensor, parts: list[Latents]) -> Latents:
+def _next_codes(inverter: Inverter, images: Tensor, parts: Sequence[Latents]) -> Latents:
     """Return the codes of the next frames; the projector starts from those of the frame before."""
     options = inverter.options.projector
     if options is None or not parts or inverter.encoder is not None:
         return inverter.codes(images)
     steps = max(1, round(WARM_SHARE * options.steps))
-    return inverter.with_projector(dataclasses.replace(options, steps=steps)).codes(
-        images, start=parts[-1][-1:].to(inverter.device)
-    )
+    warm = inverter.with_projector(dataclasses.replace(options, steps=steps))
+    return warm.codes(images, start=parts[-1][-1:].to(inverter.device))
 
 
 def _targets(clip: Clip, squares: list[Square], reader: PhotoReader, first: int) -> Iterator[Tensor]:
@@ -117,7 +127,8 @@ def _targets(clip: Clip, squares: list[Square], reader: PhotoReader, first: int)
             yield network_input(cut(frame.pixels, square, reader.resolution), reader.channels)
 
 
-def _batched(images: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+def _batches(images: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """Yield images `[1, C, R, R]` in batches of `count`; the last batch may be smaller."""
     waiting: list[Tensor] = []
     for image in images:
         waiting.append(image)
@@ -128,19 +139,12 @@ def _batched(images: Iterator[Tensor], count: int) -> Iterator[Tensor]:
         yield torch.cat(waiting)
 
 
-def _joined(parts: list[Latents]) -> tuple[Tensor, Tensor | None]:
-    ws = torch.cat([part.ws for part in parts])
-    return ws, None if parts[0].q is None else torch.cat([part.q for part in parts])
+def _save(path: str | os.PathLike, parts: Sequence[Latents], settings: dict[str, Any]) -> None:
+    save_tensors(path, join(parts).tensors(), {"kind": KIND, "settings": settings})
 
 
-def _save(path: str | os.PathLike, parts: list[Latents], settings: dict[str, Any]) -> None:
-    ws, q = _joined(parts)
-    tensors = {"ws": ws} if q is None else {"ws": ws, "q": q}
-    save_tensors(path, tensors, {"kind": KIND, "settings": settings})
-
-
-def _found_before(path: Path, settings: dict[str, Any]) -> list[Latents]:
-    """Return what an earlier call with the same settings has found."""
+def _load_codes(path: Path, settings: dict[str, Any]) -> list[Latents]:
+    """Return the codes that an earlier call with the same settings has found; raise UserError for another file."""
     if not path.exists():
         return []
     header = read_header(path)
@@ -148,19 +152,27 @@ def _found_before(path: Path, settings: dict[str, Any]) -> list[Latents]:
         raise UserError(f"{path} is in the way and holds no codes of a clip; name the output otherwise")
     if header.get("settings") != _as_json(settings):
         return []
-    tensors = load_tensors(path)
-    return [Latents.from_tensors(tensors)]
+    return [Latents.from_tensors(load_tensors(path))]
 
 
-def _as_json(value):
-    """Return a value as it comes back from JSON: tuples are lists."""
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON gives it back: tuples become lists."""
     if isinstance(value, dict):
         return {name: _as_json(part) for name, part in value.items()}
     return [_as_json(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def shown_frames(clip: Clip, squares: list[Square], images: Iterator[Any], pastes: bool) -> Iterator[Frame]:
-    """Yield the frames of a result: each image uint8 `[R, R, 3]`, or the clip's frame with the image in its place."""
+def compose_frames(
+    clip: Clip, squares: Sequence[Square], images: Iterable[np.ndarray], pastes: bool
+) -> Iterator[Frame]:
+    """Yield the frames of a result.
+
+    Args:
+        clip: video whose times the frames get.
+        squares: part of each frame that its image shows.
+        images: image of each frame, uint8 `[R, R, 3]`.
+        pastes: whether a frame is the clip's frame with the image in its square, not the image alone.
+    """
     for frame, square, image in zip(clip.frames(), squares, images, strict=True):
         pixels = paste_back(frame.pixels, image, square) if pastes else image
         yield dataclasses.replace(frame, pixels=pixels)

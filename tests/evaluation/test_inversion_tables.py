@@ -34,7 +34,7 @@ from evaluation.tables.table import mean_and_deviation
 from generation.rendering import synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import to_uint8
-from inversion.directions.direction import Direction, normalised, save_direction
+from inversion.directions.direction import Direction, normalise, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
 from inversion.encoders.config import EncoderNetworkConfig
@@ -80,7 +80,7 @@ def files(tmp_path_factory):
 
 
 def direction(name, vector):
-    return Direction(normalised(vector), 0.7, name, "given")
+    return Direction(normalise(vector), 0.7, name, "given")
 
 
 @pytest.fixture(scope="module")

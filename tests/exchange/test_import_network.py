@@ -15,7 +15,7 @@ from dnnlib.files import sha256
 from exchange import import_network
 from inversion.encoders import published_psp
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build
+from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import load_encoder
 from inversion.encoders.published_psp import CONFIG, read_encoder
 from metrics.backbones.ir_se50 import IrSe50Body
@@ -213,7 +213,7 @@ def test_an_encoder_gives_the_same_codes(psp):
 
 def test_the_command_writes_encoders(psp, tmp_path, monkeypatch):
     G, _, folder = psp
-    small = build(EncoderNetworkConfig(backbone="resnet34", width=0.125, input_size=32), G)
+    small = build_encoder(EncoderNetworkConfig(backbone="resnet34", width=0.125, input_size=32), G)
     monkeypatch.setattr(published_psp, "read_encoder", lambda file, G, network: small)
     torch.save({"state_dict": {"encoder.input_layer.0.weight": torch.zeros(1)}}, tmp_path / "psp.pt")
     path = imported(tmp_path / "psp.pt", tmp_path / "e.safetensors", f"--network={folder / 'G.safetensors'}")

@@ -15,7 +15,7 @@ from images.photos import to_network
 from images.squares import Square, centre_square
 from images.video_reader import read_clip, write_clip
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build
+from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ, NoFaceError
@@ -23,8 +23,8 @@ from inversion.photos.face_detectors import Face
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
-from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, shown_frames
-from inversion.video.smoothing import smoothed, steady_squares
+from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
+from inversion.video.smoothing import smooth_rows, steady_squares
 from networks.files import build_discriminator, save_network
 from tests.support.clips import EVEN, make
 from tests.support.networks import SMALL_D, quality_generator
@@ -54,24 +54,24 @@ def slow_smoothed(rows, sigma):
 @given(st.integers(1, 12), st.floats(0.05, 9), st.integers(0, 100))
 def test_smoothing_is_a_gaussian_mean_over_time(frames, sigma, seed):
     rows = np.random.default_rng(seed).standard_normal((frames, 2, 3))
-    assert_close(smoothed(torch.from_numpy(rows).float(), sigma), slow_smoothed(rows, sigma))
+    assert_close(smooth_rows(torch.from_numpy(rows).float(), sigma), slow_smoothed(rows, sigma))
 
 
 @pytest.mark.parametrize("sigma", [0, 0.01, 1.5, 40, 1e12])
 @pytest.mark.parametrize("frames", [1, 2, 7])
 def test_smoothing_keeps_what_is_constant_to_the_ends(frames, sigma):
     rows = torch.randn(1, 3, 4).repeat(frames, 1, 1)
-    assert_close(smoothed(rows, sigma), rows, rtol=1e-6)
+    assert_close(smooth_rows(rows, sigma), rows, rtol=1e-6)
 
 
 def test_no_smoothing_is_none_and_much_of_it_is_the_mean():
     rows = torch.randn(9, 4)
-    assert smoothed(rows, 0) is rows
-    assert_close(smoothed(rows, 1e6), rows.mean(0).expand(9, -1))
+    assert smooth_rows(rows, 0) is rows
+    assert_close(smooth_rows(rows, 1e6), rows.mean(0).expand(9, -1))
 
 
 def test_smoothing_keeps_the_type():
-    assert smoothed(torch.ones(4, 2, dtype=torch.float64), 1.0).dtype == torch.float64
+    assert smooth_rows(torch.ones(4, 2, dtype=torch.float64), 1.0).dtype == torch.float64
 
 
 # Squares
@@ -146,7 +146,7 @@ def _files(tmp_path_factory):
         save_network(folder / "qc.safetensors", G, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 0})
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
         digest = sha256(folder / "qc.safetensors")
-        save_encoder(folder / "encoder.safetensors", build(config, G).eval(), G, digest, {})
+        save_encoder(folder / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
     make(folder / "in.mp4", EVEN)
     return folder
 
@@ -180,7 +180,7 @@ def test_an_encoder_sees_every_frame_and_all_get_one_quality(clip, with_encoder,
     assert_close(codes.q, expected.q.mean(0).expand(len(EVEN), -1))
     assert expected.q.std(0).max() > 1e-4  # that of single frames differs
     again = codes_of(clip, with_encoder, tmp_path / "codes.safetensors", ClipOptions(smooth=2.0))
-    assert_close(again.ws, smoothed(expected.ws, 2.0))
+    assert_close(again.ws, smooth_rows(expected.ws, 2.0))
 
 
 def test_a_clip_that_stands_still_has_constant_codes(clip, with_encoder, tmp_path):
@@ -270,7 +270,7 @@ def test_shown_frames_keep_their_times(clip, pastes):
     frames = list(clip.frames())
     squares = [Square(20 + k, 24, 16) for k in range(len(frames))]
     images = [np.full((16, 16, 3), 20 * k, np.uint8) for k in range(len(frames))]
-    shown = list(shown_frames(clip, squares, iter(images), pastes))
+    shown = list(compose_frames(clip, squares, iter(images), pastes))
     assert [frame.time for frame in shown] == [frame.time for frame in frames]
     for result, frame, image, square in zip(shown, frames, images, squares, strict=True):
         assert np.array_equal(result.pixels, paste_back(frame.pixels, image, square) if pastes else image)

@@ -15,9 +15,9 @@ from dnnlib.errors import UserError
 from generation.rendering import synthesize
 from generation.sampling import noise_of_seeds
 from inversion.commands.directions import directions_command
-from inversion.directions.direction import Direction, load_direction, normalised, parse_layers, save_direction
+from inversion.directions.direction import Direction, load_direction, normalise, parse_layers, save_direction
 from inversion.directions.editing import edit, edited_images
-from inversion.directions.methods.interfacegan import boundary, conditioned, score_seeds
+from inversion.directions.methods.interfacegan import boundary, project_out, score_seeds
 from inversion.directions.methods.sefa import style_weights
 from inversion.directions.scorers import descriptions, load_scorer
 from inversion.directions.search import METHODS, Search, find_directions
@@ -53,7 +53,7 @@ def planted_generator(deviations):
 
 
 def random_unit(width=16):
-    return normalised(torch.randn(width))
+    return normalise(torch.randn(width))
 
 
 # SeFa
@@ -185,15 +185,15 @@ def test_scores_belong_to_seeds_not_to_batches():
 
 def test_conditioning_leaves_a_unit_vector_orthogonal_to_the_others():
     vector, a, b = random_unit(), random_unit(), random_unit()
-    rest = conditioned(vector, [a, b, a])
+    rest = project_out(vector, [a, b, a])
     assert max(abs(rest @ a), abs(rest @ b)) < 1e-6
     assert rest.norm().item() == pytest.approx(1, abs=1e-6)
     # What is lost lies in the span of the others.
     assert torch.linalg.lstsq(torch.stack([rest, a, b], 1), vector[:, None]).solution[0] > 0
     assert torch.linalg.matrix_rank(torch.stack([vector, rest, a, b]), rtol=1e-5) == 3
-    assert torch.equal(conditioned(vector, []), vector)
+    assert torch.equal(project_out(vector, []), vector)
     with pytest.raises(UserError, match="^the direction lies wholly in those"):
-        conditioned(vector, [a, vector])
+        project_out(vector, [a, vector])
 
 
 def test_a_conditional_direction_does_not_move_the_other_score():

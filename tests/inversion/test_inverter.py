@@ -9,7 +9,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import synthesize
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build
+from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
@@ -47,7 +47,7 @@ def _files(tmp_path_factory):
         classes = ImageFormat(16, 3, 2)
         write_network(folder / "classes.safetensors", build_generator(small_generator().config, classes), classes)
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        encoder = build(config, G).eval()
+        encoder = build_encoder(config, G).eval()
         save_encoder(folder / "encoder.safetensors", encoder, G, sha256(folder / "qc.safetensors"), {})
     return folder
 
@@ -222,7 +222,7 @@ def test_settings_tell_all_that_a_result_depends_on(files):
 def test_where_an_encoder_tells_no_quality_it_is_fitted(files, tmp_path):
     G, network = load(files / "qc.safetensors", CPU), files / "qc.safetensors"
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
-    save_encoder(tmp_path / "w.safetensors", build(config, G).eval(), G, sha256(network), {"kimg": 0})
+    save_encoder(tmp_path / "w.safetensors", build_encoder(config, G).eval(), G, sha256(network), {"kimg": 0})
     inverter = Inverter(network, CPU, InversionOptions(str(tmp_path / "w.safetensors"), projector=None, tuning=None))
     ws = inverter.encoder(torch.zeros(2, 3, 16, 16)).ws
     target = synthesize(G, Latents(ws, 0.3 * torch.randn(2, G.q_dim)))

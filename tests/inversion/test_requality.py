@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dnnlib.errors import UserError
 from generation.quality_codes import parse_qualities
 from generation.rendering import synthesize
-from inversion.requality import copied, interpolated, sampled, scaled
+from inversion.requality import copy_quality, interpolate_quality, sample_quality, scale_quality
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
@@ -28,86 +28,86 @@ def latents_of(count, q_dim=4):
 def test_a_seed_is_the_degradation_of_the_generator(G):
     latents = latents_of(2, q_dim=None)
     [quality] = parse_qualities(["seed:5"], [0, 1], G.q_dim)
-    found = sampled(G, latents, [5])
+    found = sample_quality(G, latents, [5])
     assert found.ws is latents.ws
     assert_close(found.q, torch.tensor(quality.codes.copy()))
 
 
 def test_each_image_has_its_own_seed(G):
-    together = sampled(G, latents_of(3), [7, 8, 7])
+    together = sample_quality(G, latents_of(3), [7, 8, 7])
     assert torch.equal(together.q[0], together.q[2]) and not torch.equal(together.q[0], together.q[1])
-    assert torch.equal(together.q[1], sampled(G, latents_of(1), [8]).q[0])
+    assert torch.equal(together.q[1], sample_quality(G, latents_of(1), [8]).q[0])
 
 
 def test_seeds_are_standard_normal(G):
-    codes = sampled(G, Latents(torch.zeros(2000, 1, 16)), range(2000)).q
+    codes = sample_quality(G, Latents(torch.zeros(2000, 1, 16)), range(2000)).q
     assert codes.mean(0).abs().max() < 0.1
     assert (torch.cov(codes.T) - torch.eye(G.q_dim)).abs().max() < 0.15
 
 
 def test_copying_takes_the_quality_and_leaves_the_content(G):
     latents, one, all_ = latents_of(3), latents_of(1), latents_of(3)
-    found = copied(latents, one)
+    found = copy_quality(latents, one)
     assert found.ws is latents.ws
-    assert torch.equal(found.q, one.q.expand(3, -1)) and torch.equal(copied(latents, all_).q, all_.q)
-    assert torch.equal(synthesize(G, copied(latents, latents)), synthesize(G, latents))
+    assert torch.equal(found.q, one.q.expand(3, -1)) and torch.equal(copy_quality(latents, all_).q, all_.q)
+    assert torch.equal(synthesize(G, copy_quality(latents, latents)), synthesize(G, latents))
 
 
 def test_copying_from_a_sharp_photo_restores(G):
     latents, sharp = latents_of(2), latents_of(1, q_dim=None)
-    assert copied(latents, sharp).q is None
-    assert torch.equal(synthesize(G, copied(latents, sharp)), synthesize(G, latents.sharp()))
+    assert copy_quality(latents, sharp).q is None
+    assert torch.equal(synthesize(G, copy_quality(latents, sharp)), synthesize(G, latents.sharp()))
 
 
 @given(st.floats(0, 1))
 @settings(max_examples=30, deadline=None)
 def test_interpolation_is_linear_in_q(alpha):
     latents, a, b = latents_of(2), latents_of(1), latents_of(2)
-    found = interpolated(latents, a, b, alpha)
+    found = interpolate_quality(latents, a, b, alpha)
     assert found.ws is latents.ws
     assert_close(found.q, (1 - alpha) * a.q + alpha * b.q)
-    assert_close(found.q, interpolated(latents, b, a, 1 - alpha).q)
+    assert_close(found.q, interpolate_quality(latents, b, a, 1 - alpha).q)
 
 
 def test_interpolation_ends_at_its_ends_bit_for_bit():
     latents, a, b = latents_of(2), latents_of(2), latents_of(1)
-    assert torch.equal(interpolated(latents, a, b, 0.0).q, a.q)
-    assert torch.equal(interpolated(latents, a, b, 1.0).q, b.q.expand(2, -1))
-    assert torch.equal(interpolated(latents, a, b, torch.tensor([1.0, 0.0])).q, torch.stack([b.q[0], a.q[1]]))
+    assert torch.equal(interpolate_quality(latents, a, b, 0.0).q, a.q)
+    assert torch.equal(interpolate_quality(latents, a, b, 1.0).q, b.q.expand(2, -1))
+    assert torch.equal(interpolate_quality(latents, a, b, torch.tensor([1.0, 0.0])).q, torch.stack([b.q[0], a.q[1]]))
 
 
 def test_interpolation_from_and_to_sharp():
     latents, sharp, b = latents_of(2), latents_of(1, q_dim=None), latents_of(1)
-    assert_close(interpolated(latents, sharp, b, 0.25).q, 0.25 * b.q.expand(2, -1))
-    assert_close(interpolated(latents, b, sharp, 0.25).q, 0.75 * b.q.expand(2, -1))
-    assert interpolated(latents, sharp, sharp, 0.5).q is None
+    assert_close(interpolate_quality(latents, sharp, b, 0.25).q, 0.25 * b.q.expand(2, -1))
+    assert_close(interpolate_quality(latents, b, sharp, 0.25).q, 0.75 * b.q.expand(2, -1))
+    assert interpolate_quality(latents, sharp, sharp, 0.5).q is None
 
 
 def test_strength_scales_the_code(G):
     latents = latents_of(2)
-    assert_close(scaled(latents, 0.5).q, latents.q / 2)
-    assert_close(sampled(G, latents, [3], strength=2.0).q, 2 * sampled(G, latents, [3]).q)
-    assert_close(copied(latents, latents, strength=-1.0).q, -latents.q)
-    assert torch.equal(synthesize(G, scaled(latents, 0.0)), synthesize(G, latents.sharp()))
-    assert scaled(latents.sharp(), 3.0).q is None
+    assert_close(scale_quality(latents, 0.5).q, latents.q / 2)
+    assert_close(sample_quality(G, latents, [3], strength=2.0).q, 2 * sample_quality(G, latents, [3]).q)
+    assert_close(copy_quality(latents, latents, strength=-1.0).q, -latents.q)
+    assert torch.equal(synthesize(G, scale_quality(latents, 0.0)), synthesize(G, latents.sharp()))
+    assert scale_quality(latents.sharp(), 3.0).q is None
 
 
 def test_wrong_use_is_a_sentence(G):
     latents = latents_of(3)
     with pytest.raises(UserError, match="^this network is plain, without quality codes to sample; give a QC network"):
-        sampled(small_generator(), latents, [1])
+        sample_quality(small_generator(), latents, [1])
     with pytest.raises(UserError, match="^there are 2 degradations for 3 images; give 1 or 3"):
-        sampled(G, latents, [1, 2])
+        sample_quality(G, latents, [1, 2])
     with pytest.raises(UserError, match="^there are 2 degradations for 3 images"):
-        copied(latents, latents_of(2))
+        copy_quality(latents, latents_of(2))
     for alpha in (-0.1, 1.5, math.nan):
         with pytest.raises(UserError, match=rf"^alpha is {alpha:g}, must be from 0"):
-            interpolated(latents, latents_of(1), latents_of(1), alpha)
+            interpolate_quality(latents, latents_of(1), latents_of(1), alpha)
     with pytest.raises(UserError, match="^the strength of the degradation is nan, must be finite"):
-        scaled(latents, math.nan)
+        scale_quality(latents, math.nan)
     for other in (
-        lambda: copied(latents, latents_of(1, 8)),
-        lambda: interpolated(latents.sharp(), latents_of(1), latents_of(1, 8), 0.5),
+        lambda: copy_quality(latents, latents_of(1, 8)),
+        lambda: interpolate_quality(latents.sharp(), latents_of(1), latents_of(1, 8), 0.5),
     ):
         with pytest.raises(UserError, match="^the quality codes have 4 and 8 numbers; take both from photos"):
             other()

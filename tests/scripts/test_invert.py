@@ -19,10 +19,10 @@ from images.photos import from_network, read_photo
 from images.squares import centre_square
 from images.video_reader import read_clip
 from inversion.commands import video as command_video
-from inversion.directions.direction import Direction, load_direction, normalised, save_direction
+from inversion.directions.direction import Direction, load_direction, normalise, save_direction
 from inversion.directions.editing import edited_images
 from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build
+from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ
@@ -31,9 +31,9 @@ from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.pivotal_tuning import TuningOptions
 from inversion.projector import ProjectorOptions
-from inversion.requality import interpolated, sampled, scaled
+from inversion.requality import interpolate_quality, sample_quality, scale_quality
 from inversion.tuned_weights import load_inversion
-from inversion.video.smoothing import smoothed
+from inversion.video.smoothing import smooth_rows
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
@@ -107,10 +107,10 @@ def _files(tmp_path_factory):
         write_network(folder / "classes.safetensors", build_generator(small_generator().config, classes), classes)
         digest = sha256(folder / "qc.safetensors")
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        save_encoder(folder / "encoder.safetensors", build(config, G).eval(), G, digest, {})
-        direction = Direction(normalised(torch.randn(16)), 1.5, "warmth", "sefa", network=digest)
+        save_encoder(folder / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
+        direction = Direction(normalise(torch.randn(16)), 1.5, "warmth", "sefa", network=digest)
         save_direction(folder / "warmth.safetensors", direction)
-        save_direction(folder / "wide.safetensors", Direction(normalised(torch.randn(20)), 1.0, "wide", "sefa"))
+        save_direction(folder / "wide.safetensors", Direction(normalise(torch.randn(20)), 1.0, "wide", "sefa"))
     write_photos(folder / "photos")
     (folder / "empty").mkdir()
     done(restore(folder, folder / "restored", "--paste-back"), "5 done, 0 were done before, 0 passed over")
@@ -421,7 +421,7 @@ def test_a_new_degradation_is_that_of_its_seed(files, inverter, tmp_path, never_
     result = degrade(files, tmp_path, "--to=seed:5", "--strength=0.5", "--paste-back")
     done(result, "1 done, 0 were done before, 0 passed over")
     inversion = stored(files, "small")
-    latents = scaled(sampled(inverter.G, inversion.latents, [5]), 0.5)
+    latents = scale_quality(sample_quality(inverter.G, inversion.latents, [5]), 0.5)
     [expected] = from_network(inverter.images(inversion, latents))
     assert np.array_equal(image(tmp_path / "small-degraded-1.png"), expected)
     prepared = PhotoReader(inverter.G).read(files / "photos" / "small.png")
@@ -455,7 +455,8 @@ def test_the_way_between_two_degradations_begins_at_the_photos_own(files, invert
     degrade(files, tmp_path, "--to=seed:5", "--alpha=0", "--alpha=0.25", "--alpha=1")
     degrade(files, tmp_path / "whole", "--to=seed:5")
     inversion = stored(files, "small")
-    between = interpolated(inversion.latents, inversion.latents, sampled(inverter.G, inversion.latents, [5]), 0.25)
+    sampled = sample_quality(inverter.G, inversion.latents, [5])
+    between = interpolate_quality(inversion.latents, inversion.latents, sampled, 0.25)
     expected = {
         "0": image(files / "restored" / "small-reconstruction.png"),
         "0.25": from_network(inverter.images(inversion, between))[0],
@@ -521,7 +522,7 @@ def _written(monkeypatch):
 def found_codes(output):
     """Return what the codes that lie beside a result mean: smoothed content, and the mean quality."""
     tensors = load_tensors(output.with_name(f"{output.stem}-codes.safetensors"))
-    return Latents(smoothed(tensors["ws"], 1.5), tensors["q"].mean(0).expand(len(tensors["q"]), -1))
+    return Latents(smooth_rows(tensors["ws"], 1.5), tensors["q"].mean(0).expand(len(tensors["q"]), -1))
 
 
 def close(frames, images):

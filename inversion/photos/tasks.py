@@ -1,0 +1,96 @@
+"""The photos of a job: where their results go, and the record of those that are done."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+
+
+@dataclass(frozen=True)
+class PhotoTask:
+    """One photo, and where its results go.
+
+    Attributes:
+        name: name of the photo below the input folder, with `/`.
+        photo: path of the photo.
+        base: path of the results without their endings; a result is `base.with_name(base.name + "-restored.png")`.
+    """
+
+    name: str
+    photo: Path
+    base: Path
+
+    def output(self, ending: str) -> Path:
+        """Return the path of a result: base, hyphen, and an ending such as `restored.png`."""
+        return self.base.with_name(f"{self.base.name}-{ending}")
+
+
+class DoneRecord:
+    """The file that lists the photos that are done: a line of JSON for each; of several lines the last one counts.
+
+    Lines are appended one by one; a line that a power cut has torn is ignored.
+
+    Args:
+        outdir: folder of the file.
+        job: name of the command.
+        settings: JSON values on which the results depend.
+    """
+
+    def __init__(self, outdir: Path, job: str, settings: Mapping[str, Any]):
+        self.outdir = outdir
+        self.path = outdir / f"done-{job}.jsonl"
+        self.settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self.entries: dict[str, dict[str, Any]] = {}
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+            self._append("\n" if text and not text.endswith("\n") else "")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --outdir") from error
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                self.entries[entry["photo"]] = entry
+
+    def base(self, name: str) -> str | None:
+        """Return the name of the photo's results, below `outdir` and without endings; None where there are none."""
+        return self.entries.get(name, {}).get("base")
+
+    def is_done(self, task: PhotoTask) -> bool:
+        """Return whether the photo's results are there, and would come out the same again."""
+        entry = self.entries.get(task.name)
+        if entry is None or entry.get("settings") != self.settings:
+            return False
+        if not all((self.outdir / file).is_file() for file in entry.get("files", [])):
+            return False
+        try:
+            state = task.photo.stat()
+            if state.st_size != entry.get("size"):
+                return False
+            return state.st_mtime_ns == entry.get("mtime_ns") or sha256(task.photo) == entry.get("sha256")
+        except OSError:
+            return False  # reading the photo raises the error that tells why
+
+    def add(self, task: PhotoTask, files: Sequence[Path]) -> None:
+        """Add a line about a photo that is done, with the paths of its results."""
+        state = task.photo.stat()
+        entry = {
+            "photo": task.name,
+            "settings": self.settings,
+            "size": state.st_size,
+            "mtime_ns": state.st_mtime_ns,
+            "sha256": sha256(task.photo),
+            "base": task.base.relative_to(self.outdir).as_posix(),
+            "files": [Path(file).relative_to(self.outdir).as_posix() for file in files],
+        }
+        self._append(json.dumps(entry) + "\n")
+        self.entries[task.name] = entry
+
+    def _append(self, text: str) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(text)
