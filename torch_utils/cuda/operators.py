@@ -1,7 +1,7 @@
-"""When the ops run as CUDA kernels, and how these become operators of torch.
+"""CUDA kernels as operators of torch, and the decision whether the ops use them.
 
-Operators are registered for CUDA alone. Everything else, a GPU for which kernels cannot be had included, takes the
-path in plain torch, which is also the specification.
+Operators are registered for CUDA only. All other devices, and GPUs without kernels, take the path in plain torch, which
+is also the specification.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,21 +22,23 @@ NAMESPACE = "qc_stylegan"
 SWITCH = "QC_STYLEGAN_KERNELS"
 DEVICE_TYPE = "cuda"
 
-IMPLEMENTATIONS: dict[str, Callable] = {}
-PROBES: list[Kernel] = []
+IMPLEMENTATIONS: dict[str, Callable] = {}  # name of the operator -> function that computes it
+PROBES: list[Kernel] = []  # kernels that must load before any is used
+
+F = TypeVar("F", bound=Callable)
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 _enabled = True
 
 
 def serve(x: Tensor) -> bool:
-    """Return whether the operators compute on tensors like `x`; the first answer for a device may take seconds."""
+    """Return whether the operators take tensors like `x`; the first call for a device may take seconds."""
     return _enabled and x.device.type == DEVICE_TYPE and x.dtype in TYPES and _ready(x.device.index)
 
 
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
-    """Take the path in plain torch within."""
+    """Take the path in plain torch within a `with` statement."""
     global _enabled
     before, _enabled = _enabled, False
     try:
@@ -45,7 +48,7 @@ def disabled() -> Iterator[None]:
 
 
 def cause(device: int) -> str:
-    """Return in a few words why kernels cannot be had on a CUDA device; empty where they can."""
+    """Return in a few words why a CUDA device has no kernels; empty when it has."""
     if os.environ.get(SWITCH) == "0":
         return f"{SWITCH}=0"
     if torch.version.cuda is None:
@@ -58,13 +61,17 @@ def cause(device: int) -> str:
     return ""
 
 
-@torch.compiler.assume_constant_result
-def _ready(device):
-    return _found(device)
+def _ready(device: int) -> bool:
+    return _is_available(device)
+
+
+# The mark that `torch.compiler.assume_constant_result` sets. That function would import the whole compiler, which takes
+# half of the time in which a command starts.
+_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache
-def _found(device):
+def _is_available(device: int) -> bool:
     reason = cause(device)
     if reason and reason != f"{SWITCH}=0":
         _warn_once(reason)
@@ -74,7 +81,7 @@ def _found(device):
 _warned = False
 
 
-def _warn_once(reason):
+def _warn_once(reason: str) -> None:
     global _warned
     if not _warned:
         _warned = True
@@ -90,21 +97,21 @@ def execute(launch: Launch, tensors: list[Tensor | None]) -> None:
 
 
 def dense(x: Tensor) -> Tensor:
-    """Return `x` where its storage is in order, contiguous or channels_last; else a contiguous copy."""
+    """Return `x` if it is dense, contiguous or channels_last; else a contiguous copy."""
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return x
     return x.contiguous()
 
 
 def define(schema: str) -> None:
-    """Declare an operator."""
+    """Declare an operator by its schema."""
     _library.define(schema)
 
 
-def implement(name: str) -> Callable[[Callable], Callable]:
+def implement(name: str) -> Callable[[F], F]:
     """Decorate the function that computes an operator on a GPU."""
 
-    def register(function):
+    def register(function: F) -> F:
         IMPLEMENTATIONS[name] = function
         _library.impl(name, function, "CUDA")
         return function
@@ -112,11 +119,11 @@ def implement(name: str) -> Callable[[Callable], Callable]:
     return register
 
 
-def shape_of(name: str) -> Callable[[Callable], Callable]:
-    """Decorate the function that makes an operator's empty output, for `torch.compile`."""
+def shape_of(name: str) -> Callable[[F], F]:
+    """Decorate the function that returns an empty tensor like an operator's output, for `torch.compile`."""
     return torch.library.register_fake(f"{NAMESPACE}::{name}", lib=_library)
 
 
-def differentiate(name: str, backward: Callable, keep: Callable) -> None:
-    """Give an operator its derivative; `keep(ctx, inputs, output)` saves what `backward(ctx, grad)` needs."""
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=keep, lib=_library)
+def differentiate(name: str, backward: Callable[..., Any], save: Callable[..., None]) -> None:
+    """Register an operator's derivative; `save(ctx, inputs, output)` saves what `backward(ctx, grad)` needs."""
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
