@@ -1,1 +1,1 @@
-"""Torch helpers that know nothing of GANs: processes, checkpoints, statistics, random draws."""
+"""Torch helpers without GANs: ops and CUDA kernels, processes, checkpoints, statistics, random numbers."""

@@ -1,4 +1,4 @@
-"""Two kinds of files: networks (safetensors with a JSON header) and training states (tensors only, no code)."""
+"""Checkpoints: networks (safetensors with a JSON header) and training states (torch.save, tensors only, no code)."""
 
 import errno
 import json
@@ -31,11 +31,11 @@ def save_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
     """Return the header of a file that `save_tensors` wrote; raise UserError for any other file."""
-    with _opened(path) as file:
+    with _open(path) as file:
         metadata = file.metadata() or {}
     if HEADER not in metadata:
         raise UserError(f"{path} is a safetensors file, but none of this program's networks; give a network-snapshot")
-    header = _parsed(metadata[HEADER])
+    header = _parse(metadata[HEADER])
     version = header.get("format_version")
     if type(version) is not int:
         raise UserError(f"the header of {path} is damaged; copy or download it again")
@@ -47,8 +47,8 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_tensors(path: str | os.PathLike, prefix: str = "") -> dict[str, Tensor]:
-    """Return the tensors whose names begin with `prefix`, without it."""
-    with _opened(path) as file:
+    """Return the tensors whose names begin with `prefix`, by the rest of their names."""
+    with _open(path) as file:
         names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - no mapping
         return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
@@ -75,7 +75,7 @@ def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> d
     return state
 
 
-def _parsed(text):
+def _parse(text: str) -> dict[str, Any]:
     """Return the JSON object in `text`, or {}."""
     try:
         content = json.loads(text)
@@ -84,7 +84,8 @@ def _parsed(text):
     return content if isinstance(content, dict) else {}
 
 
-def _opened(path):
+def _open(path: str | os.PathLike) -> safe_open:
+    """Open a safetensors file; raise UserError for anything else."""
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder; give one of the networks in it")
     if not Path(path).is_file():
@@ -97,8 +98,8 @@ def _opened(path):
         raise UserError(f"{path} is truncated or no safetensors file; copy or download it again") from error
 
 
-def _write_failure(path, error):
-    """Return the OSError behind a library's failure to write."""
+def _write_failure(path: Path, error: Exception) -> OSError:
+    """Return the OSError that made a library fail to write."""
     status = os.statvfs(Path(path).parent)
     if status.f_bavail * status.f_frsize < 1 << 20:
         return OSError(errno.ENOSPC, "the disk is full")

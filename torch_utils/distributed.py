@@ -1,4 +1,4 @@
-"""One process a GPU: started here, or joined where torchrun has started them."""
+"""Distributed runs: one process a GPU, started here or by torchrun."""
 
 import contextlib
 import logging
@@ -7,8 +7,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -22,7 +23,13 @@ from dnnlib.errors import UserError, as_user_error
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all that share the work."""
+    """This process among all processes of a run.
+
+    Attributes:
+        rank: number of this process.
+        size: number of processes.
+        device: device of this process.
+    """
 
     rank: int
     size: int
@@ -30,7 +37,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes the files."""
+        """Whether this is the first process, which writes the files."""
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
@@ -60,10 +67,14 @@ class World:
 
 
 def best_device(name: str | None = None) -> torch.device:
-    """Return the device called `name`, or the best there is: CUDA, else MPS, else CPU."""
+    """Return the device called `name`, or the best available one: CUDA, else MPS, else CPU."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    available: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
     try:
         device = torch.device(name)
         is_available = available[device.type]
@@ -75,14 +86,14 @@ def best_device(name: str | None = None) -> torch.device:
 
 
 def planned_processes(gpus: int) -> int:
-    """Return how many processes will share the work: torchrun's number where it started this one, else `gpus`."""
+    """Return the number of processes of a run: that of torchrun where it has started this process, else `gpus`."""
     return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else gpus
 
 
 def run(function: Callable[..., None], gpus: int, device: str | None, *arguments: Any) -> None:
     """Call `function(world, *arguments)` in every process.
 
-    Under torchrun this process joins the others; else `gpus` processes are started on this machine. A UserError in
+    Under torchrun this process joins the others; otherwise `gpus` processes are started on this machine. A UserError in
     any of them is raised here.
     """
     kind = best_device(device)
@@ -95,47 +106,46 @@ def run(function: Callable[..., None], gpus: int, device: str | None, *arguments
     if _under_torchrun():
         _join(function, kind, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), None, arguments)
     elif gpus == 1:
-        if kind.index is not None:  # else the current one is meant
+        if kind.index is not None:  # otherwise the current device is used
             torch.cuda.set_device(kind)
         function(World(0, 1, kind), *arguments)
     else:
         _start(function, kind, gpus, arguments)
 
 
-def _under_torchrun():
+def _under_torchrun() -> bool:
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
 
 
-def _start(function, kind, gpus, arguments):
+def _start(function: Callable[..., None], kind: torch.device, gpus: int, arguments: Sequence[Any]) -> None:
+    """Start `gpus` processes and wait for them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
     errors = mp.get_context("spawn").SimpleQueue()
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # an error comes alone, as one sentence
-    processes = mp.spawn(
-        _spawned, args=(function, kind, gpus, address, errors, arguments), nprocs=gpus, join=False
-    )
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # errors are shown as one sentence
+    processes = mp.spawn(_run_spawned, args=(function, kind, gpus, address, errors, arguments), nprocs=gpus, join=False)
     try:
-        with _signals_handed_on(processes.pids()):
+        with _forward_signals(processes.pids()):
             while not processes.join():
                 pass
-    except (mp.ProcessExitedException, mp.ProcessRaisedException):  # of the process that happened to end first
+    except (mp.ProcessExitedException, mp.ProcessRaisedException):  # from the process that ended first
         if not errors.empty():
             raise UserError(errors.get()) from None
         raise
 
 
 @contextlib.contextmanager
-def _signals_handed_on(pids):
-    """Leave SIGINT and SIGTERM to the children, which save and stop by themselves."""
+def _forward_signals(pids: Sequence[int]) -> Iterator[None]:
+    """Forward SIGINT and SIGTERM to the child processes, which save and stop by themselves."""
 
-    def hand_on(number, _):
+    def forward(number: int, _: FrameType | None) -> None:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):  # it has ended already
                 os.kill(pid, number)
 
-    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -143,12 +153,21 @@ def _signals_handed_on(pids):
             signal.signal(number, handler)
 
 
-def _spawned(rank, function, kind, gpus, address, errors, arguments):
+def _run_spawned(
+    rank: int,
+    function: Callable[..., None],
+    kind: torch.device,
+    gpus: int,
+    address: str,
+    errors: Any,  # multiprocessing's SimpleQueue of texts
+    arguments: Sequence[Any],
+) -> None:
+    """Call `function` in a process that `_start` has started."""
     os.environ["LOCAL_RANK"] = str(rank)
-    tqdm.tqdm.set_lock(threading.RLock())  # its own lock is a semaphore of the system, which _leave would leave behind
+    tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
 
-    def reported(*everything):
-        """Call `function`; its error is on its way before the others notice that this process has left the group."""
+    def report_errors(*everything: Any) -> None:
+        """Call `function`; its error is sent before the others notice that this process has left the group."""
         try:
             function(*everything)
         except Exception as error:
@@ -157,11 +176,19 @@ def _spawned(rank, function, kind, gpus, address, errors, arguments):
                 _leave(1)
             raise
 
-    _join(reported, kind, rank, gpus, address, arguments)
+    _join(report_errors, kind, rank, gpus, address, arguments)
     _leave(0)
 
 
-def _join(function, kind, rank, size, address, arguments):
+def _join(
+    function: Callable[..., None],
+    kind: torch.device,
+    rank: int,
+    size: int,
+    address: str | None,
+    arguments: Sequence[Any],
+) -> None:
+    """Join the process group, call `function`, and leave the group."""
     device = kind
     if kind.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -174,12 +201,12 @@ def _join(function, kind, rank, size, address, arguments):
         device_id=device if kind.type == "cuda" else None,
     )
     function(World(rank, size, device), *arguments)
-    # Only after success: the others of a process that has failed may be waiting for it, and it would wait for them.
+    # Only after success: a process that has failed would wait here for others that are waiting for it.
     dist.destroy_process_group()
 
 
-def _leave(code):
-    """Leave without interpreter shutdown, during which gloo's threads sometimes abort."""
+def _leave(code: int) -> None:
+    """End the process without interpreter shutdown, during which gloo's threads sometimes abort."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,24 +1,25 @@
-"""A linear classifier: multinomial logistic regression, fitted to the end."""
+"""Linear classifier: multinomial logistic regression, fitted to convergence."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS = 200  # of L-BFGS, which stops earlier where nothing changes
+STEPS = 200  # most steps of L-BFGS, which stops earlier when it has converged
 
 
 class LinearClassifier:
-    """Class scores that are linear in the features, standardised.
+    """Class scores that are linear in the standardised features.
 
     Args:
-        features: float `[N, D]`, to learn from.
-        labels: int64 `[N]`, 0..classes - 1.
-        classes: their number.
+        features: training features, float `[N, D]`.
+        labels: class numbers, int64 `[N]` in 0..classes - 1.
+        classes: number of classes.
         penalty: weight of the squared coefficients in the mean loss.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, classes: int, penalty: float = 1e-3):
-        self.mean, self.std = features.mean(0), features.std(0).clamp(min=1e-8)
+        self.mean = features.mean(0)  # [D]
+        self.std = features.std(0).clamp(min=1e-8)  # [D]
         self.weight = torch.zeros(classes, features.shape[1], requires_grad=True)
         self.bias = torch.zeros(classes, requires_grad=True)
         parameters = [self.weight, self.bias]
@@ -38,10 +39,10 @@ class LinearClassifier:
         return (features - self.mean) / self.std @ self.weight.T + self.bias
 
     def normals(self) -> Tensor:
-        """Return by how much each class score grows with each feature, `[classes, D]`."""
+        """Return the gradients of the class scores with respect to the features, `[classes, D]`."""
         return (self.weight / self.std).detach()
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
-        """Return the share of rows whose highest score is that of their label."""
+        """Return the fraction of rows whose highest score is that of their label."""
         with torch.no_grad():
             return (self.scores(features).argmax(1) == labels).float().mean().item()

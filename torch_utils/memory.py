@@ -1,4 +1,4 @@
-"""Memory: how much a run takes, and host memory that is used again instead of being fetched anew."""
+"""Memory: peak use of a run, and reuse of freed host memory."""
 
 import ctypes
 import resource
@@ -6,15 +6,15 @@ import sys
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep large blocks after they are freed; return whether it was told.
+    """Tell glibc to keep large blocks after they are freed; return whether that worked.
 
-    Activations on a CPU are blocks of megabytes. By default each is mapped from the system and given back after use,
-    so that every layer of every step pays for page faults.
+    Activations on a CPU are blocks of megabytes. By default each is mapped from the system and returned after use,
+    which costs page faults in every layer of every step.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that the run has held at once: on the GPU, or of this process on a CPU."""
+    """Return the largest number of bytes in use so far: on the GPU, or by this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

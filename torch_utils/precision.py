@@ -1,4 +1,4 @@
-"""Which type a device computes convolutions fastest in."""
+"""Mixed precision: the fastest type for convolutions on each device."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ import torch
 def fastest_dtype(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
     """Return `fp16`, `bf16` or `fp32`: the type for the mixed precision of a device.
 
-    GPUs before Ampere have only float16. A CPU gains from bfloat16 where it has instructions for it, and is a hundred
+    GPUs before Ampere have only float16. A CPU is faster in bfloat16 where it has instructions for it, and a hundred
     times slower in float16.
     """
     if device.type == "cuda":
@@ -19,19 +19,19 @@ def fastest_dtype(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
 
 
 def suits(device: torch.device, dtype: str) -> bool:
-    """Return whether a device computes in `fp32`, `bf16` or `fp16` at its proper speed."""
+    """Return whether a device computes in `dtype` (`fp32`, `bf16` or `fp16`) at full speed."""
     if device.type == "cuda" and dtype == "fp16":
         return True
     return dtype in ("fp32", fastest_dtype(device))
 
 
 def with_float64(device: torch.device) -> torch.device:
-    """Return `device`, or the CPU in place of a Mac's GPU, which has no float64."""
+    """Return `device`, or the CPU instead of a Mac's GPU, which has no float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
 def cpu_flags() -> set[str]:
-    """Return the processor's features as Linux names them; nothing elsewhere."""
+    """Return the processor's features as Linux names them; none on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             line = next((line for line in file if line.lower().startswith(("flags", "features"))), "")

@@ -1,4 +1,4 @@
-"""Running means of training statistics, kept on the device until somebody reads them."""
+"""Running means of training statistics, kept on the device until they are read."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ class Statistics:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.sums: dict[str, Tensor] = {}  # name -> (number of values, their sum)
+        self.sums: dict[str, Tensor] = {}  # name -> [2]: number of values, their sum
 
     @torch.no_grad()
     def report(self, name: str, value: Tensor | float) -> None:
@@ -22,7 +22,7 @@ class Statistics:
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def read(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, float]:
-        """Return the means since the last reading, over all processes, and begin anew."""
+        """Return the means since the last reading, over all processes, and reset them."""
         if not self.sums:
             return {}
         names = sorted(self.sums)

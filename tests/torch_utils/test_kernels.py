@@ -30,9 +30,8 @@ from tests.support.runs import write_base
 from tests.support.tolerance import assert_close
 from tests.training import test_step_gpu
 from torch_utils.cuda import bias_act as bias_act_kernel
-from torch_utils.cuda import cache, compiler, operators
+from torch_utils.cuda import cache, compiler, operators, upfirdn2d_plan
 from torch_utils.cuda import driver as kernel_driver
-from torch_utils.cuda import upfirdn2d as upfirdn2d_kernel
 from torch_utils.cuda.compiler import KernelError, compile_kernel
 from torch_utils.cuda.launch import Kernel, alignment
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
@@ -131,8 +130,8 @@ def test_any_filter_and_factors(taps, size, up, down, before, spare, flip):
     expected = torch.nn.functional.conv2d(canvas, weight, stride=down[::-1], groups=2)
     padding = (before[0], 0, before[1], 0)
     y = torch.full_like(expected, torch.nan)
-    work = upfirdn2d_kernel.resampling(x, f, y, up, down, padding, flip, 1.0)
-    host_kernels.execute(upfirdn2d_kernel._plan_any(work), [y, x, f])
+    work = upfirdn2d_plan.resampling(x, f, y, up, down, padding, flip, 1.0)
+    host_kernels.execute(upfirdn2d_plan._plan_any(work), [y, x, f])
     assert_close(y, expected)
 
 
@@ -261,8 +260,8 @@ def test_upfirdn2d_counts_beyond_32_bits(f, channels):
     x = torch.randn(few, channels, 16, 16).contiguous(memory_format=layout)
     expected = upfirdn2d(x, f, padding=6)
     y = torch.full_like(expected, torch.nan)
-    work = upfirdn2d_kernel.resampling(x, f, y, (1, 1), (1, 1), (6, 6, 6, 6), False, 1.0)
-    launch = upfirdn2d_kernel.plan(replace(work, images=many))
+    work = upfirdn2d_plan.resampling(x, f, y, (1, 1), (1, 1), (6, 6, 6, 6), False, 1.0)
+    launch = upfirdn2d_plan.plan(replace(work, images=many))
     tensors = [Pretended(y, y.numel() // few * many), Pretended(x, x.numel() // few * many), f]
     host_kernels.execute(launch, tensors, range(launch.blocks - 1, launch.blocks))
     written = ~y.isnan()
@@ -326,7 +325,7 @@ def test_operators_stay_in_a_compiled_graph():
             y = torch.compile(layer, backend="aot_eager", fullgraph=True)(x, b)
             (dx,) = torch.autograd.grad(y.sum(), x)
         finally:
-            operators._found.cache_clear()
+            operators._is_available.cache_clear()
     assert [str(target) for target in graphs[0]] == ["qc_stylegan.bias_act", "qc_stylegan.upfirdn2d"]
     assert_close(dx, torch.autograd.grad(layer(x, b).sum(), x)[0])
 
@@ -457,7 +456,7 @@ def pretended_gpu(monkeypatch):
     """The CPU as a CUDA device of capability 9.0, as far as the choice of the path goes."""
     monkeypatch.setattr(operators, "DEVICE_TYPE", "cpu")
     monkeypatch.setattr(operators, "_warned", False)
-    monkeypatch.setattr(operators, "_found", functools.cache(operators._found.__wrapped__))
+    monkeypatch.setattr(operators, "_is_available", functools.cache(operators._is_available.__wrapped__))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(
         kernel_driver, "load", lambda kernel, device: compile_kernel(kernel, compiler.target((9, 0), [90]))

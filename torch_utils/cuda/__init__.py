@@ -1,1 +1,1 @@
-"""CUDA kernels: compiled at first use, launched, cached."""
+"""CUDA kernels (bias_act, upfirdn2d): compiled at first use by NVRTC, cached, launched."""

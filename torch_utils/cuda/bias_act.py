@@ -1,17 +1,18 @@
-"""`bias_act` as operators of torch, computed by `bias_act.cu`: any order of autograd up to the second."""
+"""`bias_act` as operators of torch, computed by `bias_act.cu`, with first and second derivatives."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torch_utils.cuda import operators
-from torch_utils.cuda.launch import THREADS, TYPES, Kernel, Launch, alignment
+from torch_utils.cuda.launch import THREADS, TYPES, Kernel, Launch, Scalar, alignment
 
 _ARGUMENTS = "Tensor? b, int dim, str act, float alpha, float gain, float? clamp"
-_SIGN_DECIDES = ("linear", "relu", "lrelu")  # the slope follows from the sign of the output
-_UNROLL = 2
+_SIGN_DECIDES = ("linear", "relu", "lrelu")  # activations whose slope follows from the sign of the output
+_UNROLL = 2  # vectors that a thread computes
 
 operators.define(f"bias_act(Tensor x, {_ARGUMENTS}) -> Tensor")
 operators.define(f"bias_act_slope(Tensor grad, Tensor reference, {_ARGUMENTS}, bool from_output) -> Tensor")
@@ -34,10 +35,14 @@ def plan(
     """Return the launch for a dense tensor of `size` elements.
 
     Args:
-        order: 0: the function; 1: times its first derivative; 2: times its second.
-        bias: channels, elements from one channel to the next, and whether its address divides by 16; or None.
-        aligned: whether all tensors' addresses divide by 16.
-        from_output: the reference of a derivative is the output instead of the input.
+        order: 0 computes the function, 1 multiplies by its first derivative, 2 by its second.
+        dtype: type of the tensors.
+        size: number of elements.
+        bias: number of channels, elements from one channel to the next, and whether the address of the bias is a
+            multiple of 16; None without a bias.
+        aligned: whether the addresses of all tensors are multiples of 16.
+        act, alpha, gain, clamp: as in `torch_utils.ops.bias_act`.
+        from_output: whether a derivative is computed from the output instead of the input.
     """
     vector = 16 // dtype.itemsize if aligned else 1
     channels, step, bias_aligned = bias or (1, 1, True)
@@ -52,7 +57,7 @@ def plan(
         "VECTOR": vector,
         "UNROLL": _UNROLL,
     }
-    scalars = (
+    scalars: tuple[Scalar, ...] = (
         *(np.int64(number) for number in (size, step, channels)),
         *(np.float32(number) for number in (alpha, gain, 0 if clamp is None else clamp)),
     )
@@ -60,13 +65,26 @@ def plan(
     return Launch(Kernel("bias_act", tuple(macros.items())), blocks, THREADS, scalars)
 
 
-def _bias_reads(vector, channels, step, aligned):
+def _bias_reads(vector: int, channels: int, step: int, aligned: bool) -> int:
+    """Return how a thread reads the bias: 1 once for a vector, 2 as a vector, 3 for each element."""
     if step % vector == 0:
         return 1
     return 2 if step == 1 and channels % vector == 0 and aligned else 3
 
 
-def _compute(order, first, second, third, b, dim, act, alpha, gain, clamp, from_output=False):
+def _compute(
+    order: int,
+    first: Tensor,
+    second: Tensor | None,
+    third: Tensor | None,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+    from_output: bool = False,
+) -> Tensor:
     """Launch a kernel on dense tensors of equal strides."""
     out = torch.empty_like(first)
     b = None if b is None else b.contiguous()
@@ -79,64 +97,87 @@ def _compute(order, first, second, third, b, dim, act, alpha, gain, clamp, from_
 
 
 @operators.implement("bias_act")
-def _value(x, b, *arguments):
-    return _compute(0, operators.dense(x), None, None, b, *arguments)
+def _value(x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None) -> Tensor:
+    return _compute(0, operators.dense(x), None, None, b, dim, act, alpha, gain, clamp)
 
 
 @operators.implement("bias_act_slope")
-def _slope(grad, reference, b, *arguments):
+def _slope(
+    grad: Tensor,
+    reference: Tensor,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+    from_output: bool,
+) -> Tensor:
     reference = operators.dense(reference)
-    return _compute(1, _laid_out_like(reference, grad), reference, None, b, *arguments)
+    grad = _with_strides_of(reference, grad)
+    return _compute(1, grad, reference, None, b, dim, act, alpha, gain, clamp, from_output)
 
 
 @operators.implement("bias_act_curvature")
-def _curvature(h, reference, grad, b, *arguments):
+def _curvature(
+    h: Tensor,
+    reference: Tensor,
+    grad: Tensor,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
     reference = operators.dense(reference)
-    h, grad = (_laid_out_like(reference, tensor) for tensor in (h, grad))
-    return _compute(2, h, reference, grad, b, *arguments)
+    h, grad = (_with_strides_of(reference, tensor) for tensor in (h, grad))
+    return _compute(2, h, reference, grad, b, dim, act, alpha, gain, clamp)
 
 
-def _laid_out_like(reference, tensor):
+def _with_strides_of(reference: Tensor, tensor: Tensor) -> Tensor:
+    """Return `tensor`, copied unless it has the strides of `reference` already."""
     return tensor if tensor.stride() == reference.stride() else torch.empty_like(reference).copy_(tensor)
 
 
 @operators.shape_of("bias_act")
-def _value_shape(x, b, *arguments):
+def _value_shape(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(operators.dense(x))
 
 
 @operators.shape_of("bias_act_slope")
-def _slope_shape(grad, reference, b, *arguments):
+def _slope_shape(grad: Tensor, reference: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(operators.dense(reference))
 
 
 @operators.shape_of("bias_act_curvature")
-def _curvature_shape(h, reference, grad, b, *arguments):
+def _curvature_shape(h: Tensor, reference: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(operators.dense(reference))
 
 
-def _keep_value(ctx, inputs, output):
-    x, b, *ctx.arguments = inputs
-    _, act, alpha, gain, _ = ctx.arguments
-    # The next layer keeps the output anyway, so keeping it costs no memory.
+def _save_for_slope(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    x, b, dim, act, alpha, gain, clamp = inputs
+    ctx.arguments = dim, act, alpha, gain, clamp
+    # The next layer saves the output anyway, so saving it takes no memory.
     ctx.from_output = act in _SIGN_DECIDES and alpha >= 0 and gain >= 0
     ctx.save_for_backward(output if ctx.from_output else x, b)
 
 
-def _value_backward(ctx, grad: Tensor):
+def _value_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     reference, b = ctx.saved_tensors
     shift = None if ctx.from_output else b
     dx = torch.ops.qc_stylegan.bias_act_slope(grad, reference, shift, *ctx.arguments, ctx.from_output)
     return dx, _sum_to_bias(ctx, dx), *[None] * 5
 
 
-def _keep_slope(ctx, inputs, output):
-    grad, reference, b, *ctx.arguments, ctx.from_output = inputs
+def _save_for_curvature(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    grad, reference, b, dim, act, alpha, gain, clamp, ctx.from_output = inputs
+    ctx.arguments = dim, act, alpha, gain, clamp
     ctx.save_for_backward(grad, reference, b)
 
 
-def _slope_backward(ctx, h: Tensor):
-    """The slope is piecewise constant where a sign decides it; else it depends on x and b alike."""
+def _slope_backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
+    """The slope is piecewise constant where it follows from a sign; otherwise it depends on x and b alike."""
     grad, reference, b = ctx.saved_tensors
     act = ctx.arguments[1]
     to_grad = torch.ops.qc_stylegan.bias_act_slope(h, reference, b, *ctx.arguments, ctx.from_output)
@@ -146,19 +187,20 @@ def _slope_backward(ctx, h: Tensor):
     return to_grad, dx, _sum_to_bias(ctx, dx, at=2), *[None] * 6
 
 
-def _sum_to_bias(ctx, dx, at=1):
+def _sum_to_bias(ctx: Any, dx: Tensor, at: int = 1) -> Tensor | None:
+    """Return the gradient of the bias, input number `at` of the operator, from that of its sum with `x`."""
     if not ctx.needs_input_grad[at]:
         return None
     dim = ctx.arguments[0] % dx.ndim
     return dx.sum([axis for axis in range(dx.ndim) if axis != dim], dtype=torch.float32)
 
 
-operators.differentiate("bias_act", _value_backward, _keep_value)
-operators.differentiate("bias_act_slope", _slope_backward, _keep_slope)
+operators.differentiate("bias_act", _value_backward, _save_for_slope)
+operators.differentiate("bias_act_slope", _slope_backward, _save_for_curvature)
 
 operators.PROBES.append(plan(0, torch.float32, 1, None, True, "linear", 0.0, 1.0, None).kernel)
 
 
 def bias_act(x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None) -> Tensor:
-    """`torch_utils.ops.bias_act.bias_act` with all its arguments, for tensors that `kernels.serve` accepts."""
+    """`torch_utils.ops.bias_act.bias_act` with all its arguments, for tensors that `operators.serve` accepts."""
     return torch.ops.qc_stylegan.bias_act(x, None if b is None else b.float(), dim, act, alpha, gain, clamp)

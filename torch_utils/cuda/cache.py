@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: an entry is whole and of its own source, or it is not there."""
+"""Cache of compiled kernels on disk: an entry is complete and belongs to its source, or it does not exist."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def folder() -> Path:
-    """Return where the entries lie."""
+    """Return the folder of the cache."""
     return cache_folder("kernels")
 
 
@@ -24,7 +24,7 @@ def entry_path(name: str, source: str, options: list[str], compiler: str) -> Pat
 
 
 def read_entry(path: Path) -> bytes | None:
-    """Return the code of an entry; None where there is none or it is damaged."""
+    """Return the code of an entry; None when it is missing or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -34,7 +34,7 @@ def read_entry(path: Path) -> bytes | None:
 
 
 def write_entry(path: Path, code: bytes) -> None:
-    """Keep the code, in one step; where the disk refuses, the next process compiles again."""
+    """Write the code in one step; on failure the next process compiles again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as temporary:

@@ -1,7 +1,8 @@
-"""Compile kernels with NVRTC, the compiler library that every CUDA build of torch brings; no toolkit, no driver."""
+"""Compile kernels with NVRTC, the compiler library of every CUDA build of torch; needs no toolkit and no driver."""
 
 import functools
 from types import ModuleType
+from typing import Any
 
 from dnnlib.errors import UserError
 from torch_utils.cuda import cache
@@ -9,7 +10,7 @@ from torch_utils.cuda.launch import Kernel
 
 
 class KernelError(UserError):
-    """A kernel cannot be had: compiled, loaded or started."""
+    """A kernel cannot be compiled, loaded or launched."""
 
 
 def version() -> str:
@@ -18,10 +19,10 @@ def version() -> str:
 
 
 def target(capability: tuple[int, int], supported: list[int] | None = None) -> str:
-    """Return what to compile for a device of this compute capability.
+    """Return the target of the compiler for a device of this compute capability.
 
-    `sm_90` is machine code for the device itself. A device that is newer than the compiler gets `compute_90`: code
-    for the newest one known, which its driver translates.
+    `sm_90` is machine code for the device itself. A device that is newer than the compiler gets `compute_90`: code for
+    the newest known device, which its driver translates.
     """
     device = capability[0] * 10 + capability[1]
     supported = _call("nvrtcGetSupportedArchs")[0] if supported is None else supported
@@ -34,9 +35,9 @@ def target(capability: tuple[int, int], supported: list[int] | None = None) -> s
 
 
 def compile_kernel(kernel: Kernel, target: str) -> bytes:
-    """Return machine code (`sm_90`) or PTX (`compute_90`), from the cache where it is there.
+    """Return machine code (`sm_90`) or PTX (`compute_90`), from the cache or newly compiled.
 
-    Raises KernelError without NVRTC, and with the compiler's first complaint.
+    Raises KernelError without NVRTC, and with the first error of the compiler.
     """
     options = [f"--gpu-architecture={target}", "--std=c++17"]
     options += [f"-D{name}={value}" for name, value in kernel.definitions()]
@@ -48,7 +49,7 @@ def compile_kernel(kernel: Kernel, target: str) -> bytes:
     return code
 
 
-def _compile(source, name, options):
+def _compile(source: str, name: str, options: list[str]) -> bytes:
     (program,) = _call("nvrtcCreateProgram", source.encode(), name.encode(), 0, None, None)
     try:
         _call("nvrtcCompileProgram", program, len(options), [option.encode() for option in options])
@@ -59,14 +60,14 @@ def _compile(source, name, options):
         _call("nvrtcDestroyProgram", program)
 
 
-def _output(program, kind):
+def _output(program: Any, kind: str) -> bytes:
     (size,) = _call(f"nvrtcGet{kind}Size", program)
     buffer = bytearray(size)
     _call(f"nvrtcGet{kind}", program, buffer)
     return bytes(buffer)
 
 
-def _first_error(program):
+def _first_error(program: Any) -> str:
     (size,) = _call("nvrtcGetProgramLogSize", program)
     log = bytearray(size)
     _call("nvrtcGetProgramLog", program, log)
@@ -74,7 +75,7 @@ def _first_error(program):
     return next((line for line in lines if "error" in line), "")
 
 
-def _call(function, *arguments):
+def _call(function: str, *arguments: Any) -> tuple:
     """Call a function of NVRTC; return its results as a tuple."""
     nvrtc = _nvrtc()
     status, *results = getattr(nvrtc, function)(*arguments)
@@ -88,7 +89,7 @@ def _nvrtc() -> ModuleType:
     try:
         from cuda.bindings import nvrtc
 
-        nvrtc.nvrtcVersion()  # the library itself is looked up at the first call
+        nvrtc.nvrtcVersion()  # the library itself is loaded by the first call
     except ImportError as error:
         raise KernelError("the package cuda-bindings is not installed") from error
     except (RuntimeError, OSError) as error:

@@ -1,7 +1,9 @@
-"""Load compiled kernels on a device and start them on torch's current stream."""
+"""CUDA driver: load compiled kernels on a device and launch them on torch's current stream."""
 
 import ctypes
 import functools
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +16,8 @@ _CTYPES = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float32: ctype
 
 
 @functools.cache
-def load(kernel: Kernel, device: int):
-    """Return the driver's handle of a kernel on a device; raise KernelError where it cannot be had."""
+def load(kernel: Kernel, device: int) -> Any:
+    """Return the driver's handle of a kernel on a device; raise KernelError when it cannot be compiled or loaded."""
     code = compile_kernel(kernel, target(torch.cuda.get_device_capability(device)))
     with torch.cuda.device(device):
         _bind_context(device)
@@ -24,8 +26,10 @@ def load(kernel: Kernel, device: int):
 
 
 def execute(launch: Launch, tensors: list[Tensor | None]) -> None:
-    """Start a kernel on the device and the current stream of the first tensor; return at once."""
-    device = tensors[0].device.index
+    """Launch a kernel on the device and the current stream of the first tensor; return at once."""
+    output = tensors[0]
+    assert output is not None, "the first argument of every kernel is its output"
+    device = output.device.index
     function = load(launch.kernel, device)
     stream = torch.cuda.current_stream(device).cuda_stream
     with torch.cuda.device(device):
@@ -42,13 +46,13 @@ def parameters(launch: Launch, tensors: list[Tensor | None]) -> tuple[tuple, tup
 
 
 @functools.lru_cache(maxsize=1024)
-def _scalars(launch):
+def _scalars(launch: Launch) -> tuple[tuple, tuple]:
     values = tuple(scalar.item() for scalar in launch.scalars)
     return values, tuple(_CTYPES[type(scalar)] for scalar in launch.scalars)
 
 
-def _bind_context(device):
-    """Give a thread in which torch has not used the device yet the context that torch uses."""
+def _bind_context(device: int) -> None:
+    """Set torch's context in a thread in which torch has not used the device yet."""
     (context,) = _call("cuCtxGetCurrent")
     if int(context) == 0:
         (handle,) = _call("cuDeviceGet", device)
@@ -56,7 +60,7 @@ def _bind_context(device):
         _call("cuCtxSetCurrent", primary)
 
 
-def _call(function, *arguments):
+def _call(function: str, *arguments: Any) -> tuple:
     """Call a function of the driver; return its results as a tuple."""
     driver = _driver()
     status, *results = getattr(driver, function)(*arguments)
@@ -66,7 +70,7 @@ def _call(function, *arguments):
 
 
 @functools.cache
-def _driver():
+def _driver() -> ModuleType:
     try:
         from cuda.bindings import driver
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a kernel launch consists of, as plain data: planned anywhere, executed by a GPU or by a test."""
+"""Kernel launches as plain data: planned anywhere, executed by a GPU or by a test."""
 
 import functools
 from collections.abc import Callable
@@ -9,24 +9,24 @@ import numpy as np
 import torch
 
 SOURCES = Path(__file__).parent
-THREADS = 256  # of a block
-MOST_BLOCKS = 2**31 - 1  # of a grid
-# The types that kernels compute on, by the struct that reads and writes each.
+THREADS = 256  # most threads of a block
+MOST_BLOCKS = 2**31 - 1  # most blocks of a grid
+# Types of tensors that the kernels take, and the struct in `numbers.cuh` that reads and writes each.
 TYPES = {torch.float32: "Float32", torch.float16: "Float16", torch.bfloat16: "BFloat16"}
 
-# A kernel's numbers, each of exactly the type that its parameter has.
+# A number among a kernel's arguments, of exactly the type of its parameter.
 Scalar = np.int32 | np.int64 | np.float32
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One specialisation of a source file: its stem, and the macros that it is compiled with."""
+    """One specialisation of a source file: the stem of its name, and the macros that it is compiled with."""
 
     name: str
     macros: tuple[tuple[str, str | int], ...]
 
     def source(self) -> str:
-        """Return the whole source, which includes nothing."""
+        """Return the whole source, which has no `#include`."""
         return read_source("numbers.cuh") + read_source(f"{self.name}.cu")
 
     def definitions(self) -> list[tuple[str, str]]:
@@ -36,19 +36,19 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel, a grid of `blocks` times `threads`, and the scalars that follow its pointers."""
+    """A kernel, a grid of `blocks` times `threads`, and the scalars after the pointers in its arguments."""
 
     kernel: Kernel
     blocks: int
     threads: int
     scalars: tuple[Scalar, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert 0 < self.blocks <= MOST_BLOCKS, f"{self.blocks} blocks, a grid holds 1 to {MOST_BLOCKS}"
         assert 0 < self.threads <= THREADS, f"{self.threads} threads, kernels are compiled for at most {THREADS}"
 
 
-# Executes a launch on tensors (None: a null pointer), which come first among the kernel's arguments.
+# Function that executes a launch on tensors (None: a null pointer), which are the first arguments of the kernel.
 Execute = Callable[[Launch, list[torch.Tensor | None]], None]
 
 
@@ -67,5 +67,5 @@ def alignment(*tensors: torch.Tensor | None) -> int:
 
 @functools.cache
 def read_source(name: str) -> str:
-    """Return the text of a file beside the ops."""
+    """Return the text of a source file in this folder."""
     return (SOURCES / name).read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The operations of the networks: plain torch on any device, fused CUDA kernels where they can be had."""
+"""Operations of the networks: plain torch on any device, fused CUDA kernels where they are available."""

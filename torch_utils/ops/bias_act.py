@@ -1,4 +1,4 @@
-"""Bias, activation, gain and clamp in one call."""
+"""Bias, activation, gain and clamp in one operation."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch_utils.cuda import operators
 
 @dataclass(frozen=True)
 class Activation:
-    """A nonlinearity with the slope and the variance-keeping gain it has when none is asked for."""
+    """A nonlinearity with its default slope `alpha` and its default gain, which preserves the variance."""
 
     function: Callable[[Tensor, float], Tensor]
     alpha: float = 0.0
@@ -48,10 +48,10 @@ def bias_act(
     Args:
         x: activations of any shape and floating dtype.
         b: bias `[x.shape[dim]]`, or None.
-        dim: the axis of `x` that the bias runs along.
-        act: a name in `ACTIVATIONS`.
-        alpha: slope of `lrelu` below zero (its own default when None).
-        gain: factor after the activation (the activation's own when None).
+        dim: axis of `x` that the bias belongs to.
+        act: name of the activation in `ACTIVATIONS`.
+        alpha: slope of `lrelu` below zero; None means the default of the activation.
+        gain: factor after the activation; None means the default of the activation.
         clamp: bound of the absolute value after the gain, or None.
     """
     activation = ACTIVATIONS[act]
@@ -65,7 +65,7 @@ def bias_act(
     if b is not None:
         x = x + b.to(x.dtype).reshape([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
         if act == "lrelu" and alpha > 0:
-            function = F.leaky_relu_  # the sum is nobody else's: on a CPU, half the memory traffic
+            function = F.leaky_relu_  # in place, since the sum is used only here: on a CPU, half the memory traffic
     x = function(x, alpha)
     if gain != 1:
         x = x * gain

@@ -1,4 +1,4 @@
-"""Convolution with a resampling filter on either side, done where it costs least."""
+"""Convolution with up- or downsampling by a filter, in the order that costs least."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,12 @@ def conv2d_resample(
         x: `[N, C_in, H, W]`.
         w: `[C_out, C_in // groups, kh, kw]` in the dtype of `x`.
         f: low-pass filter from `setup_filter`, needed when `up` or `down` exceed 1.
-        padding: with respect to the upsampled image; 1 keeps the size for a 3x3 kernel.
+        up: factor of upsampling.
+        down: factor of downsampling.
+        padding: padding of the upsampled image; 1 keeps the size for a 3x3 kernel.
+        groups: number of groups of the convolution.
         flip_weight: True correlates (as torch does), False convolves.
-        flip_filter: the same for `f`: False convolves.
+        flip_filter: True correlates with `f`, False convolves.
 
     Returns:
         `[N, C_out, H * up // down, W * up // down]` when `padding` keeps the size.
@@ -38,16 +41,16 @@ def conv2d_resample(
     if up > 1:
         if kernel == 1 and down == 1:
             # A 1x1 kernel commutes with the filter, and there are fewer pixels before it.
-            x = F.conv2d(x, w, groups=groups)
+            x = F.conv2d(x, w, groups=groups)  # [N, C_out, H, W]
             return upfirdn2d(x, f, up=up, padding=margins, flip_filter=flip_filter, gain=up**2)
-        x = F.conv_transpose2d(x, _transposed(w, groups), stride=up, groups=groups)
+        x = F.conv_transpose2d(x, _transpose(w, groups), stride=up, groups=groups)  # [N, C_out, (H - 1) * up + kh, ...]
         x0, x1, y0, y1 = margins
         height, width = w.shape[2:]
         margins = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
         return upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter, gain=up**2)
     if down > 1:
         if kernel == 1:
-            x = upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter)
+            x = upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter)  # [N, C_in, H // down, W // down]
             return F.conv2d(x, w, groups=groups)
         x = upfirdn2d(x, f, padding=margins, flip_filter=flip_filter)
         return F.conv2d(x, w, stride=down, groups=groups)
@@ -57,7 +60,7 @@ def conv2d_resample(
     return F.conv2d(F.pad(x, margins), w, groups=groups)
 
 
-def _transposed(w, groups):
+def _transpose(w: Tensor, groups: int) -> Tensor:
     """Return the weight with which a transposed convolution correlates the zero-stuffed image with `w`."""
     grouped = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # [C_in, C_out // groups, kh, kw]
     return grouped.flip([2, 3])

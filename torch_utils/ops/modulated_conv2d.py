@@ -30,7 +30,7 @@ def modulated_conv2d(
         styles: `[N, C_in]`, float32.
         noise: broadcastable to the output, added after demodulation, or None.
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
-        demodulate: divide each output channel by the norm of its modulated weight.
+        demodulate: whether each output channel is divided by the norm of its modulated weight.
         gain: factor of the result, before the noise.
 
     Returns:
@@ -38,15 +38,16 @@ def modulated_conv2d(
     """
     assert styles.shape == (x.shape[0], weight.shape[1]), f"styles {tuple(styles.shape)} for {tuple(x.shape)}"
     if x.dtype == torch.float16 and demodulate:
-        # Demodulation cancels any scale, so both factors can be brought where float16 neither overflows nor loses bits.
+        # Demodulation cancels any scale, so both factors are scaled to where float16 neither overflows nor loses bits.
         weight = weight / (weight.abs().amax([1, 2, 3], keepdim=True) * weight[0].numel() ** 0.5)
-        styles = styles / styles.abs().amax(1, keepdim=True)
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    weight_x = weight.to(x.dtype)
+        styles = styles / styles.abs().amax(1, keepdim=True)  # [N, C_in]
+    x = x * styles.to(x.dtype)[:, :, None, None]  # [N, C_in, H, W]
+    weight_x = weight.to(x.dtype)  # [C_out, C_in, kh, kw]
+    # [N, C_out, H * up // down, W * up // down]
     x = conv2d_resample(x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
     noise = None if noise is None else noise.to(x.dtype)
     if demodulate:
-        scale = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]
+        scale = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]  # [N, C_out, 1, 1]
         return x * scale if noise is None else torch.addcmul(noise, x, scale)
     x = x if gain == 1 else x * gain
     return x if noise is None else x + noise
@@ -55,4 +56,4 @@ def modulated_conv2d(
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """Return `1 / norm of weight[o] * styles[n]` as `[N, C_out]`."""
     power = weight.square().sum([2, 3])  # [C_out, C_in]
-    return (styles.square() @ power.t() + 1e-8).rsqrt()
+    return (styles.square() @ power.t() + 1e-8).rsqrt()  # [N, C_out]

@@ -1,1 +1,1 @@
-"""Readers of files that others wrote; nothing in such a file is ever run."""
+"""Readers of untrusted files: pickles, torch.save files, TorchScript; nothing in such a file is ever executed."""
