@@ -1,1 +1,1 @@
-"""Measurements; each prints a table and says what it was measured on."""
+"""Measurements of speed, memory and quality; each prints a table, with the machine that it was measured on."""

@@ -1,4 +1,4 @@
-"""One hash of what the main ways compute: training in both modes, degrading, generating, restoring, exporting.
+"""Hashes of what the main commands compute: training in both modes, generating, restoring, exporting.
 
 python -m benchmarks.bits [TREE]
 
@@ -21,7 +21,7 @@ import PIL.Image
 import torch
 from safetensors.torch import load_file
 
-STEPS = 20  # of training in each mode, at 8 images each
+STEPS = 20  # steps of training in each mode, with 8 images each
 TINY = [
     *["--preset=demo", "--batch=8", f"--kimg={STEPS * 8 / 1000}", "--snap=1", "--workers=0", "--device=cpu"],
     *["--precision=fp32", "--aug-p=0.3", "--mirror", "--seed=5", "--set=discriminator.mbstd_group_size=4"],
@@ -57,7 +57,7 @@ def _parts(tree: Path, folder: Path) -> dict[str, str]:
     tuning = ["--steps=6", "--tuning-steps=4", "--device=cpu"]
     run("invert.py", "restore", f"--network={quality}", "-i", photo, "-o", restored, *tuning)
     exported = folder / "qc.pt"
-    module = "exchange.export_network" if (tree / "exchange").is_dir() else "exchange.export_network"
+    module = "exchange.export_network" if (tree / "exchange").is_dir() else "training.export_network"
     run("-m", module, quality, "-o", exported)
     states = [torch.load(path / "training-state.pt", weights_only=True) for path in (base, qc)]
     codes = {path.stem: load_file(path) for path in sorted(restored.glob("**/*codes.safetensors"))}

@@ -1,4 +1,4 @@
-"""Time what happens to training images before the networks see them: reading, degrading, delivering.
+"""Time the steps from training images on disk to batches on the device: reading, degrading, delivering.
 
 python -m benchmarks.data --data=afhqcat128-train.zip
 """
@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import click
 import numpy as np
@@ -21,7 +22,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
 from dnnlib.flags import SETTINGS
-from images.datasets.batches import TrainingBatches
+from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.prefetch import on_device
 from torch_utils.distributed import best_device
@@ -34,7 +35,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the work: how many images it took how long, and the processes that shared it."""
+    """A part of the work: how many images it took how long, and how many processes shared it."""
 
     name: str
     recipe: str | None
@@ -50,29 +51,35 @@ class Stage:
 
 @click.command(context_settings=SETTINGS)
 @click.option("--data", required=True, metavar="PATH", help="Folder or zip of images.")
-@click.option("--images", type=click.IntRange(min=1), default=512, help="How many of them.")
-@click.option("--recipe", "names", multiple=True, help="To degrade by, repeatable.  [default: all]")
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=2, help="Processes that read, where images are delivered."
-)
-@click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="Also write the numbers to this file.")
+@click.option("--images", type=click.IntRange(min=1), default=512, help="Number of images.")
+@click.option("--recipe", "names", multiple=True, help="Recipe of degradations, may be repeated.  [default: all]")
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Number of processes that deliver images.")
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
+@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
-def main(data, images, names, workers, batch, device, json_path):
+def main(
+    data: str,
+    images: int,
+    names: tuple[str, ...],
+    workers: int,
+    batch: int,
+    device: str | None,
+    json_path: str | None,
+) -> None:
     """Print images a second of each stage alone, and of the delivery in which they work together."""
-    names = names or recipe_names()
-    for name in names:
+    recipes = list(names) or recipe_names()
+    for name in recipes:
         if name not in recipe_names():
             raise unknown_name("degradation recipe", name, recipe_names())
-    device = best_device(device)
-    if device.type == "cpu":
+    chosen = best_device(device)
+    if chosen.type == "cpu":
         keep_freed_memory()
     dataset = ImageDataset(data, degradation=DataConfig().degradation)
     if dataset.num_images < images:
         raise UserError(f"--images={images} are more than the {dataset.num_images} of {data}; ask for fewer")
     settings = {
-        "machine": describe(device),
+        "machine": describe(chosen),
         "date": time.strftime("%Y-%m-%d"),
         "data": dataset.name,
         "resolution": dataset.resolution,
@@ -83,7 +90,7 @@ def main(data, images, names, workers, batch, device, json_path):
     click.echo(HEADINGS)
     stages = []
     for stage in itertools.chain(
-        _alone(dataset, images, names, batch, device), _delivered(dataset, images, workers, batch, device)
+        _alone(dataset, images, recipes, batch, chosen), _delivered(dataset, images, workers, batch, chosen)
     ):
         rate = stage.images / stage.seconds
         numbers = f"{stage.images:>8}{stage.seconds:>10.3f}{rate:>11.0f}{rate / stage.processes:>11.0f}"
@@ -100,24 +107,32 @@ def _alone(dataset: ImageDataset, count: int, names: list[str], batch: int, devi
     sharp = np.stack([dataset.image(i) for i in range(count)])  # [count, C, R, R]
     pixels = np.ascontiguousarray(sharp.transpose(0, 2, 3, 1))
     parts = torch.from_numpy(sharp).to(device).split(batch)
+
+    def as_workers(name: str) -> None:
+        for number, image in enumerate(pixels):
+            degrade(image, name, np.random.default_rng((SEED, number)))
+
+    def as_device(name: str) -> None:
+        for number, part in enumerate(parts):
+            degrade_numbered(part, name, SEED, number * batch)
+
     for name in names:
-
-        def as_workers(name=name):
-            for number, image in enumerate(pixels):
-                degrade(image, name, np.random.default_rng((SEED, number)))
-
-        def as_device(name=name):
-            for number, part in enumerate(parts):
-                degrade_numbered(part, name, SEED, number * batch)
-
-        yield Stage("degrade as workers do", name, count, seconds(as_workers, cpu, repeats=3))
-        yield Stage(f"degrade on {device.type}", name, count, seconds(as_device, device, repeats=3))
+        yield Stage("degrade as workers do", name, count, seconds(partial(as_workers, name), cpu, repeats=3))
+        yield Stage(f"degrade on {device.type}", name, count, seconds(partial(as_device, name), device, repeats=3))
 
 
 def _delivered(dataset: ImageDataset, count: int, workers: int, batch: int, device: torch.device) -> Iterator[Stage]:
     """Yield the delivery of batches to the device: sharp ones, and pairs degraded by the workers or on the device."""
-    steps = -(-count // batch)
-    for place in (None, "workers", "device"):
+    steps, recipe = -(-count // batch), dataset.degradation
+    assert recipe is not None, "the images are degraded"
+
+    def deliver(stream: Iterator[Batch], degrades: bool) -> None:
+        for number, delivered in enumerate(itertools.islice(stream, steps)):
+            if degrades:
+                degrade_numbered(delivered.images, recipe, SEED, number * batch)
+
+    names = {None: "deliver", "workers": "deliver, workers degrade", "device": f"deliver, {device.type} degrades"}
+    for degrade_on, name in names.items():
         batches = TrainingBatches(
             dataset,
             batch,
@@ -125,18 +140,11 @@ def _delivered(dataset: ImageDataset, count: int, workers: int, batch: int, devi
             SEED,
             workers=workers,
             pin_memory=device.type == "cuda",
-            degrade=place == "workers",
+            degrade=degrade_on == "workers",
         )
-        stream = on_device(batches, device)
-
-        def deliver(stream=stream, degrades=place == "device"):
-            for number, delivered in enumerate(itertools.islice(stream, steps)):
-                if degrades:
-                    degrade_numbered(delivered.images, dataset.degradation, SEED, number * batch)
-
-        name = {None: "deliver", "workers": "deliver, workers degrade", "device": f"deliver, {device.type} degrades"}
-        recipe = None if place is None else dataset.degradation
-        yield Stage(name[place], recipe, steps * batch, seconds(deliver, device, repeats=3), workers)
+        call = partial(deliver, on_device(batches, device), degrade_on == "device")
+        applied = None if degrade_on is None else recipe
+        yield Stage(name, applied, steps * batch, seconds(call, device, repeats=3), workers)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import click
 import torch
@@ -17,68 +18,88 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import SETTINGS
 from evaluation.tables.runtime import PAPER
-from networks.config import QualityConfig
+from networks.config import Dtype, GeneratorConfig, QualityConfig
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
-from networks.generators.qc_stylegan import Generator
+from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.distributed import best_device
 from training import presets
 from training.loop import allow_tf32
 
+DEFAULT_PRECISIONS: tuple[Dtype, ...] = ("fp32", "bf16")
+
 
 @click.command(context_settings=SETTINGS)
 @click.option("--network", help="QC network; without one, fresh weights of a preset, which take as long.")
-@click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256")
-@click.option("--resolution", default=256, help="Of the preset's images.")
-@click.option("--variant", default="paper", help="Of the preset's DegradBlocks.")
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "bf16", "fp16"]))
-@click.option("--batch", "batches", multiple=True, default=[1, 8, 32])
-@click.option("--repeats", default=10)
-@click.option("--device", default=None)
-@click.option("--json", "json_path", default=None, help="Also write the numbers to this file.")
+@click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256", help="Preset of the networks.")
+@click.option("--resolution", default=256, help="Side of the preset's images.")
+@click.option("--variant", default="paper", help="Variant of the preset's DegradBlocks.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Precision, may be repeated.  [default: fp32, bf16]",
+)
+@click.option("--batch", "batches", multiple=True, default=[1, 8, 32], help="Batch size, may be repeated.")
+@click.option("--repeats", default=10, help="Number of calls that are timed.")
+@click.option("--device", default=None, help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "json_path", default=None, help="JSON file for the numbers.")
 @one_sentence_errors
-def main(network, preset, resolution, variant, precisions, batches, repeats, device, json_path):
+def main(
+    network: str | None,
+    preset: str,
+    resolution: int,
+    variant: Literal["paper", "released", "adain"],
+    precisions: tuple[Dtype, ...],
+    batches: tuple[int, ...],
+    repeats: int,
+    device: str | None,
+    json_path: str | None,
+) -> None:
     """Print milliseconds a call, and how many a second: of the mapping, sharp images, degraded ones, pairs of both."""
-    device = best_device(device)
-    prepare(device)
+    chosen = best_device(device)
+    prepare(chosen)
     config = presets.build(preset, resolution)
     G = _fresh(config.generator, variant, resolution) if network is None else load_generator(network)[0]
-    if not isinstance(G, Generator):
+    if G.q_dim == 0:
         raise UserError(f"{network} is plain, and degraded images are timed as well; give a QC network")
-    click.echo(f"{describe(device)}; {G.img_resolution}x{G.img_resolution}, channels {G.config.channel_base}")
+    click.echo(f"{describe(chosen)}; {G.img_resolution}x{G.img_resolution}, channels {G.config.channel_base}")
     click.echo(f"{'':<6}{'batch':>6}{'part':>10}{'ms a call':>11}{'a second':>10}")
-    side, records = {256: 0, 512: 1}.get(G.img_resolution), []
-    paper = None if side is None else PAPER["QC-StyleGAN"][side]
-    for precision in precisions or ["fp32", "bf16"]:
+    column = {256: 0, 512: 1}.get(G.img_resolution)
+    paper = None if column is None else PAPER["QC-StyleGAN"][column]
+    records = []
+    for precision in precisions or DEFAULT_PRECISIONS:
         allow_tf32(presets.with_precision(config, precision))
-        mixed = with_precision(G, precision).to(device)
+        mixed = with_precision(G, precision).to(chosen)
         for batch in batches:
-            for part, run in _parts(mixed, batch, device).items():
-                time = seconds(run, device, repeats)
+            for part, run in _parts(mixed, batch, chosen).items():
+                time = seconds(run, chosen, repeats)
                 record = {"precision": precision, "batch": batch, "part": part, "seconds": time}
                 records.append(record | {"per_second": batch / time})
                 click.echo(f"{precision:<6}{batch:>6}{part:>10}{time * 1e3:>11.2f}{batch / time:>10.1f}")
             if json_path:  # each time, since the next may take too much memory or time
-                report = {"machine": describe(device), "resolution": G.img_resolution, "paper": paper}
+                report = {"machine": describe(chosen), "resolution": G.img_resolution, "paper": paper}
                 Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
     if paper is not None:
         click.echo(f"The paper's Table 3 has {paper} s for an image of this size.")
 
 
-def _fresh(config, variant, resolution):
+def _fresh(config: GeneratorConfig, variant: Literal["paper", "released", "adain"], resolution: int) -> Generator:
+    """Return a generator with fresh weights."""
     config = dataclasses.replace(config, quality=QualityConfig(variant=variant))
     return build_generator(config, ImageFormat(resolution, 3, 0)).eval().requires_grad_(False)
 
 
 def _parts(G: Generator, batch: int, device: torch.device) -> dict[str, Callable[[], Tensor]]:
-    """Return by name what is timed, each from latents on the device to images there."""
+    """Return the calls that are timed, by name; each goes from latents on the device to images there."""
     z, q = torch.randn(batch, G.z_dim, device=device), torch.randn(batch, G.q_dim, device=device)
-    c = torch.eye(G.c_dim, device=device)[:1].expand(batch, -1) if G.c_dim > 0 else None
+    c = torch.eye(G.c_dim, device=device)[:1].expand(batch, -1) if G.c_dim > 0 else None  # [N, c_dim]
     noise = G.synthesis.make_noise("const", batch)
 
     @torch.no_grad()
-    def pair():
-        ws = G.mapping(z, c)
+    def pair() -> Tensor:
+        ws = G.mapping(z, c)  # [N, num_ws, w_dim]
         return G.synthesis.twins(G.synthesis.content(Latents(ws), noise), q)[0]
 
     return {

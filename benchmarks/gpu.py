@@ -1,4 +1,4 @@
-"""Everything that wants a GPU, in one call and within minutes: checks, tests, benchmarks.
+"""All checks, tests and benchmarks that need a GPU, in one call and within minutes.
 
 python -m benchmarks.gpu --outdir out [--smoke]
 """
@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -31,10 +32,13 @@ TINY_GENERATE = [*TINY, "--preset=demo", "--batch=1"]
 class Part:
     """One command: `python ARGUMENTS`, stopped after `limit` seconds.
 
-    Args:
-        arguments: OUTDIR stands for the folder of the outputs.
-        writes_json: the benchmark gets `--json OUTDIR/NAME.json`.
-        smoke: arguments of the smallest size, in place of `size`; None: it has nothing to do without a GPU.
+    Attributes:
+        name: name of the part and of its output files.
+        limit: largest number of seconds.
+        arguments: arguments of the command; OUTDIR stands for the folder of the outputs.
+        size: further arguments, of the full size.
+        smoke: arguments of the smallest size, in place of `size`; None: the part is left out without a GPU.
+        writes_json: whether the command gets `--json OUTDIR/NAME.json`.
     """
 
     name: str
@@ -45,19 +49,20 @@ class Part:
     writes_json: bool = True
 
     def command(self, outdir: Path, smoke: bool) -> list[str]:
-        arguments = [*self.arguments, *(self.smoke if smoke else self.size)]
+        """Return the command line, of the smallest size where `smoke`."""
+        arguments = [*self.arguments, *((self.smoke or []) if smoke else self.size)]
         if self.writes_json:
             arguments.append(f"--json={outdir / self.name}.json")
         return [sys.executable, *(argument.replace("OUTDIR", str(outdir)) for argument in arguments)]
 
 
 def parts() -> list[Part]:
-    """Return what is run, the most important first."""
-    test = ["-m", "pytest", "-vv", "--durations=5"]  # with names, so that one that is stopped is known
+    """Return the parts, the most important first."""
+    test = ["-m", "pytest", "-vv", "--durations=5"]  # with names, so that the log names a test that is stopped
     step_tests = ["tests/training/test_step_gpu.py", "tests/degradations/test_batched.py", "-k", "gpu"]
     train_step, generate = ["-m", "benchmarks.train_step"], ["-m", "benchmarks.generate"]
     in_bf16 = ["--variant=paper", "--precision=bf16"]
-    in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # should time run out, the most wanted are there
+    in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # the most important first, as time may run out
     draw = ["dataset_tool.py", "--source=drawn:512"]
     tiny_data = ["--recipe=mixture", "--images=8", "--batch=4", "--workers=1", "--device=cpu"]
     sizes = {side: [f"--preset=paper{side}", f"--resolution={side}"] for side in (256, 512)}
@@ -78,31 +83,31 @@ def parts() -> list[Part]:
 
 @click.command(context_settings=SETTINGS)
 @click.option("--outdir", required=True, help="Folder for a table and a JSON file of each part, and summary.json.")
-@click.option("--budget", default=530.0, help="Seconds for all together; what no longer fits is left out.")
-@click.option("--only", multiple=True, help="Names of the parts that are wanted.  [default: all]")
-@click.option("--smoke", is_flag=True, help="The smallest sizes on the CPU, to see that everything works.")
+@click.option("--budget", default=530.0, help="Seconds for all parts together; those that no longer fit are left out.")
+@click.option("--only", multiple=True, help="Name of a part, may be repeated.  [default: all]")
+@click.option("--smoke", is_flag=True, help="Use the smallest sizes on the CPU, to see that everything works.")
 @one_sentence_errors
-def main(outdir, budget, only, smoke):
-    """Run every part, whatever becomes of the others, and say at the end what became of each."""
-    outdir = Path(outdir)
-    outdir.mkdir(parents=True, exist_ok=True)
+def main(outdir: str, budget: float, only: tuple[str, ...], smoke: bool) -> None:
+    """Run every part, even if others fail, and print the outcome of each at the end."""
+    folder = Path(outdir)
+    folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu") if smoke else best_device("cuda")
-    wanted = [part for part in parts() if (not smoke or part.smoke is not None) and (not only or part.name in only)]
+    chosen = [part for part in parts() if (not smoke or part.smoke is not None) and (not only or part.name in only)]
     started, results = time.perf_counter(), []
-    for part in wanted:
+    for part in chosen:
         left = budget - (time.perf_counter() - started)
-        results.append(_run(part, outdir.resolve(), smoke, min(part.limit, left)))
-        (outdir / "summary.json").write_text(json.dumps({"machine": describe(device), "parts": results}, indent=2))
+        results.append(_run(part, folder.resolve(), smoke, min(part.limit, left)))
+        (folder / "summary.json").write_text(json.dumps({"machine": describe(device), "parts": results}, indent=2))
     click.echo(f"\n{describe(device)}")
     for result in results:
         click.echo(f"{result['name']:<16}{result['outcome']:<28}{result['seconds']:>6.0f} s  {result['last_line']}")
-    click.echo(f"Outputs and numbers of each part: {outdir.resolve()}")
+    click.echo(f"Outputs and numbers of each part: {folder.resolve()}")
     if any(result["outcome"] != "done" for result in results):
         sys.exit(1)
 
 
-def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict:
-    """Run a part with its output in a file and here; return what became of it."""
+def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict[str, Any]:
+    """Run a part, write its output to a file and print it; return the outcome as JSON."""
     path = outdir / f"{part.name}.txt"
     if limit <= 0:
         return {"name": part.name, "outcome": "left out: no time", "seconds": 0.0, "last_line": ""}
@@ -113,7 +118,7 @@ def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # what a part has said when it is stopped is kept
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # so that the output of a part that is stopped is complete
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -123,7 +128,7 @@ def _run(part: Part, outdir: Path, smoke: bool, limit: float) -> dict:
             outcome = "done" if code == 0 else f"failed with exit code {code}"
         except subprocess.TimeoutExpired:
             outcome = f"stopped after {limit:.0f} s"
-            os.killpg(process.pid, signal.SIGKILL)  # with the workers that it has started
+            os.killpg(process.pid, signal.SIGKILL)  # together with its workers
             process.wait()
     text = path.read_text(encoding="utf-8", errors="replace")
     click.echo(text)

@@ -1,16 +1,16 @@
-"""How the source is kept, as one column of numbers: types, notes, lengths, messages, files in a folder.
+"""Numbers about the source, as one column: types, shape notes, lengths, messages, files in a folder.
 
 python -m benchmarks.house [ROOT] [--drawing]
 
-The source is every Python file outside tests/ and benchmarks/, the tests are those in tests/; what git ignores is
-neither. Lines are those that are not blank, docstrings and comments included; kLOC is a thousand of them. A number in
-parentheses is what a percentage is of. What the rows count:
+The source is every Python file outside tests/, the tests are those in tests/; files that git ignores belong to neither.
+Lines are those that are not blank, docstrings and comments included; kLOC is a thousand of them. A number in
+parentheses is the total of a percentage. What the rows count:
 
 - typed parameters: those of every `def`, nested and private ones too, with `*args` and `**kwargs`, without `self` and
   `cls`.
 - shape notes: brackets such as `[N, C, H, W]` in comments and docstrings: short entries, two or more, not all numbers.
 - function lines: those of the body without its docstring; a function within another counts in both.
-- raises with message: those with an argument; raising again what was caught is not counted.
+- raises with message: those with an argument; raising a caught error again is not counted.
 - folders: those with a Python file of their own.
 - file lines: blank ones too.
 - public names: functions and classes of a module, and methods of such classes, without a leading underscore.
@@ -29,19 +29,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import click
 
 from benchmarks.rooms import HERE, drawing, python_files
 
-APART = ("tests", "benchmarks")
-FULLEST = 3  # folders named
+APART = ("tests",)  # folders that are not source
+FULLEST = 3  # number of folders that are named
 MAKERS = ("__init__", "__post_init__")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ENTRY = r"(?:\.\.\.|[\w*/+-][\w*/+ -]{0,11})"
 SHAPE = re.compile(rf"(?<![\w\]])\[(?=[^\]]*[A-Za-z]){ENTRY}(?:, ?{ENTRY})+\]")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Node = TypeVar("Node", bound=ast.AST)
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ class Module:
 
     path: Path
     text: str
-    nodes: list[ast.AST]  # at any depth; the first is the module itself
+    tree: ast.Module
+    nodes: list[ast.AST]  # at any depth, with the module itself
 
     def lines(self, first: int = 1, last: int | None = None) -> int:
-        """Return how many of these lines are not blank."""
+        """Return the number of these lines that are not blank."""
         return sum(bool(line.strip()) for line in self.text.splitlines()[first - 1 : last])
 
     def comments(self) -> list[str]:
-        """Return all that starts with `#`."""
+        """Return the comments, each with its `#`."""
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
         return [token.string for token in tokens if token.type == tokenize.COMMENT]
 
@@ -67,11 +70,11 @@ Modules = list[Module]
 
 @click.command()
 @click.argument("root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=HERE)
-@click.option("--drawing", "drawn", is_flag=True, help="Print the drawing of the rooms below the table.")
-def main(root: Path, drawn: bool) -> None:
+@click.option("--drawing", "with_drawing", is_flag=True, help="Print the drawing of the rooms below the table.")
+def main(root: Path, with_drawing: bool) -> None:
     """Measure the tree at ROOT, by default this one."""
     click.echo(table(root))
-    if drawn:
+    if with_drawing:
         click.echo(f"\n{drawing(root)}", nl=False)
 
 
@@ -89,20 +92,24 @@ def table(root: Path) -> str:
 
 
 def _read(root: Path, paths: list[Path]) -> Modules:
-    texts = [(path, (root / path).read_text(encoding="utf-8")) for path in paths]
-    return [Module(path, text, list(ast.walk(ast.parse(text, str(path))))) for path, text in texts]
+    modules = []
+    for path in paths:
+        text = (root / path).read_text(encoding="utf-8")
+        tree = ast.parse(text, str(path))
+        modules.append(Module(path, text, tree, list(ast.walk(tree))))
+    return modules
 
 
 def _lines(modules: Modules) -> int:
     return sum(module.lines() for module in modules)
 
 
-def _nodes(modules: Modules, *kinds: type) -> list[ast.AST]:
-    return [node for module in modules for node in module.nodes if isinstance(node, kinds)]
+def _nodes(modules: Modules, kind: type[Node]) -> list[Node]:
+    return [node for module in modules for node in module.nodes if isinstance(node, kind)]
 
 
 def _functions(modules: Modules) -> list[Function]:
-    return _nodes(modules, *DEFINITIONS)
+    return [node for module in modules for node in module.nodes if isinstance(node, DEFINITIONS)]
 
 
 def _share(truths: list[bool]) -> str:
@@ -120,8 +127,8 @@ def _parameters(arguments: ast.arguments) -> list[ast.arg]:
 
 
 def _shape_notes(modules: Modules) -> str:
-    documented = _nodes(modules, ast.Module, ast.ClassDef, *DEFINITIONS)
-    texts = [ast.get_docstring(node) or "" for node in documented]
+    texts = [ast.get_docstring(module.tree) or "" for module in modules]
+    texts += [ast.get_docstring(node) or "" for node in _nodes(modules, ast.ClassDef) + _functions(modules)]
     texts += [comment for module in modules for comment in module.comments()]
     return f"{1000 * sum(len(SHAPE.findall(text)) for text in texts) / _lines(modules):.1f}"
 
@@ -167,22 +174,25 @@ def _file_lines(modules: Modules) -> str:
 
 
 def _undocumented(modules: Modules) -> str:
-    public = [node for module in modules for node in _public(module.nodes[0], ast.ClassDef, *DEFINITIONS)]
-    public += [node for owner in public if isinstance(owner, ast.ClassDef) for node in _public(owner, *DEFINITIONS)]
+    public = [node for module in modules for node in _public(module.tree)]
+    methods = [node for owner in public if isinstance(owner, ast.ClassDef) for node in _public(owner)]
+    public += [node for node in methods if not isinstance(node, ast.ClassDef)]
     return f"{sum(ast.get_docstring(node) is None for node in public):,} of {len(public):,}"
 
 
-def _public(owner: ast.Module | ast.ClassDef, *kinds: type) -> list[Function | ast.ClassDef]:
-    return [node for node in owner.body if isinstance(node, kinds) and not node.name.startswith("_")]
+def _public(owner: ast.Module | ast.ClassDef) -> list[Function | ast.ClassDef]:
+    named = [node for node in owner.body if isinstance(node, (ast.ClassDef, *DEFINITIONS))]
+    return [node for node in named if not node.name.startswith("_")]
 
 
 def _packings(modules: Modules) -> int:
     targets = [target for node in _nodes(modules, ast.Assign) for target in node.targets]
-    return sum(isinstance(target, ast.Tuple) and sum(map(_of_self, target.elts)) > 1 for target in targets)
+    tuples = [target for target in targets if isinstance(target, ast.Tuple)]
+    return sum(sum(map(_is_of_self, target.elts)) > 1 for target in tuples)
 
 
 def _born_late(modules: Modules) -> int:
-    classes = defaultdict(list)
+    classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
     for node in _nodes(modules, ast.ClassDef):
         classes[node.name].append(node)
     return sum(len(_set_by(_methods(node)) - _known(node, classes)) for same in classes.values() for node in same)
@@ -193,9 +203,9 @@ def _known(owner: ast.ClassDef, classes: dict[str, list[ast.ClassDef]]) -> set[s
     bases, waiting = [], [owner]
     while waiting:
         names = {_last_name(base) for base in waiting.pop().bases}
-        found = [node for name in names for node in classes.get(name, []) if node is not owner and node not in bases]
-        bases += found
-        waiting += found
+        new = [node for name in names for node in classes.get(name, []) if node is not owner and node not in bases]
+        bases += new
+        waiting += new
     own = _declared(owner) | _set_by(method for method in _methods(owner) if method.name in MAKERS)
     return own.union(*(_declared(base) | _set_by(_methods(base)) for base in bases))
 
@@ -212,13 +222,14 @@ def _methods(owner: ast.ClassDef) -> list[Function]:
 def _set_by(methods: Iterable[Function]) -> set[str]:
     """Return the attributes of `self` that are set, also those that `register_buffer` and its kin name."""
     nodes = [node for method in methods for node in ast.walk(method)]
-    calls = [node for node in nodes if isinstance(node, ast.Call) and _of_self(node.func) and node.args]
-    registered = [node.args[0] for node in calls if node.func.attr.startswith("register_")]
-    stored = {node.attr for node in nodes if _of_self(node) and isinstance(node.ctx, ast.Store)}
-    return stored | {node.value for node in registered if isinstance(node, ast.Constant)}
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _is_of_self(node.func) and node.args]
+    registered = [node.args[0] for node in calls if _last_name(node.func).startswith("register_")]
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and _is_of_self(node)]
+    stored = {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    return stored | {str(node.value) for node in registered if isinstance(node, ast.Constant)}
 
 
-def _of_self(node: ast.AST) -> bool:
+def _is_of_self(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and _last_name(node.value) == "self"
 
 

@@ -1,4 +1,4 @@
-"""Time what inverting a photo takes (paper, Table 3), and how much of it each economy of pivotal tuning saves.
+"""Time the inversion of a photo (paper, Table 3), and how much of that each economy of pivotal tuning saves.
 
 python -m benchmarks.inversion --network=pretrained/afhqcat64-qc.safetensors --data=afhqcat64-val.zip
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, now
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
@@ -28,7 +28,7 @@ from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.encoders.files import load_encoder
-from inversion.perceptual import Perceptual, load_perceptual
+from inversion.perceptual import Features, Perceptual, load_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
 from inversion.projector import ProjectorOptions, project
 from metrics.weights.directory import WeightsDirectory
@@ -38,35 +38,50 @@ from networks.latents import Latents
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 
-BASELINE_STEPS = 500
+BASELINE_STEPS = 500  # tuning steps of the plain baseline
 HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline':>13}"
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
-@click.option("--data", metavar="PATH", help="Folder or zip of photos; degraded.  [default: the network's own images]")
-@click.option("--encoder", type=NetworkFile(), help="Also time this encoder.")
-@click.option("--photos", type=click.IntRange(min=1), default=4, help="Photos in one call.")
-@click.option("--projector-steps", type=click.IntRange(min=1), help="[default: all]")
-@click.option("--tuning-steps", type=click.IntRange(min=1), help="At most; the early stop is found within them.")
-@click.option("--measured-steps", type=click.IntRange(min=2), default=8, help="Of arrangements that never stop early.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="Also write the numbers to this file.")
+@click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into.")
+@click.option(
+    "--data", metavar="PATH", help="Folder or zip of photos, which are degraded.  [default: the network's own images]"
+)
+@click.option("--encoder", type=NetworkFile(), help="Encoder that is timed as well.")
+@click.option("--photos", type=click.IntRange(min=1), default=4, help="Number of photos in one call.")
+@click.option("--projector-steps", type=click.IntRange(min=1), help="Steps of the projector.  [default: all]")
+@click.option("--tuning-steps", type=click.IntRange(min=1), help="Most steps of tuning, which may stop earlier.")
+@click.option(
+    "--measured-steps", type=click.IntRange(min=2), default=8, help="Steps of arrangements that never stop early."
+)
+@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
-def main(network, data, encoder, photos, projector_steps, tuning_steps, measured_steps, device, json_path):
+def main(
+    network: str,
+    data: str | None,
+    encoder: str | None,
+    photos: int,
+    projector_steps: int | None,
+    tuning_steps: int | None,
+    measured_steps: int,
+    device: str | None,
+    json_path: str | None,
+) -> None:
     """Print seconds a photo of encoder, projector and pivotal tuning, beside tuning as it is usually arranged."""
-    device = best_device(device)
-    prepare_device(device)
-    if device.type == "cpu":
+    chosen = best_device(device)
+    prepare_device(chosen)
+    if chosen.type == "cpu":
         keep_freed_memory()
-    G = load(network, device)
+    G = load(network, chosen)
     if G.q_dim == 0:
         raise UserError(f"{network} has no quality code; give a network of mode qc")
-    targets = _targets(G, data, photos, device)
-    options = dataclasses.replace(ProjectorOptions(), **_given(steps=projector_steps))
-    tuning = dataclasses.replace(TuningOptions(), **_given(steps=tuning_steps))
+    targets = _targets(G, data, photos, chosen)
+    options, tuning = ProjectorOptions(), TuningOptions()
+    options = options if projector_steps is None else dataclasses.replace(options, steps=projector_steps)
+    tuning = tuning if tuning_steps is None else dataclasses.replace(tuning, steps=tuning_steps)
     settings = {
-        "machine": describe(device),
+        "machine": describe(chosen),
         "date": time.strftime("%Y-%m-%d"),
         "resolution": G.img_resolution,
         "photos": photos,
@@ -92,40 +107,45 @@ def _measure(
     perceptual, count, device = _perceptual(targets), len(targets), targets.device
     records = []
     if encoder is not None:
-        network_of_codes = load_encoder(encoder, network, G)
+        compute_codes = functools.partial(load_encoder(encoder, network, G), targets)
         with torch.no_grad():
-            network_of_codes(targets)  # warms up
-            seconds, _ = _timed(lambda: network_of_codes(targets), device)
+            compute_codes()  # warms up
+            seconds, _ = _measure_time(compute_codes, device)
         records.append(_record("encoder", 1, 1, seconds / count))
-    seconds, latents = _timed(lambda: project(G, targets, options, perceptual), device)
+    seconds, latents = _measure_time(lambda: project(G, targets, options, perceptual), device)
     records.append(_record("projector", options.steps, options.steps, seconds / count))
-    steps = 0
-
-    def saw(image: Tensor) -> None:
-        nonlocal steps
-        steps += len(image)
-
-    seconds, _ = _timed(lambda: tune(G, latents, targets, tuning, _Counted(perceptual, saw)), device)
-    steps = max(steps / count, 1 / count)
+    counting = _CountingPerceptual(perceptual)
+    seconds, _ = _measure_time(lambda: tune(G, latents, targets, tuning, counting), device)
+    steps = max(counting.images / count, 1 / count)
     records.append(_record("tuning", steps, steps, seconds / count))
     full = dataclasses.replace(tuning, steps=measured_steps, stop_psnr=None)
-    together = {f"tuning, {name}": {"blocks": blocks} for name, blocks in (("last 2 blocks", 2), ("all blocks", None))}
-    together["tuning, all blocks, a photo at a time"] = {"blocks": None, "photos_at_once": 1}
-    arrangements = {
-        name: functools.partial(tune, G, latents, targets, dataclasses.replace(full, **changes), perceptual)
-        for name, changes in together.items()
-    }
-    arrangements |= {
-        "plain baseline, precision as above": lambda: _plain(G, latents, targets, perceptual, full),
-        "plain baseline, fp32": lambda: _plain(
-            with_precision(G, "fp32").to(device), latents, targets, _perceptual(targets, full_precision=True), full
-        ),
-    }
-    for name, arrangement in arrangements.items():
-        seconds, _ = _timed(arrangement, device)
+    for name, arrangement in _arrangements(G, latents, targets, perceptual, full).items():
+        seconds, _ = _measure_time(arrangement, device)
         total = tuning.steps if name.startswith("tuning") else BASELINE_STEPS
         records.append(_record(name, total, measured_steps, seconds / count))
     return records
+
+
+def _arrangements(
+    G: Generator, latents: Latents, targets: Tensor, perceptual: Perceptual, options: TuningOptions
+) -> dict[str, Callable[[], object]]:
+    """Return arrangements of tuning by name, with ever less shared."""
+    last = dataclasses.replace(options, blocks=2)
+    every = dataclasses.replace(options, blocks=None)
+    alone = dataclasses.replace(options, blocks=None, photos_at_once=1)
+    return {
+        "tuning, last 2 blocks": lambda: tune(G, latents, targets, last, perceptual),
+        "tuning, all blocks": lambda: tune(G, latents, targets, every, perceptual),
+        "tuning, all blocks, a photo at a time": lambda: tune(G, latents, targets, alone, perceptual),
+        "plain baseline, precision as above": lambda: _plain(G, latents, targets, perceptual, options),
+        "plain baseline, fp32": lambda: _plain(
+            with_precision(G, "fp32").to(targets.device),
+            latents,
+            targets,
+            _perceptual(targets, full_precision=True),
+            options,
+        ),
+    }
 
 
 def _plain(G: Generator, latents: Latents, targets: Tensor, perceptual: Perceptual, options: TuningOptions) -> None:
@@ -149,22 +169,23 @@ def _plain(G: Generator, latents: Latents, targets: Tensor, perceptual: Perceptu
             optimizer.step()
 
 
-class _Counted(Perceptual):
-    """A perceptual distance that reports the images that it compares with a target: one for each step of a photo."""
+class _CountingPerceptual(Perceptual):
+    """A perceptual distance that counts the images that it compares with a target: one for each step of a photo."""
 
-    def __init__(self, perceptual: Perceptual, report: Callable[[Tensor], None]):
-        self.perceptual, self.report = perceptual, report
+    def __init__(self, perceptual: Perceptual) -> None:
+        self.perceptual = perceptual
+        self.images = 0
 
-    def features(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> Features:
         if images.requires_grad:
-            self.report(images)
+            self.images += len(images)
         return self.perceptual.features(images)
 
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+    def distance(self, a: Features, b: Features) -> Tensor:
         return self.perceptual.distance(a, b)
 
 
-def _perceptual(targets, full_precision=False):
+def _perceptual(targets: Tensor, full_precision: bool = False) -> Perceptual:
     return load_perceptual("cifar", WeightsDirectory(None), targets.device, full_precision)
 
 
@@ -180,21 +201,15 @@ def _targets(G: Generator, data: str | None, photos: int, device: torch.device) 
     return from_levels(torch.from_numpy(images).to(device))
 
 
-def _timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Return the seconds that a call takes, and what it returns."""
-    start = _now(device)
+def _measure_time(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and its result."""
+    start = now(device)
     result = function()
-    return _now(device) - start, result
-
-
-def _now(device):
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return now(device) - start, result
 
 
 def _record(stage: str, steps: float, measured: float, seconds: float) -> dict[str, Any]:
-    """Return what is known of a stage from the `seconds` a photo that `measured` of its `steps` took."""
+    """Return the record of a stage of `steps`, of which `measured` took `seconds` a photo."""
     per_step = seconds / measured
     return {
         "stage": stage,
@@ -203,10 +218,6 @@ def _record(stage: str, steps: float, measured: float, seconds: float) -> dict[s
         "seconds_per_step": per_step,
         "seconds": per_step * steps,
     }
-
-
-def _given(**flags: int | None) -> dict[str, int]:
-    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _print(records: list[dict[str, Any]]) -> None:

@@ -1,11 +1,13 @@
-"""What a measurement was taken on, and how fast that machine convolves."""
+"""The machine of a measurement: its name, its speed at convolutions, timing of calls, counting of operations."""
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -37,9 +39,9 @@ def seconds(function: Callable[[], object], device: torch.device, repeats: int =
     function()
     times = []
     for _ in range(repeats):
-        start = _now(device)
+        start = now(device)
         function()
-        times.append(_now(device) - start)
+        times.append(now(device) - start)
     return sorted(times)[len(times) // 2]
 
 
@@ -54,13 +56,19 @@ def convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 class Operations(TorchDispatchMode):
-    """Counts the floating-point operations of convolutions and matrix products, derivatives included."""
+    """A context that counts the floating-point operations of convolutions and matrix products, with derivatives."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         result = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
         if packet == aten.convolution:
@@ -72,19 +80,24 @@ class Operations(TorchDispatchMode):
         return result
 
 
-def _convolution(x, weight, y, transposed):
-    """Every weight meets every pixel on the small side once; the registry's formula forgets about groups."""
+def _convolution(x: Tensor, weight: Tensor, y: Tensor, transposed: bool) -> int:
+    """Return the operations of a convolution: each weight is used once for every pixel of the smaller image.
+
+    The registry's formula ignores groups.
+    """
     pixels = (x if transposed else y).shape[2:].numel()
     return 2 * x.shape[0] * weight.numel() * pixels
 
 
-def _now(device):
+def now(device: torch.device) -> float:
+    """Return the time in seconds, after all work on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
-def _processor():
+def _processor() -> str:
+    """Return the name of the CPU."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file if ":" in line)

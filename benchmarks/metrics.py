@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,16 +55,32 @@ class Stage:
 
 @click.command(context_settings=SETTINGS)
 @click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
-@click.option("--network", type=NetworkFile(), help="What generates.  [default: sharp real images stand in]")
-@click.option("--images", type=click.IntRange(min=4), help="Real ones, and as many generated.  [default: all]")
-@click.option("--detector", "name", default="cifar", help="Whose features; the statistics are its metrics.")
-@click.option("--weights-dir", metavar="DIR", help="Of published detectors.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Processes that read; the stages have none.")
-@click.option("--batch", type=click.IntRange(min=1), default=32, help="Images at once.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="Also write the numbers to this file.")
+@click.option(
+    "--network", type=NetworkFile(), help="Network that generates images.  [default: sharp real images in their place]"
+)
+@click.option(
+    "--images", type=click.IntRange(min=4), help="Number of real images, and of generated ones.  [default: all]"
+)
+@click.option("--detector", "name", default="cifar", help="Detector of the features; its metrics are timed.")
+@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read; none in the stages."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
+@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
-def main(data, network, images, name, weights_dir, workers, batch, device, json_path):
+def main(
+    data: str,
+    network: str | None,
+    images: int | None,
+    name: str,
+    weights_dir: str | None,
+    workers: int,
+    batch: int,
+    device: str | None,
+    json_path: str | None,
+) -> None:
     """Print images a second of each stage alone, and of the whole with an empty and with a full cache."""
     world = World(0, 1, best_device(device))
     prepare_device(world.device)
@@ -103,7 +120,7 @@ def _measure(
     batch: int,
     workers: int,
 ) -> dict[str, Any]:
-    """Return seconds of the stages and of the whole, and the metrics' values as either finds them."""
+    """Return seconds of the stages and of the whole, and the metrics' values of both."""
     requests = _requests(detector.name, dataset.num_images)
     names = {
         "reals": "reading" if quality == "sharp" else "reading and degrading",
@@ -114,9 +131,10 @@ def _measure(
         stages, values = _alone(world, alone, names, requests, detector, Path(folder))
         fakes, reals = _streams(dataset, G, quality, batch, workers).values()
         cache = FeatureCache(Path(folder) / "cache")
-        arguments = world, requests, Sources(lambda count: fakes, reals), {detector.name: detector}, cache
-        empty_seconds, from_empty = _timed(evaluate, *arguments)
-        full_seconds, from_full = _timed(evaluate, *arguments)
+        sources = Sources(lambda count: fakes, reals)
+        whole_job = partial(evaluate, world, requests, sources, {detector.name: detector}, cache)
+        empty_seconds, from_empty = _measure_time(whole_job)
+        full_seconds, from_full = _measure_time(whole_job)
     whole = [
         Stage("evaluate(), empty cache", fakes.count + reals.count, empty_seconds),
         Stage("evaluate(), full cache", fakes.count, full_seconds),
@@ -139,20 +157,26 @@ def _alone(
 ) -> tuple[list[Stage], dict[str, float]]:
     """Return the stages one after the other in this process, and the metrics' values.
 
-    Each ends with its numbers in the host's memory, so that its time holds all that a GPU does for it.
+    Each ends with its numbers in the host's memory, so that its time includes all work of a GPU.
     """
-    stages, rows, total, both = [], {}, 0.0, sum(stream.count for stream in streams.values())
+    assert detector.features is not None, f"the metrics of {detector.name} compare features"
+    both = sum(stream.count for stream in streams.values())
+    stages: list[Stage] = []
+    rows: dict[str, np.ndarray] = {}
+    total = 0.0
     for side, stream in streams.items():
         next(stream.batches(0, stream.num_batches))  # warms up
-        seconds, batches = _timed(_drained, stream)
+        seconds, batches = _measure_time(partial(_load_all, stream))
         stages.append(Stage(names[side], stream.count, seconds))
         detector.features(batches[0].to(world.device)).cpu()  # warms up
-        seconds, rows[side] = _timed(_features, world, _replayed(stream, batches), detector, folder / f"{side}.npy")
+        path = folder / f"{side}.npy"
+        seconds, rows[side] = _measure_time(partial(_features, world, _replay(stream, batches), detector, path))
         total += seconds
     stages.append(Stage("features", both, total))
-    values = {}
+    values: dict[str, float] = {}
+    sets = FeatureSets(rows["fakes"], rows["reals"], seed=0, device=world.device)
     for request in requests:
-        seconds, outcome = _timed(request.metric.compute, FeatureSets(seed=0, device=world.device, **rows))
+        seconds, outcome = _measure_time(partial(request.metric.compute, sets))
         stages.append(Stage(request.name, both, seconds))
         values |= {request.name + suffix: value for suffix, value in outcome.values.items()}
     return stages, values
@@ -178,16 +202,19 @@ def _streams(
     return {"fakes": fakes, "reals": real_stream(dataset, quality, batch=batch, workers=workers)}
 
 
-def _drained(stream: ImageStream) -> list[Tensor]:
+def _load_all(stream: ImageStream) -> list[Tensor]:
+    """Return all batches of a stream, on the CPU."""
     return [images.cpu() for images in stream.batches(0, 1)]
 
 
-def _replayed(stream: ImageStream, batches: list[Tensor]) -> ImageStream:
+def _replay(stream: ImageStream, batches: list[Tensor]) -> ImageStream:
+    """Return the stream with its batches from memory."""
     return dataclasses.replace(stream, batches=lambda first, step: iter(batches[first::step]))
 
 
 def _features(world: World, stream: ImageStream, detector: Detector, path: Path) -> np.ndarray:
     """Return features `[N, D]` on disk."""
+    assert detector.features is not None, f"the metrics of {detector.name} compare features"
     extract(world, stream, {"features": detector.features}, {"features": path})
     return read_rows(path)
 
@@ -196,11 +223,11 @@ def _values(results: list[Result]) -> dict[str, float]:
     return {name: value for result in results for name, value in result.values.items()}
 
 
-def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    """Return the seconds that a call takes, and what it returns."""
+def _measure_time(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and its result."""
     start = time.perf_counter()
     with torch.no_grad():
-        result = function(*arguments)
+        result = function()
     return time.perf_counter() - start, result
 
 

@@ -1,4 +1,4 @@
-"""Whether distances order images as people do: more blur, noise or compression is further, halves of a set are near.
+"""Rank sets of images by distances (FID, KID, PR, LPIPS): stronger blur, noise or compression should be further away.
 
 python -m benchmarks.ranking --data=afhqcat64-train.zip --other=trucks64.zip
 """
@@ -28,7 +28,7 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import World, best_device
 
 SIGMAS = (0.4, 0.6, 0.9, 1.3, 2.0)
-STRENGTHS = {
+STRENGTHS: dict[str, tuple[str, list[dict[str, float]], str]] = {  # primitive, parameters, parameter in the heading
     "blur, sigma in px": ("gaussian_blur", [{"size": 6 * sigma + 1, "sigma": sigma} for sigma in SIGMAS], "sigma"),
     "noise, variance": ("gaussian_noise", [{"variance": v} for v in (10, 40, 160, 640, 2560)], "variance"),
     "JPEG, quality": ("jpeg", [{"quality": q} for q in (95, 80, 50, 30, 10)], "quality"),
@@ -39,49 +39,50 @@ Change = Callable[[int, np.ndarray], np.ndarray]  # index, uint8 [H, W, C] -> ui
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", required=True, help="Sharp photos.")
-@click.option("--other", help="Photos of something else, of the same size.")
-@click.option("--images", type=click.IntRange(min=8), default=2000, help="Photos used, the first of the set.")
-@click.option("--detector", "name", default="cifar", help="Whose distances are judged.")
-@click.option("--weights-dir", help="Of published detectors.")
-@click.option("--device", help="cuda or cpu.  [default: the best there is]")
+@click.option("--data", required=True, help="Folder or zip of sharp photos.")
+@click.option("--other", help="Folder or zip of photos of something else, of the same size.")
+@click.option("--images", type=click.IntRange(min=8), default=2000, help="Number of photos, the first of the set.")
+@click.option("--detector", "name", default="cifar", help="Detector whose distances are printed.")
+@click.option("--weights-dir", help="Directory of published weights.")
+@click.option("--device", help="Device: cuda or cpu.  [default: the best there is]")
 @one_sentence_errors
 @torch.no_grad()
-def main(data, other, images, name, weights_dir, device):
+def main(data: str, other: str | None, images: int, name: str, weights_dir: str | None, device: str | None) -> None:
     """Print distances to one half of the photos: from the other half, degraded more and more, and from other data."""
-    device = best_device(device)
-    detector = load_detector(name, WeightsDirectory.find(weights_dir), device)
+    chosen = best_device(device)
+    detector = load_detector(name, WeightsDirectory.find(weights_dir), chosen)
     dataset = ImageDataset(data)
     half = min(images, dataset.num_images) // 2
-    click.echo(f"{half} against {half} photos of {data}; detector {name}; {describe(device)}\n")
+    click.echo(f"{half} against {half} photos of {data}; detector {name}; {describe(chosen)}\n")
     click.echo(f"| | {_HEADINGS} |\n|---|{'---|' * 5}")
-    first = _features(detector, device, dataset, range(half))
+    first = _features(detector, chosen, dataset, range(half))
     second = range(half, 2 * half)
-    click.echo(_row("the other half", first, _features(detector, device, dataset, second)))
-    for what, (primitive, strengths, shown) in STRENGTHS.items():
+    click.echo(_row("the other half", first, _features(detector, chosen, dataset, second)))
+    for what, (primitive, strengths, parameter) in STRENGTHS.items():
         for parameters in strengths:
-            change = partial(_degraded, primitive, parameters)
-            rows = _features(detector, device, dataset, second, change)
-            closeness = _perceptual(detector, device, dataset, second, change)
-            click.echo(_row(f"{what} {parameters[shown]}", first, rows, closeness))
+            change = partial(_degrade, primitive, parameters)
+            rows = _features(detector, chosen, dataset, second, change)
+            distance = _perceptual(detector, chosen, dataset, second, change)
+            click.echo(_row(f"{what} {parameters[parameter]}", first, rows, distance))
     if other is not None:
         others = ImageDataset(other, resolution=dataset.resolution)
-        rows = _features(detector, device, others, range(min(half, others.num_images)))
+        rows = _features(detector, chosen, others, range(min(half, others.num_images)))
         click.echo(_row(f"other data, {others.name}", first, rows))
 
 
 _HEADINGS = "Fréchet | kernel x 1000 | precision | recall | perceptual, to the sharp photo"
 
 
-def _row(label: str, reals: np.ndarray, fakes: np.ndarray, closeness: float | None = None) -> str:
+def _row(label: str, reals: np.ndarray, fakes: np.ndarray, perceptual: float | None = None) -> str:
+    """Return a row of the table, from features `[N, D]` and the mean perceptual distance."""
     frechet = frechet_distance(moments(reals), moments(fakes))
     kernel = 1000 * kernel_distance(reals, fakes, np.random.RandomState(0), subsets=20)
     precision, recall = precision_recall(reals, fakes)
-    last = "-" if closeness is None else f"{closeness:.4f}"
+    last = "-" if perceptual is None else f"{perceptual:.4f}"
     return f"| {label} | {frechet:.3f} | {kernel:.3f} | {precision:.3f} | {recall:.3f} | {last} |"
 
 
-def _degraded(primitive: str, parameters: dict, index: int, image: np.ndarray) -> np.ndarray:
+def _degrade(primitive: str, parameters: dict[str, float], index: int, image: np.ndarray) -> np.ndarray:
     return apply_primitive(image, primitive, np.random.default_rng(index), **parameters)[0]
 
 
@@ -93,6 +94,7 @@ def _features(
     change: Change = lambda index, image: image,
 ) -> np.ndarray:
     """Return features `[N, D]` of some images, changed."""
+    assert detector.features is not None, f"{detector.name} has no features"
 
     def batches(start: int, step: int) -> Iterator[Tensor]:
         for at in range(start * BATCH, len(indices), step * BATCH):
@@ -121,7 +123,7 @@ def _perceptual(
 
 
 def _image(dataset: ImageDataset, index: int, change: Change) -> Tensor:
-    """Return uint8 `[C, H, W]`."""
+    """Return a changed image, uint8 `[C, H, W]`."""
     pixels = np.ascontiguousarray(dataset.image(index).transpose(1, 2, 0))
     return torch.from_numpy(np.ascontiguousarray(change(index, pixels).transpose(2, 0, 1)))
 

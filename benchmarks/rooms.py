@@ -1,4 +1,4 @@
-"""Which rooms the source has, who uses whom, and what each is for: a Mermaid drawing and a table.
+"""The rooms of the source, which uses which, and the purpose of each: a Mermaid drawing and a table.
 
 python -m benchmarks.rooms [ROOT] [--write]
 
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parents[1]
 PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- /rooms -->"
 SCRIPTS = "the scripts"
-TESTS = "tests"
+APART = {"tests", "benchmarks"}  # folders that are not drawn
 CAPTION = """\
 An arrow goes from a room to one that it uses, even if only within a function. One is left out where a longer way
 along other arrows leads to the same room: A to C, where A goes to B and B to C. Files are Python files.
@@ -28,7 +28,7 @@ Uses = dict[str, set[str]]  # room -> rooms
 
 @click.command()
 @click.argument("root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=HERE)
-@click.option("--write", is_flag=True, help=f"Put the drawing between the markers of {PAGE} instead of printing it.")
+@click.option("--write", is_flag=True, help=f"Write the drawing between the markers of {PAGE} instead of printing it.")
 def main(root: Path, write: bool) -> None:
     """Draw the rooms of the tree at ROOT, by default of this one."""
     if not write:
@@ -46,7 +46,7 @@ def main(root: Path, write: bool) -> None:
 def drawing(root: Path) -> str:
     """Return the drawing, its caption and the table, as they stand between the markers of the page."""
     files = python_files(root)
-    names = {path.parts[0] for path in files if len(path.parts) == 2 and path.name == "__init__.py"} - {TESTS}
+    names = {path.parts[0] for path in files if len(path.parts) == 2 and path.name == "__init__.py"} - APART
     rooms = {name: [path for path in files if path.parts[0] == name] for name in sorted(names)}
     rooms[SCRIPTS] = [path for path in files if len(path.parts) == 1]
     rooms = {name: paths for name, paths in rooms.items() if paths}
@@ -79,31 +79,31 @@ def imports(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             tops |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
             tops.add(node.module.partition(".")[0])
     return tops
 
 
 def reachable(uses: Uses, start: str) -> set[str]:
-    """Return all that a room uses, by way of others as well."""
-    found, waiting = set(), list(uses[start])
+    """Return all that a room uses, directly or by way of others."""
+    reached, waiting = set(), list(uses[start])
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             waiting += uses[name]
-    return found
+    return reached
 
 
-def reduced(uses: Uses) -> Uses:
+def reduce_arrows(uses: Uses) -> Uses:
     """Return the arrows that no longer way replaces; the rooms of a circle count as one place on such a way."""
     reach = {name: reachable(uses, name) for name in uses}
 
-    def replaced(user: str, used: str) -> bool:
+    def is_replaced(user: str, used: str) -> bool:
         between = (name for name in reach[user] if used in reach[name])
         return any(user not in reach[name] and name not in reach[used] for name in between)
 
-    return {user: {used for used in uses[user] if not replaced(user, used)} for user in uses}
+    return {user: {used for used in uses[user] if not is_replaced(user, used)} for user in uses}
 
 
 def _used(room: str, trees: Iterable[ast.Module], rooms: dict[str, list[Path]]) -> set[str]:
@@ -114,7 +114,7 @@ def _used(room: str, trees: Iterable[ast.Module], rooms: dict[str, list[Path]]) 
 
 def _chart(rooms: dict[str, list[Path]], uses: Uses) -> str:
     lines = [f'    {_key(name)}["{name}<br>{_count(len(paths))}"]' for name, paths in rooms.items()]
-    arrows = reduced(uses)
+    arrows = reduce_arrows(uses)
     lines += [f"    {_key(user)} --> {_key(used)}" for user in rooms for used in sorted(arrows[user])]
     return "\n".join(["```mermaid", "flowchart LR", *lines, "```", ""])
 

@@ -1,7 +1,7 @@
-"""The same training step as it is usually arranged, to be measured against in the same run.
+"""The training step as it is usually arranged, the baseline of `benchmarks.train_step`.
 
-Each image has convolution weights of its own (one grouped convolution for the batch), and sharp pass, degraded pass and
-teacher each go through the whole network.
+Each image has its own convolution weights (one grouped convolution for the batch), and the sharp pass, the degraded
+pass and the teacher each run the whole network.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from networks import layers
+from networks.generators.stylegan2 import SynthesisNetwork
 from networks.latents import Latents
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.seeding import BatchRandom
@@ -31,7 +32,7 @@ def modulated_conv2d(
     flip_weight: bool = True,
     gain: float = 1.0,
 ) -> Tensor:
-    """Return what `torch_utils.ops.modulated_conv2d` returns, by modulated weights."""
+    """Return the same as `torch_utils.ops.modulated_conv2d`, computed with modulated weights."""
     images = x.shape[0]
     w = weight[None] * styles[:, None, :, None, None]  # [N, C_out, C_in, kh, kw]
     if demodulate:
@@ -46,7 +47,7 @@ def modulated_conv2d(
         groups=images,
         flip_weight=flip_weight,
     )
-    y = y.reshape(images, -1, *y.shape[2:])
+    y = y.reshape(images, -1, *y.shape[2:])  # [N, C_out, H, W]
     return y if noise is None else y + noise.to(y.dtype)
 
 
@@ -58,9 +59,11 @@ class TextbookTrainer(Trainer):
         noise = synthesis.make_noise("random", len(ws), rng)
         if self.config.mode == "base":
             return {"sharp": synthesis(ws, noise=noise)}, ws.new_zeros([])
-        q = rng.randn(self.G.q_dim)
+        assert isinstance(synthesis, SynthesisNetwork), "the textbook step runs StyleGAN2's blocks"
+        q = rng.randn(self.G.q_dim)  # [N, q_dim]
         latents = Latents(ws)
         sharp, features = synthesis.run(synthesis.content(latents, noise), synthesis.num_blocks)
+        assert sharp.img is not None, "the last block gives an image"
         degraded = synthesis.image(synthesis.content(latents, noise), q)
         distillation = ws.new_zeros([])
         if distill and self.teacher is not None:
@@ -81,8 +84,11 @@ class TextbookTrainer(Trainer):
 class arranged_as_usual:  # noqa: N801 - reads as a statement
     """Within this context, layers use modulated weights."""
 
-    def __enter__(self) -> None:
-        self.ours, layers.modulated_conv2d = layers.modulated_conv2d, modulated_conv2d
+    def __init__(self) -> None:
+        self.ours = layers.modulated_conv2d
 
-    def __exit__(self, *_) -> None:
+    def __enter__(self) -> None:
+        layers.modulated_conv2d = modulated_conv2d
+
+    def __exit__(self, *_: object) -> None:
         layers.modulated_conv2d = self.ours

@@ -3,6 +3,8 @@
 python -m benchmarks.twins --network pretrained/afhqcat64-qc.safetensors --base pretrained/afhqcat64-base.safetensors
 """
 
+from collections.abc import Sequence
+
 import click
 import numpy as np
 import torch
@@ -17,16 +19,16 @@ from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
 from networks.files import load
 
-CELL = 8  # side in pixels of the means that stand for the content
+CELL = 8  # px, side of the cells whose means represent the content
 QUARTILES = (0, 25, 50, 75, 100)
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=NetworkFile(), required=True, help="Of mode qc.")
-@click.option("--base", type=NetworkFile(), help="The network it was trained from, to compare the sharp images with.")
-@click.option("--data", help="Real photos, to compare with the training mixture's effect on them.")
-@click.option("--seeds", default=64)
-@click.option("--codes", default=32)
+@click.option("--network", type=NetworkFile(), required=True, help="QC network whose images are compared.")
+@click.option("--base", type=NetworkFile(), help="Network it was trained from, to compare the sharp images with.")
+@click.option("--data", help="Folder or zip of real photos, to compare with the training mixture's effect on them.")
+@click.option("--seeds", default=64, help="Number of seeds.")
+@click.option("--codes", default=32, help="Number of quality codes.")
 @click.option("--quality-scale", default=1.0, help="Factor of every code.")
 @one_sentence_errors
 @torch.no_grad()
@@ -66,7 +68,8 @@ def content_correlation(a: Tensor, b: Tensor) -> float:
     return F.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)).mean().item()
 
 
-def _real_ratios(data, count=200):
+def _real_ratios(data: str, count: int = 200) -> list[float]:
+    """Return the detail of degraded photos over that of the sharp ones, for photos spread over the data."""
     dataset = ImageDataset(data, degradation="mixture")
     step = max(1, len(dataset) // count)
     pairs = [dataset.pair(index, (7, index)) for index in range(0, step * count, step) if index < len(dataset)]
@@ -74,7 +77,7 @@ def _real_ratios(data, count=200):
     return (detail(degraded) / detail(sharp)).tolist()
 
 
-def _quartiles(values):
+def _quartiles(values: Sequence[float]) -> str:
     return "min {:.2f}, quartiles {:.2f}, {:.2f}, {:.2f}, max {:.2f}".format(*np.percentile(values, QUARTILES))
 
 
