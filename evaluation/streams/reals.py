@@ -39,7 +39,7 @@ def real_stream(dataset: ImageDataset, quality: str, seed: int = 0, batch: int =
 class _Reals:
     """Batches of real images, sharp or degraded, by their indices."""
 
-    def __init__(self, dataset: ImageDataset, quality: str, seed: int):
+    def __init__(self, dataset: ImageDataset, quality: str, seed: int) -> None:
         self.dataset = dataset
         self.quality = quality
         self.seed = seed

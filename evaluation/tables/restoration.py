@@ -112,7 +112,9 @@ class RestorationMeasures:
         self.notes: list[str] = []
         self.device = device
         self.detector = load_detector("cifar", weights, device)
-        self.model, self.model_file = self._find_pristine(weights, resolution, pristine)
+        model, model_file = self._find_pristine(weights, resolution, pristine)
+        self.model = model
+        self.model_file = model_file
         names = ["psnr", "ssim", "pd_cifar"]
         if all(weights.has(name) for name in NEEDED_BY_LPIPS):
             names.append("lpips_alex")
