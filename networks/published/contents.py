@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from torch_utils.untrusted.arrays import InertArray
+from torch_utils.untrusted.arrays import PickledArray
 from torch_utils.untrusted.pickles import Names, dict_like, records
 
 # What files of all formats may ask for beside containers, arrays and tensors. None of it is ever imported.
@@ -66,7 +66,7 @@ def as_tensors(values: Iterable[tuple[str, Any]], file_size: int) -> dict[str, T
         raise UserError(f"has more than {MOST_TENSORS:,} tensors, no network has; it is not opened")
     elements = 0
     for name, value in named.items():
-        numbers = value.values if isinstance(value, InertArray) else value
+        numbers = value.values if isinstance(value, PickledArray) else value
         if not isinstance(name, str) or not isinstance(numbers, (Tensor, np.ndarray)):
             raise UserError(f"has {shown(value)} in the place of the tensor {shown(name)}; it is no network")
         elements += numbers.numel() if isinstance(numbers, Tensor) else numbers.size
@@ -93,8 +93,8 @@ def require_options(given: Mapping[str, Any], fixed: Mapping[str, tuple], free: 
             )
 
 
-def _float32(value: Tensor | InertArray) -> Tensor:
-    if isinstance(value, InertArray):
+def _float32(value: Tensor | PickledArray) -> Tensor:
+    if isinstance(value, PickledArray):
         assert value.values is not None, "arrays without numbers have been refused"
         return torch.from_numpy(value.values.astype(np.float32))
     return value.to(torch.float32)

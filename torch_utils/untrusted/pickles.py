@@ -1,20 +1,19 @@
-"""Read pickles as data: nothing that a pickle names is imported or called, and what it may name is a closed list.
+"""Read pickles as data: no class or function that a pickle names is imported, and the allowed names are a closed list.
 
-A pickle is a program for a small machine. This is that machine without its dangerous parts: names are looked up in a
-table of functions that make plain containers, tensors and records, and nowhere else.
+A pickle is a program for a small stack machine. This is that machine without its dangerous parts: names are looked up
+only in a table of functions that make plain containers, tensors and records.
 """
 
 import functools
-import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dnnlib.errors import UserError
 from torch_utils.untrusted import arrays, tensors
-from torch_utils.untrusted.opcodes import opcodes_of
+from torch_utils.untrusted.opcodes import ReadableBytes, opcodes_of
 
-Names = Mapping[tuple[str, str], Callable]
+Names = Mapping[tuple[str, str], Callable]  # (module, name) -> function that is called instead
 
 _VALUES = frozenset(
     {
@@ -23,14 +22,20 @@ _VALUES = frozenset(
     }
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_PER_ITEM = 100  # bytes that an item of a container takes, about
+_PER_ITEM = 100  # approximate bytes of an item of a container
 
 
 @dataclass(eq=False, repr=False)
 class Record:
-    """An object whose class is not imported: what it is called, what it was made from, and its state."""
+    """An object whose class is not imported.
 
-    name: str  # as MODULE.CLASS
+    Attributes:
+        name: name of the class, MODULE.CLASS.
+        args: arguments of the call that makes the object.
+        state: state that is set after the call.
+    """
+
+    name: str
     args: tuple = ()
     state: Any = None
 
@@ -39,13 +44,13 @@ class Record:
 
 
 class Budget:
-    """How many bytes a file may still make beyond those that its opcodes hold."""
+    """Number of bytes that the objects of a file may still take, beside those in its opcodes."""
 
     def __init__(self, left: int):
         self.left = left
 
     def spend(self, count: int) -> None:
-        """Raise UserError where a file asks for more memory than it has content."""
+        """Subtract `count`; raise UserError when the file needs more memory than it has content."""
         self.left -= count
         if self.left < 0:
             raise UserError("expands to more than it holds; it is not opened")
@@ -53,36 +58,36 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class _Name:
-    """A name from the table, on the machine's stack."""
+    """A name in the table, on the stack of the machine."""
 
     make: Callable
 
 
 def records(*names: tuple[str, str]) -> dict[tuple[str, str], Callable]:
-    """Return a table in which each (module, class) makes a `Record`."""
+    """Return a table that maps each (module, class) to a function that makes a `Record`."""
     return {name: functools.partial(_record, ".".join(name)) for name in names}
 
 
 def dict_like(*names: tuple[str, str]) -> dict[tuple[str, str], Callable]:
-    """Return a table in which each (module, class), a class derived from dict, makes an empty dict."""
+    """Return a table for classes derived from dict: each (module, class) makes an empty dict."""
     return dict.fromkeys(names, _empty_dict)
 
 
 def read_pickle(
-    content: bytes | mmap.mmap,
+    content: bytes | ReadableBytes,
     names: Names,
     budget: Budget,
     persistent_load: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Return what a pickle holds: plain values, containers, tensors, `Record`, `InertArray`.
+    """Return the object in a pickle: plain values, containers, tensors, `Record`, `PickledArray`.
 
     Args:
-        content: see `opcodes_of`.
-        names: by (module, name) what the pickle may ask for beside containers, numpy's arrays and torch's tensors.
-        budget: of the file.
-        persistent_load: makes something of a persistent id; None: there are none.
+        content: pickle, see `opcodes_of`.
+        names: names that the pickle may contain beside those of containers, numpy's arrays and torch's tensors.
+        budget: limit of the memory for the file.
+        persistent_load: function that returns the object of a persistent id; None allows no such ids.
 
-    Raises UserError, a sentence without its subject, for a pickle that asks for anything else, and for a damaged one.
+    Raises UserError, a sentence without its subject, for a pickle with other names, and for a damaged one.
     """
     machine = _Machine({**_common(budget), **names}, persistent_load)
     try:
@@ -94,11 +99,17 @@ def read_pickle(
 
 
 class _Machine:
-    def __init__(self, names, persistent_load):
-        self.names, self.persistent_load = names, persistent_load
-        self.stack, self.outer, self.memo = [], [], {}
+    """The stack machine; `_STEPS` maps opcodes to its methods."""
 
-    def run(self, opcodes):
+    def __init__(self, names: Names, persistent_load: Callable[[Any], Any] | None):
+        self.names = names
+        self.persistent_load = persistent_load
+        self.stack: list[Any] = []
+        self.outer: list[list[Any]] = []  # stacks below the marks
+        self.memo: dict[int, Any] = {}
+
+    def run(self, opcodes: Iterable[tuple[str, Any]]) -> Any:
+        """Execute (name, argument) of each opcode; return the object on the stack."""
         for name, argument in opcodes:
             if name in _VALUES:
                 self.stack.append(_CONSTANTS.get(name, argument))
@@ -109,88 +120,90 @@ class _Machine:
         (content,) = self.stack
         return content
 
-    def skip(self, _):
+    def skip(self, _: Any) -> None:
         pass
 
-    def mark(self, _):
+    def mark(self, _: Any) -> None:
         self.outer.append(self.stack)
         self.stack = []
 
-    def since_mark(self):
+    def since_mark(self) -> list[Any]:
+        """Remove the objects above the last mark from the stack and return them."""
         items, self.stack = self.stack, self.outer.pop()
         return items
 
-    def new(self, kind):
+    def new(self, kind: type) -> None:
         self.stack.append(kind())
 
-    def tuple_of(self, count):
+    def tuple_of(self, count: int) -> None:
         items = self.stack[-count:]
         if len(items) != count:
             raise ValueError("too few objects")
         self.stack[-count:] = [tuple(items)]
 
-    def tuple_since_mark(self, _):
+    def tuple_since_mark(self, _: Any) -> None:
         items = self.since_mark()
         self.stack.append(tuple(items))
 
-    def set_item(self, _):
+    def set_item(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         _update(self.stack[-1], [key, value])
 
-    def set_items(self, _):
+    def set_items(self, _: Any) -> None:
         items = self.since_mark()
         _update(self.stack[-1], items)
 
-    def append(self, _):
+    def append(self, _: Any) -> None:
         value = self.stack.pop()
         _list(self.stack[-1]).append(value)
 
-    def extend(self, _):
+    def extend(self, _: Any) -> None:
         items = self.since_mark()
         _list(self.stack[-1]).extend(items)
 
-    def put(self, index):
+    def put(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
 
-    def memoize(self, _):
+    def memoize(self, _: Any) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
-    def get(self, index):
+    def get(self, index: int) -> None:
         self.stack.append(self.memo[index])
 
-    def find(self, module, name):
+    def find(self, module: str, name: str) -> None:
         if (module, name) not in self.names:
-            asked = ascii(f"{module}.{name}")[1:-1][:120]
-            raise UserError(f"asks for `{asked}`, which no published network needs; it is not opened")
+            refused = ascii(f"{module}.{name}")[1:-1][:120]
+            raise UserError(f"asks for `{refused}`, which no published network needs; it is not opened")
         self.stack.append(_Name(self.names[module, name]))
 
-    def find_global(self, argument):
-        self.find(*argument.split(" ", 1))
+    def find_global(self, argument: str) -> None:
+        module, name = argument.split(" ", 1)
+        self.find(module, name)
 
-    def find_stacked(self, _):
+    def find_stacked(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise ValueError("a name that is no text")
         self.find(module, name)
 
-    def call(self, _):
+    def call(self, _: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise ValueError("a call of something else than a name")
         self.stack.append(function.make(*arguments))
 
-    def build(self, _):
+    def build(self, _: Any) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], dict):  # a dict's attributes say nothing about networks
             self.stack[-1].set_state(state)
 
-    def load_persistent(self, _):
+    def load_persistent(self, _: Any) -> None:
         if self.persistent_load is None:
             raise ValueError("a persistent id")
         self.stack.append(self.persistent_load(self.stack.pop()))
 
 
-_STEPS = {
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": _Machine.skip,
     "FRAME": _Machine.skip,
     "MARK": _Machine.mark,
@@ -222,16 +235,16 @@ _STEPS = {
 _ALLOWED = _VALUES | _STEPS.keys() | {"STOP"}
 
 
-def _record(name, *arguments):
+def _record(name: str, *arguments: Any) -> Record:
     return Record(name, arguments)
 
 
-def _empty_dict():
+def _empty_dict() -> dict:
     return {}
 
 
-def _update(target, items):
-    """Set keys and values that follow each other. Keys are those whose hash costs the same for each."""
+def _update(target: Any, items: list[Any]) -> None:
+    """Set alternating keys and values of a dict; keys are text or small numbers, whose hashes are cheap."""
     if not isinstance(target, dict) or len(items) % 2:
         raise ValueError("items of something else than a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
@@ -240,40 +253,41 @@ def _update(target, items):
         target[key] = value
 
 
-def _list(target):
+def _list(target: Any) -> list:
+    """Return `target`; raise ValueError unless it is a list."""
     if not isinstance(target, list):
         raise ValueError("items of something else than a list")
     return target
 
 
-def _common(budget):
-    """Return the names that any file of tensors may ask for."""
+def _common(budget: Budget) -> dict[tuple[str, str], Callable]:
+    """Return the names that any file of tensors may contain."""
 
-    def make_dict(items=()):
-        items = list(items.items() if isinstance(items, dict) else items)
-        budget.spend(_PER_ITEM * len(items))
-        made = {}
-        for key, value in items:
-            _update(made, [key, value])
-        return made
+    def make_dict(items: Any = ()) -> dict:
+        pairs = list(items.items() if isinstance(items, dict) else items)
+        budget.spend(_PER_ITEM * len(pairs))
+        result: dict = {}
+        for key, value in pairs:
+            _update(result, [key, value])
+        return result
 
-    def encode(text, encoding):
+    def encode(text: str, encoding: str) -> bytes:
         if encoding != "latin1":
             raise ValueError("bytes as other text than latin1")
         budget.spend(len(text))
         return text.encode("latin1")
 
-    def parameter(tensor, *_):
+    def parameter(tensor: Any, *_: Any) -> Any:
         return tensor
 
-    def items(values=()):
+    def unchanged(values: Any = ()) -> Any:
         return values  # sets stay lists, and torch.Size a tuple
 
-    builtins = {(module, "set"): items for module in ("builtins", "__builtin__")}
+    builtins = {(module, "set"): unchanged for module in ("builtins", "__builtin__")}
     return {
         ("collections", "OrderedDict"): make_dict,
         ("_codecs", "encode"): encode,
-        ("torch", "Size"): items,
+        ("torch", "Size"): unchanged,
         ("torch._utils", "_rebuild_tensor_v2"): tensors.view,
         ("torch._utils", "_rebuild_parameter"): parameter,
         **builtins,

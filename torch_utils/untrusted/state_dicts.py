@@ -1,7 +1,8 @@
-"""Read published files of weights as plain dicts of tensors; nothing in them can run code."""
+"""State dicts: read published files of weights as dicts of tensors; nothing in them can run code."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,9 +13,9 @@ from dnnlib.errors import UserError
 
 
 def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or of what torch.save wrote, on the CPU, by name.
+    """Return the tensors of a .safetensors file, or of a file of torch.save, on the CPU, by name.
 
-    A dict that holds the tensors under the one key `state_dict` beside other things is unwrapped.
+    A dict with the tensors under the key `state_dict` and other entries is unwrapped.
     Raises UserError for a file that is missing, truncated, or holds anything but tensors by name.
     """
     path = Path(path)
@@ -26,7 +27,7 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _read(path):
+def _read(path: Path) -> Any:
     read = load_file if path.suffix == ".safetensors" else _torch_load
     try:
         return read(path)
@@ -40,11 +41,11 @@ def _read(path):
         ) from error
 
 
-def _torch_load(path):
+def _torch_load(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _is_flat(state):
+def _is_flat(state: Any) -> bool:
     if not isinstance(state, dict) or not state:
         return False
     return all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items())

@@ -1,14 +1,15 @@
-"""What pickles say about tensors: types of storages, and views that stay within them."""
+"""Tensors in pickles: types of storages, and views that stay within their storage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 MOST_AXES = 8
 
-# By the name of the storage's class in `torch`.
+# Type of the elements by the name of the storage's class in `torch`.
 STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -25,13 +26,13 @@ STORAGE_DTYPES = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Storage:
-    """The numbers that tensors are views of, `[count]`."""
+    """The elements `[count]` that tensors are views of."""
 
     values: Tensor
 
 
 def check_bounds(count: int, offset: int, size: Sequence[int], stride: Sequence[int]) -> None:
-    """Raise ValueError unless a view of a storage of `count` elements stays within."""
+    """Raise ValueError unless a view stays within its storage of `count` elements."""
     if len(size) != len(stride) or min([offset, *size, *stride]) < 0:
         raise ValueError("a tensor of impossible shape")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -39,10 +40,10 @@ def check_bounds(count: int, offset: int, size: Sequence[int], stride: Sequence[
         raise ValueError("a tensor beyond the end of its storage")
 
 
-def view(storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_) -> Tensor:
-    """Return the tensor that a pickle describes, which shares its numbers with the storage.
+def view(storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> Tensor:
+    """Return the tensor that a pickle describes, a view of the storage.
 
-    Raises ValueError for one that lies beyond it, or that has more elements by repeating them.
+    Raises ValueError for a tensor beyond its storage, and for one with more elements than its storage.
     """
     if not isinstance(storage, Storage) or {type(n) for n in (offset, *size, *stride)} != {int}:
         raise ValueError("no tensor")

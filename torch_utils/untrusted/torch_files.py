@@ -1,4 +1,4 @@
-"""Open pickles and files of torch.save as data; nothing in them runs. See `torch_utils.untrusted.pickles`."""
+"""Read pickles and files of torch.save as data; nothing in them is executed. See `torch_utils.untrusted.pickles`."""
 
 import functools
 import io
@@ -9,42 +9,48 @@ import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from dnnlib.errors import UserError
+from torch_utils.untrusted.opcodes import ReadableBytes
 from torch_utils.untrusted.pickles import Budget, Names, read_pickle
 from torch_utils.untrusted.tensors import STORAGE_DTYPES, Storage
 
 LARGEST_FILE = 2 << 30  # bytes
 MOST_PARTS = 20_000
-_SLACK = 1 << 20  # bytes that a file may make beyond its own size
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the files that torch.save wrote before its zips
+_SLACK = 1 << 20  # bytes that the content may take beyond the size of the file
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # first numbers of the files that torch.save wrote before its zips
 _LEGACY_START = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InertFile:
-    """A file's content, and how many bytes it has."""
+    """A file read as data.
+
+    Attributes:
+        content: object in the file, see `read_pickle`.
+        size: size of the file in bytes.
+    """
 
     content: Any
     size: int
 
 
 def read_inert(path: str | os.PathLike, names: Names) -> InertFile:
-    """Return the content of a pickle or of a file that torch.save wrote, told apart by their first bytes.
+    """Return the content of a pickle or of a file of torch.save, which their first bytes tell apart.
 
     Args:
-        path: of the file.
-        names: what it may ask for beside containers and tensors, see `read_pickle`.
+        path: file to read.
+        names: names that it may contain beside containers and tensors, see `read_pickle`.
 
-    Raises UserError, a sentence without its subject, for a file that is missing, damaged, something else, larger than
-    networks are, or that asks for more.
+    Raises UserError, a sentence without its subject, for a file that is missing, damaged, of another kind, larger than
+    networks are, or that contains other names.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-            raise UserError("is no regular file; copy what it gives into one")  # a pipe would be waited for
+            raise UserError("is no regular file; copy what it gives into one")  # reading a pipe would wait for ever
         with open(path, "rb") as file:
             size = os.path.getsize(path)
             if not 0 < size <= LARGEST_FILE:
@@ -55,8 +61,8 @@ def read_inert(path: str | os.PathLike, names: Names) -> InertFile:
         raise UserError(f"cannot be read: {error.strerror}; check the path") from error
 
 
-def _read(file, content, names):
-    budget = Budget(2 * len(content) + _SLACK)  # protocol 2 holds bytes as text: one copy is bytes, one a storage
+def _read(file: BinaryIO, content: mmap.mmap, names: Names) -> Any:
+    budget = Budget(2 * len(content) + _SLACK)  # protocol 2 stores bytes as text: one copy is bytes, one a storage
     start = content[: len(_LEGACY_START)]
     if start.startswith(b"PK\x03\x04"):
         return _read_zip(file, len(content), names, budget)
@@ -69,14 +75,20 @@ def _read(file, content, names):
 
 
 class _Storages:
-    """The storages of a file of torch.save, by key."""
+    """The storages of a file of torch.save, by key.
+
+    Args:
+        budget: limit of the memory.
+        fill: function that reads the elements of a storage, given its key; None where they are read later.
+    """
 
     def __init__(self, budget: Budget, fill: Callable[[str, torch.Tensor], None] | None = None):
-        self.budget, self.fill = budget, fill
+        self.budget = budget
+        self.fill = fill
         self.by_key: dict[str, Storage] = {}
 
     def load(self, persistent_id: tuple) -> Storage:
-        """Return a storage, whose numbers `fill` has read, or which wait for them."""
+        """Return the storage that a persistent id names."""
         kind, dtype, key, _, count, *_ = persistent_id
         if kind != "storage" or not isinstance(key, str) or type(count) is not int or count < 0:
             raise ValueError("no storage")
@@ -93,19 +105,20 @@ class _Storages:
 _STORAGE_NAMES = {("torch", name): functools.partial(lambda dtype: dtype, d) for name, d in STORAGE_DTYPES.items()}
 
 
-def _bytes_of(values):
+def _bytes_of(values: torch.Tensor) -> memoryview:
     """Return the memory of `values [count]` as a writable array of bytes."""
-    return memoryview(values.view(torch.uint8).numpy())
+    return values.view(torch.uint8).numpy().data
 
 
-def _read_zip(file, size, names, budget):
+def _read_zip(file: BinaryIO, size: int, names: Names, budget: Budget) -> Any:
+    """Return the object in a file of today's torch.save, a zip of `size` bytes."""
     try:
         with zipfile.ZipFile(file) as archive:
             parts = _parts(archive, size)
             if parts.get("byteorder") and archive.read(parts["byteorder"]) != b"little":
                 raise UserError("was written on a machine of another byte order; save it on this one")
 
-            def fill(key, values):
+            def fill(key: str, values: torch.Tensor) -> None:
                 info = parts[f"data/{key}"]
                 if info.file_size != values.nbytes:
                     raise ValueError(f"storage {key} has not the length that it says")
@@ -120,8 +133,8 @@ def _read_zip(file, size, names, budget):
         raise UserError("is damaged or no file of torch.save; copy or download it again") from error
 
 
-def _parts(archive, size):
-    """Return the parts of the archive by name, without the folder that holds them all."""
+def _parts(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the parts of the archive by their names within its one folder."""
     infos = archive.infolist()
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
         raise UserError("has compressed parts, as torch.save never writes them; it is not opened")
@@ -130,27 +143,27 @@ def _parts(archive, size):
     return {info.filename.partition("/")[2]: info for info in infos}
 
 
-def _read_legacy(content, names, budget):
-    """Return the object in a file of the older torch.save, which `content` holds from its position on.
+def _read_legacy(content: ReadableBytes, names: Names, budget: Budget) -> Any:
+    """Return the object in a file of the older torch.save, which begins at the position of `content`.
 
-    Its five pickles are a number, a version, facts about the machine, the object, and the order of its storages, whose
-    numbers follow.
+    Its five pickles are a magic number, a version, facts about the machine, the object, and the order of its storages,
+    whose elements follow.
     """
     plain = functools.partial(read_pickle, content, {}, budget)
     magic, protocol, machine = plain(), plain(), plain()
     if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(machine, dict) or not machine.get("little_endian"):
         raise UserError("was written by another torch.save than is known; save it again with a recent torch")
     storages = _Storages(budget)
-    found = read_pickle(content, {**names, **_STORAGE_NAMES}, budget, storages.load)
+    result = read_pickle(content, {**names, **_STORAGE_NAMES}, budget, storages.load)
     keys = plain()
     if not isinstance(keys, list) or {type(key) for key in keys} - {str} or sorted(keys) != sorted(storages.by_key):
         raise UserError("is damaged; copy or download it again")
     for key in keys:
         _fill_legacy(content, storages.by_key[key].values)
-    return found
+    return result
 
 
-def _fill_legacy(content, values):
+def _fill_legacy(content: ReadableBytes, values: torch.Tensor) -> None:
     count = content.read(8)
     raw = content.read(values.nbytes)
     if len(count) != 8 or struct.unpack("<q", count)[0] != len(values) or len(raw) != values.nbytes:
@@ -162,12 +175,12 @@ def _fill_legacy(content, values):
 class _Reader(io.BytesIO):
     """Bytes with the interface of a mapped file."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.getbuffer().nbytes
 
 
 def _storage_from_bytes(content: bytes, budget: Budget) -> Storage:
-    """Return the storage that a pickle holds as a file of torch.save within; nothing else may be in there."""
+    """Return the storage in a file of torch.save that a pickle contains as bytes; raise UserError for other files."""
     if not isinstance(content, bytes) or not content.startswith(_LEGACY_START):
         raise UserError("holds a file that is no storage of torch; it is not opened")
     storage = _read_legacy(_Reader(content), {}, budget)

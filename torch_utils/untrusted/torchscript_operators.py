@@ -1,7 +1,7 @@
-"""The operators that a plain network needs; none of them touches anything but its own arguments.
+"""The operators that plain networks in TorchScript may use; all of them access only their own arguments.
 
 The list is closed: `aten::save` and `aten::from_file` open files, others call other processes, trust raw pointers or
-change global state, and the next release of torch may bring more of them.
+change global state, and the next release of torch may add more of them.
 """
 
 import torch
@@ -65,10 +65,10 @@ PRIM = frozenset(_PRIM.split())
 
 
 def is_plain(name: str) -> bool:
-    """Return whether `aten::name` is an operator of plain networks, in place (`add_`) or not."""
+    """Return whether `aten::name` is in the list, in place (`add_`) or not."""
     return name in ATEN or (name.endswith("_") and name[:-1] in ATEN)
 
 
 def is_operator(name: str) -> bool:
-    """Return whether torch has any operator `aten::name`, which a method call may mean."""
+    """Return whether torch has an operator `aten::name`, which a method call `x.name(...)` may call."""
     return bool(torch._C._jit_get_schemas_for_operator(f"aten::{name}"))

@@ -1,9 +1,10 @@
-"""Check the pickled objects within TorchScript files, by going through them with stand-ins for everything."""
+"""Check the pickles in TorchScript files: unpickle them with placeholders for all objects."""
 
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
 from torch_utils.untrusted.opcodes import opcodes_of
@@ -20,28 +21,29 @@ def check_objects(content: bytes, defined: frozenset[str], storage_bytes: Mappin
     """Raise UserError, a sentence without its subject, unless a pickle holds plain containers, tensors and modules.
 
     Args:
-        content: of `data.pkl` or `constants.pkl`.
-        defined: qualified names of the classes that the file has the source of.
-        storage_bytes: how much there is of each storage; no tensor may reach beyond, which torch does not look at.
+        content: bytes of `data.pkl` or `constants.pkl`.
+        defined: qualified names of the classes whose source is in the file.
+        storage_bytes: size of each storage in bytes; tensors must stay within, which torch does not check.
     """
     try:
         for _ in opcodes_of(content, _OPCODES.split()):
             pass
-        _StandIns(io.BytesIO(content), defined, storage_bytes).load()
+        _Placeholders(io.BytesIO(content), defined, storage_bytes).load()
     except UserError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything
         raise UserError("is damaged; copy or download it again") from error
 
 
-class _StandIns(pickle.Unpickler):
-    """Reads a pickle with inert objects in place of all that it names."""
+class _Placeholders(pickle.Unpickler):
+    """Unpickler with placeholders for all classes and functions that the pickle names."""
 
-    def __init__(self, file, defined, storage_bytes):
+    def __init__(self, file: BinaryIO, defined: frozenset[str], storage_bytes: Mapping[str, int]):
         super().__init__(file)
-        self.defined, self.storage_bytes = defined, storage_bytes
+        self.defined = defined
+        self.storage_bytes = storage_bytes
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" in self.defined:
             return _Module
         if module == "torch" and name in STORAGE_DTYPES:
@@ -50,7 +52,7 @@ class _StandIns(pickle.Unpickler):
             raise UserError(f"asks for `{module}.{name}`, which no plain network needs; it is not opened")
         return _FUNCTIONS[module, name]
 
-    def persistent_load(self, pid: tuple) -> int:
+    def persistent_load(self, pid: Any) -> int:
         """Return the number of elements of a storage."""
         _, item_bytes, key, _, count = pid
         if not 0 <= count * item_bytes <= self.storage_bytes[key]:
@@ -59,23 +61,24 @@ class _StandIns(pickle.Unpickler):
 
 
 class _Module:
-    """Stands for any object whose class the file defines."""
+    """Placeholder of any object whose class the file defines."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         pass
 
 
-def _check_tensor(storage, offset, size, stride, *_):
+def _check_tensor(storage: int, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> None:
+    """Check a tensor; `storage` is the number of elements that `persistent_load` has returned."""
     check_bounds(storage, offset, size, stride)
 
 
-def _inert(*_):
+def _return_none(*_: Any) -> None:
     return None
 
 
 _FUNCTIONS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _check_tensor,
-    **{("torch.jit._pickle", f"build_{kind}list"): _inert for kind in ("int", "double", "bool", "tensor")},
-    ("torch.jit._pickle", "restore_type_tag"): _inert,
+    **{("torch.jit._pickle", f"build_{kind}list"): _return_none for kind in ("int", "double", "bool", "tensor")},
+    ("torch.jit._pickle", "restore_type_tag"): _return_none,
 }
