@@ -27,6 +27,6 @@ def plan_family(family: str, rng: np.random.Generator, width: int) -> Applied:
 
 
 def plan_mixture(rng: np.random.Generator, width: int, certain: int) -> Iterator[Applied]:
-    """Draw one primitive of each drawn family; see `draw_families`."""
+    """Draw one primitive of each family that `draw_families` picks."""
     for family in draw_families(rng, certain):
         yield plan_family(family, rng, width)

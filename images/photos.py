@@ -95,7 +95,7 @@ def network_input(image: np.ndarray, channels: int = 3) -> Tensor:
 
 
 def from_network(images: Tensor) -> np.ndarray:
-    """Return float images `[N, 1 or 3, R, R]` in [-1, 1] as uint8 `[N, R, R, 3]`; what lies outside is clipped."""
+    """Return float images `[N, 1 or 3, R, R]` in [-1, 1] as uint8 `[N, R, R, 3]`; values outside are clipped."""
     pixels = to_uint8(images.detach())
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 

@@ -27,6 +27,6 @@ def round_levels(levels: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Return float images `[N, C, H, W]` in [-1, 1] as uint8 `[N, H, W, C]`; what lies outside is clipped."""
+    """Return float images `[N, C, H, W]` in [-1, 1] as uint8 `[N, H, W, C]`; values outside are clipped."""
     levels = round_levels(to_levels(images.float()))  # [N, C, H, W]
     return levels.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What random numbers are drawn for: all numbers that stand in the keys of random streams, so that none is used twice.
+"""Purposes of random numbers: all numbers in the keys of random streams, in one place so that none is used twice.
 
 A stream's key is (seed, purpose, ...) unless a comment says otherwise. Two purposes may share a number where their keys
 differ in what follows it, or where one goes to numpy and the other to `BatchRandom`. A number never changes: runs could
@@ -8,12 +8,12 @@ not be continued, and seeds would give other images.
 from enum import IntEnum
 
 # Keys of numpy's generators.
-FOR_DEGRADATION = 1  # of a training image; the image's number follows
-FOR_ORDER = 2  # of the training images; the round's number follows
-FOR_SUBSET = 3
-FOR_DEGRADATION_NOISE = 4  # of a training image that is degraded on the device; the image's number follows
+FOR_DEGRADATION = 1  # degradation of a training image; the image's number follows
+FOR_ORDER = 2  # order of the training images; the round's number follows
+FOR_SUBSET = 3  # choice of a subset of the images
+FOR_DEGRADATION_NOISE = 4  # noise of a training image degraded on the device; the image's number follows
 FOR_METRICS = 4  # degradation of a real image in a measurement; the image's number follows
-FOR_CLASS = 5  # of a generated image in a measurement
+FOR_CLASS = 5  # class of a generated image in a measurement
 FOR_CLASSIFICATION = 9  # degradation of a generated image in the paper's section 4.6; the image's seed follows
 
 # Keys of `BatchRandom`.
@@ -25,13 +25,13 @@ FOR_QUALITY = 8  # the starting points of a quality code
 FOR_PROJECTOR = 9  # the starting points of the projector
 FOR_WHITENING = 10  # the latents whose w give the whitened space
 FOR_LOCALITY = 11  # the codes of pivotal tuning's locality term
-FOR_DIRECTIONS = (11,)  # the latents that directions are found from; the whole key, without a seed
+FOR_DIRECTIONS = (11,)  # the latents from which directions are computed; the whole key, without a seed
 FOR_AVERAGE = (11,)  # the latents whose w give a published network's missing mean; the whole key
 FOR_SPREAD = (21,)  # the latents whose w give the spread that encoders are scaled by; the whole key
 
 
 class TrainingPurpose(IntEnum):
-    """Purposes within a step of training a generator; the images seen stand between the seed and the purpose."""
+    """Purposes within a step of training a generator; the key has the images seen between the seed and the purpose."""
 
     INITIAL_WEIGHTS = 0
     GENERATOR = 1
