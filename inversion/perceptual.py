@@ -33,7 +33,7 @@ class Perceptual:
         maps: Callable[[Tensor], Features],
         weights: Sequence[Tensor] | None = None,
         autocast: torch.dtype | None = None,
-    ):
+    ) -> None:
         self._maps = maps
         self._weights = weights
         self._autocast = autocast
@@ -105,7 +105,7 @@ class ReconstructionLoss:
         perceptual_weight: weight of the perceptual distance.
     """
 
-    def __init__(self, targets: Tensor, perceptual: Perceptual, pixel_weight: float, perceptual_weight: float):
+    def __init__(self, targets: Tensor, perceptual: Perceptual, pixel_weight: float, perceptual_weight: float) -> None:
         self.targets = targets
         self.perceptual = perceptual
         self.pixel_weight = pixel_weight

@@ -126,7 +126,7 @@ class NetworkRun(Run):
         degrading: DegradeOn,
         report: Report,
         on_snapshot: SnapshotHook | None,
-    ):
+    ) -> None:
         self.world = world
         self.config = config
         self.directory = directory

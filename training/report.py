@@ -27,7 +27,7 @@ class Report:
 
     def __init__(
         self, directory: RunDirectory, kimg: float, images_seen: int, tick_line: TickLine, is_silent: bool = False
-    ):
+    ) -> None:
         self.directory = directory
         self.tick_line = tick_line
         path = None if is_silent else directory.path / "log.txt"

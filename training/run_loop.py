@@ -106,7 +106,7 @@ class RunLoop:
         log: log of the run.
     """
 
-    def __init__(self, run: Run, batch: int, intervals: Intervals, log: RunLog):
+    def __init__(self, run: Run, batch: int, intervals: Intervals, log: RunLog) -> None:
         self.run = run
         self.batch = batch
         self.intervals = intervals

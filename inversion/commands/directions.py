@@ -115,9 +115,9 @@ def directions_command(
 ) -> None:
     """Find directions in w that change one thing about an image, for `invert.py edit`.
 
-    sefa takes them from the weights, pca from sampled w, and interfacegan looks for what changes a score. Strength 1 of
-    each is one standard deviation of sampled w. Besides the directions there is preview.png, and preview-degraded.png
-    where the network knows degradations.
+    sefa takes them from the weights, pca from sampled w, and interfacegan finds what changes a score. Strength 1 of
+    each is one standard deviation of sampled w. Besides the directions, preview.png is written, and
+    preview-degraded.png for a network with quality codes.
 
     \b
     python invert.py directions --network=qc.safetensors --method=sefa --layers=0-3 -o directions

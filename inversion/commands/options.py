@@ -99,7 +99,7 @@ _TUNING = [
 _JOB = [
     click.option("-i", "--input", "source", required=True, metavar="PATH", help="A photo, or a folder of photos."),
     click.option("-o", "--outdir", required=True, metavar="DIR", help="Folder of the results."),
-    click.option("--codes", metavar="DIR", help="Folder of codes that an earlier command has found; they are used."),
+    click.option("--codes", metavar="DIR", help="Folder of codes by an earlier command, to be used again."),
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
 ]
 

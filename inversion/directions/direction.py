@@ -112,7 +112,7 @@ def load_direction(path: str | os.PathLike, G: Generator, network: str | None = 
     """Return the direction in a file, on the network's device.
 
     Besides the files of `save_direction`, plain vectors can be loaded, `[w_dim]` or `[num_ws, w_dim]`, as .npy, .npz or
-    .pt. Their files do not tell the strength, so it is measured on sampled w of `G`; their length has no effect.
+    .pt. Their files have no strength, so it is measured on sampled w of `G`; their length has no effect.
 
     Args:
         path: path of the file; nothing in it can run code.

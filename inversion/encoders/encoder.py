@@ -35,7 +35,7 @@ class Backbone(Protocol):
 class CodeNetwork(nn.Module):
     """A backbone and the heads on it: images `[N, C, S, S]` to `[N, count, features]`."""
 
-    def __init__(self, backbone: Backbone, config: EncoderNetworkConfig, count: int, features: int):
+    def __init__(self, backbone: Backbone, config: EncoderNetworkConfig, count: int, features: int) -> None:
         super().__init__()
         self.backbone = backbone
         sides = [config.input_size // stride for stride in STRIDES]
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         published: directory of the ArcFace weights that backbones begin with; None: fresh weights.
     """
 
-    def __init__(self, config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None):
+    def __init__(self, config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None) -> None:
         super().__init__()
         self.config = config
         self.num_ws = G.num_ws

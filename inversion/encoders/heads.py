@@ -23,7 +23,7 @@ def style_counts(num_ws: int) -> list[int]:
 class StyleHead(nn.Module):
     """map2style: `[N, C, side, side] -> [N, features]`; convolutions halve the map until one pixel is left."""
 
-    def __init__(self, channels: int, side: int, features: int, slope: float = 0.2):
+    def __init__(self, channels: int, side: int, features: int, slope: float = 0.2) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(math.ceil(math.log2(side))):
@@ -55,7 +55,7 @@ class StylePyramid(nn.Module):
         features: int,
         slope: float = 0.2,
         align_corners: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         self.align_corners = align_corners
         width = channels[-1]

@@ -26,7 +26,7 @@ class ImageTerms:
     Raises UserError when published weights are needed that are not there.
     """
 
-    def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device: torch.device):
+    def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device: torch.device) -> None:
         sides = (config.degraded, config.sharp)
         self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
         self.identity: Callable[[Tensor], Tensor] | None = None

@@ -51,11 +51,10 @@ class EncoderTrainer:
         G: network that is inverted; it is frozen, and on the device of the training.
         weights: directory of published weights.
 
-    Raises UserError when published weights are asked for that are not there, and for a QC network without a network
-    for q.
+    Raises UserError when published weights are missing, and for a QC network with an encoder that has no network for q.
     """
 
-    def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory):
+    def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory) -> None:
         if G.q_dim > 0:
             require(config.encoder.q_width > 0, "encoder.q_width", 0, "above 0, as this network has a quality code")
         self.config = config
@@ -174,7 +173,7 @@ class EncoderRun(Run):
         report: Report,
         network_sha256: str,
         licence: str,
-    ):
+    ) -> None:
         self.config = config
         self.directory = directory
         self.dataset = dataset

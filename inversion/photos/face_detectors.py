@@ -69,7 +69,7 @@ def find_detector(name: str) -> Detector:
 class CascadeDetector:
     """OpenCV's cascade of Haar features (Viola and Jones 2001) for faces seen from the front, about upright."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         self.name = name
         folder = cv2.data.haarcascades  # type: ignore[attr-defined]  # missing in the stubs
         self.cascades = [cv2.CascadeClassifier(os.path.join(folder, file)) for file in CASCADES[name]]
@@ -91,7 +91,7 @@ class YuNetDetector:
 
     name = "yunet"
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = existing(path, "face detector")
         try:
             self.network = cv2.FaceDetectorYN.create(

@@ -40,7 +40,7 @@ class PhotoReader:
     Raises UserError for an unknown detector; on reading, for a damaged photo and one without a face.
     """
 
-    def __init__(self, G: Generator, detector: str | None = None):
+    def __init__(self, G: Generator, detector: str | None = None) -> None:
         self.resolution = G.img_resolution
         self.channels = G.img_channels
         self.detector_name = detector

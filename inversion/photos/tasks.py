@@ -42,7 +42,7 @@ class DoneRecord:
         settings: JSON values on which the results depend.
     """
 
-    def __init__(self, outdir: Path, job: str, settings: Mapping[str, Any]):
+    def __init__(self, outdir: Path, job: str, settings: Mapping[str, Any]) -> None:
         self.outdir = outdir
         self.path = outdir / f"done-{job}.jsonl"
         self.settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

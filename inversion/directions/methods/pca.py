@@ -11,7 +11,7 @@ from networks.generators.interface import Generator
 
 
 def find(G: Generator, search: Search) -> list[Direction]:
-    """Return the principal axes of sampled w by falling variance; `details` tell the share of variance of each."""
+    """Return the principal axes of sampled w by falling variance; `details` hold each one's share of the variance."""
     most = min(G.w_dim, search.samples - 1)
     require(search.count <= most, "-k", search.count, f"at most {most}, by the width of w and by --samples")
     w = draw_w(G, search.samples, search.class_index).cpu()

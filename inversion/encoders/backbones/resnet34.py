@@ -13,7 +13,7 @@ MULTIPLE = 8  # channels are rounded to multiples of it, for which matrix produc
 class Block(nn.Module):
     """Two convolutions and a shortcut, `[N, C, H, W] -> [N, C', H / stride, W / stride]`."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels)
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
         width: factor of the channels of all layers.
     """
 
-    def __init__(self, in_channels: int, width: float):
+    def __init__(self, in_channels: int, width: float) -> None:
         super().__init__()
         widths = [max(MULTIPLE, round(channels * width / MULTIPLE) * MULTIPLE) for channels, _ in STAGES]
         self.channels = tuple(widths[1:])
@@ -61,7 +61,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(in_channels: int, width: float, published: WeightsDirectory | None = None) -> Backbone:
-    """Return the backbone with fresh weights; raise UserError when published ones are asked for."""
+    """Return the backbone with fresh weights; raise UserError where published weights are given."""
     if published is not None:
         raise UserError("the published ArcFace weights are those of ir_se50, not resnet34; leave out --arcface")
     return Backbone(in_channels, width)
