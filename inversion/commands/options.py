@@ -52,7 +52,7 @@ class InverterFlags:
     steps: int | None = None
     space: str | None = None
     perceptual: str = "cifar"
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
     weights_dir: str | None = None
     device: str | None = None
 
