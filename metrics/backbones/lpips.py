@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dnnlib.errors import UserError
+from images.ranges import from_levels
 from metrics.backbones.imagenet import AlexNet, Backbone, SqueezeNet, Vgg16, load_published, read_tensors
 from metrics.detector import Detector, to_rgb
 from metrics.weights.directory import WeightsDirectory
@@ -88,7 +89,7 @@ class Lpips(nn.Module):
                 f"images of {width}x{height} pixels are too small for LPIPS with {self.backbone.name}; "
                 f"give at least {smallest}x{smallest}"
             )
-        return self.backbone.maps((to_rgb(images) / 127.5 - 1 - self.shift) / self.scale)
+        return self.backbone.maps((from_levels(to_rgb(images)) - self.shift) / self.scale)
 
     def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
         """Return distances `[N]` between two outputs of `features`; one image may be compared with N."""

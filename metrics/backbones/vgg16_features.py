@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from images.ranges import from_levels
 from metrics.backbones.imagenet import Vgg16
 from metrics.backbones.lpips import SCALE, SHIFT
 
@@ -24,5 +25,5 @@ class Vgg16Features(Vgg16):
         """Map RGB images `[N, 3, H, W]`, float in 0..255, to features; resizes them to 224x224, bilinearly."""
         x = F.interpolate(images, size=SIDE, mode="bilinear", align_corners=False)
         shift, scale = (x.new_tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
-        maps = self.maps((x / 127.5 - 1 - shift) / scale)
+        maps = self.maps((from_levels(x) - shift) / scale)
         return self.classifier(F.max_pool2d(maps[-1], 2).flatten(1))  # [N, 4096]

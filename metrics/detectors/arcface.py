@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from images.ranges import from_levels
 from metrics.backbones.imagenet import load_published
 from metrics.backbones.ir_se50 import INPUT_SIDE, IrSe50
 from metrics.detector import Detector, to_rgb
@@ -27,7 +28,7 @@ def load(weights: WeightsDirectory, device: torch.device) -> Detector:
             f"{INPUT_SIDE}x{INPUT_SIDE} by area; images of {INPUT_SIDE}x{INPUT_SIDE} as they are"
         ),
         sha256=weights.sha256("arcface"),
-        features=lambda images: network(face_region(to_rgb(images)) / 127.5 - 1),
+        features=lambda images: network(from_levels(face_region(to_rgb(images)))),
     )
 
 
