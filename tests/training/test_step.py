@@ -146,7 +146,7 @@ def test_the_loop_reads_no_values_within_a_tick(files, monkeypatch, tmp_path):
 
     monkeypatch.setattr(trainer, "BatchRandom", Shapes)
     monkeypatch.setattr(loop, "TrainingBatches", batches)
-    for name in ("draw_fakes", "draw_reals", "_require_agreement", "_prepare_process"):
+    for name in ("draw_fakes", "draw_reals", "_require_agreement", "prepare_processor"):
         monkeypatch.setattr(loop, name, lambda *_: None)
     config = tiny_config(files[0], files[1], run={"fused_optimizer": False})
     with pytest.raises(OverError):
