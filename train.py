@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -15,7 +15,7 @@ from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
-from networks.config import GeneratorConfig
+from networks.config import GeneratorConfig, Variant
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
 from networks.table import network_table
 from torch_utils.checkpoint import read_header
@@ -103,7 +103,7 @@ FIELDS = {
 @click.option(
     "--freezed", type=int, help="Freeze-D: number of discriminator layers, from the image on, that keep their weights."
 )
-@click.option("--variant", type=click.Choice(["paper", "released", "adain"]), help="Variant of the DegradBlock.")
+@click.option("--variant", type=click.Choice(get_args(Variant)), help="Variant of the DegradBlock.")
 @click.option("--metrics", help="Metrics to measure at each snapshot, such as fid5k_full,fd5k_cifar.")
 @click.option(
     "--best", help="Metric that decides which network is the best, as NAME/QUALITY.  [default: the first, sharp]"

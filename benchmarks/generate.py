@@ -7,7 +7,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import click
 import torch
@@ -18,7 +17,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import SETTINGS
 from evaluation.tables.runtime import PAPER
-from networks.config import Dtype, GeneratorConfig, QualityConfig
+from networks.config import Dtype, GeneratorConfig, QualityConfig, Variant
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -50,7 +49,7 @@ def main(
     network: str | None,
     preset: str,
     resolution: int,
-    variant: Literal["paper", "released", "adain"],
+    variant: Variant,
     precisions: tuple[Dtype, ...],
     batches: tuple[int, ...],
     repeats: int,
@@ -85,7 +84,7 @@ def main(
         click.echo(f"The paper's Table 3 has {paper} s for an image of this size.")
 
 
-def _fresh(config: GeneratorConfig, variant: Literal["paper", "released", "adain"], resolution: int) -> Generator:
+def _fresh(config: GeneratorConfig, variant: Variant, resolution: int) -> Generator:
     """Return a generator with fresh weights."""
     config = dataclasses.replace(config, quality=QualityConfig(variant=variant))
     return build_generator(config, ImageFormat(resolution, 3, 0)).eval().requires_grad_(False)

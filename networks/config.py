@@ -6,6 +6,7 @@ from typing import Literal
 from dnnlib.config import require
 
 Dtype = Literal["fp32", "bf16", "fp16"]
+Variant = Literal["paper", "paper+", "released", "adain"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class MappingConfig:
 
 @dataclass(frozen=True)
 class QualityConfig:
-    """The DegradBlocks (paper, section 3.2)."""
+    """The DegradBlocks (paper, section 3.2); `paper+` gives them noise of their own and the place in the 8x8 grid."""
 
-    variant: Literal["paper", "released", "adain"] = "paper"
+    variant: Variant = "paper"
     q_dim: int = 16  # D_q
     channels: int | None = None  # L; None: 32, and 16 in the released variant
     depth: int = 3  # P, convolutions in the projection

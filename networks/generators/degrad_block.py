@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from networks.config import QualityConfig
 from networks.layers import Convolution
 
+GRID = 8  # side of JPEG's blocks, in pixels of the image
+NOISE_MAPS = 3  # red, green and blue are independent
+INPUT_GAIN = 0.25  # of noise and place beside features, whose power is far below one
+
 
 class Projection(nn.Module):
     """pi (Eq. 9): `depth` bias-free convolutions, ReLU between them. The last begins at zero: training starts sharp."""
@@ -52,8 +56,16 @@ class PaperDegradBlock(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * 9 * config.q_dim)
         self.convq = Projection(config.width, config.width, out_channels, config.depth, kernel_size=3)
 
-    def forward(self, f: Tensor, q: Tensor) -> Tensor:
-        return self.convq(self.combine(f, q))
+    def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
+        return self.convq(self.combine(self.inputs(f, noise), q))
+
+    def noise_consts(self) -> list[Tensor]:
+        """Return the stored noise `[maps, H, W]` of a block that takes noise."""
+        return []
+
+    def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
+        """Return what c convolves."""
+        return f
 
     def combine(self, f: Tensor, q: Tensor) -> Tensor:
         """Return r_2 (Eqs. 7 and 8), `[N, L, H, W]`."""
@@ -66,6 +78,58 @@ class PaperDegradBlock(nn.Module):
         return r.view(images, self.channels, height, width).contiguous(memory_format=torch.channels_last)
 
 
+class PlacedDegradBlock(PaperDegradBlock):
+    """The paper's block, whose c also reads noise of its own and the place in JPEG's grid of 8x8 pixels.
+
+    Features carry one map of noise, at a strength that the sharp image chooses, and hardly tell where the grid lies:
+    convolutions are translation equivariant. So noise of three independent channels and the borders of blocks are out
+    of reach for the paper's block. What c reads besides depends on neither w nor q, so that r_2 stays linear in q.
+
+    Args:
+        config: sizes.
+        in_channels: channels of f.
+        out_channels: channels of the residual.
+        resolution: side of f, at which the place is counted.
+        img_resolution: side of the images, whose pixels the grid's period counts.
+    """
+
+    def __init__(
+        self, config: QualityConfig, in_channels: int, out_channels: int, resolution: int, img_resolution: int
+    ):
+        place = grid_place(resolution, GRID * resolution // img_resolution)
+        super().__init__(config, in_channels + NOISE_MAPS + len(place), out_channels)
+        self.place: Tensor
+        self.noise_const: Tensor
+        self.register_buffer("place", INPUT_GAIN * place, persistent=False)  # [P, H, W]
+        self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))
+
+    def noise_consts(self) -> list[Tensor]:
+        return [self.noise_const]
+
+    def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
+        """Return f, noise and place, `[N, C + 3 + P, H, W]`."""
+        images, _, height, width = f.shape
+        noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else INPUT_GAIN * noise
+        others = [extra.to(f.dtype).expand(images, -1, -1, -1) for extra in (noise, self.place[None])]
+        return torch.cat([f, *others], dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def grid_place(size: int, period: int) -> Tensor:
+    """Return the place of each pixel within a grid of `period` pixels, float32 `[2 (period - 1), size, size]`.
+
+    These are cosines and sines of k = 1 ... period / 2 turns a period along either axis: a basis of all functions of
+    the place along it, but for constants. A period of one pixel or less has no place within it.
+    """
+    period = max(period, 1)
+    angle = (torch.arange(size) % period) * (2 * math.pi / period)  # [size]
+    waves = [torch.cos(k * angle) for k in range(1, period // 2 + 1)]
+    waves += [torch.sin(k * angle) for k in range(1, (period + 1) // 2)]
+    if not waves:
+        return torch.zeros(0, size, size)
+    along = torch.stack(waves)  # [period - 1, size]
+    return torch.cat([along[:, None, :].expand(-1, size, -1), along[:, :, None].expand(-1, -1, size)])
+
+
 class AdainDegradBlock(nn.Module):
     """Ablation F: an AdaIN module in place of c and phi. Scale and shift are linear in q, without bias (Eq. 6)."""
 
@@ -75,7 +139,11 @@ class AdainDegradBlock(nn.Module):
         self.weight_gain = 1 / math.sqrt(config.q_dim)
         self.convq = Projection(in_channels, config.width, out_channels, config.depth, kernel_size=3)
 
-    def forward(self, f: Tensor, q: Tensor) -> Tensor:
+    def noise_consts(self) -> list[Tensor]:
+        """Return the stored noise of the block, which takes none."""
+        return []
+
+    def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
         scale, shift = (q @ self.scale_and_shift * self.weight_gain)[:, :, None, None].to(f.dtype).chunk(2, dim=1)
         f = F.instance_norm(f).contiguous(memory_format=torch.channels_last)  # it leaves the other layout
         return self.convq(f * scale + shift)
@@ -108,8 +176,13 @@ class AnyBatchDegradBlock(nn.Module):
         super().__init__()
         self.block = block
 
-    def forward(self, f: Tensor, q: Tensor) -> Tensor:
+    def noise_consts(self) -> list[Tensor]:
+        """Return the stored noise of the block."""
+        return self.block.noise_consts()
+
+    def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
         block = self.block
+        f = block.inputs(f, noise)
         channels, height, width = f.shape[1:]
         weight = (q * block.weight_gain) @ block.weight.view(block.q_dim, -1)  # [N, L * C * 9]
         weight = weight.view(-1, block.channels, channels, 3, 3)  # [N, L, C, 3, 3]

@@ -12,7 +12,7 @@ from networks.config import GeneratorConfig
 from networks.latents import Latents
 from networks.mapping import MappingNetwork
 
-# For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None.
+# For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None, and then that of its DegradBlock, if any.
 Noise = list[list[Tensor | None]]
 
 

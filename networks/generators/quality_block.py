@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from networks.config import GeneratorConfig, QualityConfig
-from networks.generators.degrad_block import AdainDegradBlock, PaperDegradBlock, Projection, combine_components
+from networks.generators.degrad_block import (
+    AdainDegradBlock,
+    AnyBatchDegradBlock,
+    PaperDegradBlock,
+    PlacedDegradBlock,
+    Projection,
+    combine_components,
+)
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock
 from networks.layers import split
 
@@ -33,15 +40,15 @@ class QualityBlock(SynthesisBlock, abc.ABC):
         if q is None:
             return super().forward(x, img, ws, noise)
         rows = ws.shape[0] if x is None else x.shape[0]  # N, or 2 N behind another such block
-        layer_noise = [_fill(layer, rows) for layer in noise]
+        layer_noise = [_fill(layer, rows) for layer in noise[: self.num_conv]]
         f, shortcut = self.enter(x, _filled(ws, rows), layer_noise)  # [N or 2 N, C, R, R]
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
         if self.conv_clamp is None:
-            contents, residual = self.contents_and_residual(f, w, noise[-1], q)
+            contents, residual = self.contents_and_residual(f, w, noise, q)
         else:
             # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
             strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
-            contents, residual = self.contents_and_residual(f, w, noise[-1], q / strength)
+            contents, residual = self.contents_and_residual(f, w, noise, q / strength)
             residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
             residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
         degraded = contents[-1] + residual  # [N, C, R, R]
@@ -52,7 +59,7 @@ class QualityBlock(SynthesisBlock, abc.ABC):
 
     @abc.abstractmethod
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
     ) -> tuple[list[Tensor], Tensor]:
         """Return conv1(f) for each `len(q)` rows of `f`, and the residual DB(f, q) of the last of them."""
 
@@ -62,15 +69,24 @@ class OwnConvolutionBlock(QualityBlock):
 
     def __init__(self, config: GeneratorConfig, shape: BlockShape, quality: QualityConfig):
         super().__init__(config, shape)
-        degrad_block = AdainDegradBlock if quality.variant == "adain" else PaperDegradBlock
-        self.degrade: torch.nn.Module = degrad_block(quality, shape.out_channels, shape.out_channels)
+        width = shape.out_channels
+        self.degrade: PaperDegradBlock | AdainDegradBlock | AnyBatchDegradBlock
+        if quality.variant == "paper+":
+            self.degrade = PlacedDegradBlock(quality, width, width, shape.resolution, shape.img_resolution)
+        else:
+            self.degrade = (AdainDegradBlock if quality.variant == "adain" else PaperDegradBlock)(quality, width, width)
+
+    def noise_consts(self) -> list[Tensor]:
+        return [*super().noise_consts(), *self.degrade.noise_consts()]
 
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
     ) -> tuple[list[Tensor], Tensor]:
         rows = f.shape[0]
-        y = self.conv1(f, _filled(w, rows), _fill(noise, rows), gain=self.residual_gain)  # [N or 2 N, C, R, R]
-        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q)
+        layer_noise = _fill(noise[self.num_conv - 1], rows)
+        own_noise = noise[self.num_conv] if len(noise) > self.num_conv else None  # [N or 1, maps, R, R]
+        y = self.conv1(f, _filled(w, rows), layer_noise, gain=self.residual_gain)  # [N or 2 N, C, R, R]
+        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q, own_noise)
 
 
 class ReleasedQualityBlock(QualityBlock):
@@ -84,12 +100,13 @@ class ReleasedQualityBlock(QualityBlock):
         self.convq = Projection(quality.width, width, width, quality.depth, kernel_size=1)
 
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: Tensor | None, q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
     ) -> tuple[list[Tensor], Tensor]:
         *sharp, f = split(f, q.shape[0], 0)  # the last N rows are to be degraded
-        outputs = self.conv1(f, w, noise, gain=self.residual_gain, extra=True)  # [N, C + D_q * L, R, R]
+        layer_noise = noise[self.num_conv - 1]
+        outputs = self.conv1(f, w, layer_noise, gain=self.residual_gain, extra=True)  # [N, C + D_q * L, R, R]
         y, extra = split(outputs, [self.out_channels, self.extra_channels], 1)
-        contents = [self.conv1(rows, w, noise, gain=self.residual_gain) for rows in sharp]
+        contents = [self.conv1(rows, w, layer_noise, gain=self.residual_gain) for rows in sharp]
         return [*contents, y], self.convq(combine_components(extra, q))
 
 

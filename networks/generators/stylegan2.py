@@ -27,7 +27,7 @@ class BlockShape:
         w_dim: width of the latent.
         resolution: side of the output.
         img_channels: channels of the image.
-        is_last: whether this is the highest resolution, which gives the image in every architecture.
+        img_resolution: side of the image.
         dtype: number type in which the block computes.
     """
 
@@ -36,8 +36,13 @@ class BlockShape:
     w_dim: int
     resolution: int
     img_channels: int
-    is_last: bool
+    img_resolution: int
     dtype: torch.dtype
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the highest resolution, which gives the image in every architecture."""
+        return self.resolution == self.img_resolution
 
 
 class SynthesisBlock(nn.Module):
@@ -87,7 +92,8 @@ class SynthesisBlock(nn.Module):
         `ws` is `[N, num_conv + 1, w_dim]`: one for each convolution and one for the image.
         """
         f, shortcut = self.enter(x, ws, noise)  # [N, C_out, R, R]
-        y = self.conv1(f, ws[:, self.num_conv - 1], noise[-1], gain=self.residual_gain)  # [N, C_out, R, R]
+        last = self.num_conv - 1
+        y = self.conv1(f, ws[:, last], noise[last], gain=self.residual_gain)  # [N, C_out, R, R]
         return self.leave(y, shortcut, img, ws)
 
     @property
@@ -120,6 +126,10 @@ class SynthesisBlock(nn.Module):
     def layers(self) -> list[SynthesisLayer]:
         """Return the convolutions that have noise, in their order."""
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
+
+    def noise_consts(self) -> list[Tensor]:
+        """Return the stored noise `[maps, R, R]` of all that has noise, in the order in which `forward` takes it."""
+        return [layer.noise_const[None] for layer in self.layers()]
 
 
 class SynthesisNetwork(interface.Synthesis):
@@ -156,7 +166,7 @@ class SynthesisNetwork(interface.Synthesis):
     def make_noise(self, noise_mode: str, batch: int, rng: Rng | None = None) -> Noise:
         assert noise_mode in ("random", "const", "none"), f"unknown noise mode {noise_mode}"
         blocks = [self.block(index) for index in range(self.num_blocks)]
-        return [[_layer_noise(layer, noise_mode, batch, rng) for layer in block.layers()] for block in blocks]
+        return [[_noise(const, noise_mode, batch, rng) for const in block.noise_consts()] for block in blocks]
 
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         start = Content(None, None, latents.ws, noise, block=0)
@@ -227,7 +237,7 @@ class SynthesisNetwork(interface.Synthesis):
             w_dim=config.w_dim,
             resolution=resolution,
             img_channels=self.img_channels,
-            is_last=resolution == self.img_resolution,
+            img_resolution=self.img_resolution,
             dtype=block_dtype(resolution, self.img_resolution, config.precision),
         )
 
@@ -256,12 +266,12 @@ class Generator(interface.Generator):
         return SynthesisNetwork(self.config, self.img_resolution, self.img_channels)
 
 
-def _layer_noise(layer: SynthesisLayer, noise_mode: str, batch: int, rng: Rng | None) -> Tensor | None:
+def _noise(const: Tensor, noise_mode: str, batch: int, rng: Rng | None) -> Tensor | None:
+    """Return noise of the shape of a stored one `[maps, R, R]`: `[N or 1, maps, R, R]`, or None."""
     if noise_mode == "none":
         return None
     if noise_mode == "const":
-        return layer.noise_const[None, None]
-    size = layer.resolution
+        return const[None]
     if rng is None:
-        return torch.randn(batch, 1, size, size, device=layer.noise_const.device)
-    return rng.randn(1, size, size)
+        return torch.randn(batch, *const.shape, device=const.device)
+    return rng.randn(*const.shape)

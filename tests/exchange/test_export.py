@@ -170,7 +170,7 @@ def test_a_program_is_the_network_after_reloading(folder):
 # What is exported, before any tracing.
 
 
-@pytest.mark.parametrize("variant", ["paper", "released", "adain"])
+@pytest.mark.parametrize("variant", ["paper", "paper+", "released", "adain"])
 @pytest.mark.parametrize("clamp", [None, 256.0])
 def test_what_is_exported_is_the_network(tmp_path, variant, clamp):
     G = quality_generator(variant)

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 
 from networks.config import QualityConfig
 from networks.files import with_precision
-from networks.generators.degrad_block import PaperDegradBlock
+from networks.generators.degrad_block import PaperDegradBlock, PlacedDegradBlock, grid_place
 from networks.latents import Latents
 from tests.support.networks import golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
-VARIANTS = ["paper", "released", "adain"]
+VARIANTS = ["paper", "paper+", "released", "adain"]
 ARCHITECTURES = ["skip", "resnet", "orig"]
 
 
@@ -69,8 +69,9 @@ def test_residual_scales_with_the_code(variant, k):
     G = quality_generator(variant)
     block = G.synthesis.block(-1)
     f, w, q = torch.randn(2, 16, 16, 16), torch.randn(2, 16), torch.randn(2, G.q_dim)
-    [y], residual = block.contents_and_residual(f, w, None, q)
-    [y_scaled], scaled = block.contents_and_residual(f, w, None, k * q)
+    noise = G.synthesis.make_noise("const", 2)[-1]
+    [y], residual = block.contents_and_residual(f, w, noise, q)
+    [y_scaled], scaled = block.contents_and_residual(f, w, noise, k * q)
     assert torch.equal(y, y_scaled)
     assert residual.abs().max() > 0
     assert_close(scaled, k * residual, rtol=1e-5)
@@ -134,7 +135,57 @@ def test_residual_is_bounded_in_float16(variant):
 
 
 def test_every_variant_has_its_own_width():
-    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 16, 32]
+    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 32, 16, 32]
     narrow, wide = (quality_generator("released"), QualityConfig("released", q_dim=4, channels=8))
     assert narrow.config.quality.width == wide.width == 8
     assert narrow.synthesis.block(-1).convq.get_submodule("0").weight.shape[1] == 8
+
+
+def redrawn(G, ws, q, blocks, **changes):
+    """Return the image for noise of which some entries of the last blocks are replaced, by their index."""
+    noise = G.synthesis.make_noise("const", len(ws))
+    for index in blocks:
+        noise[index] = [changes.get(f"n{k}", entry) for k, entry in enumerate(noise[index])]
+    return G.synthesis(ws, q, noise=noise)
+
+
+def test_own_noise_moves_the_degraded_image_alone():
+    """Noise of the DegradBlock is free of the sharp pass, and vanishes with the code."""
+    G = quality_generator("paper+", blocks=1)
+    ws, q = G.mapping(torch.randn(2, 16), None), torch.randn(2, G.q_dim)
+    other = torch.randn(2, 3, 16, 16)
+    images = {strength: redrawn(G, ws, strength * q, [-1], n2=other) for strength in (0.0, 1e-3, 1.0)}
+    kept = {strength: redrawn(G, ws, strength * q, [-1]) for strength in images}
+    assert torch.equal(images[0.0], kept[0.0])
+    assert torch.equal(G.synthesis(ws, noise=G.synthesis.make_noise("const", 2)), kept[0.0])
+    change = {strength: (images[strength] - kept[strength]).abs().max() for strength in images}
+    assert 0 < change[1e-3] < 0.01 * change[1.0]
+
+
+def test_own_noise_has_three_maps_of_each_mode():
+    G = quality_generator("paper+", blocks=1)
+    shapes = [None if entry is None else tuple(entry.shape) for entry in G.synthesis.make_noise("random", 4)[-1]]
+    assert shapes == [(4, 1, 16, 16), (4, 1, 16, 16), (4, 3, 16, 16)]
+    assert G.synthesis.make_noise("none", 4)[-1] == [None] * 3
+    assert torch.equal(G.synthesis.make_noise("const", 4)[-1][2], G.synthesis.block(-1).degrade.noise_const[None])
+    ws, q = G.mapping(torch.randn(2, 16), None), torch.randn(2, G.q_dim)
+    without = redrawn(G, ws, q, [-1], n2=None)
+    assert_close(without, redrawn(G, ws, q, [-1], n2=torch.zeros(1, 3, 16, 16)))
+
+
+@pytest.mark.parametrize(("size", "period"), [(16, 8), (8, 4), (8, 2), (4, 1), (4, 0), (9, 3)])
+def test_place_is_a_basis_of_the_place_within_the_grid(size, period):
+    place = grid_place(size, period)
+    assert place.shape == (2 * max(period - 1, 0), size, size)
+    if period > 1:
+        assert torch.allclose(place, place.roll((period, period), (1, 2))) or size % period
+        along = torch.cat([torch.ones(1, period), place[: period - 1, 0, :period]])
+        assert torch.linalg.matrix_rank(along) == period
+        assert torch.equal(place[: period - 1].mT, place[period - 1 :])
+
+
+@pytest.mark.parametrize(("resolution", "period"), [(64, 8), (32, 4), (16, 2), (8, 1)])
+def test_the_grids_period_counts_pixels_of_the_image(resolution, period):
+    block = PlacedDegradBlock(QualityConfig(q_dim=2, channels=4), 6, 6, resolution, 64)
+    assert len(block.place) == 2 * (period - 1)
+    assert block(torch.randn(2, 6, resolution, resolution), torch.randn(2, 2)).shape == (2, 6, resolution, resolution)

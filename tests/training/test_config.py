@@ -38,7 +38,7 @@ precision = st.builds(
 )
 quality = st.builds(
     QualityConfig,
-    variant=st.sampled_from(["paper", "released", "adain"]),
+    variant=st.sampled_from(["paper", "paper+", "released", "adain"]),
     q_dim=count,
     channels=count,
     depth=count,
