@@ -204,6 +204,7 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
             f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
             f"{images.channels} and {images.c_dim}; convert the data with dataset_tool.py or choose another network"
         )
+    config = presets.as_transfer(config)
     stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
     if mode == "qc":
         if base.q_dim > 0:

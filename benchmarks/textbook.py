@@ -70,7 +70,7 @@ class TextbookTrainer(Trainer):
             with torch.no_grad():
                 content = self.teacher.synthesis.content(latents, noise, synthesis.trunk_blocks)
                 teacher = self.teacher.synthesis.features(content)
-            distillation = losses.distillation_loss(teacher, features)
+            distillation = losses.distillation_loss(teacher, features, self.config.loss.distill_norm)
         return {"sharp": sharp.img, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:

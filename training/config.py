@@ -13,6 +13,7 @@ from dnnlib.config import require
 from dnnlib.errors import UserError, unknown_name
 from networks.config import DiscriminatorConfig, GeneratorConfig
 from training.augment.config import PIPES, AugmentPipeConfig
+from training.losses import DistillNorm
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class LossConfig:
     pl_decay: float = 0.01
     style_mixing_prob: float = 0.9
     distill_weight: float = 3.0  # lambda_KD, supplement B
+    distill_norm: DistillNorm = "relative"  # unit of the distance, see losses.distillation_loss
 
     def __post_init__(self) -> None:
         for name in ("r1_interval", "pl_interval", "pl_batch_shrink"):

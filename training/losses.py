@@ -1,10 +1,14 @@
 """The terms of the loss, each a pure function; phases only add them up."""
 
 import functools
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+DistillNorm = Literal["relative", "elements", "sum"]
+SMALLEST_POWER = 1e-12  # of features; those of a teacher that is zero everywhere are not divided by zero
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -45,14 +49,31 @@ def path_length_penalty(lengths: Tensor, mean: Tensor) -> Tensor:
     return (lengths - mean).square()
 
 
-def distillation_loss(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
-    """Eq. 11: distance of the features after the blocks with a DegradBlock, summed over blocks.
+def distillation_loss(teacher: list[Tensor], student: list[Tensor], norm: DistillNorm = "relative") -> Tensor:
+    """Eq. 11: squared distance of the features after the blocks with a DegradBlock, summed over blocks.
 
-    Each distance is the mean over elements, where the paper has the sum, which would grow with the resolution.
+    Args:
+        teacher: each block's features `[N, C, H, W]`, without gradient.
+        student: the same of the generator in training.
+        norm: unit of an image's distance at a block. `sum`: summed over channels and pixels, as the paper writes it,
+            which grows with the resolution. `elements`: mean over them, which is as small as the features' power.
+            `relative`: this mean divided by the mean power of the teacher's features of the image, which depends
+            neither on the resolution nor on the features' scale.
+
+    Returns: scalar, mean over images.
     """
     pairs = zip(teacher, student, strict=True)
-    distances = (F.mse_loss(_channels_last(x), _channels_last(x0)) for x0, x in pairs)
+    distances = (_distances(_channels_last(x0), _channels_last(x), norm).mean() for x0, x in pairs)
     return functools.reduce(torch.add, distances)
+
+
+def _distances(x0: Tensor, x: Tensor, norm: DistillNorm) -> Tensor:
+    """Return the distance of each image's features `[N, H, W, C]`, as `[N]`."""
+    squares = (x - x0).square()
+    if norm == "sum":
+        return squares.sum([1, 2, 3])
+    distances = squares.mean([1, 2, 3])
+    return distances / x0.square().mean([1, 2, 3]).clamp(min=SMALLEST_POWER) if norm == "relative" else distances
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from dnnlib.errors import unknown_name
 from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from training.config import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig, RunConfig, TrainConfig
 
+TRANSFER_AUGMENT_KIMG = 100.0  # augment.kimg of runs that start from a network
+
 # For each ablation of the supplement's Table 4, what it changes.
 ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "A": lambda config: dataclasses.replace(_without_distillation(config), train_all=True),
@@ -41,6 +43,19 @@ def with_precision(config: TrainConfig, dtype: Dtype) -> TrainConfig:
         if part.precision.dtype != "fp32":
             parts[name] = dataclasses.replace(part, precision=dataclasses.replace(part.precision, dtype=dtype))
     return dataclasses.replace(config, **parts)
+
+
+def as_transfer(config: TrainConfig) -> TrainConfig:
+    """Return `config` for a run that starts from a network (ADA's rule of transfer learning).
+
+    The moving average follows no ramp-up, which would forget the network within its first images, and the strength of
+    augmentation adapts quickly.
+    """
+    return dataclasses.replace(
+        config,
+        ema=dataclasses.replace(config.ema, rampup=None),
+        augment=dataclasses.replace(config.augment, kimg=min(config.augment.kimg, TRANSFER_AUGMENT_KIMG)),
+    )
 
 
 def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> TrainConfig:

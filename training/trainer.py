@@ -293,7 +293,7 @@ class Trainer:
         if distill and self.teacher_passes is not None:
             teacher_features = self._teacher_features(self.teacher_passes, content)
             sharp_features = [split(feature, len(ws), 0)[0] for feature in features]  # [N, C, H, W] each
-            distillation = losses.distillation_loss(teacher_features, sharp_features)
+            distillation = losses.distillation_loss(teacher_features, sharp_features, self.config.loss.distill_norm)
         return {"sharp": sharp, "degraded": degraded}, distillation
 
     def _synthesize_apart(self, ws: Tensor, rng: BatchRandom) -> Iterator[tuple[Stream, Tensor]]:

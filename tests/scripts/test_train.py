@@ -135,6 +135,18 @@ def test_base_run_from_a_network_takes_its_architecture(command, shared):
     assert config.generator.precision.dtype == "bf16"
 
 
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_a_run_from_a_network_follows_the_rule_of_transfer(command, shared, mode):
+    """No ramp-up of the moving average, which would forget the network; flags still come last."""
+    start = ["--dry-run", f"--mode={mode}", f"--init-from={shared / 'base.safetensors'}", "--preset=auto"]
+    config, _ = resolved(command(*start))
+    assert config.ema.rampup is None and config.augment.kimg == 100
+    config, _ = resolved(command(*start, "--set=ema.rampup=0.1", "--set=augment.kimg=400"))
+    assert config.ema.rampup == 0.1 and config.augment.kimg == 400
+    config, _ = resolved(command("--dry-run", "--preset=auto"))
+    assert config.ema.rampup == 0.05 and config.augment.kimg == 500
+
+
 def test_resolution_and_labels_come_from_the_data(command, shared, tmp_path):
     gray = write_images(tmp_path / "gray", width=32, height=32, mode="L")
     config, tables = resolved(command("--dry-run", data=gray))

@@ -26,7 +26,7 @@ from tests.support.runs import (
 from tests.support.tolerance import assert_close
 from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
-from training import presets
+from training import losses, presets
 from training.config import EmaConfig
 from training.optimization.ema import ema_decay, update_ema
 
@@ -160,6 +160,26 @@ def without_step(optimizer, monkeypatch):
     monkeypatch.setattr(optimizer, "step", lambda: None)
 
 
+@pytest.mark.parametrize("norm", ["relative", "elements", "sum"])
+def test_the_distance_of_eq_11_has_its_unit(norm):
+    x0, x = torch.randn(2, 3, 5, 4, 4), torch.randn(2, 3, 5, 4, 4)
+    teacher, student = list(x0), list(x)
+    mean = (x - x0).square().mean((2, 3, 4))  # [blocks, images]
+    power = x0.square().mean((2, 3, 4))
+    expected = {"relative": mean / power, "elements": mean, "sum": mean * 5 * 4 * 4}[norm].mean(1).sum()
+    assert_close(losses.distillation_loss(teacher, student, norm), expected)
+
+
+def test_relative_distance_knows_no_scale_and_no_resolution():
+    teacher, student = [torch.randn(3, 5, 4, 4)], [torch.randn(3, 5, 4, 4)]
+    distance = losses.distillation_loss(teacher, student, "relative")
+    assert_close(losses.distillation_loss([1e-3 * teacher[0]], [1e-3 * student[0]], "relative"), distance)
+    enlarged = [features.repeat_interleave(2, 2).repeat_interleave(2, 3) for features in (*teacher, *student)]
+    assert_close(losses.distillation_loss(enlarged[:1], enlarged[1:], "relative"), distance)
+    nothing = [torch.zeros(3, 5, 4, 4)]
+    assert losses.distillation_loss(nothing, nothing, "relative") == 0
+
+
 @pytest.mark.parametrize("train_all", [False, True])
 def test_generator_gradient_is_the_papers(config, monkeypatch, train_all):
     """-log sigmoid(D_s(G(w, 0))) - log sigmoid(D_d(G(w, q))) + lambda_KD times Eq. 11, each term from its own pass."""
@@ -173,7 +193,9 @@ def test_generator_gradient_is_the_papers(config, monkeypatch, train_all):
     loss = loss - torch.sigmoid(degraded(G.synthesis(draws.ws, draws.q, noise=draws.noise))).log().mean()
     with torch.no_grad():
         targets = features_of(teacher, draws)
-    distillation = sum((x0 - x).square().mean() for x0, x in zip(targets, features_of(G, draws), strict=True))
+    pairs = zip(targets, features_of(G, draws), strict=True)
+    power = (1, 2, 3)
+    distillation = sum(((x0 - x).square().mean(power) / x0.square().mean(power)).mean() for x0, x in pairs)
     assert distillation > 0.01, "the student has moved"
     assert_gradients(G, loss + 3.0 * distillation)
 
