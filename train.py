@@ -44,6 +44,7 @@ FIELDS = {
     "augpipe": ("augment.pipe",),
     "freezed": ("discriminator.freeze_layers",),
     "variant": ("generator.quality.variant",),
+    "degrad_only": ("train_degrad_only",),
     "kimg": ("run.kimg",),
     "tick": ("run.kimg_per_tick",),
     "snap": ("run.snapshot_ticks",),
@@ -104,6 +105,11 @@ FIELDS = {
     "--freezed", type=int, help="Freeze-D: number of discriminator layers, from the image on, that keep their weights."
 )
 @click.option("--variant", type=click.Choice(get_args(Variant)), help="Variant of the DegradBlock.")
+@click.option(
+    "--degrad-only/--whole-head",
+    default=None,
+    help="Part of the network that mode qc trains: the DegradBlocks alone, or the last blocks.  [default: whole-head]",
+)
 @click.option("--metrics", help="Metrics to measure at each snapshot, such as fid5k_full,fd5k_cifar.")
 @click.option(
     "--best", help="Metric that decides which network is the best, as NAME/QUALITY.  [default: the first, sharp]"

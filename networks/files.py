@@ -88,7 +88,7 @@ def load_generator(path: str | os.PathLike) -> tuple[Generator, dict[str, Any]]:
 
 
 def load_discriminator(path: str | os.PathLike, stream: str) -> Discriminator:
-    """Return the discriminator of a stream, or the sharp one where the file has no other.
+    """Return the discriminator of a stream, or the one that the file has instead: rather the sharp one.
 
     Raises UserError for a file without any, and as `load_generator` does.
     """
@@ -97,8 +97,8 @@ def load_discriminator(path: str | os.PathLike, stream: str) -> Discriminator:
         raise UserError(f"{path} has no discriminator, only a generator; give a network that has one")
     with _blaming_header(path):
         D = build_discriminator(parts["discriminator"], parts["images"])
-    stored = load_tensors(path, f"D_{stream}.")
-    _load(D, path, f"D_{stream}." if stored else "D_sharp.")
+    prefixes = [f"D_{name}." for name in (stream, "sharp", "degraded")]
+    _load(D, path, next((prefix for prefix in prefixes if load_tensors(path, prefix)), prefixes[0]))
     return D
 
 

@@ -33,9 +33,9 @@ class GeneratorPasses:
         """Return the state after the first `blocks` blocks (None: the trunk) for `ws [N, num_ws, w_dim]`."""
         return self._content(Latents(ws), noise, blocks)
 
-    def image(self, content: Content) -> Tensor:
-        """Return sharp images `[N, C, R, R]`."""
-        return self._image(content)
+    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
+        """Return sharp images `[N, C, R, R]`, or with `q [N, q_dim]` degraded ones."""
+        return self._image(content, q)
 
     def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return sharp and degraded images `[2 N, C, R, R]`, and the features of both."""

@@ -147,6 +147,7 @@ class TrainConfig:
     mode: Literal["base", "qc"] = "base"
     init_from: str | None = None
     train_all: bool = False  # qc: train the whole generator, not only the last M blocks (ablation A)
+    train_degrad_only: bool = False  # qc: train the DegradBlocks alone, so that sharp images stay the base network's
     batch: int = 32  # over all processes
     seed: int = 0
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -165,8 +166,28 @@ class TrainConfig:
         if self.mode == "qc":
             require(self.init_from is not None, "init_from", "null", "a base network in mode qc")
             require(self.generator.quality is not None, "generator.quality", "null", "set in mode qc")
+            if self.train_degrad_only:
+                self._check_degrad_only()
         else:
             require(self.generator.quality is None, "generator.quality", "set", "left out without --mode=qc")
+            require(not self.train_degrad_only, "train_degrad_only", "set", "left out without --mode=qc")
+
+    def _check_degrad_only(self) -> None:
+        if self.train_all:
+            raise UserError("train_all and train_degrad_only are both set; leave one of them out")
+        assert self.generator.quality is not None, "mode qc has a quality code"
+        if self.generator.quality.variant == "released":
+            raise UserError(
+                "train_degrad_only needs DegradBlocks with layers of their own, and those of the variant released are "
+                "part of conv1; choose --variant=paper, paper+ or adain"
+            )
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The kinds of images that are trained, each with its discriminator."""
+        if self.mode == "base":
+            return ("sharp",)
+        return ("degraded",) if self.train_degrad_only else ("sharp", "degraded")
 
 
 def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:

@@ -46,7 +46,8 @@ class Trainer:
     """All that training changes.
 
     In mode `base` there is one stream, `sharp`. In mode `qc` there are two, `sharp` and `degraded`, and a frozen
-    teacher (paper, section 3.3).
+    teacher (paper, section 3.3). Where the DegradBlocks train alone there is only the stream `degraded`, and no
+    teacher: sharp images stay the base network's bit for bit.
 
     Args:
         config: the run.
@@ -66,12 +67,14 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
             self.G, self.teacher = self._build_generators()
-            names = ("sharp", "degraded") if config.mode == "qc" else ("sharp",)
             self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
-            if self._frozen:
+            if config.train_degrad_only:
+                self.G.freeze_plain()
+            elif self._frozen:
                 self.G.freeze_trunk()
             self.passes = GeneratorPasses(self.G, config.run.compile)
             self.teacher_passes = None if self.teacher is None else GeneratorPasses(self.teacher, config.run.compile)
+            names = config.streams
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
         self.optimizer_g = lazy_adam(
             self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run.fused_optimizer
@@ -233,7 +236,7 @@ class Trainer:
         if config.init_from is not None:
             base, _ = load_generator(config.init_from)
             G.load_base(base)
-            if config.mode == "qc" and config.loss.distill_weight > 0:
+            if config.streams == ("sharp", "degraded") and config.loss.distill_weight > 0:
                 teacher = with_precision(base, config.generator.precision.dtype).to(self.world.device)
         return G.to(self.world.device), teacher
 
@@ -243,8 +246,10 @@ class Trainer:
         first = self.world.rank * self.process_batch
         for start in range(0, self.process_batch, self.batch_gpu):
             part = slice(start, start + self.batch_gpu)
-            reals = {"sharp": batch.images[part]}
-            if len(self.streams) == 2:
+            reals = {}
+            if "sharp" in self.config.streams:
+                reals["sharp"] = batch.images[part]
+            if "degraded" in self.config.streams:
                 reals["degraded"] = self._degraded(batch, part, self.images_seen + first + start)
             yield Round(
                 reals={name: from_levels(images) for name, images in reals.items()},
@@ -287,6 +292,8 @@ class Trainer:
         q = rng.randn(self.G.q_dim)  # [N, D_q]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             content = self.passes.content(ws, noise)
+        if self.config.train_degrad_only:
+            return {"degraded": self.passes.image(content, q)}, no_distillation
         images, features = self.passes.twins(content, q)  # [2 N, C, R, R]
         sharp, degraded = images.chunk(2)
         distillation = no_distillation
@@ -304,8 +311,9 @@ class Trainer:
         if self.config.mode == "base":
             yield self.streams[0], synthesis.image(content)
             return
-        for stream, q in zip(self.streams, (None, rng.randn(self.G.q_dim)), strict=True):
-            yield stream, synthesis.image(content, q)
+        codes = {"sharp": None, "degraded": rng.randn(self.G.q_dim)}
+        for stream in self.streams:
+            yield stream, synthesis.image(content, codes[stream.name])
 
     @torch.no_grad()
     def _teacher_features(self, teacher: GeneratorPasses, content: Content) -> list[Tensor]:

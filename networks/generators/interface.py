@@ -199,6 +199,10 @@ class Generator(nn.Module, abc.ABC):
         """Leave only the last M synthesis blocks, those with a DegradBlock, to training (paper, section 3.3)."""
         raise AssertionError("a plain generator has no blocks behind the trunk")
 
+    def freeze_plain(self) -> None:
+        """Leave only the DegradBlocks to training, so that sharp images stay as they are."""
+        raise AssertionError("a plain generator has no DegradBlocks")
+
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}

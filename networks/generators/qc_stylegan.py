@@ -77,6 +77,13 @@ class Generator(stylegan2.Generator):
             if isinstance(block, QualityBlock):
                 block.requires_grad_(True)
 
+    def freeze_plain(self) -> None:
+        self.requires_grad_(False)
+        for block in self.synthesis.modules():
+            if isinstance(block, QualityBlock):
+                assert isinstance(block, OwnConvolutionBlock), "released DegradBlocks are a part of conv1"
+                block.degrade.requires_grad_(True)
+
     @torch.no_grad()
     def load_base(self, base: interface.Generator) -> None:
         own = self.state_dict()

@@ -368,6 +368,7 @@ WRONG = [
     (["--variant=paper"], "generator.quality is set, must be left out without --mode=qc"),
     (["--set=generator.quality.blocks=9"], "generator.quality is set, must be left out without --mode=qc"),
     (["--mode=qc"], "--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE"),
+    (["--degrad-only"], "train_degrad_only is set, must be left out without --mode=qc"),
     (["--augpipe=bgx"], "unknown augmentation pipe 'bgx'; did you mean 'bg'? Known: bg, bgc, "),
     (["--set=augment.overrides.xflip=2"], "xflip is 2.0, must be from 0 to 1"),
     (["--aug-p=1.5"], "augment.p is 1.5, must be from 0 to 1"),
@@ -409,6 +410,8 @@ WRONG_QC = [
     (["--init-from=base.safetensors", "--set=generator.quality.blocks=9"], "quality.blocks is 9, must be below 3, "),
     (["--init-from=base.safetensors", "--set=generator.quality=null"], "generator.quality is null, must be set in "),
     (["--init-from=base.safetensors", "--set=generator.quality.q_dim=0"], "quality.q_dim is 0, must be at least 1"),
+    (["--init-from=base.safetensors", "--degrad-only", "--variant=released"], "train_degrad_only needs DegradBlocks "),
+    (["--init-from=base.safetensors", "--degrad-only", "--ablation=A"], "train_all and train_degrad_only are both set"),
     (["--init-from=base.safetensors", "--degradation=blurr"], "unknown degradation recipe 'blurr'; did you mean 'bl"),
     (["--init-from=base.safetensors", "--cond", "--data=labelled"], "base.safetensors makes 16x16 images with 3 cha"),
 ]

@@ -415,3 +415,31 @@ def test_the_teacher_computes_as_the_student_does(files, tmp_path):
     save_network(half, with_precision(base, "bf16"), {"sharp": load_discriminator(network, "sharp")}, {})
     trainer = new_trainer(tiny_config(data, half))
     assert {trainer.teacher.synthesis.block(index).dtype for index in range(3)} == {torch.float32}
+
+
+@pytest.mark.parametrize("variant", ["paper", "paper+", "adain"])
+def test_only_degradblocks_train_where_they_train_alone(files, variant):
+    """Sharp images stay the base network's bit for bit, whatever the loss, and there is no sharp discriminator."""
+    quality = {"q_dim": 4, "channels": 8, "variant": variant}
+    changes = {"train_degrad_only": True, "generator": {"quality": quality}, "loss": {"pl_weight": 1.0}}
+    trainer = new_trainer(tiny_config(*files, **changes))
+    assert [stream.name for stream in trainer.streams] == ["degraded"] and trainer.teacher is None
+    before = {name: snapshot(G) for name, G in (("G", trainer.G), ("G_ema", trainer.G_ema))}
+    train(trainer, 4)
+    for name, G in (("G", trainer.G), ("G_ema", trainer.G_ema)):
+        moved = changed(before[name], snapshot(G))
+        assert moved and all(".degrade." in parameter for parameter in moved), moved
+    base, _ = load_generator(files[1])
+    z, q = torch.randn(4, 16), torch.randn(4, 4)
+    assert torch.equal(trainer.G_ema(z, q=0 * q, noise_mode="const"), base(z, noise_mode="const"))
+    assert not torch.equal(trainer.G_ema(z, q=q, noise_mode="const"), base(z, noise_mode="const"))
+
+
+def test_degradblocks_alone_go_on_from_a_state(files):
+    config = tiny_config(*files, train_degrad_only=True)
+    whole, first, second = (new_trainer(config) for _ in range(3))
+    train(whole, 4)
+    train(first, 2)
+    second.load_state_dict(first.state_dict())
+    train(second, 2)
+    assert changed(snapshot(whole.state_dict()), snapshot(second.state_dict())) == set()
