@@ -39,7 +39,7 @@ $(DEMO)/faces.zip: $(READY)
 	$(PY) dataset_tool.py --source=drawn:$(DEMO_IMAGES) --resolution=$(DEMO_SIZE) --dest=$@
 
 test: $(READY_DEV)
-	$(PY) -m pytest -n auto --dist=loadfile
+	$(PY) -m pytest -n auto --dist=worksteal
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .
