@@ -33,12 +33,11 @@ class MappingNetwork(nn.Module):
         w_avg_beta: float | None = 0.995,
     ):
         super().__init__()
-        self.z_dim = z_dim
-        self.c_dim = c_dim
-        self.w_dim = w_dim
-        self.num_ws = num_ws
         self.num_layers = num_layers
+        self.num_ws = num_ws
         self.w_avg_beta = w_avg_beta
+        self.c_dim = c_dim
+        self.z_dim = z_dim
         self.w_avg: Tensor
         if c_dim > 0:
             self.embed = FullyConnected(c_dim, w_dim)
