@@ -30,11 +30,6 @@ class QualitySynthesis(SynthesisNetwork):
         block = ReleasedQualityBlock if quality.variant == "released" else OwnConvolutionBlock
         return block(config, shape, quality)
 
-    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
-        content, _ = self.run(content, self.num_blocks, q)
-        assert content.img is not None, "the last block gives the image"
-        return content.img
-
     def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
         content, features = self.run(content, self.num_blocks, q, both=True)
         assert content.img is not None, "the last block gives the image"

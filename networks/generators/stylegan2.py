@@ -174,8 +174,8 @@ class SynthesisNetwork(interface.Synthesis):
         return content
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
-        assert q is None, "a plain generator has no quality code"
-        content, _ = self.run(content, self.num_blocks)
+        assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"
+        content, _ = self.run(content, self.num_blocks, q)
         assert content.img is not None, "the last block gives the image"
         return content.img
 
