@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from degradations.applied import Applied
-from degradations.primitive import family_members, plan_primitive
+from degradations.primitive import Ranges, draw_primitive, family_members
 
 # The order in which they happen to a photo: the lens blurs, the sensor adds noise, storing shrinks and compresses.
 FAMILIES = ("blur", "noise", "compression")
 PROBABILITY = 0.5  # probability of each family that is not certain
+
+# Ranges for images of 64 pixels or so: per-pixel noise and JPEG weigh more there than at 256, and a factor of 0.1
+# leaves 6 pixels of a face.
+SMALL_IMAGES: Ranges = {"downscale": {"factor": (0.25, 0.9)}, "gaussian_noise": {"variance": (10.0, 300.0)}}
 
 
 def draw_families(rng: np.random.Generator, certain: int) -> list[str]:
@@ -20,13 +24,26 @@ def draw_families(rng: np.random.Generator, certain: int) -> list[str]:
     return [family for family, keep in zip(FAMILIES, kept, strict=True) if keep]
 
 
-def plan_family(family: str, rng: np.random.Generator, width: int) -> Applied:
+def plan_family(family: str, rng: np.random.Generator, width: int, ranges: Ranges = {}) -> Applied:
     """Draw one primitive of `family`, all equally likely, for an image of this width."""
     names = family_members(family)
-    return plan_primitive(names[rng.integers(len(names))], rng, width)
+    return draw_primitive(names[rng.integers(len(names))], rng, width, ranges)
 
 
-def plan_mixture(rng: np.random.Generator, width: int, certain: int) -> Iterator[Applied]:
+def plan_mixture(rng: np.random.Generator, width: int, certain: int, ranges: Ranges = {}) -> Iterator[Applied]:
     """Draw one primitive of each family that `draw_families` picks."""
     for family in draw_families(rng, certain):
-        yield plan_family(family, rng, width)
+        yield plan_family(family, rng, width, ranges)
+
+
+def plan_balanced(rng: np.random.Generator, width: int, ranges: Ranges = {}) -> Iterator[Applied]:
+    """Draw, each half of the time, one kind of degradation alone, or a mixture of two families or more.
+
+    The kinds are blur, noise, low resolution and JPEG, all equally likely. In the plain mixture a family is alone in a
+    quarter of the images, so that white noise and the borders of JPEG's blocks are rare.
+    """
+    if rng.random() < PROBABILITY:
+        yield from plan_mixture(rng, width, 2, ranges)
+        return
+    kind = ("blur", "noise", "downscale", "jpeg")[rng.integers(4)]
+    yield plan_family(kind, rng, width, ranges) if kind in FAMILIES else draw_primitive(kind, rng, width, ranges)

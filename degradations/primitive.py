@@ -1,6 +1,7 @@
 """Primitive degradations by name or family; each is one file of `degradations/primitives/`."""
 
 import functools
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from degradations.applied import Applied
 from degradations.images import check_arguments, shorter_side
 from dnnlib.registry import Registry
+
+# Ranges of parameters in place of those of training, by primitive and parameter.
+Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
 
 _REGISTRY = Registry("degradations.primitives", "degradation")
 
@@ -38,6 +42,12 @@ def plan_primitive(name: str, rng: np.random.Generator, width: int, **parameters
     """
     primitive = _load(name)
     return Applied(primitive.FAMILY, name, parameters or primitive.sample(rng, width))
+
+
+def draw_primitive(name: str, rng: np.random.Generator, width: int, ranges: Ranges) -> Applied:
+    """Return the primitive with parameters drawn for an image of this width, some of them from other `ranges`."""
+    primitive = _load(name)
+    return Applied(primitive.FAMILY, name, primitive.sample(rng, width, **ranges.get(name, {})))
 
 
 def perform(image: np.ndarray, applied: Applied, rng: np.random.Generator) -> np.ndarray:

@@ -8,10 +8,10 @@ FACTOR = (0.1, 0.9)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR}
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, float | str]:
+def sample(rng: np.random.Generator, width: int, factor: tuple[float, float] = FACTOR) -> dict[str, float | str]:
     """Draw the factor, which is relative to `width` already, and one of the two interpolations that shrink photos."""
     interpolation = list(INTERPOLATIONS)[rng.integers(len(INTERPOLATIONS))]
-    return {"factor": round(rng.uniform(*FACTOR), 3), "interpolation": interpolation}
+    return {"factor": round(rng.uniform(*factor), 3), "interpolation": interpolation}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, factor: float, interpolation: str) -> np.ndarray:

@@ -6,9 +6,9 @@ FAMILY = "noise"
 VARIANCE = (10.0, 650.0)  # range of the variance, on the 0..255 scale
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, float]:
+def sample(rng: np.random.Generator, width: int, variance: tuple[float, float] = VARIANCE) -> dict[str, float]:
     """Draw the variance; noise is per pixel, so `width` does not matter."""
-    return {"variance": round(rng.uniform(*VARIANCE), 2)}
+    return {"variance": round(rng.uniform(*variance), 2)}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, variance: float) -> np.ndarray:

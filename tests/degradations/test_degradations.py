@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from degradations import Applied, apply_primitive, degrade, primitive_names, recipe_names
+from degradations import Applied, apply_primitive, degrade, plan, primitive_names, recipe_names
 from degradations.__main__ import main, read_photo, write_png
 from degradations.kernel_sizes import LARGEST_MEDIAN, draw_odd_size, draw_size, size_range, taps_for
 from degradations.mixing import FAMILIES, family_members
@@ -450,6 +450,26 @@ def test_mixture_draws_all_primitives_of_a_family_alike():
         members = family_members(family)
         for name in members:
             assert names[name] / 3000 == pytest.approx(2 / 3 / len(members), abs=0.04)
+
+
+@pytest.mark.parametrize("recipe", ["balanced", "balanced_small"])
+def test_balanced_recipes_have_half_of_their_images_with_one_kind_alone(recipe):
+    rng, image, count = seeded(13), photo(8, 8, 1), 3000
+    records = [degrade(image, recipe, rng)[1] for _ in range(count)]
+    singles = [record[0] for record in records if len(record) == 1]
+    assert len(singles) / count == pytest.approx(1 / 2, abs=0.04)
+    kinds = Counter("blur" if single.family == "blur" else single.name for single in singles)
+    assert set(kinds) == {"blur", "gaussian_noise", "downscale", "jpeg"}
+    assert all(number / len(singles) == pytest.approx(1 / 4, abs=0.04) for number in kinds.values())
+
+
+@pytest.mark.parametrize(("recipe", "small"), [("mixture", False), ("mixture_small", True), ("balanced_small", True)])
+def test_recipes_of_small_images_have_milder_ranges(recipe, small):
+    drawn = [applied for seed in range(600) for applied in plan(recipe, seeded(seed), 64)]
+    variances = [applied.parameters["variance"] for applied in drawn if applied.name == "gaussian_noise"]
+    factors = [applied.parameters["factor"] for applied in drawn if applied.name == "downscale"]
+    assert 10 <= min(variances) < 40 and (260 < max(variances) <= 300 if small else 600 < max(variances) <= 650)
+    assert (0.25 <= min(factors) < 0.3 if small else 0.1 <= min(factors) < 0.15) and 0.85 < max(factors) <= 0.9
 
 
 @pytest.mark.parametrize(
