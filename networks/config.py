@@ -93,13 +93,16 @@ class DiscriminatorConfig:
     mapping_layers: int = 8  # of the network that embeds the class
     mbstd_group_size: int | None = 4  # images that share one standard deviation; None: the whole batch
     mbstd_channels: int = 1
+    # Period, in pixels of the image, of a learned pattern that the first features carry, so that D knows where in the
+    # grid it looks (8: that of JPEG); 0: none, convolutions see the same everywhere.
+    grid: int = 0
     freeze_layers: int = 0  # Freeze-D: layers, from the image on, that keep their weights
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
     def __post_init__(self) -> None:
         for name in ("channel_base", "channel_max", "mapping_layers"):
             require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
-        for name in ("mbstd_channels", "freeze_layers"):
+        for name in ("mbstd_channels", "freeze_layers", "grid"):
             require(getattr(self, name) >= 0, f"discriminator.{name}", getattr(self, name), "at least 0")
         group = self.mbstd_group_size
         require(group is None or group >= 1, "discriminator.mbstd_group_size", group, "at least 1, or null for all")

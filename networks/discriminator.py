@@ -50,6 +50,10 @@ class DiscriminatorBlock(nn.Module):
         self.skip: Convolution | None = None
         clamp = config.precision.clamp
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
+        self.grid: nn.Parameter | None = None
+        if in_channels == 0 and config.grid > 0:
+            require(resolution % config.grid == 0, "discriminator.grid", config.grid, f"a divisor of {resolution}")
+            self.grid = nn.Parameter(torch.zeros(channels, config.grid, config.grid))
         if in_channels == 0 or self.skip_images:
             self.fromrgb = Convolution(img_channels, channels, 1, act="lrelu", conv_clamp=clamp)
         self.conv0 = Convolution(channels, channels, 3, act="lrelu", conv_clamp=clamp)
@@ -66,6 +70,9 @@ class DiscriminatorBlock(nn.Module):
             img = downsample2d(img, self.resample_filter) if self.skip_images else None
         assert x is not None, f"no features enter the block of resolution {self.resolution}"
         x = x.to(self.dtype)
+        if self.grid is not None:
+            repeats = self.resolution // self.grid.shape[1]
+            x = x + self.grid.to(x.dtype).repeat(1, repeats, repeats)  # [N, C, R, R] + [C, R, R]
         if self.skip is not None:
             shortcut = self.skip(x, gain=math.sqrt(0.5))
             return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img

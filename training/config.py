@@ -84,13 +84,15 @@ class AugmentConfig:
     interval: int = 4  # steps between adjustments
     kimg: float = 500.0  # how long p takes from 0 to 1 at its fastest
     pipe: str = "bgc"
+    pipe_degraded: str | None = None  # pipe of degraded images in qc mode; None: the same
     overrides: AugmentPipeConfig | None = None  # own strengths, instead of `pipe`
 
     def __post_init__(self) -> None:
         require(0 <= self.p <= 1, "augment.p", self.p, "from 0 to 1")
         require(-1 <= self.target <= 1, "augment.target", self.target, "from -1 to 1")
-        if self.pipe not in PIPES:
-            raise unknown_name("augmentation pipe", self.pipe, PIPES)
+        for pipe in (self.pipe, self.pipe_degraded):
+            if pipe is not None and pipe not in PIPES:
+                raise unknown_name("augmentation pipe", pipe, PIPES)
         require(self.interval >= 1, "augment.interval", self.interval, "at least 1")
         require(self.kimg > 0, "augment.kimg", self.kimg, "above 0")
 

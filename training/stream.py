@@ -63,9 +63,11 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     """Return stream number `index`, called `sharp` or `degraded`; its D begins as that of `config.init_from`."""
     D = build_discriminator(config.discriminator, images)
     if config.init_from is not None and describes_discriminator(read_header(config.init_from)):
-        D.load_state_dict(load_discriminator(config.init_from, name).state_dict())
+        start = load_discriminator(config.init_from, name).state_dict()
+        own = D.state_dict()
+        D.load_state_dict(own | {key: value for key, value in start.items() if key in own})  # a new grid starts at 0
     D.to(world.device)
-    augment = _build_augment(config, world)
+    augment = _build_augment(config, name, world)
     strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
@@ -74,10 +76,11 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)
 
 
-def _build_augment(config: TrainConfig, world: World) -> AugmentPipe | None:
+def _build_augment(config: TrainConfig, name: str, world: World) -> AugmentPipe | None:
     if config.augment.mode == "none":
         return None
-    augment = AugmentPipe(config.augment.overrides or PIPES[config.augment.pipe]).to(world.device)
+    pipe = config.augment.pipe_degraded if name == "degraded" else None
+    augment = AugmentPipe(config.augment.overrides or PIPES[pipe or config.augment.pipe]).to(world.device)
     augment.p.fill_(config.augment.p)
     return augment
 

@@ -17,7 +17,8 @@ from networks.layers import Convolution
 
 GRID = 8  # side of JPEG's blocks, in pixels of the image
 NOISE_MAPS = 3  # red, green and blue are independent
-INPUT_GAIN = 0.25  # of noise and place beside features, whose power is far below one
+NOISE_GAIN = 0.75  # three maps at this strength have about the power of all features together
+GRID_GAIN = 0.25  # strength of what depends on the place alone, beside features whose power is far below one
 
 
 class Projection(nn.Module):
@@ -57,7 +58,7 @@ class PaperDegradBlock(nn.Module):
         self.convq = Projection(config.width, config.width, out_channels, config.depth, kernel_size=3)
 
     def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
-        return self.convq(self.combine(self.inputs(f, noise), q))
+        return self.convq(self.add_place(self.combine(self.inputs(f, noise), q), q))
 
     def noise_consts(self) -> list[Tensor]:
         """Return the stored noise `[maps, H, W]` of a block that takes noise."""
@@ -66,6 +67,10 @@ class PaperDegradBlock(nn.Module):
     def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
         """Return what c convolves."""
         return f
+
+    def add_place(self, r: Tensor, q: Tensor) -> Tensor:
+        """Add what c gives for the place alone to r_2 `[N, L, H, W]`."""
+        return r
 
     def combine(self, f: Tensor, q: Tensor) -> Tensor:
         """Return r_2 (Eqs. 7 and 8), `[N, L, H, W]`."""
@@ -85,6 +90,9 @@ class PlacedDegradBlock(PaperDegradBlock):
     convolutions are translation equivariant. So noise of three independent channels and the borders of blocks are out
     of reach for the paper's block. What c reads besides depends on neither w nor q, so that r_2 stays linear in q.
 
+    A convolution of the place is a pattern that repeats with the grid; c holds it as that pattern, `grid`, one value a
+    channel and place, which costs no convolution.
+
     Args:
         config: sizes.
         in_channels: channels of f.
@@ -96,38 +104,31 @@ class PlacedDegradBlock(PaperDegradBlock):
     def __init__(
         self, config: QualityConfig, in_channels: int, out_channels: int, resolution: int, img_resolution: int
     ):
-        place = grid_place(resolution, GRID * resolution // img_resolution)
-        super().__init__(config, in_channels + NOISE_MAPS + len(place), out_channels)
-        self.place: Tensor
+        super().__init__(config, in_channels + NOISE_MAPS, out_channels)
+        self.period = GRID * resolution // img_resolution
+        self.grid: nn.Parameter | None = None
         self.noise_const: Tensor
-        self.register_buffer("place", INPUT_GAIN * place, persistent=False)  # [P, H, W]
         self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))
+        if self.period > 1:  # a grid of single pixels has no place within it
+            self.grid = nn.Parameter(torch.randn(config.q_dim, config.width, self.period, self.period))
+        self.grid_gain = GRID_GAIN / math.sqrt(config.q_dim)
 
     def noise_consts(self) -> list[Tensor]:
         return [self.noise_const]
 
     def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
-        """Return f, noise and place, `[N, C + 3 + P, H, W]`."""
+        """Return f and noise, `[N, C + 3, H, W]`."""
         images, _, height, width = f.shape
-        noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else INPUT_GAIN * noise
-        others = [extra.to(f.dtype).expand(images, -1, -1, -1) for extra in (noise, self.place[None])]
-        return torch.cat([f, *others], dim=1).contiguous(memory_format=torch.channels_last)
+        noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else NOISE_GAIN * noise.to(f.dtype)
+        return torch.cat([f, noise.expand(images, -1, -1, -1)], dim=1).contiguous(memory_format=torch.channels_last)
 
-
-def grid_place(size: int, period: int) -> Tensor:
-    """Return the place of each pixel within a grid of `period` pixels, float32 `[2 (period - 1), size, size]`.
-
-    These are cosines and sines of k = 1 ... period / 2 turns a period along either axis: a basis of all functions of
-    the place along it, but for constants. A period of one pixel or less has no place within it.
-    """
-    period = max(period, 1)
-    angle = (torch.arange(size) % period) * (2 * math.pi / period)  # [size]
-    waves = [torch.cos(k * angle) for k in range(1, period // 2 + 1)]
-    waves += [torch.sin(k * angle) for k in range(1, (period + 1) // 2)]
-    if not waves:
-        return torch.zeros(0, size, size)
-    along = torch.stack(waves)  # [period - 1, size]
-    return torch.cat([along[:, None, :].expand(-1, size, -1), along[:, :, None].expand(-1, -1, size)])
+    def add_place(self, r: Tensor, q: Tensor) -> Tensor:
+        if self.grid is None:
+            return r
+        pattern = (q * self.grid_gain) @ self.grid.flatten(1)  # [N, L * period * period]
+        pattern = pattern.view(len(q), *self.grid.shape[1:]).to(r.dtype)  # [N, L, period, period]
+        height, width = r.shape[2:]
+        return r + pattern.repeat(1, 1, height // self.period, width // self.period)
 
 
 class AdainDegradBlock(nn.Module):
@@ -189,5 +190,5 @@ class AnyBatchDegradBlock(nn.Module):
         around = F.pad(f, (1, 1, 1, 1))  # [N, C, H + 2, W + 2]
         shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
         products = (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted)  # [N, L, H * W] each
-        r = functools.reduce(torch.add, products)
-        return block.convq(r.unflatten(2, (height, width)))
+        r = functools.reduce(torch.add, products).unflatten(2, (height, width))  # [N, L, H, W]
+        return block.convq(block.add_place(r, q))

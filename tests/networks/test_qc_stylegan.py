@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from networks.config import QualityConfig
 from networks.files import with_precision
-from networks.generators.degrad_block import PaperDegradBlock, PlacedDegradBlock, grid_place
+from networks.generators.degrad_block import PaperDegradBlock, PlacedDegradBlock
 from networks.latents import Latents
 from tests.support.networks import golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
@@ -57,9 +57,7 @@ def test_a_zero_code_leaves_its_image_alone(variant):
     ws = G.mapping(torch.randn(3, 16), None)
     q = torch.randn(3, G.q_dim)
     q[1] = 0
-    assert torch.equal(
-        G.synthesis(ws, q, noise_mode="const")[1], G.synthesis(ws, noise_mode="const")[1]
-    )
+    assert torch.equal(G.synthesis(ws, q, noise_mode="const")[1], G.synthesis(ws, noise_mode="const")[1])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -173,19 +171,10 @@ def test_own_noise_has_three_maps_of_each_mode():
     assert_close(without, redrawn(G, ws, q, [-1], n2=torch.zeros(1, 3, 16, 16)))
 
 
-@pytest.mark.parametrize(("size", "period"), [(16, 8), (8, 4), (8, 2), (4, 1), (4, 0), (9, 3)])
-def test_place_is_a_basis_of_the_place_within_the_grid(size, period):
-    place = grid_place(size, period)
-    assert place.shape == (2 * max(period - 1, 0), size, size)
-    if period > 1:
-        assert torch.allclose(place, place.roll((period, period), (1, 2))) or size % period
-        along = torch.cat([torch.ones(1, period), place[: period - 1, 0, :period]])
-        assert torch.linalg.matrix_rank(along) == period
-        assert torch.equal(place[: period - 1].mT, place[period - 1 :])
-
-
 @pytest.mark.parametrize(("resolution", "period"), [(64, 8), (32, 4), (16, 2), (8, 1)])
 def test_the_grids_period_counts_pixels_of_the_image(resolution, period):
     block = PlacedDegradBlock(QualityConfig(q_dim=2, channels=4), 6, 6, resolution, 64)
-    assert len(block.place) == 2 * (period - 1)
+    r = block.add_place(torch.zeros(3, 4, resolution, resolution), torch.randn(3, 2))  # [N, L, R, R]
+    assert torch.equal(r, r.roll((period, period), (2, 3)))
+    assert all(not torch.equal(r, r.roll(shift, axis)) for shift in range(1, period) for axis in (2, 3))
     assert block(torch.randn(2, 6, resolution, resolution), torch.randn(2, 2)).shape == (2, 6, resolution, resolution)

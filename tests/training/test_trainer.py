@@ -27,6 +27,7 @@ from tests.support.tolerance import assert_close
 from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
 from training import losses, presets
+from training.augment.config import PIPES
 from training.config import EmaConfig
 from training.optimization.ema import ema_decay, update_ema
 
@@ -88,6 +89,21 @@ def test_freeze_d(config, mode):
     for stream, state in zip(trainer.streams, before, strict=True):
         expected = {f".{name}" for name, _ in stream.D.named_parameters() if not name.startswith(frozen)}
         assert changed(state, snapshot(stream.D)) == expected
+
+
+def test_a_discriminators_grid_starts_at_the_base_networks_discriminator(config, files):
+    """The grid of a new discriminator is zero, then learns; logits of a base network's discriminator stay."""
+    trainer = new_trainer(config(discriminator={"grid": 8}))
+    images = torch.randn(4, 3, 16, 16)
+    for stream in trainer.streams:
+        assert torch.equal(stream.D(images), load_discriminator(files[1], "sharp")(images))
+    D = train(trainer, 1).streams[1].D
+    assert D.b16.grid.abs().amax((1, 2)).min() > 0
+
+
+def test_degraded_images_have_their_own_pipe(config):
+    trainer = new_trainer(config(augment={"mode": "fixed", "p": 0.5, "pipe_degraded": "pc"}))
+    assert [stream.augment.config for stream in trainer.streams] == [PIPES["bgc"], PIPES["pc"]]
 
 
 def test_training_starts_at_the_base_network(config, files):

@@ -68,6 +68,7 @@ _GROUPS = {
     "filter": ("imgfilter",),
     "noise": ("noise",),
     "cutout": ("cutout",),
+    "pixels": ("xflip", "rotate90"),  # what keeps white noise white, and JPEG's grid where it is
 }
 
 
@@ -82,4 +83,5 @@ PIPES: dict[str, AugmentPipeConfig] = {group: _pipe(group) for group in _GROUPS}
     "bgcf": _pipe("blit geom color filter"),
     "bgcfn": _pipe("blit geom color filter noise"),
     "bgcfnc": _pipe("blit geom color filter noise cutout"),
+    "pc": _pipe("pixels color"),
 }
