@@ -11,6 +11,7 @@ from degradations.primitive import Ranges, draw_primitive, family_members
 FAMILIES = ("blur", "noise", "compression")
 PROBABILITY = 0.5  # probability of each family that is not certain
 
+OF_TRAINING: Ranges = {}  # ranges of the primitives themselves
 # Ranges for images of 64 pixels or so: per-pixel noise and JPEG weigh more there than at 256, and a factor of 0.1
 # leaves 6 pixels of a face.
 SMALL_IMAGES: Ranges = {"downscale": {"factor": (0.25, 0.9)}, "gaussian_noise": {"variance": (10.0, 300.0)}}
@@ -24,19 +25,19 @@ def draw_families(rng: np.random.Generator, certain: int) -> list[str]:
     return [family for family, keep in zip(FAMILIES, kept, strict=True) if keep]
 
 
-def plan_family(family: str, rng: np.random.Generator, width: int, ranges: Ranges = {}) -> Applied:
+def plan_family(family: str, rng: np.random.Generator, width: int, ranges: Ranges = OF_TRAINING) -> Applied:
     """Draw one primitive of `family`, all equally likely, for an image of this width."""
     names = family_members(family)
     return draw_primitive(names[rng.integers(len(names))], rng, width, ranges)
 
 
-def plan_mixture(rng: np.random.Generator, width: int, certain: int, ranges: Ranges = {}) -> Iterator[Applied]:
+def plan_mixture(rng: np.random.Generator, width: int, certain: int, ranges: Ranges = OF_TRAINING) -> Iterator[Applied]:
     """Draw one primitive of each family that `draw_families` picks."""
     for family in draw_families(rng, certain):
         yield plan_family(family, rng, width, ranges)
 
 
-def plan_balanced(rng: np.random.Generator, width: int, ranges: Ranges = {}) -> Iterator[Applied]:
+def plan_balanced(rng: np.random.Generator, width: int, ranges: Ranges = OF_TRAINING) -> Iterator[Applied]:
     """Draw, each half of the time, one kind of degradation alone, or a mixture of two families or more.
 
     The kinds are blur, noise, low resolution and JPEG, all equally likely. In the plain mixture a family is alone in a
