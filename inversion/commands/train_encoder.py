@@ -30,6 +30,7 @@ FIELDS = {
     "space": ("encoder.space",),
     "input_size": ("encoder.input_size",),
     "arcface": ("arcface",),
+    "init_from": ("init_from",),
     "perceptual": ("loss.perceptual",),
     "batch": ("batch",),
     "lr": ("optimizer.lr",),
@@ -54,9 +55,14 @@ FIELDS = {
 @click.option(
     "--input-size", type=int, help="Side that photos are resized to.  [default: the network's side, 64 to 256]"
 )
+@click.option(
+    "--init-from",
+    type=NetworkFile(),
+    help="Encoder to begin with, of the same sizes; its network may be an earlier one.  [default: fresh weights]",
+)
 @click.option("--arcface", is_flag=True, default=None, help="Begin with the published ArcFace weights.")
 @click.option("--perceptual", type=click.Choice(["cifar", "lpips_alex"]), help="Perceptual distance.  [default: cifar]")
-@click.option("--degradation", help="Recipe of the degraded photos.  [default: the network's]")
+@click.option("--degradation", help="Recipe of the degraded photos.  [default: the network's; none for a plain one]")
 @click.option("--mirror/--no-mirror", default=None, help="Add each photo's mirror image.")
 @click.option("--subset", type=int, help="Number of photos to use.  [default: all]")
 @click.option("--batch", type=int, help="Images a step, own samples included.")
@@ -102,11 +108,19 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
         EncoderConfig(),
         {
             "generator": json.dumps(network),
-            "data.degradation": json.dumps(header.get("degradation") or "mixture"),
+            "data.degradation": json.dumps(_degradation_of(header)),
             "encoder.input_size": json.dumps(min(max(resolution, 64), 256)),
             "run.precision": "bf16" if fastest_dtype(device) == "bf16" else "fp32",
         },
     )
     config = with_overrides(config, values)
-    check_recipe(config.data.degradation)
+    if config.data.degradation is not None:
+        check_recipe(config.data.degradation)
     return config
+
+
+def _degradation_of(header: dict[str, Any]) -> str | None:
+    """Return the recipe that a network has learned, by its header; None for a plain network."""
+    if not (header.get("generator") or {}).get("quality"):
+        return None
+    return header.get("degradation") or "mixture"

@@ -48,7 +48,7 @@ class EncoderDataConfig:
     path: str = ""
     mirror: bool = False
     subset: int | None = None
-    degradation: str = "mixture"  # recipe that makes the degraded photos
+    degradation: str | None = None  # recipe that makes the degraded photos; None: they stay sharp
     own_share: float = 0.25  # share of a batch that are samples of the generator itself, whose codes are known
     sharp_share: float = 0.15  # share of inputs that stay sharp, so that q of a sharp image is predicted near zero
     licence: str = ""  # licence of the photos, stored in the encoder's header
@@ -127,6 +127,7 @@ class EncoderConfig:
     """A whole training of an encoder."""
 
     generator: str = ""  # file of the network that is inverted; the network is frozen
+    init_from: str | None = None  # file of an encoder whose weights this one begins with
     batch: int = 8
     seed: int = 0
     arcface: bool = False  # begin with the published ArcFace weights
@@ -157,4 +158,6 @@ class EncoderConfig:
 def defining(config: EncoderConfig) -> EncoderConfig:
     """Return `config` without the settings that may change when a run is continued: `run`, and the folders of files."""
     data = dataclasses.replace(config.data, path=Path(config.data.path).name)
-    return dataclasses.replace(config, run=EncoderRunConfig(), data=data, generator=Path(config.generator).name)
+    init_from = None if config.init_from is None else Path(config.init_from).name
+    generator = Path(config.generator).name
+    return dataclasses.replace(config, run=EncoderRunConfig(), data=data, generator=generator, init_from=init_from)

@@ -1,6 +1,7 @@
 """Encoders in files: save them, load them, and check which network they are for."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     Raises UserError for a file that is missing, damaged or no encoder, and for an encoder of another network.
     """
     require_network(network_path)
-    header = read_header(path)
-    if header.get("kind") != KIND:
-        raise UserError(f"{path} is no encoder; give an encoder-....safetensors, as invert.py train-encoder writes it")
+    header = read_encoder_header(path)
     _require_same_network(path, header.get("network"), network_path, G)
     try:
         encoder = Encoder(from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder."), G)
@@ -63,6 +62,41 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     return encoder.eval().requires_grad_(False)
 
 
+def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
+    """Give an encoder that is to be trained the weights of another, perhaps for another network of the same shape.
+
+    The network for q begins with fresh weights where the other encoder, of a plain network, has none. The statistics of
+    w stay those of the new network.
+
+    Args:
+        path: file of the encoder to start from.
+        encoder: encoder that is changed.
+        G: network that it is for.
+
+    Raises UserError for an encoder of other sizes.
+    """
+    header = read_encoder_header(path)
+    _require_same_shape(path, header.get("network"), "the network", G, besides=("q_dim",))
+    kept = encoder.state_dict()
+    statistics = {"w_avg": kept["w_avg"], "w_spread": kept["w_spread"]}
+    start = load_tensors(path, PREFIX) | statistics
+    try:
+        encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} is an encoder of other sizes; start from one with the same --backbone, --width, --space and "
+            "--input-size"
+        ) from error
+
+
+def read_encoder_header(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the header of an encoder; raise UserError for any other file."""
+    header = read_header(path)
+    if header.get("kind") != KIND:
+        raise UserError(f"{path} is no encoder; give an encoder-....safetensors, as invert.py train-encoder writes it")
+    return header
+
+
 def require_network(path: str | os.PathLike) -> dict[str, Any]:
     """Return the header of a network file; raise UserError for an encoder, and as `read_header` does."""
     header = read_header(path)
@@ -75,19 +109,30 @@ def _require_same_network(
     path: str | os.PathLike, trained_for: Any, network_path: str | os.PathLike, G: Generator
 ) -> None:
     """Raise UserError unless the encoder's header names this network."""
-    if not isinstance(trained_for, dict):
-        raise UserError(f"the header of {path} names no network; copy or download it again")
-    for name, value in _shape(G).items():
-        if trained_for.get(name) != value:
-            raise UserError(
-                f"{path} is for a network with {name} {trained_for.get(name)}, {network_path} has {value}; "
-                "give the encoder of this network, or train one with invert.py train-encoder"
-            )
+    _require_same_shape(path, trained_for, network_path, G)
     if trained_for.get("sha256") != sha256(Path(network_path)):
         raise UserError(
             f"{path} was trained for another network than {network_path}; give that one's encoder, or train one with "
             "invert.py train-encoder"
         )
+
+
+def _require_same_shape(
+    path: str | os.PathLike,
+    trained_for: Any,
+    network: str | os.PathLike,
+    G: Generator,
+    besides: Sequence[str] = (),
+) -> None:
+    """Raise UserError unless the encoder's header names a network of the same shape; numbers `besides` may differ."""
+    if not isinstance(trained_for, dict):
+        raise UserError(f"the header of {path} names no network; copy or download it again")
+    for name, value in _shape(G).items():
+        if name not in besides and trained_for.get(name) != value:
+            raise UserError(
+                f"{path} is for a network with {name} {trained_for.get(name)}, {network} has {value}; "
+                "give the encoder of this network, or train one with invert.py train-encoder"
+            )
 
 
 def _shape(G: Generator) -> dict[str, int | None]:

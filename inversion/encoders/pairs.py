@@ -24,7 +24,7 @@ class Pairs:
 
     Attributes:
         sharp: sharp images `[N, C, R, R]` in [-1, 1].
-        degraded: the same images degraded; the sharp ones where the network has no quality code.
+        degraded: the same images degraded; the sharp ones where there is no degradation.
         known: codes of the own samples, which are the last rows; None where there are none.
     """
 
@@ -43,7 +43,7 @@ def open_photos(config: EncoderConfig, G: Generator) -> ImageDataset:
         subset=data.subset,
         seed=config.seed,
         on_bad_image=config.run.on_bad_image,
-        degradation=data.degradation if G.q_dim > 0 else None,
+        degradation=data.degradation,
     )
     if dataset.channels != G.img_channels:
         raise UserError(

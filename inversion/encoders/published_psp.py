@@ -18,9 +18,7 @@ from torch_utils.untrusted.pickles import Record
 from torch_utils.untrusted.torch_files import InertFile
 
 DESCRIPTION = "checkpoint of a pSp encoder"
-CONFIG = EncoderNetworkConfig(
-    backbone="ir_se50", q_width=0, space="w+", input_size=256, slope=0.01, align_corners=True
-)
+CONFIG = EncoderNetworkConfig(backbone="ir_se50", q_width=0, space="w+", input_size=256, slope=0.01, align_corners=True)
 _PREFIX = "encoder."
 # Options that change what a checkpoint computes; the others are about its training.
 _OPTIONS = {

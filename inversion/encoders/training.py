@@ -18,7 +18,7 @@ from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import require_network, save_encoder
+from inversion.encoders.files import require_network, save_encoder, start_from
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm, weighted_code_sum, weighted_sum
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderRunDirectory, draw_grid, encoder_tick_line
@@ -67,6 +67,8 @@ class EncoderTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build_encoder(config.encoder, G, weights if config.arcface else None).train()
+        if config.init_from is not None:
+            start_from(config.init_from, self.encoder, G)
         self.encoder_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         adam = config.optimizer
         self.optimizer = torch.optim.Adam(

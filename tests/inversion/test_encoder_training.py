@@ -259,7 +259,7 @@ def test_the_grid_shows_degraded_reconstruction_restored_and_sharp(finished):
 
 def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
     base = write_base(tmp_path / "base.safetensors")
-    train_encoder(config_of(base, photos), tmp_path / "run", CPU, NOWHERE)
+    train_encoder(config_of(base, photos, data__degradation=None), tmp_path / "run", CPU, NOWHERE)
     G, _ = load_generator(base)
     encoder = load_encoder(tmp_path / "run" / "encoder-000000.safetensors", base, G)
     assert encoder(torch.zeros(1, 3, 16, 16)).q is None
@@ -268,6 +268,45 @@ def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
     }
     with PIL.Image.open(tmp_path / "run" / "grid000000.png") as grid:
         assert grid.size == (4 * 16, 8 * 16)
+
+
+def test_a_plain_generator_may_be_trained_on_degraded_photos(photos, tmp_path):
+    """The sharp photo is what the reconstruction is compared with."""
+    base = write_base(tmp_path / "base.safetensors")
+    config = config_of(base, photos)
+    trainer = EncoderTrainer(config, load_generator(base)[0], NOWHERE)
+    batch = first_batch(config, trainer.G)
+    assert not torch.equal(batch.degraded, batch.images)
+    pairs = make_pairs(config, trainer.G, batch, 0)
+    sharp, _ = reconstruct(trainer.G, trainer.encoder(pairs.degraded))
+    trainer.loss(pairs)
+    expected = (sharp - pairs.sharp).square().mean()
+    assert trainer.statistics.read()["Loss/sharp/l2"] == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_an_encoder_begins_with_another_ones_weights(network, photos, G, finished, tmp_path):
+    """That of a QC network gives all of its weights, that of a plain one those of the network for w."""
+    start = finished / "encoder-000000.safetensors"
+    config = config_of(network, photos, init_from=str(start), seed=5)
+    fresh = snapshot(EncoderTrainer(config_of(network, photos, seed=5), G, NOWHERE).encoder)
+    trained = snapshot(EncoderTrainer(config, G, NOWHERE).encoder)
+    assert changed(trained, snapshot(load_encoder(start, network, G))) == set()
+    base = write_base(tmp_path / "base.safetensors")
+    train_encoder(config_of(base, photos), tmp_path / "plain", CPU, NOWHERE)
+    plain = tmp_path / "plain" / "encoder-000000.safetensors"
+    mixed = snapshot(EncoderTrainer(config_of(network, photos, init_from=str(plain), seed=5), G, NOWHERE).encoder)
+    content = {name for name in mixed if name.startswith(".content.")}
+    plain_weights = snapshot(load_encoder(plain, base, load_generator(base)[0]))
+    assert all(torch.equal(mixed[name], plain_weights[name]) for name in content)
+    assert all(torch.equal(mixed[name], fresh[name]) for name in set(mixed) - content)
+
+
+def test_an_encoder_of_other_sizes_is_no_beginning(network, photos, G, finished):
+    config = config_of(network, photos, init_from=str(finished / "encoder-000000.safetensors"), encoder__width=0.25)
+    with pytest.raises(UserError, match="is an encoder of other sizes; start from one with the same --backbone"):
+        EncoderTrainer(config, G, NOWHERE)
+    with pytest.raises(UserError, match="is no encoder; give an encoder-"):
+        EncoderTrainer(config_of(network, photos, init_from=str(network)), G, NOWHERE)
 
 
 def test_a_run_is_not_continued_as_another(network, photos, finished):
@@ -333,6 +372,11 @@ def test_command_resolves_what_is_left_open(network, photos, tmp_path):
     assert config["data"]["degradation"] == "noise" and config["encoder"]["input_size"] == 64
     assert config["encoder"]["q_width"] == 0.5 and config["encoder"]["width"] == 1.0
     assert not (tmp_path / "run").exists()
+    base = write_base(tmp_path / "base.safetensors")
+    for extra, degradation in ([], None), (["--degradation=blur"], "blur"):
+        plain = [f"--network={base}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *extra, "--dry-run"]
+        config = json.loads(CliRunner().invoke(train_encoder_command, plain).output)
+        assert config["data"]["degradation"] == degradation
 
 
 def test_command_trains(network, photos, tmp_path):
