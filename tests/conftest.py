@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(1)  # the tests' tensors are small, and processes at work beside them would slow two threads down
+# The tests' tensors are small, and processes at work beside them would slow two threads down.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 
@@ -22,6 +24,15 @@ def golden():
         return arrays, json.loads(bytes(arrays["cases"]))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def run_files(tmp_path_factory):
+    """Return images and a base network for tiny runs; no test changes them."""
+    from tests.support.runs import write_base, write_images
+
+    folder = tmp_path_factory.mktemp("runs")
+    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
 
 
 @pytest.fixture(autouse=True)

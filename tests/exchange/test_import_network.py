@@ -22,7 +22,8 @@ from metrics.backbones.ir_se50 import IrSe50Body
 from networks.files import ImageFormat, build_discriminator, load_discriminator, load_generator, save_network
 from tests.support import stand_ins
 from tests.support.networks import SMALL_D, quality_generator, small_generator
-from tests.support.runs import finish, run_here, start, tiny_command, tiny_config, write_images
+from tests.support.processes import finish, start
+from tests.support.runs import run_here, tiny_command, tiny_config, write_images
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import read_header
 from torch_utils.untrusted.pickles import Record

@@ -15,8 +15,8 @@ from images.files import ImageFiles
 from metrics.feature_cache import FeatureCache, cached_rows
 from metrics.features import extract, read_rows
 from metrics.image_stream import ImageStream
+from tests.support.processes import run_distributed
 from tests.support.runs import ALONE, png, write_images
-from torch_utils import distributed
 
 SIZES = [(10, 3), (1, 4), (4, 2), (7, 7), (5, 8), (6, 2), (7, 3)]  # (images, batch): also fewer batches than processes
 KEY = {"images": "some", "look": "sums"}
@@ -70,7 +70,7 @@ def extract_everything(world, folder):
 def extracted(request, tmp_path_factory):
     """Return what so many processes have written, and their number."""
     folder = tmp_path_factory.mktemp("extracted")
-    distributed.run(extract_everything, request.param, "cpu", folder)
+    run_distributed(extract_everything, request.param, folder)
     return folder, request.param
 
 

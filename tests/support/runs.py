@@ -1,9 +1,6 @@
 """Tiny training runs for tests: 16x16 images, networks of 16 channels, batches of 8."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 import zipfile
 from io import BytesIO
@@ -177,28 +174,6 @@ def tiny_command(outdir, data, init_from, *extra):
         *[f"--set={name}={value}" for name, value in settings.items()],
         *extra,
     ]
-
-
-def start(arguments, **options):
-    """Start `python ARGUMENTS` at the root of the project, with its output in pipes and in a group of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
-
-
-def finish(process):
-    """Wait for a process; return its exit code, stdout and stderr."""
-    output, errors = process.communicate(timeout=120)
-    return process.returncode, output, errors
 
 
 def wait_for_images(process, outdir, images):

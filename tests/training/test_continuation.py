@@ -8,77 +8,66 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
+from tests.support.processes import finish, start, start_fresh
 from tests.support.runs import (
     changed,
-    finish,
     new_trainer,
     read_stats,
     run_here,
     snapshot,
-    start,
     tiny_command,
     tiny_config,
     train,
     wait_for_images,
-    write_base,
-    write_images,
 )
 from torch_utils.checkpoint import load_state
 from training import loop
 from training.run_directory import RunDirectory
 
-KIMG = 0.144  # 18 steps of 8 images
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("continuation")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
-@pytest.fixture
-def config(files):
-    data, base = files
-    return lambda mode="qc", **changes: tiny_config(data, base if mode == "qc" else None, **changes)
+KIMG = 0.112  # 14 steps of 8 images
+TWO_WORKERS = f"--workers={min(2, len(os.sched_getaffinity(0)))}"  # torch warns of more than there are cores
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
 def test_a_new_trainer_goes_on_exactly(config, tmp_path, mode):
-    """Networks, optimizers, augmentation, path lengths, counters and statistics are those of 20 steps on end."""
+    """Networks, optimizers, augmentation, path lengths, counters and statistics are those of 7 steps on end.
+
+    Before and after the third, all phases have their turn, and the strength of augmentation changes.
+    """
     straight, first = new_trainer(config(mode)), new_trainer(config(mode))
-    train(straight, 20)
+    train(straight, 7)
     directory = RunDirectory(tmp_path)
-    directory.save_state({"trainer": train(first, 10).state_dict()})
+    directory.save_state({"trainer": train(first, 3).state_dict()})
     torch.manual_seed(123)
     resumed = new_trainer(config(mode))
     resumed.load_state_dict(directory.load_state()["trainer"])
-    train(resumed, 10)
+    train(resumed, 4)
     assert not changed(snapshot(straight), snapshot(resumed))
     for stream in resumed.streams:
-        assert stream.strength.steps == 20 and stream.augment.p not in (0, 0.3) and stream.pl_mean > 0
+        assert stream.strength.steps == 7 and stream.augment.p not in (0, 0.3) and stream.pl_mean > 0
     assert straight.statistics.read() == resumed.statistics.read()
 
 
 def test_saving_changes_nothing(config):
     plain, saved = (new_trainer(config()) for _ in range(2))
-    for _ in range(5):
+    for _ in range(3):
         train(plain, 1)
         train(saved, 1).state_dict()
     assert not changed(snapshot(plain), snapshot(saved))
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(files, tmp_path_factory):
+def uninterrupted(run_files, tmp_path_factory):
     """Return the directory of a whole run of the command."""
     outdir = tmp_path_factory.mktemp("runs") / "whole"
-    code, output, errors = finish(start(command(outdir, files)))
+    code, output, errors = finish(start(command(outdir, run_files)))
     assert code == 0, errors
     assert "Done: " in output
     return outdir
 
 
-def command(outdir, files, *extra):
-    return tiny_command(outdir, *files, f"--kimg={KIMG}", "--tick=0.016", *extra)
+def command(outdir, run_files, *extra):
+    return tiny_command(outdir, *run_files, f"--kimg={KIMG}", "--tick=0.016", *extra)
 
 
 def assert_same_run(outdir, expected):
@@ -87,31 +76,31 @@ def assert_same_run(outdir, expected):
     states = [snapshot(load_state(path / "training-state.pt")) for path in (outdir, expected)]
     assert not changed(*states)
     assert read_stats(outdir) == read_stats(expected)
-    assert len(read_stats(outdir)) == 9
+    assert len(read_stats(outdir)) == 7
 
 
-def stopped_by(send, number, outdir, files, images, *extra):
+def stopped_by(send, number, outdir, run_files, images, *extra):
     """Run the command until so many images are reported, send a signal, and return what came of it."""
-    process = start(command(outdir, files, *extra))
+    process = start(command(outdir, run_files, *extra))
     wait_for_images(process, outdir, images)
     send(process.pid, number)
     return finish(process)
 
 
-def test_the_command_continues_after_every_signal(files, uninterrupted, tmp_path):
+def test_the_command_continues_after_every_signal(run_files, uninterrupted, tmp_path):
     """SIGTERM, SIGKILL and SIGINT in turn; the same command goes on each time and ends as if nothing had been.
 
     Cluster schedulers and Ctrl-C reach all processes, so also the workers that read images.
     """
     outdir = tmp_path / "run"
-    code, output, errors = stopped_by(os.killpg, signal.SIGTERM, outdir, files, 32, "--workers=2")
+    code, output, errors = stopped_by(os.killpg, signal.SIGTERM, outdir, run_files, 16, TWO_WORKERS)
     assert (code, errors) == (0, "")
     assert "Stopped by SIGTERM" in output and "the same command continues" in output
-    assert stopped_by(os.kill, signal.SIGKILL, outdir, files, 64)[0] == -signal.SIGKILL
-    code, output, errors = stopped_by(os.killpg, signal.SIGINT, outdir, files, 96, "--workers=1")
+    assert stopped_by(os.kill, signal.SIGKILL, outdir, run_files, 48)[0] == -signal.SIGKILL
+    code, output, errors = stopped_by(os.killpg, signal.SIGINT, outdir, run_files, 64, "--workers=1")
     assert (code, errors) == (0, "")
     assert "Continuing at" in output and "Stopped by SIGINT" in output
-    code, output, errors = finish(start(command(outdir, files)))
+    code, output, errors = finish(start(command(outdir, run_files)))
     assert (code, errors) == (0, "")
     assert_same_run(outdir, uninterrupted)
 
@@ -126,15 +115,15 @@ raise KeyError("an error while the workers are busy")
 """
 
 
-def test_workers_end_with_their_process(files):
+def test_workers_end_with_their_process(run_files):
     """They outlive a signal from elsewhere, but not a process that fails without a word to them."""
-    code, _, errors = finish(start(["-c", HOLD_BATCHES, files[0]]))
+    code, _, errors = finish(start_fresh(["-c", HOLD_BATCHES, run_files[0]]))
     assert code == 1 and "KeyError" in errors
 
 
-def test_a_failure_to_write_the_last_network_is_made_good(files, tmp_path, monkeypatch, capfd):
+def test_a_failure_to_write_the_last_network_is_made_good(run_files, tmp_path, monkeypatch, capfd):
     """The state that says "done" is written last, so that the same command writes the network that is missing."""
-    config = tiny_config(*files, run={"kimg": 0.016})
+    config = tiny_config(*run_files, run={"kimg": 0.016})
     whole = tmp_path / "whole"
     run_here(config, whole)
 
@@ -156,7 +145,7 @@ def test_a_failure_to_write_the_last_network_is_made_good(files, tmp_path, monke
     assert files_before == {path: path.read_bytes() for path in outdir.glob("[ns]*")}
 
 
-def test_a_state_comes_after_the_network_of_its_tick(files, tmp_path, monkeypatch):
+def test_a_state_comes_after_the_network_of_its_tick(run_files, tmp_path, monkeypatch):
     """So a run that is killed between the two makes the network once more, instead of leaving it out."""
     states = []
     save_state = RunDirectory.save_state
@@ -169,15 +158,15 @@ def test_a_state_comes_after_the_network_of_its_tick(files, tmp_path, monkeypatc
     monkeypatch.setattr(RunDirectory, "save_state", check)
     monkeypatch.setattr(RunDirectory, "network_path", lambda directory, images: directory.path / f"{images}.network")
     run = {"kimg": 0.024, "kimg_per_tick": 0.008, "snapshot_ticks": 1, "state_ticks": 1}
-    run_here(tiny_config(files[0], run=run), tmp_path)
+    run_here(tiny_config(run_files[0], run=run), tmp_path)
     assert states == [8, 16, 24]
 
 
-def test_data_may_move_to_another_folder(files, tmp_path):
-    run_here(tiny_config(files[0], run={"kimg": 0.008}), tmp_path / "run")
-    moved = tmp_path / "elsewhere" / files[0].name
+def test_data_may_move_to_another_folder(run_files, tmp_path):
+    run_here(tiny_config(run_files[0], run={"kimg": 0.008}), tmp_path / "run")
+    moved = tmp_path / "elsewhere" / run_files[0].name
     moved.parent.mkdir()
-    shutil.copy(files[0], moved)
+    shutil.copy(run_files[0], moved)
     run_here(tiny_config(moved, run={"kimg": 0.016}), tmp_path / "run")
     assert [record["images_seen"] for record in read_stats(tmp_path / "run")] == [8, 16]
     other = tmp_path / "elsewhere" / "other.zip"
@@ -186,11 +175,11 @@ def test_data_may_move_to_another_folder(files, tmp_path):
         run_here(tiny_config(other, run={"kimg": 0.024}), tmp_path / "run")
 
 
-def test_another_configuration_does_not_continue(files, tmp_path):
+def test_another_configuration_does_not_continue(run_files, tmp_path):
     """What defines a run is compared; how it is carried out may change."""
     run = {"kimg": 0.008}
-    run_here(tiny_config(files[0], run=run), tmp_path)
+    run_here(tiny_config(run_files[0], run=run), tmp_path)
     with pytest.raises(UserError, match=r"loss.r1_gamma: 1.0 -> 2.0.*another --outdir"):
-        run_here(tiny_config(files[0], loss={"r1_gamma": 2.0}, run=run), tmp_path)
-    run_here(tiny_config(files[0], run={"kimg": 0.016, "batch_gpu": 4, "kimg_per_tick": 0.008}), tmp_path)
+        run_here(tiny_config(run_files[0], loss={"r1_gamma": 2.0}, run=run), tmp_path)
+    run_here(tiny_config(run_files[0], run={"kimg": 0.016, "batch_gpu": 4, "kimg_per_tick": 0.008}), tmp_path)
     assert [record["images_seen"] for record in read_stats(tmp_path)] == [8, 16]

@@ -10,20 +10,17 @@ import torch
 
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
+from tests.support.processes import finish, run_distributed, start
 from tests.support.runs import (
-    finish,
     new_trainer,
     png,
     read_stats,
     run_here,
     snapshot,
-    start,
     tiny_command,
     tiny_config,
     train,
     wait_for_images,
-    write_base,
-    write_images,
 )
 from tests.support.tolerance import assert_close
 from torch_utils import distributed
@@ -36,15 +33,9 @@ TINY = "--kimg=0.032", "--tick=0.016"
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distributed")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
-@pytest.fixture(scope="module")
-def configs(files):
+def configs(run_files):
     """Return a configuration for each mode whose discriminators look at one image at a time."""
-    data, base = files
+    data, base = run_files
     changes = {"discriminator": {"mbstd_group_size": 1}, "augment": {"p": 0.3}}
     return {"base": tiny_config(data, **changes), "qc": tiny_config(data, base, **changes)}
 
@@ -69,7 +60,7 @@ def save(world, trainer, path):
 def shared_runs(configs, tmp_path_factory):
     """Return the folder of the states that two processes have come to."""
     folder = tmp_path_factory.mktemp("shared")
-    distributed.run(train_each_mode, 2, "cpu", configs, folder)
+    run_distributed(train_each_mode, 2, configs, folder)
     return folder
 
 
@@ -127,16 +118,19 @@ def fail_in_one(world):
 
 
 def test_an_error_in_one_process_is_raised_here():
-    """Although the other one fails as well, since it waits in vain; signal handlers are afterwards what they were."""
+    """Although the other one fails as well, since it waits in vain; signal handlers are afterwards what they were.
+
+    Fresh interpreters are started, as those of the command.
+    """
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(UserError, match="^process 1 has had enough; give it another batch$"):
         distributed.run(fail_in_one, 2, "cpu")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_the_command_stops_and_continues_with_another_number_of_processes(files, tmp_path):
+def test_the_command_stops_and_continues_with_another_number_of_processes(run_files, tmp_path):
     outdir = tmp_path / "run"
-    process = start(tiny_command(outdir, *files, "--gpus=2", "--kimg=1", "--tick=0.016"))
+    process = start(tiny_command(outdir, *run_files, "--gpus=2", "--kimg=1", "--tick=0.016"))
     wait_for_images(process, outdir, 16)
     process.send_signal(signal.SIGTERM)
     code, output, errors = finish(process)
@@ -153,25 +147,27 @@ def stored_config(outdir):
     return from_dict(TrainConfig, json.loads((outdir / "config.json").read_text()))
 
 
-def test_a_bad_image_ends_all_processes_with_one_sentence(files, tmp_path):
+def test_a_bad_image_ends_all_processes_with_one_sentence(run_files, tmp_path):
     """Only one of them reads it; the other is waiting for its gradients."""
     data = tmp_path / "images"
-    with zipfile.ZipFile(files[0]) as archive:
+    with zipfile.ZipFile(run_files[0]) as archive:
         archive.extractall(data)
     (data / "img03.png").write_bytes(png(3)[:-200])
-    code, _, errors = finish(start(tiny_command(tmp_path / "run", data, files[1], "--gpus=2", *TINY)))
+    code, _, errors = finish(start(tiny_command(tmp_path / "run", data, run_files[1], "--gpus=2", *TINY)))
     assert code == 1
     [sentence] = [line for line in errors.splitlines() if line]
     assert sentence.startswith("Error: ") and "img03.png" in sentence
 
 
-def test_torchrun_starts_the_command(files, tmp_path):
-    """Two processes of torchrun's come to the state of one process."""
+def test_torchrun_starts_the_command(run_files, tmp_path):
+    """Two processes of torchrun's, which are fresh interpreters, come to the state of one process."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    code, output, errors = finish(start([*launcher, *tiny_command(tmp_path, *files, *TINY)]))
+    code, output, errors = finish(
+        start([*launcher, *tiny_command(tmp_path, *run_files, "--kimg=0.016", "--tick=0.016")])
+    )
     assert code == 0, errors
     assert output.count("Done: ") == 1
-    alone = train(new_trainer(stored_config(tmp_path)), 4)
+    alone = train(new_trainer(stored_config(tmp_path)), 2)
     alone.statistics.read()  # as the last tick has
     assert_same_training(load_state(tmp_path / "training-state.pt")["trainer"], alone.state_dict())
 
@@ -181,9 +177,9 @@ def train_in_a_directory_of_ones_own(world, config, folder):
     loop.train(world, config, folder / str(world.rank))
 
 
-def test_processes_that_see_different_states_say_so(files, tmp_path):
-    config = tiny_config(files[0], run={"kimg": 0.008})
+def test_processes_that_see_different_states_say_so(run_files, tmp_path):
+    config = tiny_config(run_files[0], run={"kimg": 0.008})
     run_here(config, tmp_path / "0")
     longer = replace(config, run=replace(config.run, kimg=0.016))
     with pytest.raises(UserError, match=r"do not see the same training state .* \[8, 0\].* share"):
-        distributed.run(train_in_a_directory_of_ones_own, 2, "cpu", longer, tmp_path)
+        run_distributed(train_in_a_directory_of_ones_own, 2, longer, tmp_path)

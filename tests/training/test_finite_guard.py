@@ -11,17 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from tests.support.runs import (
-    ROOT,
-    finish,
-    read_stats,
-    run_here,
-    start,
-    tiny_command,
-    tiny_config,
-    write_base,
-    write_images,
-)
+from tests.support.processes import finish, start
+from tests.support.runs import ROOT, read_stats, run_here, tiny_command, tiny_config
 from torch_utils.checkpoint import load_state, save_state
 from training.optimization.finite_guard import FiniteGuard
 from training.trainer import Trainer
@@ -29,15 +20,9 @@ from training.trainer import Trainer
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("guard")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
-def train_for(files, outdir, steps, **changes):
+def train_for(run_files, outdir, steps, **changes):
     run = {"kimg": steps * 0.008, "kimg_per_tick": 0.016, "state_ticks": 1}
-    run_here(tiny_config(*files, run=run, **changes), outdir)
+    run_here(tiny_config(*run_files, run=run, **changes), outdir)
     return outdir / "training-state.pt"
 
 
@@ -58,32 +43,32 @@ def spoil(monkeypatch, at, network, parameter, value):
     ("network", "parameter", "value", "at", "sentence"),
     [
         # After a tick the next step's loss tells; with a tick the weights are looked at.
-        ("D_degraded", "b4.out.weight", NAN, 5, "loss G/degraded became NaN or infinite in phase G;"),
-        ("D_sharp", "b4.fc.bias", INF, 5, "loss [GD]/sharp became NaN or infinite in phase (G|D_sharp);"),
-        ("D_degraded", "b4.out.weight", -INF, 6, "weight b4.out.weight became NaN or infinite in phase D_degraded;"),
-        ("G", "synthesis.b16.torgb.bias", INF, 6, "weight synthesis.b16.torgb.bias became NaN or infinite in phase G;"),
+        ("D_degraded", "b4.out.weight", NAN, 3, "loss G/degraded became NaN or infinite in phase G;"),
+        ("D_sharp", "b4.fc.bias", INF, 3, "loss [GD]/sharp became NaN or infinite in phase (G|D_sharp);"),
+        ("D_degraded", "b4.out.weight", -INF, 4, "weight b4.out.weight became NaN or infinite in phase D_degraded;"),
+        ("G", "synthesis.b16.torgb.bias", INF, 4, "weight synthesis.b16.torgb.bias became NaN or infinite in phase G;"),
     ],
 )
-def test_a_bad_number_stops_the_run(files, tmp_path, monkeypatch, network, parameter, value, at, sentence):
+def test_a_bad_number_stops_the_run(run_files, tmp_path, monkeypatch, network, parameter, value, at, sentence):
     """The sentence names tensor and phase; the last good state stays as it was, and continues."""
-    state = train_for(files, tmp_path, 4)
+    state = train_for(run_files, tmp_path, 2)
     before = state.read_bytes()
     with monkeypatch.context() as patch:
         spoil(patch, at, network, parameter, value)
         with pytest.raises(UserError, match=f"^{sentence} the last saved state is untouched"):
-            train_for(files, tmp_path, 8)
+            train_for(run_files, tmp_path, 6)
     assert state.read_bytes() == before
-    assert load_state(state)["trainer"]["steps"] == 4
+    assert load_state(state)["trainer"]["steps"] == 2
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
-    train_for(files, tmp_path, 6)
-    assert load_state(state)["trainer"]["steps"] == 6
-    assert [record["images_seen"] for record in read_stats(tmp_path)] == [16, 32, 48]
+    train_for(run_files, tmp_path, 4)
+    assert load_state(state)["trainer"]["steps"] == 4
+    assert [record["images_seen"] for record in read_stats(tmp_path)] == [16, 32]
 
 
-def test_the_command_says_one_sentence(files, tmp_path):
+def test_the_command_says_one_sentence(run_files, tmp_path):
     """An absurd learning rate of the discriminators ends with exit code 1 before anything is saved."""
     outdir = tmp_path / "run"
-    process = start(tiny_command(outdir, *files, "--kimg=1", "--tick=0.016", "--set=optimizer_d.lr=1e30"))
+    process = start(tiny_command(outdir, *run_files, "--kimg=1", "--tick=0.016", "--set=optimizer_d.lr=1e30"))
     code, _, errors = finish(process)
     assert code == 1
     [sentence] = errors.splitlines()
@@ -177,9 +162,9 @@ def test_a_write_that_the_system_refuses(saved):
     assert_untouched(path, before)
 
 
-def test_a_run_on_a_full_disk_keeps_its_state(files, tmp_path, monkeypatch):
+def test_a_run_on_a_full_disk_keeps_its_state(run_files, tmp_path, monkeypatch):
     """The run ends with the sentence, and goes on when there is space."""
-    state = train_for(files, tmp_path, 2)
+    state = train_for(run_files, tmp_path, 2)
     before = state.read_bytes()
 
     def refuse(*_, **__):
@@ -188,9 +173,9 @@ def test_a_run_on_a_full_disk_keeps_its_state(files, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("torch.save", refuse)
         with pytest.raises(UserError, match="the disk is full"):
-            train_for(files, tmp_path, 4)
+            train_for(run_files, tmp_path, 4)
     assert state.read_bytes() == before
-    train_for(files, tmp_path, 4)
+    train_for(run_files, tmp_path, 4)
     assert load_state(state)["trainer"]["steps"] == 4
 
 

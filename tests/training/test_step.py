@@ -10,7 +10,7 @@ from images.datasets.batches import Batch
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from networks.layers import split
 from tests.support.networks import SMALL, SMALL_D
-from tests.support.runs import ALONE, first_round, new_trainer, tiny_config, wake, write_base, write_images
+from tests.support.runs import ALONE, first_round, new_trainer, tiny_config, wake
 from tests.support.tolerance import assert_close
 from tests.torch_utils.test_device import META, Shapes
 from torch_utils import distributed
@@ -20,12 +20,6 @@ from training.config import OptimizerConfig
 from training.optimization.optimizer import lazy_adam, load_optimizer
 
 aten = torch.ops.aten
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("step")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
 
 
 class Layouts(TorchDispatchMode):
@@ -95,12 +89,12 @@ def is_known(variant, phase, func, shape):
 
 @pytest.mark.parametrize("variant", [None, "released", "paper", "adain"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_features_stay_channels_last(files, variant, dtype):
+def test_features_stay_channels_last(run_files, variant, dtype):
     precision = {"precision": {"dtype": dtype, "blocks": 2}}
     quality = {} if variant is None else {"quality": {"variant": variant, "channels": 16}}
     config = tiny_config(
-        files[0],
-        None if variant is None else files[1],
+        run_files[0],
+        None if variant is None else run_files[1],
         augment={"mode": "none"},
         generator=precision | quality,
         discriminator=precision,
@@ -136,7 +130,7 @@ class OverError(Exception):
     pass
 
 
-def test_the_loop_reads_no_values_within_a_tick(files, monkeypatch, tmp_path):
+def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path):
     """Losses, guard, statistics, augmentation and averages: nothing asks for a number before the tick is over."""
 
     def batches(*_, **__):
@@ -148,7 +142,7 @@ def test_the_loop_reads_no_values_within_a_tick(files, monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "TrainingBatches", batches)
     for name in ("draw_fakes", "draw_reals", "_require_agreement", "prepare_processor"):
         monkeypatch.setattr(loop, name, lambda *_: None)
-    config = tiny_config(files[0], files[1], run={"fused_optimizer": False})
+    config = tiny_config(run_files[0], run_files[1], run={"fused_optimizer": False})
     with pytest.raises(OverError):
         loop.train(World(0, 1, META), config, tmp_path)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.support.runs import batches, new_trainer, tiny_config, train, write_base, write_images
-from torch_utils import distributed
+from tests.support.processes import run_distributed
+from tests.support.runs import batches, new_trainer, tiny_config, train
 from torch_utils.distributed import World
 from training.optimization import gradient_average, phase
 from training.optimization.gradient_average import GradientAverage
@@ -13,11 +13,9 @@ from training.optimization.phase import Phase
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("average")
-    data, base = write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
+def config(run_files):
     changes = {"discriminator": {"mbstd_group_size": 1}, "run": {"batch_gpu": 2}}
-    return tiny_config(data, base, **changes, train_all=True)
+    return tiny_config(*run_files, **changes, train_all=True)
 
 
 def averaged_afterwards(world, parameters):
@@ -69,7 +67,7 @@ def early(run, *arguments):
 
 def test_messages_sent_early_bring_the_same_means_bit_for_bit(config):
     """In every phase, with gradients of two rounds."""
-    distributed.run(run_all_phases, 2, "cpu", config)
+    run_distributed(run_all_phases, 2, config)
 
 
 def test_buckets_hold_every_parameter_once_from_the_last_on():

@@ -1,0 +1,122 @@
+"""Processes for tests: fresh interpreters, and warm ones that begin with torch and the program imported.
+
+A warm process is forked from a server that has done no more than import. That saves the seconds in which a fresh one
+imports torch, and is as clean: no test has run in it. Command lines are executed as `python ARGUMENTS` would.
+"""
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.multiprocessing
+
+from tests.support.runs import ROOT
+from torch_utils import distributed
+
+PRELOADED = ["tests.conftest", "train", "torch._dynamo"]
+
+
+@functools.cache
+def _warm_context() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def run_distributed(function: Callable[..., None], processes: int, *arguments: Any) -> None:
+    """Call `function(world, *arguments)` as `distributed.run` does, on the CPU, in warm processes."""
+    _warm_context()
+    with _starting_processes_by("forkserver"):
+        distributed.run(function, processes, "cpu", *arguments)
+
+
+@contextlib.contextmanager
+def _starting_processes_by(method: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        by_method = functools.partial(torch.multiprocessing.start_processes, start_method=method)
+        patch.setattr(torch.multiprocessing, "spawn", by_method)
+        yield
+
+
+class WarmProcess:
+    """A command line in a warm process and a group of its own; used as a `subprocess.Popen` whose streams are text."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.outputs = [Path(self.folder.name) / name for name in ("stdout", "stderr")]
+        self.process = _warm_context().Process(target=_execute, args=(arguments, self.outputs))
+        self.process.start()
+        self.pid = self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end, and return what was written to stdout and stderr."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired("a warm process", timeout)
+        output, errors = (path.read_text() for path in self.outputs)
+        self.folder.cleanup()
+        return output, errors
+
+
+def _execute(arguments: list[str], outputs: list[Path]) -> None:
+    """Become `python ARGUMENTS`.
+
+    Processes that it starts are forked from it: it has imported everything, and computed nothing.
+    """
+    os.setsid()
+    os.chdir(ROOT)
+    for descriptor, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    with _starting_processes_by("fork"):
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            runpy.run_path(arguments[0], run_name="__main__")
+
+
+def start(arguments: list[Any]) -> WarmProcess:
+    """Start `python FILE ...` or `python -m MODULE ...` at the root of the project, in a warm process."""
+    return WarmProcess([str(argument) for argument in arguments])
+
+
+def start_fresh(arguments: list[Any]) -> subprocess.Popen[str]:
+    """Start `python ARGUMENTS` at the root of the project, with its output in pipes and in a group of its own."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: WarmProcess | subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process; return its exit code, stdout and stderr."""
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output, errors
