@@ -58,7 +58,8 @@ class PaperDegradBlock(nn.Module):
         self.convq = Projection(config.width, config.width, out_channels, config.depth, kernel_size=3)
 
     def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
-        return self.convq(self.add_place(self.combine(self.inputs(f, noise), q), q))
+        r = self.convq(self.add_place(self.combine(self.inputs(f, noise), q), q))  # [N, C', H, W]
+        return r if noise is None else self.add_noise(r, q, noise)
 
     def noise_consts(self) -> list[Tensor]:
         """Return the stored noise `[maps, H, W]` of a block that takes noise."""
@@ -70,6 +71,10 @@ class PaperDegradBlock(nn.Module):
 
     def add_place(self, r: Tensor, q: Tensor) -> Tensor:
         """Add what c gives for the place alone to r_2 `[N, L, H, W]`."""
+        return r
+
+    def add_noise(self, r: Tensor, q: Tensor, noise: Tensor) -> Tensor:
+        """Add noise to the residual `[N, C', H, W]`."""
         return r
 
     def combine(self, f: Tensor, q: Tensor) -> Tensor:
@@ -91,7 +96,8 @@ class PlacedDegradBlock(PaperDegradBlock):
     of reach for the paper's block. What c reads besides depends on neither w nor q, so that r_2 stays linear in q.
 
     A convolution of the place is a pattern that repeats with the grid; c holds it as that pattern, `grid`, one value a
-    channel and place, which costs no convolution.
+    channel and place, which costs no convolution. Noise also enters the residual itself, mixed by weights linear in q:
+    additive noise need not find its way through pi.
 
     Args:
         config: sizes.
@@ -112,6 +118,8 @@ class PlacedDegradBlock(PaperDegradBlock):
         if self.period > 1:  # a grid of single pixels has no place within it
             self.grid = nn.Parameter(torch.randn(config.q_dim, config.width, self.period, self.period))
         self.grid_gain = GRID_GAIN / math.sqrt(config.q_dim)
+        self.noise_mix = nn.Parameter(torch.zeros(config.q_dim, NOISE_MAPS, out_channels))
+        self.noise_gain = NOISE_GAIN / math.sqrt(config.q_dim)
 
     def noise_consts(self) -> list[Tensor]:
         return [self.noise_const]
@@ -121,6 +129,12 @@ class PlacedDegradBlock(PaperDegradBlock):
         images, _, height, width = f.shape
         noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else NOISE_GAIN * noise.to(f.dtype)
         return torch.cat([f, noise.expand(images, -1, -1, -1)], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def add_noise(self, r: Tensor, q: Tensor, noise: Tensor) -> Tensor:
+        mix = ((q * self.noise_gain) @ self.noise_mix.flatten(1)).view(len(q), NOISE_MAPS, -1)  # [N, maps, C]
+        pixels = noise.permute(0, 2, 3, 1).flatten(1, 2).expand(len(q), -1, -1)  # [N, H * W, maps]
+        mixed = (pixels @ mix).to(r.dtype)  # [N, H * W, C]
+        return r + mixed.unflatten(1, r.shape[2:]).permute(0, 3, 1, 2)
 
     def add_place(self, r: Tensor, q: Tensor) -> Tensor:
         if self.grid is None:
@@ -191,4 +205,5 @@ class AnyBatchDegradBlock(nn.Module):
         shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
         products = (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted)  # [N, L, H * W] each
         r = functools.reduce(torch.add, products).unflatten(2, (height, width))  # [N, L, H, W]
-        return block.convq(block.add_place(r, q))
+        r = block.convq(block.add_place(r, q))  # [N, C', H, W]
+        return r if noise is None else block.add_noise(r, q, noise)
