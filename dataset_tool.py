@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, as_user_error
 from dnnlib.flags import SETTINGS
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
@@ -81,15 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
     try:
         convert.main(arguments, standalone_mode=False)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except click.exceptions.Abort:
         print("Interrupted; nothing was written", file=sys.stderr)
         return 1
     except click.ClickException as error:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         return error.exit_code
+    except Exception as error:
+        sentence = as_user_error(error)
+        if sentence is None:
+            raise
+        print(f"Error: {sentence}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from dnnlib.errors import UserError
+from dnnlib.reading import path_exists
 
 MAX_INTEGERS = 10_000_000
 
@@ -42,6 +43,6 @@ def floats(text: str, count: int, what: str) -> list[float]:
 def existing(path: str | os.PathLike, what: str) -> Path:
     """Return `path` as a Path; raise UserError, in which `what` names it, when it does not exist."""
     path = Path(path)
-    if not path.exists():
+    if not path_exists(path):
         raise UserError(f"{what} {path} does not exist; check the path")
     return path

@@ -16,7 +16,7 @@ from evaluation.streams.latent_paths import path_stream
 from evaluation.streams.reals import real_stream
 from generation.quality_codes import MAX_SEED
 from generation.sampling import check_class
-from images.datasets.dataset import ImageDataset
+from images.datasets.dataset import ImageDataset, dataset_cures
 from metrics.detector import Detector, load_detector
 from metrics.feature_cache import FeatureCache
 from metrics.image_stream import ImageStream
@@ -198,7 +198,11 @@ def open_reals(job: Job, recipe: str | None, with_labels: bool = False) -> Image
         return None
     degrades = "degraded" in [job.quality_of_reals(quality) for quality in job.qualities]
     recipe = (recipe or DataConfig().degradation) if degrades else None
-    return ImageDataset(job.data, degradation=recipe, use_labels=with_labels, on_bad_image=job.on_bad_image)
+    cures = dataset_cures(job.data, job.on_bad_image)
+    cures = dataclasses.replace(cures, labels="draw the images of one class with --class=N, or give data with labels")
+    return ImageDataset(
+        job.data, degradation=recipe, use_labels=with_labels, on_bad_image=job.on_bad_image, cures=cures
+    )
 
 
 def require_same_format(what: str, images: Generator | ImageDataset, data: str | None, reals: ImageDataset) -> None:

@@ -1,48 +1,44 @@
 """Image files in a folder or a zip archive: their names, headers, pixels and `dataset.json`."""
 
 import hashlib
-import io
-import json
 import os
-import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
 
-from dnnlib.errors import UserError
+from dnnlib import limits
+from dnnlib.errors import UserError, one_line
 from dnnlib.parsing import existing
-
-try:  # decodes PNG about twice as fast as Pillow, to the same pixels
-    import pyspng
-except ImportError:
-    pyspng = None
+from dnnlib.reading import explained, open_file, parse_json, read_at_most
+from images.decoding import CURE, UnreadableImageError, decode, decode_plain, image_errors, open_image
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 METADATA = "dataset.json"
 EXIF_ORIENTATION = 0x0112
 
-# Exceptions of Pillow, pyspng, zipfile and the file system for damaged input.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    PIL.Image.DecompressionBombError,
-)
 
+@dataclass(frozen=True)
+class Cures:
+    """What to do about images that cannot be used: ends of sentences that work for the command at hand.
 
-class UnreadableImageError(UserError):
-    """One file is damaged; others may be readable."""
+    Attributes:
+        damaged: about an image that cannot be read.
+        mode: about one that is neither 8-bit gray nor RGB.
+        source: about a path that is neither a folder nor a zip.
+        labels: about images without labels, where labels are needed.
+    """
+
+    damaged: str = CURE
+    mode: str = "save it as 8-bit gray or RGB"
+    source: str = "give a folder or a zip of images, or copy the archive again"
+    labels: str = "add them"
 
 
 class ImageHeader(NamedTuple):
@@ -62,20 +58,23 @@ class ImageFiles:
 
     Args:
         path: folder (searched recursively) or zip archive; hidden files and those added by macOS are left out.
+        cures: ends of the sentences about images that cannot be used.
 
     Raises UserError when nothing is there, when it is neither folder nor zip, and when it holds no image.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, cures: Cures | None = None):
         self.path = existing(path, "image source")
-        self.is_zip = self.path.is_file()
+        self.cures = cures or Cures()
+        self.is_zip = not self.path.is_dir()
         self._archive: zipfile.ZipFile | None = None
         self._archive_process = 0
-        everything = set(self._zip().namelist() if self.is_zip else _files_below(self.path))
+        everything = self._zip().namelist() if self.is_zip else list(_files_below(self.path))
         self.has_metadata = METADATA in everything
         self.names = sorted(name for name in everything if _is_image(name))
         if not self.names:
             raise UserError(f"no images in {self.path}; it needs files that end in {', '.join(EXTENSIONS)}")
+        self._require_single([*self.names, METADATA] if self.has_metadata else self.names, everything)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,8 +84,8 @@ class ImageFiles:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one file; raise UnreadableImageError when it cannot be read."""
-        with self._report_damage(name), self._open(name) as file:
-            return file.read()
+        with self._image_errors(name), self._open(name, limits.IMAGE_BYTES) as file:
+            return read_at_most(file, limits.IMAGE_BYTES)
 
     def fingerprint(self) -> str:
         """Return hex digits that change when any image is added, removed, renamed or replaced.
@@ -100,12 +99,12 @@ class ImageFiles:
                 content = f"{entry.CRC:08x} {entry.file_size}"
             else:
                 content = hashlib.sha256(self.read(name)).hexdigest()
-            digest.update(f"{name}\0{content}\n".encode())
+            digest.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def header(self, name: str) -> ImageHeader:
         """Return size and mode without decoding pixels; raise UnreadableImageError when the file is no image."""
-        with self._report_damage(name), self._open(name) as file, PIL.Image.open(file) as image:
+        with self._image_errors(name), self._open(name, limits.IMAGE_BYTES) as file, open_image(file) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, 1) if "exif" in image.info else 1
             return ImageHeader(image.width, image.height, image.mode, orientation)
 
@@ -115,81 +114,61 @@ class ImageFiles:
         Raises UnreadableImageError for a damaged file and UserError for any other kind of pixel.
         """
         data = self.read(name)
-        with self._report_damage(name):
-            if pyspng is not None and _is_plain_png(data):
-                pixels = pyspng.load(data)
-            else:
-                image = decode(data)
-                pixels = np.array(image) if image.mode in ("L", "RGB") else image.mode
+        with self._image_errors(name):
+            pixels = decode_plain(data)
         if isinstance(pixels, str):
-            raise wrong_mode(f"{name} in {self.path}", pixels)
+            raise wrong_mode(f"{name} in {self.path}", pixels, self.cures)
         return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
     def image(self, name: str) -> PIL.Image.Image:
         """Return the decoded image of any mode; raise UnreadableImageError for a damaged file."""
         data = self.read(name)
-        with self._report_damage(name):
+        with self._image_errors(name):
             return decode(data)
 
     def metadata(self) -> dict[str, Any]:
         """Return the content of `dataset.json`, or {} without one; raise UserError when it is not a JSON object."""
         if not self.has_metadata:
             return {}
-        try:
-            with self._open(METADATA) as file:
-                content = json.load(file)
-        except _DAMAGE as error:
-            raise UserError(f"{METADATA} in {self.path} cannot be read: {_one_line(error)}; make it again") from error
+        what, limit = f"{METADATA} in {self.path}", limits.METADATA_BYTES
+        with explained(lambda: what, "make it again"), self._open(METADATA, limit) as file:
+            content = parse_json(read_at_most(file, limit))
         if not isinstance(content, dict):
-            raise UserError(f'{METADATA} in {self.path} is not an object; write {{"labels": [["00/img.png", 3], ...]}}')
+            raise UserError(f'{what} is not an object; write {{"labels": [["00/img.png", 3], ...]}}')
         return content
 
-    def _open(self, name: str) -> IO[bytes]:
-        return self._zip().open(name) if self.is_zip else open(self.path / name, "rb")
+    def _open(self, name: str, limit: int) -> IO[bytes]:
+        if not self.is_zip:
+            return open_file(self.path / name, limit, self.cures.damaged, UnreadableImageError)
+        entry = self._zip().getinfo(name)
+        if entry.file_size > limit:
+            raise ValueError(f"it has {entry.file_size:,} bytes when unpacked, at most {limit:,} are read")
+        return self._zip().open(entry)
 
     def _zip(self) -> zipfile.ZipFile:
         """Return the archive, opened by this process."""
         if self._archive is None or self._archive_process != os.getpid():
-            try:
-                self._archive = zipfile.ZipFile(self.path)
+            with explained(lambda: str(self.path), self.cures.source, reason=_no_zip):
+                self._archive = zipfile.ZipFile(open_file(self.path, limits.ANY_BYTES, self.cures.source))
                 self._archive_process = os.getpid()
-            except zipfile.BadZipFile as error:
-                raise UserError(
-                    f"{self.path} is neither a folder nor a whole zip archive; check the path, copy it again, or run "
-                    f"`python dataset_tool.py --source={self.path} --dest=data.zip --resolution=256`"
-                ) from error
-            except OSError as error:
-                raise UserError(f"{self.path} cannot be opened: {_one_line(error)}; check the file") from error
+        assert self._archive is not None, "opened above"
         return self._archive
 
-    def _report_damage(self, name: str) -> AbstractContextManager[None]:
-        return report_damage(lambda: f"image {self.names.index(name)} of {self.path}, {name},")
+    def _require_single(self, names: list[str], everything: list[str]) -> None:
+        """Raise UserError where an archive holds two files of one name, of which only the last could be read."""
+        if len(set(everything)) < len(everything):
+            counts = Counter(everything)
+            twice = next((name for name in names if counts[name] > 1), None)
+            if twice is not None:
+                raise UserError(f"{self.path} holds {twice} {counts[twice]} times", "make the archive again")
+
+    def _image_errors(self, name: str) -> AbstractContextManager[None]:
+        return image_errors(lambda: f"image {self.names.index(name)} of {self.path}, {name},", self.cures.damaged)
 
 
-@contextmanager
-def report_damage(describe: Callable[[], str]) -> Iterator[None]:
-    """Turn the exceptions of damaged data into an UnreadableImageError of one sentence about the image `describe()`."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise UnreadableImageError(
-            f"{describe()} cannot be read: {_one_line(error)}; replace the file or pass --on-bad-image=skip"
-        ) from error
-
-
-def decode(data: bytes) -> PIL.Image.Image:
-    """Decode one image of any mode; raises the exceptions of Pillow, which `report_damage` explains."""
-    image = PIL.Image.open(io.BytesIO(data))
-    image.load()
-    return image
-
-
-def wrong_mode(what: str, mode: str) -> UserError:
+def wrong_mode(what: str, mode: str, cures: Cures) -> UserError:
     """Return the error for an image that is neither 8-bit gray nor 8-bit RGB."""
-    return UserError(
-        f"{what} has mode {mode}, training needs 8-bit gray (L) or RGB; "
-        "run `python dataset_tool.py --source=... --dest=... --resolution=256`"
-    )
+    return UserError(f"{what} has mode {mode}, not 8-bit gray (L) or RGB", cures.mode)
 
 
 def _files_below(folder: Path) -> Iterator[str]:
@@ -205,13 +184,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not hidden
 
 
-def _is_plain_png(data: bytes) -> bool:
-    """Return whether the header says 8 bits of gray (colour type 0) or RGB (2), which need no conversion."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] in (b"\x08\x00", b"\x08\x02")
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "it is not an image"
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(reason.split()) or type(error).__name__
+def _no_zip(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile):
+        return "it is neither a folder nor a whole zip archive"
+    return one_line(error)

@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +12,18 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from dnnlib.limits import IMAGE_BYTES
 from dnnlib.parsing import existing
+from dnnlib.reading import open_file
 from images.convert import to_gray_or_rgb
-from images.files import EXTENSIONS, UnreadableImageError, decode
+from images.decoding import UnreadableImageError, decode, image_errors
+from images.files import EXTENSIONS
 from images.ranges import from_levels, to_uint8
 from images.squares import Square, centre_square, cut
 
 # Cameras also write the last ones; files that Pillow cannot open are reported, not skipped silently.
 PHOTO_EXTENSIONS = (*EXTENSIONS, ".gif", ".jfif", ".mpo", ".avif", ".heic", ".heif")
 WHITE = (255, 255, 255)
-MAX_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 89_478_485)  # above it Pillow suspects a decompression bomb
 MAX_SIDE = 32_766  # px; OpenCV's warps count in 16 bits
 PROFILED_MODES = ("RGB", "RGBA", "CMYK")
 
@@ -47,26 +48,13 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
     Of several frames the first is read; 16 bits become 8, gray becomes RGB, and transparent pixels get a white
     background. A colour profile is converted to sRGB where Pillow can, and otherwise ignored.
 
-    Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more than MAX_PIXELS pixels and
-    for sides above MAX_SIDE.
+    Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more pixels than
+    `dnnlib.limits.PIXELS` and for sides above MAX_SIDE.
     """
     path = existing(path, "photo")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            image = to_gray_or_rgb(_to_srgb(decode(path.read_bytes())), WHITE).convert("RGB")
-    except PIL.Image.DecompressionBombError as error:
-        raise UnreadableImageError(
-            f"{path} has more than {MAX_PIXELS / 1e6:.0f} megapixels, the most that is read; make it smaller"
-        ) from error
-    except PIL.UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            f"{path} is not an image of a known kind, or damaged; save it again as PNG or JPEG"
-        ) from error
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = " ".join(reason.split()) or type(error).__name__
-        raise UnreadableImageError(f"{path} cannot be read: {reason}; replace the file") from error
+    cure = "save it again as PNG or JPEG, or smaller"
+    with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure, UnreadableImageError) as file:
+        image = to_gray_or_rgb(_to_srgb(decode(file.read())), WHITE).convert("RGB")
     if max(image.size) > MAX_SIDE:
         raise UnreadableImageError(f"{path} has a side of {max(image.size)} pixels, at most {MAX_SIDE} work; crop it")
     return np.array(image)

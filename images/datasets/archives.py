@@ -2,10 +2,9 @@
 
 import functools
 import gzip
-import pickle
+import io
 import struct
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,18 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from dnnlib import limits
 from dnnlib.errors import UserError
+from dnnlib.reading import explained, open_file, path_exists, read_at_most
 from images.datasets.labels import LabelledImage
-from images.files import decode, report_damage
+from images.datasets.lmdb_pages import LmdbFile
+from images.decoding import decode, image_errors
+from torch_utils.untrusted.arrays import PickledArray
+from torch_utils.untrusted.pickles import Budget, read_pickle
 
+AGAIN = "download it again"
+SIDE = 32  # px, of CIFAR-10
+MNIST_BORDER = 2  # px, which makes 28 to 32
 MNIST_IMAGES, MNIST_LABELS = 2051, 2049  # magic numbers of the two kinds of file
 
 # Number of images, and a function that yields them.
@@ -24,119 +31,100 @@ ImagesByCall = tuple[int, Callable[[], Iterator[LabelledImage]]]
 
 
 def read_cifar10(path: Path) -> ImagesByCall:
-    """Read the training images of `cifar-10-python.tar.gz` (the test images when it has no others)."""
-    batches = _cifar10_batches(path)
-    images = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    labels = [int(label) for batch in batches for label in batch[b"labels"]]
+    """Read the training images of `cifar-10-python.tar.gz` (the test images when it has no others).
+
+    Its pickles are read as data, see `torch_utils.untrusted.pickles`. Raises UserError for any other file.
+    """
+    with explained(lambda: str(path), f"use cifar-10-python.tar.gz as it is published, or {AGAIN}"):
+        batches = [_cifar10_batch(content) for content in _cifar10_pickles(path)]
+        if not batches:
+            raise ValueError("it holds no batches of CIFAR-10")
+    images = np.concatenate([pixels for pixels, _ in batches]).reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    labels = [label for _, labels in batches for label in labels]
     return len(images), functools.partial(_from_arrays, images, labels)
 
 
-def _cifar10_batches(path: Path) -> list[dict[bytes, Any]]:
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            files = [member for member in archive.getmembers() if member.isfile()]
-            files.sort(key=lambda member: member.name)
-            chosen = [member for member in files if "data_batch_" in member.name]
-            chosen = chosen or [member for member in files if member.name.endswith("test_batch")]
-            batches = [_unpickle(archive, member) for member in chosen]
-    except Exception as error:  # damaged pickles raise nearly anything
-        raise UserError(f"{path} is not a whole CIFAR-10 archive for Python: {error}; download it again") from error
-    if not batches or not all(_is_cifar10_batch(batch) for batch in batches):
-        raise UserError(
-            f"{path} holds no CIFAR-10 batches; use cifar-10-python.tar.gz, or unpack it and pass the folder"
-        )
-    return batches
+def _cifar10_pickles(path: Path) -> list[bytes]:
+    """Return the pickles of an archive's batches, in the order of their names."""
+    with tarfile.open(fileobj=io.BytesIO(_unzipped(path, limits.CIFAR_BYTES)), mode="r:") as archive:
+        files = sorted((member for member in archive if member.isreg()), key=lambda member: member.name)
+        chosen = [member for member in files if "data_batch_" in member.name]
+        chosen = chosen or [member for member in files if member.name.endswith("test_batch")]
+        return [file.read() for file in map(archive.extractfile, chosen) if file is not None]
 
 
-def _unpickle(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
-    file = archive.extractfile(member)
-    assert file is not None, f"{member.name} is not a file"
-    return _NumbersOnly(file, encoding="bytes").load()
+def _cifar10_batch(content: bytes) -> tuple[np.ndarray, list[int]]:
+    """Return the pixels uint8 `[N, 3072]` and the classes of a pickled batch; raise ValueError for another object."""
+    batch = read_pickle(content, {}, Budget(2 * len(content)))
+    data, labels = (_entry(batch, name) for name in ("data", "labels"))
+    pixels = data.values if isinstance(data, PickledArray) else None
+    if pixels is None or not isinstance(labels, list) or pixels.dtype != np.uint8:
+        raise ValueError("it holds no batches of CIFAR-10")
+    if pixels.shape != (len(labels), 3 * SIDE * SIDE) or not all(type(n) is int and 0 <= n < 10 for n in labels):
+        raise ValueError("it holds other images or labels than CIFAR-10")
+    return pixels, labels
 
 
-def _is_cifar10_batch(batch: Any) -> bool:
-    if not isinstance(batch, dict) or not isinstance(batch.get(b"labels"), list):
-        return False
-    data, labels = batch.get(b"data"), batch[b"labels"]
-    is_images = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (len(labels), 3 * 32 * 32)
-    return is_images and all(isinstance(label, int) and 0 <= label < 10 for label in labels)
+def _entry(batch: Any, name: str) -> Any:
+    """Return an entry of a batch, whose keys are texts of Python 2 (bytes) where it is as published."""
+    return batch.get(name.encode(), batch.get(name)) if isinstance(batch, dict) else None
 
 
-class _NumbersOnly(pickle.Unpickler):
-    """Unpickler of dictionaries, lists, strings and arrays of numbers; it refuses every other name in a pickle."""
-
-    ALLOWED = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return _empty_array
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a list of images does not need")
-        return self.ALLOWED[module, name]
-
-
-def _empty_array(kind: type, shape: tuple[int, ...], type_code: bytes) -> np.ndarray:
-    """Replace numpy's `_reconstruct`, which pickled arrays call before their content is set."""
-    return np.ndarray((0,), np.uint8)
+def _unzipped(path: Path, limit: int) -> bytes:
+    """Return what is in a gzip file, read to its end, where its checksum is compared."""
+    with open_file(path, limit, AGAIN) as file, gzip.open(file) as content:
+        return read_at_most(content, limit)
 
 
 def read_mnist(path: Path) -> ImagesByCall:
     """Read `*-images-idx3-ubyte.gz`, padded with black from 28 to 32 pixels, with the labels beside it if any."""
     if "images-idx3" not in path.name:
         raise UserError(f"{path} is not a file of MNIST images; pass the one called *-images-idx3-ubyte.gz")
-    images = np.pad(_read_idx(path, MNIST_IMAGES, 3), [(0, 0), (2, 2), (2, 2)])
+    images = _read_idx(path, MNIST_IMAGES, 3)
+    if images.size == 0:
+        raise UserError(f"no images in {path}", AGAIN)
     labels_path = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
-    labels = _read_idx(labels_path, MNIST_LABELS, 1).tolist() if labels_path.exists() else [None] * len(images)
+    has_labels = path_exists(labels_path)
+    labels = _read_idx(labels_path, MNIST_LABELS, 1).tolist() if has_labels else [None] * len(images)
     if len(labels) != len(images):
-        raise UserError(f"{labels_path} has {len(labels)} labels for {len(images)} images; download both again")
-    return len(images), functools.partial(_from_arrays, images, labels)
+        raise UserError(f"{labels_path} has {len(labels)} labels for {len(images)} images", "download both again")
+    return len(images), functools.partial(_from_arrays, images, labels, MNIST_BORDER)
 
 
 def _read_idx(path: Path, magic: int, dimensions: int) -> np.ndarray:
     """Return the uint8 array of an idx file, which begins with the number `magic`."""
-    try:
-        data = gzip.decompress(path.read_bytes())
+    with explained(lambda: str(path), AGAIN):
+        data = _unzipped(path, limits.MNIST_BYTES)
         header = struct.unpack_from(f">{1 + dimensions}I", data)
         if header[0] != magic:
             raise ValueError(f"it begins with {header[0]}, not {magic}")
         return np.frombuffer(data, np.uint8, offset=4 * len(header)).reshape(header[1:])
-    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise UserError(f"{path} is not a whole MNIST file: {error}; download it again") from error
 
 
-def _from_arrays(images: np.ndarray, labels: list[int] | list[None]) -> Iterator[LabelledImage]:
+def _from_arrays(images: np.ndarray, labels: list[int] | list[None], border: int = 0) -> Iterator[LabelledImage]:
+    """Yield images `[N, H, W]` or `[N, H, W, 3]` with a black border of that many pixels."""
     for index, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-        yield LabelledImage(
-            f"img{index:08d}", functools.partial(PIL.Image.fromarray, np.ascontiguousarray(pixels)), label
-        )
+        padded = np.pad(pixels, border) if border else np.ascontiguousarray(pixels)
+        yield LabelledImage(f"img{index:08d}", functools.partial(PIL.Image.fromarray, padded), label)
 
 
 def read_lsun(path: Path) -> ImagesByCall:
     """Read the folder of an LSUN lmdb, without labels."""
-    try:
-        import lmdb
-    except ImportError:
-        raise UserError(f"{path} is an lmdb, and the package to read it is missing; run `pip install lmdb`") from None
-    try:
-        database = lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_readers=1)
-    except lmdb.Error as error:
-        raise UserError(f"{path} is not a whole lmdb: {error}; download it again") from error
-    count = database.stat()["entries"]
-    if count == 0:
-        raise UserError(f"no images in {path}; download the lmdb again")
+    cure = "download the lmdb again"
+    with explained(lambda: str(path), cure):
+        database = LmdbFile.open(open_file(path / "data.mdb", limits.ANY_BYTES, cure))
+    if database.entries == 0:
+        raise UserError(f"no images in {path}", cure)
 
     def images() -> Iterator[LabelledImage]:
-        with database.begin() as transaction:
-            for key, data in transaction.cursor():
-                yield LabelledImage(key.decode("latin1"), functools.partial(_decode_entry, path, key, data))
+        with explained(lambda: str(path), cure):
+            for key, data in database.items(limits.IMAGE_BYTES):
+                name = key.decode("latin1")
+                yield LabelledImage(name, functools.partial(_decode_entry, f"image {name} of {path}", data))
 
-    return count, images
+    return database.entries, images
 
 
-def _decode_entry(path: Path, key: bytes, data: bytes) -> PIL.Image.Image:
-    with report_damage(lambda: f"image {key.decode('latin1')} of {path}"):
+def _decode_entry(what: str, data: bytes) -> PIL.Image.Image:
+    with image_errors(lambda: what):
         return decode(data)

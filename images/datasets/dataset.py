@@ -12,10 +12,12 @@ import numpy as np
 
 from dnnlib.errors import UserError, unknown_name
 from images.datasets.labels import Label, read_labels
-from images.files import ImageFiles, ImageHeader, UnreadableImageError, wrong_mode
+from images.decoding import UnreadableImageError
+from images.files import Cures, ImageFiles, ImageHeader, wrong_mode
 from torch_utils.purposes import FOR_SUBSET
 
 CHANNELS_OF_MODE = {"L": 1, "RGB": 3}
+LARGEST_SIDE = 8192  # px, that a record is believed
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class ImageDataset:
         seed: seed of the choice of `subset`.
         on_bad_image: "fail" raises UnreadableImageError; "skip" returns the next readable image and its label.
         degradation: name of a recipe for `degradations.degrade`, needed for `pair` only.
+        cures: ends of sentences about images that cannot be used, where those for training are not right.
 
     Raises UserError when images differ in size or mode, are not square, or have no power of two as their side, and
     when labels are missing, malformed or out of range, and for an unknown recipe.
@@ -49,9 +52,10 @@ class ImageDataset:
         seed: int = 0,
         on_bad_image: str = "fail",
         degradation: str | None = None,
+        cures: Cures | None = None,
     ):
         assert on_bad_image in ("fail", "skip"), f"on_bad_image is {on_bad_image!r}, must be 'fail' or 'skip'"
-        self.files = ImageFiles(path)
+        self.files = ImageFiles(path, cures or dataset_cures(path, on_bad_image))
         self.name = self.files.path.stem
         self.mirror = mirror
         self.on_bad_image = on_bad_image
@@ -106,6 +110,13 @@ class ImageDataset:
         one_hot[label] = 1
         return one_hot
 
+    def label_digest(self) -> str:
+        """Return hex digits that change with the labels and with their order; "" where labels are not used."""
+        if self._labels is None:
+            return ""
+        kind = f"{self._labels.dtype} {self._labels.shape} "
+        return hashlib.sha256(kind.encode() + self._labels.tobytes()).hexdigest()
+
     def pair(self, index: int, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return the sharp image and a degraded one, both uint8 `[C, H, W]`; `key` seeds the degradation."""
         from degradations import degrade  # imported here, since only degrading needs OpenCV
@@ -137,7 +148,7 @@ class ImageDataset:
             try:
                 return file_index, self._pixels(file_index)
             except UnreadableImageError as error:
-                self.set_aside(file_index, str(error))
+                self.set_aside(file_index, error.problem)
         raise self._nothing_readable()
 
     def _pixels(self, file_index: int) -> np.ndarray:
@@ -164,7 +175,7 @@ class ImageDataset:
             except UnreadableImageError as error:
                 if self.on_bad_image == "fail":
                     raise
-                self.set_aside(index, str(error))
+                self.set_aside(index, error.problem)
                 continue
             if first is None:
                 first, first_name = header, name
@@ -182,7 +193,7 @@ class ImageDataset:
 
     def _nothing_readable(self) -> UserError:
         first_reason = self.bad_images[min(self.bad_images)]
-        return UserError(f"none of the images of {self.files.path} can be read: {first_reason}")
+        return UserError(f"none of the images of {self.files.path} can be read: {first_reason}", "give other data")
 
 
 def check_recipe(name: str) -> None:
@@ -202,11 +213,13 @@ def _label_array(labels: Sequence[Label]) -> tuple[np.ndarray, int]:
 
 
 def _recorded_format(record: Any, num_images: int) -> tuple[int, int] | None:
-    """Return resolution and channels as recorded by dataset_tool.py; None unless the number of images is the same."""
+    """Return resolution and channels as recorded by dataset_tool.py; None unless they and the number of images fit."""
     if not isinstance(record, dict) or record.get("tool") != "dataset_tool" or record.get("format_version") != 1:
         return None
     numbers = [record.get(field) for field in ("resolution", "channels", "num_images")]
     if not all(type(number) is int for number in numbers) or numbers[2] != num_images:
+        return None
+    if not 4 <= record["resolution"] <= LARGEST_SIDE or record["channels"] not in CHANNELS_OF_MODE.values():
         return None
     return record["resolution"], record["channels"]
 
@@ -225,13 +238,25 @@ def _check_format(files: ImageFiles, name: str, header: ImageHeader) -> None:
     what = f"{name} in {files.path}"
     stored = f"{what} has {header.width}x{header.height} pixels"
     if header.mode not in CHANNELS_OF_MODE:
-        raise wrong_mode(what, header.mode)
+        raise wrong_mode(what, header.mode, files.cures)
     if header.orientation != 1:
         raise UserError(f"{what} is stored turned (EXIF orientation {header.orientation}); {_cure(files, size)}")
     if header.width != header.height:
         raise UserError(f"{stored}, not a square; {_cure(files, size)}")
     if size < 4 or size & (size - 1):
         raise UserError(f"{stored}, the side must be a power of two from 4 on; {_cure(files, size)}")
+
+
+def dataset_cures(path: str | os.PathLike, on_bad_image: str) -> Cures:
+    """Return what to do about images that a data set cannot use."""
+    convert = f"python dataset_tool.py --source={path} --dest=data.zip"
+    skip = " or pass --on-bad-image=skip" if on_bad_image == "fail" else ""
+    return Cures(
+        damaged=f"replace the file{skip}",
+        mode=f"run `{convert} --resolution=256`",
+        source="give a folder or a zip of images, or copy the archive again",
+        labels=f"do without labels, or run `{convert} --labels=folders`",
+    )
 
 
 def _cure(files: ImageFiles, size: int) -> str:

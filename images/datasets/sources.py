@@ -14,9 +14,11 @@ from dnnlib.parsing import existing
 from images.datasets.archives import ImagesByCall, read_cifar10, read_lsun, read_mnist
 from images.datasets.drawn_faces import draw_face
 from images.datasets.labels import Label, LabelledImage, read_labels
-from images.files import ImageFiles, UnreadableImageError
+from images.decoding import UnreadableImageError
+from images.files import Cures, ImageFiles
 
 DRAWN_SIZE = 64  # px, default side of drawn images
+CURES = Cures(damaged="replace the file or pass --on-bad-image=skip")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _open(text: str, labels: str, drawn_size: int) -> Source:
     path = existing(text, "image source")
     reader = _archive_reader(path)
     if reader is None:
-        return _file_source(ImageFiles(path), labels)
+        return _file_source(ImageFiles(path, CURES), labels)
     if labels == "folders":
         raise UserError(f"--labels=folders needs folders, and {path} has none; use --labels=auto or --labels=none")
     count, images = reader(path)

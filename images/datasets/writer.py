@@ -21,8 +21,9 @@ from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from images.convert import Shape, to_gray_or_rgb
 from images.datasets.labels import Label
-from images.datasets.sources import Source
-from images.files import METADATA, UnreadableImageError, report_damage
+from images.datasets.sources import CURES, Source
+from images.decoding import UnreadableImageError, image_errors
+from images.files import METADATA
 
 # File extension and Pillow's arguments of each format.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -99,13 +100,13 @@ class _Conversion:
     def _readable(self) -> Iterator[tuple[str, PIL.Image.Image, Label | None]]:
         for item in self.source.images():
             try:
-                with report_damage(lambda: f"{item.name} of {self.source.name}"):  # noqa: B023
+                with image_errors(lambda: f"{item.name} of {self.source.name}", CURES.damaged):  # noqa: B023
                     image = to_gray_or_rgb(item.load(), self.options.background)
             except UnreadableImageError as error:
                 if not self.options.skip_bad_images:
                     raise
                 self.skipped.append(item.name)
-                logger.warning("%s; it is left out", error)
+                logger.warning("%s; it is left out", error.problem)
                 continue
             yield item.name, self._uniform(image, item.name), item.label
 

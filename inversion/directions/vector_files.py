@@ -1,15 +1,23 @@
 """Published directions: files with nothing but a vector, .npy, .npz or .pt; nothing in them can run code."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dnnlib.arrays import read_array, read_arrays
 from dnnlib.errors import UserError
+from dnnlib.limits import VECTOR_BYTES
+from dnnlib.reading import open_file
+from torch_utils.untrusted.state_dicts import read_torch
+
+CURE = "it is not opened as it is, so store the vector alone, as .npy"
+
+
+class SeveralArraysError(UserError):
+    """A file is whole, but nothing says which of its arrays is meant."""
 
 
 def read_vector(path: Path) -> Tensor:
@@ -17,15 +25,13 @@ def read_vector(path: Path) -> Tensor:
 
     Raises UserError for a file that is damaged, holds something else, or needs code to run in order to be read.
     """
+    open_file(path, VECTOR_BYTES).close()
     try:
-        values = READERS[path.suffix.lower()](path)
-        vector = torch.as_tensor(values).float()
-    except UserError:
+        vector = torch.as_tensor(READERS[path.suffix.lower()](path)).float()
+    except SeveralArraysError:
         raise
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or 'it is damaged'}; check the file") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise _not_a_vector(path) from error
+    except Exception as error:  # damaged files raise nearly anything
+        raise UserError(f"{path} is damaged or holds more than a vector of numbers", CURE) from error
     while vector.ndim > 1 and len(vector) == 1:
         vector = vector[0]
     if vector.ndim not in (1, 2) or vector.numel() == 0:
@@ -34,22 +40,16 @@ def read_vector(path: Path) -> Tensor:
     return vector
 
 
-def _read_array(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+def _read_array(path: Path) -> Any:
+    return read_array(path)
 
 
-def _read_archive(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        return _single_entry({name: arrays[name] for name in arrays.files}, path)
+def _read_archive(path: Path) -> Any:
+    return _single_entry(read_arrays(path), path)
 
 
 def _read_torch(path: Path) -> Any:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # damaged pickles raise nearly anything
-        raise _not_a_vector(path) from error
+    values = read_torch(path)
     return _single_entry(values, path) if isinstance(values, dict) else values
 
 
@@ -57,15 +57,8 @@ def _single_entry(arrays: Mapping[str, Any], path: Path) -> Any:
     """Return the only array of a file; raise UserError where there are several or none."""
     if len(arrays) != 1:
         names = ", ".join(str(name) for name in list(arrays)[:5])
-        raise UserError(f"{path} holds {len(arrays)} arrays ({names}), must be one; store the direction alone")
+        raise SeveralArraysError(f"{path} holds {len(arrays)} arrays ({names}), must be one; store the direction alone")
     return next(iter(arrays.values()))
-
-
-def _not_a_vector(path: Path) -> UserError:
-    return UserError(
-        f"{path} is damaged or holds more than a vector of numbers; it is not opened as it is, so store the vector "
-        "alone, as .npy"
-    )
 
 
 READERS = {".npy": _read_array, ".npz": _read_archive, ".pt": _read_torch}

@@ -24,7 +24,7 @@ from generation.quality_codes import random_code
 from generation.rendering import synthesize
 from generation.sampling import Sampling, noise_of_seeds, ws_of_seeds, z_of_seeds
 from images.datasets.dataset import ImageDataset
-from images.files import decode
+from images.decoding import decode
 from images.ranges import to_uint8
 from metrics.backbones.cifar import WIDTHS
 from metrics.distances.frechet import frechet_distance, moments

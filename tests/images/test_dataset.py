@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from images import files as image_files
+from images import decoding
 from images.datasets.batches import TrainingBatches
 from images.datasets.dataset import ImageDataset
-from images.files import ImageFiles, UnreadableImageError
+from images.decoding import UnreadableImageError
+from images.files import ImageFiles
 
 SIZE = 16
 
@@ -111,7 +112,7 @@ def test_both_png_decoders_agree(tmp_path, monkeypatch, shape):
     pytest.importorskip("pyspng")
     files = ImageFiles(write_folder(tmp_path, {"a.png": png(random_pixels(1, shape))}))
     fast = files.pixels("a.png")
-    monkeypatch.setattr(image_files, "pyspng", None)
+    monkeypatch.setattr(decoding, "pyspng", None)
     np.testing.assert_array_equal(files.pixels("a.png"), fast)
 
 
@@ -310,7 +311,7 @@ def test_a_cut_file_is_unreadable_or_complete(tmp_path, kept, plain_pillow):
     write_folder(tmp_path, {"a.png": data[: int(kept * len(data))]})
     with pytest.MonkeyPatch.context() as patch:
         if plain_pillow:
-            patch.setattr(image_files, "pyspng", None)
+            patch.setattr(decoding, "pyspng", None)
         try:
             np.testing.assert_array_equal(ImageFiles(tmp_path).pixels("a.png"), pixels)
         except UnreadableImageError as error:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from images.files import UnreadableImageError
+from images.decoding import UnreadableImageError
 from images.photos import from_network, network_input, photo_files, read_photo, to_network
 from images.squares import Square, centre_square, cut
 from inversion.photos.paste_back import paste_back, soft_mask
@@ -159,7 +159,7 @@ def test_missing_files_bombs_and_floats_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", scene().shape[0] * scene().shape[1] - 1)
     assert read_photo(tmp_path / "a.png").shape == scene().shape  # Pillow only warns up to twice the limit
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadableImageError, match="megapixels, the most that is read; make it smaller"):
+    with pytest.raises(UnreadableImageError, match="megapixels, the most that is read; "):
         read_photo(tmp_path / "a.png")
     monkeypatch.undo()
     PIL.Image.new("1", (40_000, 1)).save(tmp_path / "long.png")

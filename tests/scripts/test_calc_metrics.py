@@ -21,7 +21,8 @@ from evaluation.tables.classify import blur_strength, blurry_or_not
 from evaluation.tables.table1 import PAPER, PAPER_ABLATIONS
 from generation.rendering import render, synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
-from images.files import ImageFiles, decode
+from images.decoding import decode
+from images.files import ImageFiles
 from images.video_writer import write_mp4
 from inversion.fit_quality import fit_quality
 from metrics.backbones import train_cifar

@@ -281,13 +281,6 @@ def test_lsun(capsys, tmp_path):
         np.testing.assert_array_equal(dataset.image(index), expected)
 
 
-def test_lsun_without_its_package(capsys, tmp_path, monkeypatch):
-    (tmp_path / "data.mdb").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    code, errors = run(capsys, source=tmp_path, dest=tmp_path / "a.zip")
-    assert code == 1 and "pip install lmdb" in errors and errors.count("\n") == 1
-
-
 def test_drawn_images_depend_on_their_number_alone(capsys, tmp_path):
     few = ImageDataset(convert(capsys, source="drawn:3", dest=tmp_path / "a.zip", resolution=32), use_labels=True)
     many = ImageDataset(convert(capsys, source="drawn:9", dest=tmp_path / "b.zip", resolution=32), use_labels=True)

@@ -96,14 +96,14 @@ def test_nothing_runs(tmp_path, name, protocol):
     flag = tmp_path / "ran"
     path = stand_ins.write_pickle(tmp_path / "network.pkl", {"G_ema": CODE[name](flag)}, protocol)
     result = CliRunner().invoke(import_network.main, [str(path), "-o", str(tmp_path / "n.safetensors")])
-    asks = f"asks for `{name}`, which no published network needs; it is not opened\n"
+    asks = f"asks for `{name}`, which plain data never need; it is not opened\n"
     assert result.exit_code == 1 and result.output == f"Error: {path} {asks}"
     assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_names_of_several_lines_come_in_one(tmp_path):
     path = stand_ins.write_pickle(tmp_path / "network.pkl", call("a\nb.c\x1b[2J"))
-    assert refused(path) == "asks for `a\\nb.c\\x1b[2J`, which no published network needs; it is not opened"
+    assert refused(path) == "asks for `a\\nb.c\\x1b[2J`, which plain data never need; it is not opened"
 
 
 def test_source_code_in_a_file_is_left_alone(tmp_path):

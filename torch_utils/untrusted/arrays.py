@@ -14,14 +14,15 @@ from torch_utils.untrusted.tensors import MOST_AXES
 class PickledDtype:
     """A numpy dtype, made from its code; its state adds the byte order."""
 
-    def __init__(self, code: str, *_: Any):
+    def __init__(self, code: str | bytes, *_: Any):
+        code = code.decode("latin1") if isinstance(code, bytes) else code  # of Python 2
         if not isinstance(code, str) or not re.fullmatch("[fiu][1248]|b1", code) or code == "f1":
             raise UserError(f"holds numpy arrays of type {ascii(code)[:40]}, which are no plain numbers; not opened")
         self.dtype = np.dtype(code)
 
     def set_state(self, state: tuple) -> None:
         """Set the byte order from a dtype's state in a pickle."""
-        order = state[1]
+        order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "=") or len(order) != 1:
             raise ValueError("no byte order")
         self.dtype = self.dtype.newbyteorder(order)

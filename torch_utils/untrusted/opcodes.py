@@ -35,10 +35,10 @@ def opcodes_of(content: bytes | ReadableBytes, allowed: Iterable[str]) -> Iterat
     opcodes = pickletools.genops(content)  # type: ignore[arg-type]  # takes whatever has `read` and `readline`
     for count, (opcode, argument, _) in enumerate(opcodes, 1):
         if opcode.name not in allowed:
-            raise UserError(f"holds other objects than a network has ({opcode.name}); it is not opened")
+            raise UserError(f"holds other objects than data have ({opcode.name}); it is not opened")
         if count > MOST_OPCODES:
             raise UserError(f"has more than {MOST_OPCODES:,} objects, no network has so many; it is not opened")
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
             raise ValueError(f"memo index {argument} after {count} opcodes")
         if opcode.name == "FRAME" and argument > size:
             raise ValueError(f"a frame of {argument} bytes in {size}")

@@ -19,8 +19,10 @@ _VALUES = frozenset(
     {
         *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("INT", "LONG", "FLOAT", "UNICODE"),  # of protocol 0
     }
 )
+_TEXTS_OF_PYTHON_2 = ("STRING", "BINSTRING", "SHORT_BINSTRING")  # bytes, which the disassembler shows as text
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _PER_ITEM = 100  # approximate bytes of an item of a container
 
@@ -113,6 +115,8 @@ class _Machine:
         for name, argument in opcodes:
             if name in _VALUES:
                 self.stack.append(_CONSTANTS.get(name, argument))
+            elif name in _TEXTS_OF_PYTHON_2:
+                self.stack.append(argument.encode("latin1"))
             elif name == "STOP":
                 break
             else:
@@ -145,6 +149,15 @@ class _Machine:
         items = self.since_mark()
         self.stack.append(tuple(items))
 
+    def list_since_mark(self, _: Any) -> None:
+        items = self.since_mark()
+        self.stack.append(items)
+
+    def dict_since_mark(self, _: Any) -> None:
+        items = self.since_mark()
+        self.stack.append({})
+        _update(self.stack[-1], items)
+
     def set_item(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         _update(self.stack[-1], [key, value])
@@ -173,7 +186,7 @@ class _Machine:
     def find(self, module: str, name: str) -> None:
         if (module, name) not in self.names:
             refused = ascii(f"{module}.{name}")[1:-1][:120]
-            raise UserError(f"asks for `{refused}`, which no published network needs; it is not opened")
+            raise UserError(f"asks for `{refused}`, which plain data never need; it is not opened")
         self.stack.append(_Name(self.names[module, name]))
 
     def find_global(self, argument: str) -> None:
@@ -213,9 +226,11 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "NEWOBJ": _Machine.call,
     "BUILD": _Machine.build,
     "BINPERSID": _Machine.load_persistent,
+    "PUT": _Machine.put,
     "BINPUT": _Machine.put,
     "LONG_BINPUT": _Machine.put,
     "MEMOIZE": _Machine.memoize,
+    "GET": _Machine.get,
     "BINGET": _Machine.get,
     "LONG_BINGET": _Machine.get,
     "EMPTY_DICT": lambda machine, _: machine.new(dict),
@@ -223,6 +238,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_SET": lambda machine, _: machine.new(list),
     "EMPTY_TUPLE": lambda machine, _: machine.new(tuple),
     "TUPLE": _Machine.tuple_since_mark,
+    "LIST": _Machine.list_since_mark,
+    "DICT": _Machine.dict_since_mark,
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
@@ -232,7 +249,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "APPENDS": _Machine.extend,
     "ADDITEMS": _Machine.extend,
 }
-_ALLOWED = _VALUES | _STEPS.keys() | {"STOP"}
+_ALLOWED = _VALUES | _STEPS.keys() | {*_TEXTS_OF_PYTHON_2, "STOP"}
 
 
 def _record(name: str, *arguments: Any) -> Record:
@@ -244,11 +261,11 @@ def _empty_dict() -> dict:
 
 
 def _update(target: Any, items: list[Any]) -> None:
-    """Set alternating keys and values of a dict; keys are text or small numbers, whose hashes are cheap."""
+    """Set alternating keys and values of a dict; keys are texts or small numbers, whose hashes are cheap."""
     if not isinstance(target, dict) or len(items) % 2:
         raise ValueError("items of something else than a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, str) and not (type(key) in (int, bool) and abs(key) < 1 << 32):
+        if not isinstance(key, str | bytes) and not (type(key) in (int, bool) and abs(key) < 1 << 32):
             raise ValueError("a key that is neither text nor a small number")
         target[key] = value
 

@@ -1,20 +1,13 @@
-"""Check the pickles in TorchScript files: unpickle them with placeholders for all objects."""
+"""Check the pickles in TorchScript files: read them as data, with placeholders for all objects."""
 
-import io
-import pickle
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from dnnlib.errors import UserError
-from torch_utils.untrusted.opcodes import opcodes_of
+from torch_utils.untrusted.pickles import Budget, Names, read_pickle, records
 from torch_utils.untrusted.tensors import STORAGE_DTYPES, check_bounds
 
-_OPCODES = """
-PROTO STOP MARK GLOBAL NEWOBJ REDUCE BUILD BINPERSID BINPUT LONG_BINPUT BINGET LONG_BINGET
-NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING
-EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS APPEND APPENDS
-"""
+_ROOM = 1 << 20  # bytes that a pickle's objects may take beyond its own
 
 
 def check_objects(content: bytes, defined: frozenset[str], storage_bytes: Mapping[str, int]) -> None:
@@ -25,50 +18,26 @@ def check_objects(content: bytes, defined: frozenset[str], storage_bytes: Mappin
         defined: qualified names of the classes whose source is in the file.
         storage_bytes: size of each storage in bytes; tensors must stay within, which torch does not check.
     """
-    try:
-        for _ in opcodes_of(content, _OPCODES.split()):
-            pass
-        _Placeholders(io.BytesIO(content), defined, storage_bytes).load()
-    except UserError:
-        raise
-    except Exception as error:  # damaged pickles raise nearly anything
-        raise UserError("is damaged; copy or download it again") from error
+    names = {**records(*(_split(name) for name in defined)), **_NAMES}
+    load = functools.partial(_storage, storage_bytes=storage_bytes)
+    read_pickle(content, names, Budget(2 * len(content) + _ROOM), load)
 
 
-class _Placeholders(pickle.Unpickler):
-    """Unpickler with placeholders for all classes and functions that the pickle names."""
-
-    def __init__(self, file: BinaryIO, defined: frozenset[str], storage_bytes: Mapping[str, int]):
-        super().__init__(file)
-        self.defined = defined
-        self.storage_bytes = storage_bytes
-
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" in self.defined:
-            return _Module
-        if module == "torch" and name in STORAGE_DTYPES:
-            return STORAGE_DTYPES[name].itemsize
-        if (module, name) not in _FUNCTIONS:
-            raise UserError(f"asks for `{module}.{name}`, which no plain network needs; it is not opened")
-        return _FUNCTIONS[module, name]
-
-    def persistent_load(self, pid: Any) -> int:
-        """Return the number of elements of a storage."""
-        _, item_bytes, key, _, count = pid
-        if not 0 <= count * item_bytes <= self.storage_bytes[key]:
-            raise ValueError(f"storage {key} is shorter than it says")
-        return count
+def _split(name: str) -> tuple[str, str]:
+    module, _, own = name.rpartition(".")
+    return module, own
 
 
-class _Module:
-    """Placeholder of any object whose class the file defines."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+def _storage(persistent_id: Any, storage_bytes: Mapping[str, int]) -> int:
+    """Return the number of elements of a storage."""
+    _, kind, key, _, count = persistent_id
+    if type(count) is not int or not 0 <= count * kind.make() <= storage_bytes[key]:
+        raise ValueError(f"storage {key} is shorter than it says")
+    return count
 
 
 def _check_tensor(storage: int, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> None:
-    """Check a tensor; `storage` is the number of elements that `persistent_load` has returned."""
+    """Check a tensor; `storage` is the number of elements that `_storage` has returned."""
     check_bounds(storage, offset, size, stride)
 
 
@@ -76,9 +45,13 @@ def _return_none(*_: Any) -> None:
     return None
 
 
-_FUNCTIONS = {
-    ("collections", "OrderedDict"): OrderedDict,
+def _item_bytes(size: int) -> Callable[[], int]:
+    return lambda: size
+
+
+_NAMES: Names = {
     ("torch._utils", "_rebuild_tensor_v2"): _check_tensor,
+    **{("torch", name): _item_bytes(dtype.itemsize) for name, dtype in STORAGE_DTYPES.items()},
     **{("torch.jit._pickle", f"build_{kind}list"): _return_none for kind in ("int", "double", "bool", "tensor")},
     ("torch.jit._pickle", "restore_type_tag"): _return_none,
 }
