@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import functools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,17 @@ from networks.latents import Latents
 FIT_STEPS = 60  # for q, after an encoder of w alone
 
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+
+@functools.cache
+def _note_search(network: str) -> None:
+    """Say, once, what it means that a network has no encoder."""
+    logging.warning(
+        "%s is used without an encoder: the projector searches for each photo, which takes much longer and finds less; "
+        "invert.py train-encoder --network=%s --data=PHOTOS trains one",
+        network,
+        network,
+    )
 
 
 def _nothing(stage: str, done: int, total: int) -> None:
@@ -135,6 +148,8 @@ class Inverter:
             with torch.no_grad():
                 start = self.encoder(targets)
         options = self.options.projector
+        if start is None:
+            _note_search(os.fspath(self.network))
         if options is None:
             assert start is not None, "without a projector there is an encoder"
             return self._with_quality(start, targets, on_step)

@@ -18,6 +18,7 @@ from dnnlib.errors import UserError, as_user_error
 from dnnlib.files import sha256, write_text
 from dnnlib.remote import hugging_face
 from dnnlib.remote.fetch import fetch, web_address
+from dnnlib.remote.shipped import SHIPPED, looks_like_a_name, shipped_file
 
 if sys.platform != "win32":  # Windows has no fcntl, and runs no torchrun of several processes either
     import fcntl
@@ -29,12 +30,16 @@ def resolve(location: str | os.PathLike) -> Path:
     """Return the local path of a file.
 
     Args:
-        location: a path, which is returned unchanged; `http(s)://...[#sha256=HEX]`, downloaded once and checked on each
-            use; or `hf://owner/name[@revision][/file]`, kept in the hub's own cache.
+        location: name of a network that comes with the program, such as `cats`; a path, which is returned unchanged;
+            `http(s)://...[#sha256=HEX]`, downloaded once and checked on each use; or
+            `hf://owner/name[@revision][/file]`, kept in the hub's own cache.
 
     Raises UserError when the file is unavailable or has another checksum, and for other schemes. Paths are not opened.
     """
     text = os.fspath(location)
+    shipped = shipped_file(text)
+    if shipped is not None:
+        return shipped
     if text.startswith(hugging_face.SCHEME):
         return hugging_face.network_file(hugging_face.parse(text))
     if text.startswith(("http://", "https://")):
@@ -45,7 +50,10 @@ def resolve(location: str | os.PathLike) -> Path:
 
 
 class NetworkFile(click.ParamType):
-    """Type of a command-line option that is the location of a network or encoder; its value is the local path."""
+    """Type of a command-line option that is the location of a network or encoder; its value is the local path.
+
+    A location is what `resolve` takes. A single word that is neither a shipped network's name nor a file is refused.
+    """
 
     name = "file"
 
@@ -54,7 +62,11 @@ class NetworkFile(click.ParamType):
         if ctx is not None and ctx.resilient_parsing:
             return value
         try:
-            return value if _is_path(value) else str(resolve(value))
+            path = str(resolve(value))
+            if looks_like_a_name(path):
+                names = ", ".join(SHIPPED)
+                raise UserError(f"there is no file {path}; give a path, or a network of the program: {names}")
+            return path
         except (UserError, OSError) as error:
             sentence = as_user_error(error)
             if sentence is None:

@@ -30,6 +30,7 @@ from inversion.commands.options import InverterFlags, TuningFlags, check_finite,
 from inversion.directions.direction import Direction, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
+from inversion.encoders.files import find_encoder
 from inversion.inverter import Inverter
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
@@ -42,7 +43,7 @@ class TableFlags:
 
     Attributes:
         network: file of the QC network.
-        encoder: file of an encoder for this network; None: the projector works alone.
+        encoder: file of an encoder for this network; None: the one beside it, if there is one.
         data: folder or zip of sharp photos.
         images: number of photos; None: all.
         steps: steps of the projector.
@@ -69,6 +70,7 @@ class TableFlags:
     weights_dir: str | None
     device: str | None
     outdir: str
+    no_encoder: bool = False
 
     @property
     def photos(self) -> PhotoOptions:
@@ -85,6 +87,7 @@ class TableFlags:
         inverting = InverterFlags(
             network=self.network,
             encoder=self.encoder,
+            no_encoder=self.no_encoder,
             steps=self.steps,
             perceptual=self.perceptual,
             overrides=self.overrides,
@@ -98,7 +101,7 @@ class TableFlags:
 
 _OPTIONS = [
     click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into."),
-    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the projector alone]"),
+    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"),
     click.option("--data", required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."),
     click.option(
         "--images", type=click.IntRange(min=1), metavar="N", help="Number of photos, the first ones.  [default: all]"
@@ -163,8 +166,9 @@ def restoration_command(
     """
     prepare_directory(flags.outdir)
     photos = flags.photos
-    methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if flags.encoder is None else "encoder+PTI",)
-    _check_methods(flags, methods)
+    encoder = flags.encoder or find_encoder(flags.network)
+    methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if encoder is None else "encoder+PTI",)
+    _check_methods(flags, methods, has_encoder=encoder is not None)
     inverters = {method: _method_inverter(flags, method) for method in methods}
     first = next(iter(inverters.values()))
     measures = RestorationMeasures(flags.weights, with_float64(first.device), first.G.img_resolution, pristine)
@@ -254,12 +258,12 @@ def _open(flags: TableFlags) -> tuple[Inverter, DegradedPhotos]:
     return inverter, DegradedPhotos(flags.photos, RECIPE, inverter.G)
 
 
-def _check_methods(flags: TableFlags, methods: Iterable[str]) -> None:
+def _check_methods(flags: TableFlags, methods: Iterable[str], has_encoder: bool) -> None:
     """Raise UserError for a method that lacks its encoder, and for a flag that has no effect on any of the methods."""
     stages = {stage for method in methods for stage in _stages(method)}
     named = " and ".join(f"--method={method}" for method in methods)
-    if "encoder" in stages and flags.encoder is None:
-        raise UserError(f"{named} needs an encoder; give --encoder=FILE")
+    if "encoder" in stages and not has_encoder:
+        raise UserError(f"{named} needs an encoder, and there is none beside {flags.network}; give --encoder=FILE")
     given = {
         "--encoder": ("encoder", flags.encoder),
         "--steps": ("projector", flags.steps),
@@ -278,6 +282,7 @@ def _method_inverter(flags: TableFlags, method: str) -> Inverter:
     own = dataclasses.replace(
         flags,
         encoder=flags.encoder if "encoder" in stages else None,
+        no_encoder="encoder" not in stages,
         steps=flags.steps if "projector" in stages else 0,
         tuning_steps=flags.tuning_steps if "tuning" in stages else 0,
         overrides=tuple(text for text in flags.overrides if not text.startswith(unused)),

@@ -16,6 +16,7 @@ from dnnlib.flags import Command, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
+from inversion.encoders.files import find_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.invert import PhotoJob
 from inversion.photos.jobs import Summary
@@ -38,7 +39,8 @@ class InverterFlags:
 
     Attributes:
         network: network file that photos are inverted into.
-        encoder: encoder file for that network; None: the projector works alone.
+        encoder: encoder file for that network; None: the one beside it, if there is one.
+        no_encoder: whether the projector works alone.
         steps: steps of the projector.
         space: latent space of the projector, `w` or `w+`.
         perceptual: name of the perceptual distance.
@@ -49,6 +51,7 @@ class InverterFlags:
 
     network: str
     encoder: str | None = None
+    no_encoder: bool = False
     steps: int | None = None
     space: str | None = None
     perceptual: str = "cifar"
@@ -72,7 +75,8 @@ class TuningFlags:
 
 _INVERTER = [
     click.option("--network", type=NetworkFile(), required=True, help="Network that photos are inverted into."),
-    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the projector alone]"),
+    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"),
+    click.option("--no-encoder", is_flag=True, help="Use no encoder: the projector searches from the mean image."),
     click.option(
         "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
     ),
@@ -124,7 +128,8 @@ def network_options(command: Command) -> Command:
 
 def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_quality: bool) -> Inverter:
     """Return the inverter that flags ask for; `tuning` is None for commands that never tune."""
-    steps = ENCODER_STEPS if flags.steps is None and flags.encoder is not None else flags.steps
+    encoder = choose_encoder(flags)
+    steps = ENCODER_STEPS if flags.steps is None and encoder is not None else flags.steps
     values = {
         "projector.steps": steps,
         "projector.space": flags.space,
@@ -135,7 +140,7 @@ def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_qualit
     stages = ("projector",) if tuning is None else ("projector", "tuning")
     texts |= dict(_parse_override(text, stages) for text in flags.overrides)
     options = InversionOptions(
-        encoder=flags.encoder,
+        encoder=encoder,
         projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
         tuning=_stage_options("tuning", TuningOptions(), texts, "--tuning-steps"),
         perceptual=flags.perceptual,
@@ -145,6 +150,18 @@ def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_qualit
         keep_freed_memory()
     weights = WeightsDirectory.find(flags.weights_dir)
     return Inverter(flags.network, device, options, weights, needs_quality)
+
+
+def choose_encoder(flags: InverterFlags) -> str | None:
+    """Return the encoder that flags name, or the one beside the network; None where there is neither."""
+    if flags.no_encoder:
+        if flags.encoder is not None:
+            raise UserError("--encoder and --no-encoder contradict each other; leave one of them out")
+        return None
+    if flags.encoder is not None:
+        return flags.encoder
+    encoder = find_encoder(flags.network)
+    return None if encoder is None else str(encoder)
 
 
 def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:

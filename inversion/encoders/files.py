@@ -1,5 +1,6 @@
 """Encoders in files: save them, load them, and check which network they are for."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.loading import blaming_header, load_module
 
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
@@ -49,17 +51,27 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     require_network(network_path)
     header = read_encoder_header(path)
     _require_same_network(path, header.get("network"), network_path, G)
-    try:
-        encoder = Encoder(from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder."), G)
-    except UserError as error:
-        raise UserError(f"the header of {path} describes no encoder ({error}); copy or download it again") from error
-    try:
-        encoder.load_state_dict(load_tensors(path, PREFIX), strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
+    with blaming_header(path, KIND):
+        config = from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder.")
+    encoder = load_module(lambda: Encoder(config, G), path, PREFIX, KIND)
     encoder.to(G.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return encoder.eval().requires_grad_(False)
+
+
+def find_encoder(network_path: str | os.PathLike) -> Path | None:
+    """Return the encoder for a network among the files of the same folder, the longest trained of several.
+
+    Raises UserError for a network file that is none.
+    """
+    require_network(network_path)
+    digest = sha256(Path(network_path))
+    found: list[tuple[float, str]] = []
+    for path in sorted(Path(network_path).resolve().parent.glob("*.safetensors")):
+        with contextlib.suppress(UserError):
+            header = read_encoder_header(path)
+            if (header.get("network") or {}).get("sha256") == digest:
+                found.append((header.get("kimg") or 0, str(path)))
+    return Path(max(found)[1]) if found else None
 
 
 def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:

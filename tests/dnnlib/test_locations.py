@@ -18,6 +18,7 @@ from dnnlib.cache import cache_folder
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from dnnlib.remote.locations import NetworkFile, resolve
+from dnnlib.remote.shipped import FOLDER, SHIPPED
 from networks.files import ImageFormat, build_discriminator, save_network
 from tests.support.networks import SMALL_D, quality_generator
 from tests.support.runs import tiny_command, write_base, write_images
@@ -205,6 +206,23 @@ def test_a_run_from_an_address_has_the_same_configuration_wherever_the_cache_is(
         configs.append(from_dict(TrainConfig, json.JSONDecoder().raw_decode(result.output)[0]))
     assert configs[0].init_from != configs[1].init_from
     assert defining(configs[0]) == defining(configs[1]) and defining(configs[0]).init_from == "net.safetensors"
+
+
+def test_shipped_networks_have_names(tmp_path, monkeypatch):
+    """A file of the same name comes first; other words are refused with the names that there are."""
+    monkeypatch.chdir(tmp_path)
+    for name, file in SHIPPED.items():
+        assert resolve(name) == FOLDER / file
+        assert NetworkFile().convert(name, None, None) == str(FOLDER / file)
+    with pytest.raises(click.ClickException) as caught:
+        NetworkFile().convert("dogs", None, None)
+    assert (
+        caught.value.message == f"there is no file dogs; give a path, or a network of the program: {', '.join(SHIPPED)}"
+    )
+    for path in ("dogs.safetensors", "runs/dogs"):
+        assert NetworkFile().convert(path, None, None) == path
+    (tmp_path / "cats").mkdir()
+    assert resolve("cats") == Path("cats")
 
 
 def test_completion_downloads_nothing(server):

@@ -73,7 +73,8 @@ def files(tmp_path_factory):
         write_network(folder / "plain.safetensors", small_generator())
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
         encoder = build_encoder(config, G.requires_grad_(False)).eval()
-        save_encoder(folder / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
+        (folder / "encoders").mkdir()
+        save_encoder(folder / "encoders" / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
         save_direction(folder / "some.safetensors", direction("some", torch.randn(16)))
         write_pristine(folder / "niqe.npz", fit_pristine([torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)], 16))
     return folder
@@ -334,7 +335,7 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
 
     found = {}
     monkeypatch.setattr("evaluation.commands.inversion_tables.restoration_table", only_options)
-    encoder = files / "encoder.safetensors"
+    encoder = files / "encoders" / "encoder.safetensors"
     arguments = ["restoration", *flags(files, tmp_path, encoder=encoder, steps=5), "--set=tuning.lr=0.01"]
     command(*arguments, *(f"--method={method}" for method in METHODS), code=1)
     for method, options in found.items():
@@ -351,10 +352,14 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "extra", "sentence"),
     [
-        ({"steps": None, "tuning-steps": None}, ["--method=encoder"], "--method=encoder needs an encoder; give --enc"),
+        (
+            {"steps": None, "tuning-steps": None},
+            ["--method=encoder"],
+            "--method=encoder needs an encoder, and there is ",
+        ),
         ({}, ["--method=projector"], "--tuning-steps has no effect with --method=projector; leave it out, or take a"),
         (
-            {"steps": None, "encoder": "encoder.safetensors"},
+            {"steps": None, "encoder": "encoders/encoder.safetensors"},
             ["--set=projector.lr=1"],
             "--set projector.lr=1 has no effe",
         ),
@@ -422,7 +427,7 @@ def test_a_seed_changes_inversions_and_nothing_else(inverter):
 def test_stability_of_what_has_no_seed_is_said(files, tmp_path):
     text = command(
         "stability",
-        *flags(files, tmp_path, encoder=files / "encoder.safetensors", steps=None, **{"tuning-steps": 0}),
+        *flags(files, tmp_path, encoder=files / "encoders" / "encoder.safetensors", steps=None, **{"tuning-steps": 0}),
         "--repetitions=2",
     )
     assert "inf ± nan" in text and "No seed has any effect" in text
@@ -485,7 +490,7 @@ def test_runtime_of_inversion_is_timed_with_an_encoder(files, tmp_path, monkeypa
     monkeypatch.setattr("evaluation.tables.runtime.TuningOptions", lambda: few)
     monkeypatch.setattr("evaluation.tables.runtime.TUNED", 2)
     network = f"--network={files / 'qc.safetensors'}", "--device=cpu", "-o", tmp_path
-    text = command("runtime", *network, f"--encoder={files / 'encoder.safetensors'}", "--runs=2")
+    text = command("runtime", *network, f"--encoder={files / 'encoders' / 'encoder.safetensors'}", "--runs=2")
     seconds = json.loads((tmp_path / "table3.json").read_text())["seconds"]
     assert {name: len(times) for name, times in seconds.items()} == {"QC-StyleGAN": 2, "pSp": 2, "PTI-opt": 2}
     for name, times in seconds.items():
@@ -506,7 +511,9 @@ def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
     blurred = degraded_image(to_uint8(sharp[4:])[0], 4)
     assert np.array_equal(to_uint8(images[4:])[0], blurred)
     common = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--device=cpu", "-o", tmp_path
-    assert "each code by an encoder" in command("classify", *common, f"--encoder={files / 'encoder.safetensors'}")
+    assert "each code by an encoder" in command(
+        "classify", *common, f"--encoder={files / 'encoders' / 'encoder.safetensors'}"
+    )
     G = load(files / "qc.safetensors", CPU)
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
     save_encoder(tmp_path / "w.safetensors", build_encoder(config, G), G, sha256(files / "qc.safetensors"), {"kimg": 0})

@@ -23,7 +23,7 @@ from inversion.directions.direction import Direction, load_direction, normalise,
 from inversion.directions.editing import edited_images
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import save_encoder
+from inversion.encoders.files import find_encoder, load_encoder, save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ
 from inversion.photos.face_detectors import Face
@@ -34,7 +34,7 @@ from inversion.projector import ProjectorOptions
 from inversion.requality import interpolate_quality, sample_quality, scale_quality
 from inversion.tuned_weights import load_inversion
 from inversion.video.smoothing import smooth_rows
-from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from networks.files import ImageFormat, build_discriminator, build_generator, load_generator, save_network
 from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
 from tests.support.networks import SMALL_D, quality_generator, small_generator
@@ -107,7 +107,8 @@ def _files(tmp_path_factory):
         write_network(folder / "classes.safetensors", build_generator(small_generator().config, classes), classes)
         digest = sha256(folder / "qc.safetensors")
         config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        save_encoder(folder / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
+        (folder / "encoders").mkdir()
+        save_encoder(folder / "encoders" / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
         direction = Direction(normalise(torch.randn(16)), 1.5, "warmth", "sefa", network=digest)
         save_direction(folder / "warmth.safetensors", direction)
         save_direction(folder / "wide.safetensors", Direction(normalise(torch.randn(20)), 1.0, "wide", "sefa"))
@@ -260,9 +261,9 @@ def test_the_network_is_untouched(files):
 
 
 def test_an_encoder_needs_no_projector(files, tmp_path):
-    options = ["--device=cpu", f"--encoder={files / 'encoder.safetensors'}", "--tuning-steps=0"]
+    options = ["--device=cpu", f"--encoder={files / 'encoders' / 'encoder.safetensors'}", "--tuning-steps=0"]
     done(restore(files, tmp_path, options=options), "5 done, 0 were done before, 0 passed over")
-    encoder = InversionOptions(encoder=str(files / "encoder.safetensors"), projector=None, tuning=None)
+    encoder = InversionOptions(encoder=str(files / "encoders" / "encoder.safetensors"), projector=None, tuning=None)
     inverter = Inverter(files / "qc.safetensors", CPU, encoder)
     target = PhotoReader(inverter.G).read(files / "photos" / "wide.JPG").target
     codes = load_inversion(tmp_path / "wide-codes.safetensors", files / "qc.safetensors").latents
@@ -501,7 +502,7 @@ def _clips(tmp_path_factory):
 
 
 def video(files, source, output, *extra, network="qc", finds=None):
-    finds = [f"--encoder={files / 'encoder.safetensors'}"] if finds is None else finds
+    finds = [f"--encoder={files / 'encoders' / 'encoder.safetensors'}"] if finds is None else finds
     network = files / f"{network}.safetensors"
     return run("video", f"--network={network}", *finds, "--device=cpu", "-i", source, "-o", output, *extra)
 
@@ -665,7 +666,7 @@ def test_what_is_required(command):
             "tuning.stop_psnr has no effect without steps; leave it out, or give --tuning-steps above 0",
         ),
         (
-            ["--encoder=encoder.safetensors", "--space=w"],
+            ["--encoder=encoders/encoder.safetensors", "--space=w"],
             "projector.space has no effect without steps; leave it out, or give --steps above 0",
         ),
         (
@@ -680,9 +681,9 @@ def test_what_is_required(command):
         (["--network=plain.safetensors"], "plain.safetensors is plain, without the quality code that this needs; "),
         (["--network=classes.safetensors"], "classes.safetensors has classes, and photos are inverted into networks"),
         (["--network=absent.safetensors"], "network absent.safetensors does not exist; check the path"),
-        (["--network=encoder.safetensors"], "encoder.safetensors is an encoder, not a network; "),
+        (["--network=encoders/encoder.safetensors"], "encoder.safetensors is an encoder, not a network; "),
         (
-            ["--encoder=encoder.safetensors", "--network=other.safetensors"],
+            ["--encoder=encoders/encoder.safetensors", "--network=other.safetensors"],
             "encoder.safetensors was trained for another network than other.safetensors; ",
         ),
         (["-i", "absent.jpg"], "photo absent.jpg does not exist; check the path"),
@@ -716,3 +717,48 @@ def test_options_speak_for_themselves():
         flags = [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
         assert len(flags) == len(set(flags))
         assert all(isinstance(parameter, click.Option) for parameter in command.params)
+
+
+def test_the_encoder_beside_the_network_is_used(files, tmp_path):
+    """Of several the longest trained; another network's is passed over, and --no-encoder leaves all alone."""
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    network = shutil.copy(files / "qc.safetensors", folder)
+    shutil.copy(files / "other.safetensors", folder)
+    G, _ = load_generator(network)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    for name, kimg, digest in [("a", 2, sha256(network)), ("b", 9, sha256(network)), ("c", 1, sha256(network))]:
+        save_encoder(folder / f"{name}.safetensors", build_encoder(config, G), G, digest, {"kimg": kimg})
+    save_encoder(folder / "d.safetensors", build_encoder(config, G), G, "0" * 64, {"kimg": 99})
+    assert find_encoder(network) == folder / "b.safetensors"
+    assert find_encoder(folder / "other.safetensors") is None
+    command = [
+        "encode",
+        f"--network={network}",
+        "--device=cpu",
+        "--tuning-steps=0",
+        "-i",
+        files / "photos" / "wide.JPG",
+    ]
+    result = run(*command, "-o", tmp_path / "codes")
+    assert result.exit_code == 0 and "No encoder" not in result.output
+    found = load_inversion(tmp_path / "codes" / "wide-codes.safetensors", network).latents
+    target = PhotoReader(G).read(files / "photos" / "wide.JPG").target
+    assert_close(found.ws, load_encoder(folder / "b.safetensors", network, G)(target).ws)
+    result = run(*command, "--no-encoder", "--steps=2", "-o", tmp_path / "searched")
+    assert result.exit_code == 0 and "No encoder" not in result.output
+
+
+def test_without_an_encoder_a_line_says_what_that_means(files, tmp_path, caplog):
+    network = shutil.copy(files / "other.safetensors", tmp_path)
+    command = ["encode", f"--network={network}", *UNTUNED, "-i", files / "photos" / "wide.JPG"]
+    for outdir in ("first", "second"):
+        assert run(*command, "-o", tmp_path / outdir).exit_code == 0
+    assert [message.split(":")[0] for message in caplog.messages] == [f"{network} is used without an encoder"]
+    assert f"invert.py train-encoder --network={network} --data=PHOTOS trains one" in caplog.text
+
+
+def test_an_encoder_and_none_contradict_each_other(files, tmp_path):
+    options = [f"--network={files / 'qc.safetensors'}", f"--encoder={files / 'encoders' / 'encoder.safetensors'}"]
+    result = run("restore", *options, "--no-encoder", "-i", files / "photos", "-o", tmp_path / "out")
+    assert "--encoder and --no-encoder contradict each other" in sentence(result)

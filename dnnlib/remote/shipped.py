@@ -1,0 +1,24 @@
+"""Networks that come with the program, by short names such as `cats`."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
+
+# Name -> file in FOLDER.
+SHIPPED = {
+    "cats": "afhqcat64-qc.safetensors",
+    "cats-base": "afhqcat64-base.safetensors",
+    "cats-encoder": "afhqcat64-encoder.safetensors",
+}
+
+
+def shipped_file(name: str) -> Path | None:
+    """Return the file of a network's name; None for any other text, and for a file of that name at hand."""
+    if name not in SHIPPED or Path(name).exists():
+        return None
+    return FOLDER / SHIPPED[name]
+
+
+def looks_like_a_name(text: str) -> bool:
+    """Whether a text is a word, such as a network's name, rather than the path of a file."""
+    return not Path(text).exists() and not Path(text).suffix and len(Path(text).parts) == 1
