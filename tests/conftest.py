@@ -35,6 +35,28 @@ def run_files(tmp_path_factory):
     return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
 
 
+@pytest.fixture(scope="session")
+def network_files(tmp_path_factory):
+    """Return a folder with networks of 16x16 pixels and an encoder; no test changes it.
+
+    The networks are qc, another called other, a plain one, and classes, which has five of them; the encoder is qc's,
+    and lies in another folder, where commands do not look for it.
+    """
+    from tests.support.encoders import write_encoder
+    from tests.support.networks import conditional_generator, quality_generator, small_generator, write_network
+
+    folder = tmp_path_factory.mktemp("networks")
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        qc = quality_generator()
+        generators = {"qc": qc, "other": quality_generator(), "plain": small_generator()}
+        for name, G in {**generators, "classes": conditional_generator(5)}.items():
+            write_network(folder / f"{name}.safetensors", G, licence="CC0")
+        (folder / "encoders").mkdir()
+        write_encoder(folder / "encoders" / "encoder.safetensors", qc, folder / "qc.safetensors")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)

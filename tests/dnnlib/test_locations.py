@@ -19,9 +19,7 @@ from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from dnnlib.remote.locations import NetworkFile, resolve
 from dnnlib.remote.shipped import FOLDER, SHIPPED
-from networks.files import ImageFormat, build_discriminator, save_network
-from tests.support.networks import SMALL_D, quality_generator
-from tests.support.runs import tiny_command, write_base, write_images
+from tests.support.runs import tiny_command
 from tests.support.web import serving
 from training.config import TrainConfig, defining
 
@@ -181,10 +179,8 @@ def test_every_option_for_a_network_takes_a_location():
     assert found == TAKE_NETWORKS
 
 
-def test_generate_takes_an_address(server, tmp_path):
-    G, D = quality_generator(), build_discriminator(SMALL_D, ImageFormat(16, 3, 0))
-    save_network(tmp_path / "G.safetensors", G, {"sharp": D}, {"licence": "CC0"})
-    server.files["/a/net.safetensors"] = (tmp_path / "G.safetensors").read_bytes()
+def test_generate_takes_an_address(server, network_files, tmp_path):
+    server.files["/a/net.safetensors"] = (network_files / "qc.safetensors").read_bytes()
     flags = ["--seeds=0", "--device=cpu", f"--outdir={tmp_path / 'out'}"]
     result = CliRunner().invoke(generate.main, [f"--network={server.url}", *flags])
     assert result.exit_code == 0, result.output
@@ -193,10 +189,12 @@ def test_generate_takes_an_address(server, tmp_path):
     assert result.exit_code == 2 and result.output.startswith("Error: ") and result.output.count("\n") == 1
 
 
-def test_a_run_from_an_address_has_the_same_configuration_wherever_the_cache_is(server, tmp_path, monkeypatch):
+def test_a_run_from_an_address_has_the_same_configuration_wherever_the_cache_is(
+    server, run_files, tmp_path, monkeypatch
+):
     """`defining` decides whether a command continues a run."""
-    server.files["/a/net.safetensors"] = write_base(tmp_path / "base.safetensors").read_bytes()
-    data = write_images(tmp_path / "data.zip")
+    data, base = run_files
+    server.files["/a/net.safetensors"] = base.read_bytes()
     arguments = tiny_command(tmp_path / "run", data, server.url, "--dry-run")[1:]
     configs = []
     for name in ("one", "two"):

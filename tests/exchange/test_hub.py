@@ -17,9 +17,8 @@ from dnnlib.remote.hugging_face import HubAddress
 from dnnlib.remote.locations import resolve
 from exchange.hub import main
 from exchange.model_card import licence_id
-from networks.files import ImageFormat, build_discriminator, save_network
 from tests.support import commands
-from tests.support.networks import SMALL_D, quality_generator, small_generator
+from tests.support.networks import small_generator, write_network
 
 FILES = ["README.md", "manifest.json", "network.safetensors"]
 
@@ -75,15 +74,10 @@ def hub(tmp_path, monkeypatch):
     return FakeApi
 
 
-def save(G, path, **provenance):
-    D = build_discriminator(SMALL_D, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
-    save_network(path, G, {"sharp": D}, {"licence": "CC BY-NC 4.0 (Someone)", "kimg": 3, **provenance})
-    return path
-
-
 @pytest.fixture
 def network(tmp_path):
-    return save(quality_generator(), tmp_path / "qc.safetensors", data={"name": "cats", "images": 4853})
+    facts = {"licence": "CC BY-NC 4.0 (Someone)", "kimg": 3, "data": {"name": "cats", "images": 4853}}
+    return write_network(tmp_path / "qc.safetensors", **facts)
 
 
 done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
@@ -151,7 +145,7 @@ def test_bad_results_are_refused(network, tmp_path, text):
 
 
 def test_a_network_needs_a_licence(tmp_path):
-    network = save(small_generator(), tmp_path / "plain.safetensors", licence="")
+    network = write_network(tmp_path / "plain.safetensors", small_generator(), licence="")
     assert "states no licence; give that of its training data" in refused("push", network, tmp_path / "a")
     done("push", network, tmp_path / "a", '--licence=My "own" one')
     card = (tmp_path / "a" / "README.md").read_text()

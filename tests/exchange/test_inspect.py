@@ -1,44 +1,30 @@
 """A look inside files and folders."""
 
-import copy
+import functools
 import json
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from dnnlib.files import sha256
 from exchange.inspect import main, table
 from networks.describe import describe, results_beside, snapshots
-from networks.files import ImageFormat, build_discriminator, save_network
-from tests.support.networks import SMALL_D, quality_generator, small_generator
+from networks.files import ImageFormat, build_discriminator
+from tests.support import commands
+from tests.support.networks import SMALL_D, quality_generator, small_generator, write_network
 from torch_utils.checkpoint import save_tensors
 
-
-def save(G, path, streams=("sharp",), **provenance):
-    D = build_discriminator(SMALL_D, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
-    discriminators = {stream: copy.deepcopy(D) for stream in streams}
-    save_network(path, G, discriminators, {"licence": "CC0", "kimg": 3.5, **provenance})
-    return path
+output, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
 
 
-def output(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
-    [sentence] = result.output.strip().splitlines()
-    return sentence.removeprefix("Error: ")
+def write_plain(path, kimg=3.5):
+    return write_network(path, small_generator(), kimg=kimg)
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_the_table_counts_every_parameter_once(tmp_path, variant):
     G = quality_generator(variant)
-    facts = describe(save(G, tmp_path / "qc.safetensors", ("sharp", "degraded")))
+    facts = describe(write_network(tmp_path / "qc.safetensors", G, ("sharp", "degraded")))
     assert sum(row["parameters"] for row in facts["architecture"]) == facts["generator"]["parameters"]
     assert facts["generator"]["parameters"] == sum(parameter.numel() for parameter in G.parameters())
     D = build_discriminator(SMALL_D, ImageFormat(16, 3, 0))
@@ -50,7 +36,8 @@ def test_the_table_counts_every_parameter_once(tmp_path, variant):
 
 
 def test_a_network_as_text(tmp_path):
-    path = save(quality_generator(), tmp_path / "qc.safetensors", data={"name": "cats", "images": 7})
+    facts = {"licence": "CC0", "kimg": 3.5, "data": {"name": "cats", "images": 7}}
+    path = write_network(tmp_path / "qc.safetensors", **facts)
     text = output(path)
     for part in ("QC, variant paper, q_dim 4, last 2 blocks", "3.5 kimg", "CC0", "name cats, images 7", sha256(path)):
         assert part in text
@@ -60,7 +47,7 @@ def test_a_network_as_text(tmp_path):
 
 
 def test_a_plain_network_as_json(tmp_path):
-    facts = json.loads(output(save(small_generator(), tmp_path / "plain.safetensors"), "--json"))
+    facts = json.loads(output(write_plain(tmp_path / "plain.safetensors"), "--json"))
     assert facts["mode"] == "plain" and facts["quality"] is None and facts["kind"] == "network"
     assert facts["images"] == {"resolution": 16, "channels": 3, "c_dim": 0} and facts["header"]["kimg"] == 3.5
 
@@ -74,8 +61,8 @@ def test_another_kind_of_file_shows_its_header(tmp_path):
 
 
 def test_a_folder_lists_its_snapshots_with_what_was_measured(tmp_path):
-    first = save(small_generator(), tmp_path / "network-snapshot-000001.safetensors", kimg=1)
-    second = save(small_generator(), tmp_path / "network-snapshot-000002.safetensors", kimg=2)
+    first = write_plain(tmp_path / "network-snapshot-000001.safetensors", kimg=1)
+    second = write_plain(tmp_path / "network-snapshot-000002.safetensors", kimg=2)
     (tmp_path / "other.safetensors").write_bytes(b"no network")
     records = [
         {"network": first.name, "quality": "sharp", "values": {"fid": 9.0}},

@@ -10,13 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
 from images.photos import to_network
 from images.squares import Square, centre_square
 from images.video_reader import read_clip, write_clip
-from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ, NoFaceError
 from inversion.photos.face_detectors import Face
@@ -25,10 +21,7 @@ from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
 from inversion.video.smoothing import smooth_rows, steady_squares
-from networks.files import build_discriminator, save_network
 from tests.support.clips import EVEN, make
-from tests.support.networks import SMALL_D, quality_generator
-from tests.support.runs import IMAGES
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import load_tensors, save_tensors
 
@@ -136,35 +129,26 @@ def test_without_a_detector_all_frames_show_their_middle(clip, inverter):
 # Codes
 
 
-@pytest.fixture(scope="module", name="files")
-def _files(tmp_path_factory):
-    """A network, its encoder, and a clip."""
-    folder = tmp_path_factory.mktemp("clips")
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        G = quality_generator().requires_grad_(False)
-        save_network(folder / "qc.safetensors", G, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 0})
-        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        digest = sha256(folder / "qc.safetensors")
-        save_encoder(folder / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
-    make(folder / "in.mp4", EVEN)
-    return folder
+@pytest.fixture(scope="module")
+def clip_file(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("clips") / "in.mp4", EVEN)
 
 
 @pytest.fixture(name="clip")
-def _clip(files):
-    return read_clip(files / "in.mp4")
+def _clip(clip_file):
+    return read_clip(clip_file)
 
 
 @pytest.fixture(name="inverter")
-def _inverter(files):
-    return Inverter(files / "qc.safetensors", CPU, InversionOptions(projector=QUICK, tuning=None))
+def _inverter(network_files):
+    return Inverter(network_files / "qc.safetensors", CPU, InversionOptions(projector=QUICK, tuning=None))
 
 
 @pytest.fixture(name="with_encoder")
-def _with_encoder(files):
-    options = InversionOptions(encoder=str(files / "encoder.safetensors"), projector=None, tuning=None)
-    return Inverter(files / "qc.safetensors", CPU, options)
+def _with_encoder(network_files):
+    encoder = str(network_files / "encoders" / "encoder.safetensors")
+    options = InversionOptions(encoder=encoder, projector=None, tuning=None)
+    return Inverter(network_files / "qc.safetensors", CPU, options)
 
 
 def codes_of(clip, inverter, path, options=STEADY):
@@ -247,7 +231,7 @@ def test_stopped_and_continued_is_the_same_as_uninterrupted(request, clip, tmp_p
         assert torch.equal(codes_of(clip, inverter, path, options).ws, expected.ws)
 
 
-def test_codes_of_another_clip_or_other_options_are_found_anew(clip, files, with_encoder, inverter, tmp_path):
+def test_codes_of_another_clip_or_other_options_are_found_anew(clip, with_encoder, inverter, tmp_path):
     path = tmp_path / "codes.safetensors"
     codes_of(clip, with_encoder, path)
     projected = codes_of(clip, inverter, path)

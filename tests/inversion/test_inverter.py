@@ -8,9 +8,6 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import synthesize
-from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import TuningOptions, tune
@@ -18,38 +15,14 @@ from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import TunedWeights, load_inversion, save_inversion
 from metrics.detectors.cifar import WEIGHTS
 from metrics.weights.directory import WeightsDirectory
-from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network
+from networks.files import load
 from networks.latents import Latents
-from tests.support.networks import SMALL_D, quality_generator, small_generator
-from tests.support.runs import IMAGES
+from tests.support.encoders import TINY, write_encoder
 from tests.support.tolerance import assert_close
 
 CPU = torch.device("cpu")
 PROJECTOR = ProjectorOptions(steps=4, q_starts=2)
 TUNING = TuningOptions(steps=3, lr=1e-2, locality_codes=1, stop_psnr=None)
-
-
-def write_network(path, G, images=IMAGES):
-    save_network(path, G, {"sharp": build_discriminator(SMALL_D, images)}, {"kimg": 0})
-    return path
-
-
-@pytest.fixture(scope="module", name="files")
-def _files(tmp_path_factory):
-    """Networks, and an encoder of the first."""
-    folder = tmp_path_factory.mktemp("networks")
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        G = quality_generator()
-        write_network(folder / "qc.safetensors", G)
-        write_network(folder / "other.safetensors", quality_generator())
-        write_network(folder / "plain.safetensors", small_generator())
-        classes = ImageFormat(16, 3, 2)
-        write_network(folder / "classes.safetensors", build_generator(small_generator().config, classes), classes)
-        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        encoder = build_encoder(config, G).eval()
-        save_encoder(folder / "encoder.safetensors", encoder, G, sha256(folder / "qc.safetensors"), {})
-    return folder
 
 
 @pytest.fixture(name="targets")
@@ -58,19 +31,19 @@ def _targets():
     return torch.nn.functional.interpolate(coarse, size=16, mode="bilinear")
 
 
-def inverter_of(files, name="qc", encoder=False, **options):
+def inverter_of(network_files, name="qc", encoder=False, **options):
     values = {"projector": PROJECTOR, "tuning": TUNING, **options}
     if encoder:
-        values["encoder"] = str(files / "encoder.safetensors")
-    return Inverter(files / f"{name}.safetensors", CPU, InversionOptions(**values))
+        values["encoder"] = str(network_files / "encoders" / "encoder.safetensors")
+    return Inverter(network_files / f"{name}.safetensors", CPU, InversionOptions(**values))
 
 
 def same_codes(a, b):
     return torch.equal(a.ws, b.ws) and torch.equal(a.q, b.q)
 
 
-def test_inverting_is_projecting_and_tuning(files, targets):
-    inverter = inverter_of(files)
+def test_inverting_is_projecting_and_tuning(network_files, targets):
+    inverter = inverter_of(network_files)
     codes = project(inverter.G, targets, PROJECTOR, inverter.perceptual)
     tuned = tune(inverter.G, codes, targets, TUNING, inverter.perceptual)
     for row, inversion in enumerate(inverter.invert(targets)):
@@ -80,9 +53,9 @@ def test_inverting_is_projecting_and_tuning(files, targets):
         assert all(torch.equal(value, expected[name]) for name, value in inversion.tuned.differences.items())
 
 
-def test_a_photo_does_not_depend_on_its_batch(files, targets):
+def test_a_photo_does_not_depend_on_its_batch(network_files, targets):
     """But for rounding: that of bfloat16 would turn signs of small gradients, and with them Adam's first steps."""
-    inverter = inverter_of(files, tuning=replace(TUNING, lr=1e-3))
+    inverter = inverter_of(network_files, tuning=replace(TUNING, lr=1e-3))
     inverter.perceptual = load_perceptual("cifar", WeightsDirectory(None), CPU, full_precision=True)
     together = inverter.invert(targets)
     for row, inversion in enumerate(together):
@@ -93,8 +66,8 @@ def test_a_photo_does_not_depend_on_its_batch(files, targets):
         assert_close(*images, rtol=2e-3)  # Adam makes steps of full length from gradients that are only rounding
 
 
-def test_each_photo_is_shown_by_its_own_weights(files, targets):
-    inverter = inverter_of(files)
+def test_each_photo_is_shown_by_its_own_weights(network_files, targets):
+    inverter = inverter_of(network_files)
     before = {name: tensor.clone() for name, tensor in inverter.G.state_dict().items()}
     first, second, _ = inverter.invert(targets)
     own, others = inverter.images(first, first.latents), inverter.images(second, first.latents)
@@ -105,8 +78,8 @@ def test_each_photo_is_shown_by_its_own_weights(files, targets):
     assert all(torch.equal(tensor, before[name]) for name, tensor in inverter.G.state_dict().items())
 
 
-def test_tuning_brings_the_image_closer(files, targets):
-    tuned = inverter_of(files, tuning=TuningOptions(steps=15, lr=1e-2, locality_weight=0.0, twin_weight=0.0))
+def test_tuning_brings_the_image_closer(network_files, targets):
+    tuned = inverter_of(network_files, tuning=TuningOptions(steps=15, lr=1e-2, locality_weight=0.0, twin_weight=0.0))
     [inversion] = tuned.invert(targets[:1])
     bare = synthesize(tuned.G, inversion.latents).clamp(-1, 1)
     error = [(image - targets[:1]).square().mean() for image in (tuned.images(inversion, inversion.latents), bare)]
@@ -114,8 +87,8 @@ def test_tuning_brings_the_image_closer(files, targets):
 
 
 @pytest.mark.parametrize("tuning", [TUNING, None])
-def test_what_is_stored_gives_the_same_images(files, targets, tmp_path, tuning):
-    inverter = inverter_of(files, tuning=tuning)
+def test_what_is_stored_gives_the_same_images(network_files, targets, tmp_path, tuning):
+    inverter = inverter_of(network_files, tuning=tuning)
     for inversion in inverter.invert(targets):
         save_inversion(tmp_path / "codes.safetensors", inversion, inverter.network)
         loaded = load_inversion(tmp_path / "codes.safetensors", inverter.network)
@@ -124,9 +97,9 @@ def test_what_is_stored_gives_the_same_images(files, targets, tmp_path, tuning):
             assert torch.equal(inverter.images(loaded, latents), inverter.images(inversion, latents))
 
 
-def test_listeners_hear_every_step(files, targets):
+def test_listeners_hear_every_step(network_files, targets):
     heard = []
-    inverter_of(files).invert(targets, lambda *step: heard.append(step))
+    inverter_of(network_files).invert(targets, lambda *step: heard.append(step))
     assert [step for step in heard if step[0] == "projector"] == [("projector", n, 4) for n in range(1, 5)]
     assert [step for step in heard if step[0] == "tuning"] == [("tuning", n, 9) for n in (3, 6, 9)]
 
@@ -134,16 +107,16 @@ def test_listeners_hear_every_step(files, targets):
 # Encoders
 
 
-def test_an_encoder_alone_gives_its_codes(files, targets):
-    inverter = inverter_of(files, encoder=True, projector=None, tuning=None)
+def test_an_encoder_alone_gives_its_codes(network_files, targets):
+    inverter = inverter_of(network_files, encoder=True, projector=None, tuning=None)
     expected = inverter.encoder(targets)
     for row, inversion in enumerate(inverter.invert(targets)):
         assert same_codes(inversion.latents, expected[row : row + 1])
         assert inversion.tuned is None and not inversion.latents.ws.requires_grad
 
 
-def test_the_projector_refines_the_encoders_codes(files, targets):
-    inverter = inverter_of(files, encoder=True, tuning=None)
+def test_the_projector_refines_the_encoders_codes(network_files, targets):
+    inverter = inverter_of(network_files, encoder=True, tuning=None)
     start = inverter.encoder(targets)
     expected = project(inverter.G, targets, PROJECTOR, inverter.perceptual, start)
     codes = inverter.codes(targets)
@@ -151,78 +124,79 @@ def test_the_projector_refines_the_encoders_codes(files, targets):
     assert not torch.equal(codes.ws, start.ws) and not torch.equal(codes.q, start.q)
 
 
-def test_given_codes_take_the_encoders_place(files, targets):
-    inverter = inverter_of(files, encoder=True, tuning=None)
+def test_given_codes_take_the_encoders_place(network_files, targets):
+    inverter = inverter_of(network_files, encoder=True, tuning=None)
     start = Latents(torch.randn(3, inverter.G.num_ws, inverter.G.w_dim), torch.randn(3, inverter.G.q_dim))
     expected = project(inverter.G, targets, PROJECTOR, inverter.perceptual, start)
     assert same_codes(inverter.codes(targets, start=start), expected)
 
 
-def test_another_projector_leaves_the_inverter_as_it_is(files, targets):
-    inverter = inverter_of(files)
+def test_another_projector_leaves_the_inverter_as_it_is(network_files, targets):
+    inverter = inverter_of(network_files)
     other = inverter.with_projector(ProjectorOptions(steps=1))
     assert other.G is inverter.G and inverter.options.projector == PROJECTOR
     expected = project(inverter.G, targets, ProjectorOptions(steps=1), inverter.perceptual)
     assert same_codes(other.codes(targets), expected)
 
 
-def test_an_encoder_of_another_network_is_refused(files):
-    with pytest.raises(UserError, match=r"encoder.safetensors was trained for another network than .*other"):
-        inverter_of(files, "other", encoder=True)
-
-
 # Networks and options
 
 
-def test_a_plain_network_has_codes_without_quality(files, targets):
-    inverter = inverter_of(files, "plain")
+def test_a_plain_network_has_codes_without_quality(network_files, targets):
+    inverter = inverter_of(network_files, "plain")
     for inversion in inverter.invert(targets[:2]):
         assert inversion.latents.q is None and isinstance(inversion.tuned, TunedWeights)
         assert inverter.images(inversion, inversion.latents).shape == (1, 3, 16, 16)
 
 
-def test_networks_that_do_not_do_are_refused(files):
-    with pytest.raises(UserError, match=r"plain.safetensors is plain, without the quality code that this needs"):
-        Inverter(files / "plain.safetensors", CPU, needs_quality=True)
-    with pytest.raises(UserError, match=r"classes.safetensors has classes, and photos are inverted into networks with"):
-        Inverter(files / "classes.safetensors", CPU)
-    with pytest.raises(UserError, match=r"encoder.safetensors is an encoder, not a network"):
-        Inverter(files / "encoder.safetensors", CPU)
-    with pytest.raises(UserError, match=r"absent.safetensors does not exist"):
-        Inverter(files / "absent.safetensors", CPU)
+def open_network(name, **options):
+    return lambda folder: Inverter(folder / f"{name}.safetensors", CPU, **options)
 
 
-def test_something_must_find_the_codes():
-    with pytest.raises(UserError, match=r"without an encoder the projector must search; give --encoder=FILE or"):
-        InversionOptions(projector=None)
+REFUSALS = {
+    "plain.safetensors is plain, without the quality code that this needs": open_network("plain", needs_quality=True),
+    "classes.safetensors has classes, and photos are inverted into networks with": open_network("classes"),
+    "encoder.safetensors is an encoder, not a network": open_network("encoders/encoder"),
+    "absent.safetensors does not exist": open_network("absent"),
+    "encoder.safetensors was trained for another network than .*other": lambda folder: inverter_of(
+        folder, "other", encoder=True
+    ),
+    "without an encoder the projector must search; give --encoder=FILE or": lambda _: InversionOptions(projector=None),
+    r"unknown perceptual distance 'lpips_vg'; did you mean 'lpips_vgg'\?": lambda folder: inverter_of(
+        folder, perceptual="lpips_vg"
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSALS)
+def test_refusals(network_files, sentence):
+    with pytest.raises(UserError, match=sentence):
+        REFUSALS[sentence](network_files)
+
+
+def test_an_encoder_needs_no_projector():
     assert InversionOptions(encoder="encoder.safetensors", projector=None).projector is None
 
 
-def test_an_unknown_distance_is_refused(files):
-    with pytest.raises(UserError, match=r"unknown perceptual distance 'lpips_vg'; did you mean 'lpips_vgg'\?"):
-        inverter_of(files, perceptual="lpips_vg")
-
-
-def test_settings_tell_all_that_a_result_depends_on(files):
+def test_settings_tell_all_that_a_result_depends_on(network_files):
     different = [
-        inverter_of(files),
-        inverter_of(files, "other"),
-        inverter_of(files, encoder=True),
-        inverter_of(files, tuning=None),
-        inverter_of(files, projector=ProjectorOptions(steps=5)),
+        inverter_of(network_files),
+        inverter_of(network_files, "other"),
+        inverter_of(network_files, encoder=True),
+        inverter_of(network_files, tuning=None),
+        inverter_of(network_files, projector=ProjectorOptions(steps=5)),
     ]
     settings = [inverter.settings for inverter in different]
     assert all(settings.count(each) == 1 for each in settings)
-    assert settings[0]["network"] == sha256(files / "qc.safetensors")
-    assert settings[2]["encoder"] == sha256(files / "encoder.safetensors")
+    assert settings[0]["network"] == sha256(network_files / "qc.safetensors")
+    assert settings[2]["encoder"] == sha256(network_files / "encoders" / "encoder.safetensors")
     assert settings[0]["perceptual_sha256"] == {"cifar10.safetensors": sha256(WEIGHTS)}
-    assert inverter_of(files).settings == settings[0]
+    assert inverter_of(network_files).settings == settings[0]
 
 
-def test_where_an_encoder_tells_no_quality_it_is_fitted(files, tmp_path):
-    G, network = load(files / "qc.safetensors", CPU), files / "qc.safetensors"
-    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
-    save_encoder(tmp_path / "w.safetensors", build_encoder(config, G).eval(), G, sha256(network), {"kimg": 0})
+def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path):
+    G, network = load(network_files / "qc.safetensors", CPU), network_files / "qc.safetensors"
+    write_encoder(tmp_path / "w.safetensors", G, network, replace(TINY, q_width=0))
     inverter = Inverter(network, CPU, InversionOptions(str(tmp_path / "w.safetensors"), projector=None, tuning=None))
     ws = inverter.encoder(torch.zeros(2, 3, 16, 16)).ws
     target = synthesize(G, Latents(ws, 0.3 * torch.randn(2, G.q_dim)))

@@ -33,9 +33,9 @@ from metrics.metric import parse_requests
 from networks.latents import Latents
 from tests.support.measures import NO_WEIGHTS, cifar, conditional_generator, pixels_of, write_network
 from tests.support.networks import quality_generator
+from tests.support.processes import run_distributed
 from tests.support.runs import png, write_base, write_images
 from tests.support.tolerance import assert_close
-from torch_utils import distributed
 from torch_utils.checkpoint import load_tensors, read_header
 from torch_utils.linear_classifier import LinearClassifier
 
@@ -119,20 +119,10 @@ def test_results_that_cannot_be_written_are_one_sentence(files, tmp_path):
     assert "metric-fd4_cifar.jsonl cannot be written" in measured(files, *flags, code=1)
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    """Let every process sum in the same order."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 NAMES = "fd30_cifar,kd30_cifar,pr30_cifar,ppl_cifar_wend10"
 
 
-def test_two_processes_measure_what_one_does(files, tmp_path, one_thread):
+def test_two_processes_measure_what_one_does(files, tmp_path):
     """With random noise, degraded reals and a last batch that is short; the second process has less to do."""
     for processes in (1, 2):
         job = Job(
@@ -144,7 +134,7 @@ def test_two_processes_measure_what_one_does(files, tmp_path, one_thread):
             weights=NO_WEIGHTS,
             cache_dir=tmp_path / f"cache{processes}",
         )
-        distributed.run(calc_metrics.print_results, processes, "cpu", job, str(tmp_path / str(processes)), False)
+        run_distributed(calc_metrics.print_results, processes, job, str(tmp_path / str(processes)), False)
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
     assert len(names) == 4 and names == sorted(path.name for path in (tmp_path / "2").iterdir())
     for name in names:

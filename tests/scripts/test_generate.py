@@ -24,31 +24,19 @@ from images.figures import GAP, MIN_TILE, labelled_grid
 from images.ranges import to_uint8
 from images.video_writer import count_frames, write_mp4
 from images.writer import ImageWriter
-from networks.files import ImageFormat, build_discriminator, build_generator, load, save_network, with_precision
+from networks.files import load, with_precision
 from networks.latents import Latents
-from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
+from tests.support.networks import SMALL, quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
 
 SEEDS = [0, 1, 2, 3, 4, 5, 6, 12]
-
-
-def save(G, path):
-    D = build_discriminator(SMALL_D, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
-    save_network(path, G, {"sharp": D}, {"licence": "CC0"})
-    return path
+FILES = {"qc": "qc", "plain": "plain", "conditional": "classes"}
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks(network_files):
     """Paths of a QC network, a plain one and a conditional one."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("networks")
-    conditional = build_generator(SMALL, ImageFormat(16, 3, 5))
-    return {
-        "qc": save(quality_generator(), folder / "qc.safetensors"),
-        "plain": save(small_generator(), folder / "plain.safetensors"),
-        "conditional": save(conditional, folder / "conditional.safetensors"),
-    }
+    return {name: network_files / f"{file}.safetensors" for name, file in FILES.items()}
 
 
 def call(network, *arguments, **flags):
@@ -423,7 +411,7 @@ def test_precision_changes_the_arithmetic_alone():
 
 def test_stored_float16_is_float32_on_a_cpu(tmp_path, caplog):
     G = small_generator(precision=dataclasses.replace(SMALL.precision, dtype="fp16"))
-    loaded = load(save(G, tmp_path / "half.safetensors"), torch.device("cpu"))
+    loaded = load(write_network(tmp_path / "half.safetensors", G), torch.device("cpu"))
     assert loaded.synthesis.block(-1).dtype == torch.float32
     assert "fp32 is used" in caplog.text
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import train
 from dnnlib.config import differences, from_dict, to_dict
 from networks.config import QualityConfig
-from networks.files import ImageFormat, build_discriminator, build_generator, save_network
-from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
+from networks.files import ImageFormat, build_discriminator, build_generator
+from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator, write_network
 from training import presets
 from training.config import TrainConfig
 
@@ -48,21 +48,15 @@ def truncate(path):
     path.write_bytes(content[: len(content) // 2])
 
 
-def save(path, G, *streams):
-    images = ImageFormat(G.img_resolution, G.img_channels, G.c_dim)
-    save_network(path, G, {name: build_discriminator(SMALL_D, images) for name in streams}, {"kimg": 1})
-    return path
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A folder with images, labelled images, and networks; tests only read it."""
     folder = tmp_path_factory.mktemp("shared")
     write_images(folder / "images")
     write_labels(write_images(folder / "labelled"), [0, 1, 2, 1, 0, 2, 2, 0])
-    save(folder / "base.safetensors", small_generator(SIDE), "sharp")
-    save(folder / "large.safetensors", small_generator(2 * SIDE), "sharp")
-    save(folder / "qc.safetensors", quality_generator(), "sharp", "degraded")
+    write_network(folder / "base.safetensors", small_generator(SIDE))
+    write_network(folder / "large.safetensors", small_generator(2 * SIDE))
+    write_network(folder / "qc.safetensors", quality_generator(), ("sharp", "degraded"))
     (folder / "truncated.safetensors").write_bytes((folder / "base.safetensors").read_bytes()[:-1])
     return folder
 

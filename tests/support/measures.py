@@ -1,6 +1,4 @@
-"""Sources of images for tests of metrics: 16x16 networks and data, real and stand-in detectors."""
-
-import dataclasses
+"""Sources of images for tests of metrics: real and stand-in detectors."""
 
 import torch
 
@@ -8,27 +6,10 @@ from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.image_stream import ImageStream
 from metrics.weights.directory import WeightsDirectory
-from networks.files import build_discriminator, save_network
-from networks.generators import stylegan2
-from tests.support.networks import SMALL, SMALL_D, quality_generator
-from tests.support.runs import IMAGES
+from tests.support.networks import conditional_generator, write_network  # noqa: F401
 
 CPU = torch.device("cpu")
 NO_WEIGHTS = WeightsDirectory(None)
-
-
-def write_network(path, G=None, **provenance):
-    """Write a network with a header; the QC one of `networks.quality_generator` where none is given."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        G = G or quality_generator()
-        images = dataclasses.replace(IMAGES, resolution=G.img_resolution, channels=G.img_channels, c_dim=G.c_dim)
-        save_network(path, G, {"sharp": build_discriminator(SMALL_D, images)}, {"kimg": 0, **provenance})
-    return path
-
-
-def conditional_generator(classes=3):
-    return stylegan2.Generator(SMALL, classes, 16, 3).eval()
 
 
 def cifar():

@@ -6,6 +6,7 @@ import torch
 
 from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from networks.discriminator import Discriminator
+from networks.files import ImageFormat, build_discriminator, save_network
 from networks.generators import qc_stylegan, stylegan2
 
 SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
@@ -64,3 +65,21 @@ def quality_generator(variant="paper", resolution=16, blocks=2, architecture="sk
             elif "convq" in name and not zero_start:
                 parameter.normal_()
     return G
+
+
+def conditional_generator(classes=3):
+    return stylegan2.Generator(SMALL, classes, 16, 3).eval()
+
+
+def write_network(path, G=None, streams=("sharp",), **provenance):
+    """Write a network with discriminators that fit it, and return the path.
+
+    The generator is the QC one of `quality_generator` where none is given. Of random numbers, none is used up.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        G = quality_generator() if G is None else G
+        images = ImageFormat(G.img_resolution, G.img_channels, G.c_dim)
+        discriminators = {stream: build_discriminator(SMALL_D, images) for stream in streams}
+        save_network(path, G, discriminators, {"kimg": 0, **provenance})
+    return path

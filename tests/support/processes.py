@@ -42,9 +42,13 @@ def run_distributed(function: Callable[..., None], processes: int, *arguments: A
 
 @contextlib.contextmanager
 def _starting_processes_by(method: str) -> Iterator[None]:
+    """Let the program start processes by another method than "spawn"."""
+    get_context, start_processes = torch.multiprocessing.get_context, torch.multiprocessing.start_processes
     with pytest.MonkeyPatch.context() as patch:
-        by_method = functools.partial(torch.multiprocessing.start_processes, start_method=method)
-        patch.setattr(torch.multiprocessing, "spawn", by_method)
+        patch.setattr(torch.multiprocessing, "spawn", functools.partial(start_processes, start_method=method))
+        patch.setattr(
+            torch.multiprocessing, "get_context", lambda name=None: get_context(method if name == "spawn" else name)
+        )
         yield
 
 

@@ -283,14 +283,113 @@ def test_text_that_torch_does_not_write_is_refused(written, line):
         opened(written(line))
 
 
-# Pickles.
+# Files that are damaged, of another kind, or made to harm.
 
 
-def with_objects(tmp_path, content):
-    torch.jit.script(nn.Linear(10, 10)).save(tmp_path / "linear.pt")
-    parts = parts_of(tmp_path / "linear.pt")
-    write_parts(tmp_path / "objects.pt", parts | {"data.pkl": content})
-    return tmp_path / "objects.pt"
+def linear_parts(folder, side=10):
+    """Write a network of one layer; return the parts of its file."""
+    torch.jit.script(nn.Linear(side, side)).save(folder / "linear.pt")
+    return parts_of(folder / "linear.pt")
+
+
+def with_content(content):
+    return lambda path: path.write_bytes(content)
+
+
+def with_parts(change):
+    """Return a writer of the network's file with its parts changed."""
+    return lambda path: write_parts(path, change(linear_parts(path.parent)))
+
+
+def without(ending):
+    return with_parts(lambda parts: {name: parts[name] for name in parts if not name.endswith(ending)})
+
+
+def with_short_storage(parts):
+    shortened = next(name for name, content in parts.items() if len(content) == 400)  # 10 x 10 float32
+    return parts | {shortened: bytes(396)}
+
+
+def with_longer_shape(parts):
+    shape, stretched = (b"(K\nK\nt", b"(K\x0bK\nt")  # the size [10, 10], and [11, 10]
+    assert parts["data.pkl"].count(shape) == 1
+    return parts | {"data.pkl": parts["data.pkl"].replace(shape, stretched)}
+
+
+def write_in_two_folders(path):
+    write_parts(path, linear_parts(path.parent))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other/data.pkl", b"")
+
+
+def write_with_other_weights(path):
+    """Exchange the numbers themselves, so that their checksum is wrong."""
+    stored = next(content for content in linear_parts(path.parent).values() if len(content) == 400)
+    whole, others = (path.parent / "linear.pt").read_bytes(), torch.randn(100).numpy().tobytes()
+    assert whole.count(stored) == 1
+    path.write_bytes(whole.replace(stored, others))
+
+
+def write_with_a_lie(path):
+    """Say 10 bytes of a part that holds 1 MiB: 10 bytes are read, whose checksum is wrong."""
+    size = 1_234_567
+    write_parts(path, linear_parts(path.parent) | {"data/9": bytes(size)}, compression=zipfile.ZIP_DEFLATED)
+    content = path.read_bytes()
+    assert content.count(struct.pack("<I", size)) == 2  # before the part, and in the directory
+    path.write_bytes(content.replace(struct.pack("<I", size), struct.pack("<I", 10)))
+
+
+NO_FILE = "is damaged or no TorchScript file; download it again"
+DAMAGED = "is damaged; copy or download it again"
+REFUSALS = {
+    "missing": (lambda path: None, "cannot read"),
+    "a folder": (lambda path: path.mkdir(), "cannot read"),
+    "empty": (with_content(b""), NO_FILE),
+    "text": (with_content(b"plain text"), NO_FILE),
+    "the start of a zip": (with_content(b"PK\x03\x04" + bytes(50)), NO_FILE),
+    "a pickle": (with_content(b"\x80\x02}q\x00."), NO_FILE),
+    "a state dict": (
+        lambda path: torch.save({"a": torch.zeros(3)}, path),
+        "is no TorchScript file, perhaps a state dict",
+    ),
+    "no objects": (with_parts(lambda parts: parts | {"data.pkl": b""}), DAMAGED),
+    "a pickle that begins": (with_parts(lambda parts: parts | {"data.pkl": b"\x80\x02"}), DAMAGED),
+    "a pickle without its end": (with_parts(lambda parts: parts | {"data.pkl": b"\x80\x02}q\x00"}), DAMAGED),
+    "a pickle of a pair": (with_parts(lambda parts: parts | {"data.pkl": b"\x80\x02K\x01K\x02\x86R."}), DAMAGED),
+    "a tensor beyond its storage": (with_parts(with_short_storage), DAMAGED),
+    "a shape beyond its storage": (with_parts(with_longer_shape), DAMAGED),
+    "other weights": (write_with_other_weights, "damaged"),
+    "a size that lies": (write_with_a_lie, "damaged"),
+    "no version": (without("version"), "is damaged"),
+    "no code": (without(".py"), r"asks for `__torch__\.torch\.nn\.modules\.linear"),
+    "a part in other letters": (
+        with_parts(lambda parts: parts | {"DATA.pkl": parts["data.pkl"]}),
+        "parts of the same name",
+    ),
+    "a part in another folder": (write_in_two_folders, "parts of the same name"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals(tmp_path, case):
+    write, sentence = REFUSALS[case]
+    write(tmp_path / "refused.pt")
+    with pytest.raises(UserError, match=rf"refused\.pt.*{sentence}|{sentence}.*refused\.pt"):
+        opened(tmp_path / "refused.pt")
+
+
+def test_the_writers_of_refused_files_begin_with_one_that_opens(tmp_path):
+    linear_parts(tmp_path)
+    assert opened(tmp_path / "linear.pt").weight.shape == (10, 10)
+
+
+def test_files_cut_anywhere_are_damaged(tmp_path):
+    linear_parts(tmp_path)
+    whole = (tmp_path / "linear.pt").read_bytes()
+    for length in range(0, len(whole), 97):
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises(UserError, match="damaged or no TorchScript file"):
+            opened(tmp_path / "cut.pt")
 
 
 class Shell:
@@ -304,117 +403,28 @@ class Shell:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_objects_with_code_stay_closed(tmp_path, protocol):
     content = pickle.dumps(Shell(f"touch {tmp_path}/touched"), protocol=protocol)
+    with_parts(lambda parts: parts | {"data.pkl": content})(tmp_path / "objects.pt")
     with pytest.raises(UserError, match=r"asks for `posix.system`|holds other objects than a network has"):
-        opened(with_objects(tmp_path, content))
+        opened(tmp_path / "objects.pt")
     (tmp_path / "bare.pt").write_bytes(content)
     with pytest.raises(UserError, match="damaged or no TorchScript file"):
         opened(tmp_path / "bare.pt")
     assert not (tmp_path / "touched").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x02", b"\x80\x02}q\x00", b"\x80\x02K\x01K\x02\x86R."])
-def test_damaged_objects_are_refused(tmp_path, content):
-    with pytest.raises(UserError, match="is damaged; copy or download it again"):
-        opened(with_objects(tmp_path, content))
-
-
-def test_tensors_stay_within_their_storage(tmp_path):
-    torch.jit.script(nn.Linear(10, 10)).save(tmp_path / "linear.pt")
-    parts = parts_of(tmp_path / "linear.pt")
-    assert opened(tmp_path / "linear.pt").weight.shape == (10, 10)
-    shortened = next(name for name, content in parts.items() if len(content) == 400)  # 10 x 10 float32
-    write_parts(tmp_path / "short.pt", parts | {shortened: bytes(396)})
-    shape, stretched = (b"(K\nK\nt", b"(K\x0bK\nt")  # the size [10, 10], and [11, 10]
-    assert parts["data.pkl"].count(shape) == 1
-    write_parts(tmp_path / "long.pt", parts | {"data.pkl": parts["data.pkl"].replace(shape, stretched)})
-    for name in ("short.pt", "long.pt"):
-        with pytest.raises(UserError, match="is damaged; copy or download it again"):
-            opened(tmp_path / name)
-
-
-# Archives.
-
-
-def test_other_files_are_told_apart(tmp_path):
-    torch.save({"a": torch.zeros(3)}, tmp_path / "state.pt")
-    with pytest.raises(UserError, match="state.pt is no TorchScript file, perhaps a state dict"):
-        opened(tmp_path / "state.pt")
-    for content in (b"", b"plain text", b"PK\x03\x04" + bytes(50), b"\x80\x02}q\x00."):
-        (tmp_path / "other.pt").write_bytes(content)
-        with pytest.raises(UserError, match="other.pt is damaged or no TorchScript file; download it again"):
-            opened(tmp_path / "other.pt")
-    for path in (tmp_path / "missing.pt", tmp_path):
-        with pytest.raises(UserError, match="cannot read"):
-            opened(path)
-
-
-def test_truncated_and_altered_files_are_damaged(tmp_path):
-    torch.jit.script(nn.Linear(10, 10)).save(tmp_path / "linear.pt")
-    whole = (tmp_path / "linear.pt").read_bytes()
-    for length in range(0, len(whole), 97):
-        (tmp_path / "cut.pt").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="damaged or no TorchScript file"):
-            opened(tmp_path / "cut.pt")
-    weights = nn.Linear(10, 10).weight.detach().numpy().tobytes()
-    parts = parts_of(tmp_path / "linear.pt")
-    stored = next(content for content in parts.values() if len(content) == len(weights))
-    assert whole.count(stored) == 1
-    (tmp_path / "altered.pt").write_bytes(whole.replace(stored, weights))
-    with pytest.raises(UserError, match="damaged"):
-        opened(tmp_path / "altered.pt")
-
-
 @pytest.mark.parametrize(
-    ("missing", "sentence"), [("version", "is damaged"), (".py", r"asks for `__torch__\.torch\.nn\.modules\.linear")]
+    ("limit", "value", "part", "size", "sentence"),
+    [
+        ("LARGEST_TEXT", 1 << 16, "code/__torch__/more.py", 1 << 17, "more code than any network"),
+        ("LARGEST_FILE", 1 << 20, "data/9", 1 << 20, "expands to more than any network"),
+        ("MOST_PARTS", 3, "data/9", 1, "expands to more than any network"),
+    ],
 )
-def test_incomplete_archives_are_refused(tmp_path, missing, sentence):
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "linear.pt")
-    parts = parts_of(tmp_path / "linear.pt")
-    write_parts(tmp_path / "parts.pt", {name: parts[name] for name in parts if not name.endswith(missing)})
-    with pytest.raises(UserError, match=f"parts.pt {sentence}"):
-        opened(tmp_path / "parts.pt")
-
-
-def test_parts_that_hide_behind_others_are_refused(tmp_path):
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "linear.pt")
-    parts = parts_of(tmp_path / "linear.pt")
-    write_parts(tmp_path / "upper.pt", parts | {"DATA.pkl": parts["data.pkl"]})
-    write_parts(tmp_path / "folders.pt", parts)
-    with zipfile.ZipFile(tmp_path / "folders.pt", "a") as archive:
-        archive.writestr("other/data.pkl", b"")
-    for name in ("upper.pt", "folders.pt"):
-        with pytest.raises(UserError, match="parts of the same name"):
-            opened(tmp_path / name)
-
-
-def test_bombs_are_not_expanded(tmp_path, monkeypatch):
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "linear.pt")
-    parts = parts_of(tmp_path / "linear.pt")
-    monkeypatch.setattr(torchscript, "LARGEST_TEXT", 1 << 16)
-    text = parts | {"code/__torch__/more.py": bytes(1 << 17)}
-    write_parts(tmp_path / "text.pt", text, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match="more code than any network"):
-        opened(tmp_path / "text.pt")
-    monkeypatch.setattr(torchscript, "LARGEST_FILE", 1 << 20)
-    write_parts(tmp_path / "data.pt", parts | {"data/9": bytes(1 << 20)}, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match="expands to more than any network"):
-        opened(tmp_path / "data.pt")
-    monkeypatch.setattr(torchscript, "MOST_PARTS", 3)
-    with pytest.raises(UserError, match="expands to more than any network"):
-        opened(tmp_path / "linear.pt")
-
-
-def test_sizes_that_lie_are_found_out(tmp_path):
-    """An archive that says 10 bytes of a part and holds 1 MiB gives 10 bytes, whose checksum is wrong."""
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "linear.pt")
-    size = 1_234_567
-    parts = parts_of(tmp_path / "linear.pt") | {"data/9": bytes(size)}
-    write_parts(tmp_path / "lie.pt", parts, compression=zipfile.ZIP_DEFLATED)
-    content = (tmp_path / "lie.pt").read_bytes()
-    assert content.count(struct.pack("<I", size)) == 2  # before the part, and in the directory
-    (tmp_path / "lie.pt").write_bytes(content.replace(struct.pack("<I", size), struct.pack("<I", 10)))
-    with pytest.raises(UserError, match="damaged"):
-        opened(tmp_path / "lie.pt")
+def test_bombs_are_not_expanded(tmp_path, monkeypatch, limit, value, part, size, sentence):
+    monkeypatch.setattr(torchscript, limit, value)
+    write_parts(tmp_path / "bomb.pt", linear_parts(tmp_path) | {part: bytes(size)}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match=sentence):
+        opened(tmp_path / "bomb.pt")
 
 
 # The detectors that come in such files.
@@ -475,16 +485,17 @@ def test_inception_gives_features_and_probabilities(detector):
 
 
 @pytest.mark.parametrize(
-    ("module", "sentence"),
+    ("name", "module", "sentence"),
     [
-        (InceptionStandIn(features=2049), r"features \[1, 2049\]"),
-        (InceptionStandIn(scale=2.0), "do not add up to 1"),
-        (VGGStandIn(), "another network than Inception-v3"),
+        ("inception", InceptionStandIn(features=2049), r"features \[1, 2049\]"),
+        ("inception", InceptionStandIn(scale=2.0), "do not add up to 1"),
+        ("inception", VGGStandIn(), "another network than Inception-v3"),
+        ("vgg16", InceptionStandIn(), "is another network than NVIDIA's VGG16"),
     ],
 )
-def test_another_network_under_the_name_of_inception_is_refused(detector, module, sentence):
-    with pytest.raises(UserError, match=f"{FILES['inception']}.*{sentence}"):
-        detector("inception", module)
+def test_another_network_under_the_name_of_a_detector_is_refused(detector, name, module, sentence):
+    with pytest.raises(UserError, match=f"{FILES[name]}.*{sentence}"):
+        detector(name, module)
 
 
 def test_vgg16_gives_features_and_distances(detector):
@@ -503,11 +514,6 @@ def test_distances_have_gradients(detector):
     detector("vgg16", VGGStandIn()).distances(a, b).sum().backward()
     expected = 2 * (a.detach().mean((2, 3)) - b.mean((2, 3))) / 16  # [N, 3]
     assert_close(a.grad, expected[:, :, None, None].expand_as(a))
-
-
-def test_another_network_under_the_name_of_vgg16_is_refused(detector):
-    with pytest.raises(UserError, match="vgg16.pt is another network than NVIDIA's VGG16"):
-        detector("vgg16", InceptionStandIn())
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
