@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, require_network
+from inversion.fidelity import blend
 from inversion.fit_quality import fit_quality
 from inversion.perceptual import load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import TuningOptions, tune
@@ -58,16 +60,34 @@ class InversionOptions:
             needs an encoder.
         tuning: how the generator is tuned; None: not at all.
         perceptual: name of the perceptual distance of projector and tuning.
+        fidelity: how much restored photos keep of the photo, from 0 to 1, see `inversion.fidelity`.
     """
 
     encoder: str | None = None
     projector: ProjectorOptions | None = field(default_factory=ProjectorOptions)
     tuning: TuningOptions | None = field(default_factory=TuningOptions)
     perceptual: str = "cifar"
+    fidelity: float = 0.5
 
     def __post_init__(self) -> None:
+        require(0 <= self.fidelity <= 1, "--fidelity", self.fidelity, "from 0 (the network's) to 1 (the photo)")
         if self.encoder is None and self.projector is None:
             raise UserError("without an encoder the projector must search; give --encoder=FILE or --steps above 0")
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored photo.
+
+    Attributes:
+        reconstruction: the photo as the network shows it, `[1, C, R, R]` in [-1, 1].
+        restored: its restored version, of the same shape.
+        photo_share: share of the photo in the restored version, from 0 to 1.
+    """
+
+    reconstruction: Tensor
+    restored: Tensor
+    photo_share: float
 
 
 class Inverter:
@@ -114,8 +134,9 @@ class Inverter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that the result for a photo depends on, as JSON."""
+        """All that the codes of a photo depend on, as JSON; its restored image depends on the fidelity as well."""
         options = dataclasses.asdict(self.options)
+        del options["fidelity"]
         if self.options.encoder is not None:
             options["encoder"] = sha256(self.options.encoder)
         return {"network": sha256(self.network), "perceptual_sha256": self._perceptual_sha256, **options}
@@ -129,9 +150,7 @@ class Inverter:
         pairs = zip(latents.to("cpu").rows(), tuned, strict=True)
         return [Inversion(row, weights, settings=settings) for row, weights in pairs]
 
-    def _tuned_weights(
-        self, latents: Latents, targets: Tensor, on_step: OnStep
-    ) -> Sequence[TunedWeights | None]:
+    def _tuned_weights(self, latents: Latents, targets: Tensor, on_step: OnStep) -> Sequence[TunedWeights | None]:
         """Return the weights tuned for each photo; None where there is no tuning."""
         options = self.options.tuning
         if options is None:
@@ -191,9 +210,14 @@ class Inverter:
             return synthesize(G, latents.to(self.device)).clamp(-1, 1)
 
     @torch.no_grad()
-    def restore(self, inversion: Inversion) -> tuple[Tensor, Tensor]:
-        """Return the reconstruction of a photo and its restored version, `[1, C, R, R]` each."""
+    def restore(self, inversion: Inversion, photo: Tensor) -> "Restoration":
+        """Return the restored version of a photo `[1, C, R, R]` in [-1, 1], mixed with it by the options' fidelity."""
         latents = inversion.latents.to(self.device)
         with self.tuned(inversion) as G:
-            reconstruction, restored = render(G, latents, [latents.q, None])
-        return reconstruction.clamp(-1, 1), restored.clamp(-1, 1)
+            noise = stored_noise(G, len(latents))
+            without = G.synthesis.without_degradation_noise(noise)
+            reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
+            quiet = synthesize(G, latents, without).clamp(-1, 1)
+        photo = photo.to(self.device)
+        restored, share = blend(photo, sharp, reconstruction, quiet, self.options.fidelity)
+        return Restoration(reconstruction, restored.clamp(-1, 1), share.item())

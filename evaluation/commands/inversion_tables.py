@@ -26,7 +26,7 @@ from evaluation.tables.restoration import (
 )
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
-from inversion.commands.options import InverterFlags, TuningFlags, check_finite, make_inverter
+from inversion.commands.options import InverterFlags, TuningFlags, check_finite, fidelity_option, make_inverter
 from inversion.directions.direction import Direction, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
@@ -55,6 +55,8 @@ class TableFlags:
         weights_dir: directory of published weights.
         device: name of the device.
         outdir: folder of the table.
+        no_encoder: whether the projector works alone.
+        fidelity: how much restored photos keep of the photo, in the table of restoration.
     """
 
     network: str
@@ -71,6 +73,7 @@ class TableFlags:
     device: str | None
     outdir: str
     no_encoder: bool = False
+    fidelity: float | None = None
 
     @property
     def photos(self) -> PhotoOptions:
@@ -93,6 +96,7 @@ class TableFlags:
             overrides=self.overrides,
             weights_dir=self.weights_dir,
             device=self.device,
+            fidelity=self.fidelity,
         )
         inverter = make_inverter(inverting, TuningFlags(self.tuning_steps), needs_quality=True)
         prepare_device(inverter.device)
@@ -133,6 +137,7 @@ def _table_options(command: Command) -> Command:
 
 @click.command("restoration", context_settings=SETTINGS)
 @_table_options
+@fidelity_option
 @click.option(
     "--method",
     "methods",

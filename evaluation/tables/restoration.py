@@ -16,11 +16,12 @@ from torch import Tensor
 from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, render_photo
+from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, quantize
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.tables.table import Table, number
 from images.figures import check_grid_size, labelled_grid
+from images.ranges import from_levels
 from images.sheets import save_png
 from inversion.inverter import Inverter
 from metrics.detector import load_detector
@@ -243,7 +244,7 @@ def restoration_table(
             for method, inverter in inverters.items():
                 sheet = Path(outdir) / f"restoration-{track}-{method.replace('+', '-')}.png"
                 make = partial(_restore, inverter, degraded, measures, sheet_rows, sheet, bar)
-                part = {**inversion_settings(inverter), **degraded.settings}
+                part = {**inversion_settings(inverter), **degraded.settings, "fidelity": inverter.options.fidelity}
                 results[method][track] = parts.get(part, make, [sheet] if sheet_rows else [])
                 done += count
                 bar.update(done - bar.n)  # 0 where the part was just computed, `count` where it was in the cache
@@ -263,8 +264,10 @@ def _restore(
     for numbers in photos.batches():
         sharp, degraded = photos.pairs(numbers)  # [N, C, R, R]
         inversions = invert_photos(inverter, degraded)
-        reconstruction = torch.cat([render_photo(inverter, each, each.latents) for each in inversions])
-        restored = torch.cat([render_photo(inverter, each, each.latents.sharp()) for each in inversions])
+        targets = from_levels(degraded).split(1)  # [1, C, R, R] each
+        restorations = [inverter.restore(each, target) for each, target in zip(inversions, targets, strict=True)]
+        reconstruction = torch.cat([quantize(each.reconstruction) for each in restorations])
+        restored = torch.cat([quantize(each.restored) for each in restorations])
         results.add({"sharp": sharp, "degraded": degraded, "reconstruction": reconstruction, "restored": restored})
         bar.update(len(numbers))
     if sheet_rows:

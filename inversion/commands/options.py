@@ -47,6 +47,7 @@ class InverterFlags:
         overrides: arguments of --set.
         weights_dir: directory of published weights.
         device: name of the device.
+        fidelity: how much restored photos keep of the photo.
     """
 
     network: str
@@ -58,6 +59,7 @@ class InverterFlags:
     overrides: Sequence[str] = ()
     weights_dir: str | None = None
     device: str | None = None
+    fidelity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ _JOB = [
 ]
 
 
+fidelity_option = click.option(
+    "--fidelity",
+    type=float,
+    help="How much is kept of the photo: 0 the network's image, 1 the photo itself.  [default: 0.5]",
+)
+
+
 def photo_options(command: Command) -> Command:
     """Add the options of commands on photos.
 
@@ -144,6 +153,7 @@ def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_qualit
         projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
         tuning=_stage_options("tuning", TuningOptions(), texts, "--tuning-steps"),
         perceptual=flags.perceptual,
+        **({} if flags.fidelity is None else {"fidelity": flags.fidelity}),
     )
     device = best_device(flags.device)
     if device.type == "cpu":

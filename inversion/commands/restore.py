@@ -13,6 +13,7 @@ from inversion.commands.options import (
     InverterFlags,
     TuningFlags,
     check_codes,
+    fidelity_option,
     finish,
     make_inverter,
     make_reader,
@@ -29,6 +30,7 @@ from inversion.tuned_weights import Inversion
 
 @click.command("restore", context_settings=SETTINGS)
 @photo_options
+@fidelity_option
 @click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the restored part in it.")
 @wrong_use_errors
 def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool) -> None:
@@ -47,7 +49,7 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     check_codes(job)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
-        images = restored_images(inverter, inversion)
+        images = restored_images(inverter, inversion, photo)
         paths = []
         for name, image in images.items():
             paths.append(task.output(f"{name}.png"))
@@ -59,7 +61,8 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
             save_png(paths[-1], paste_back(photo.photo, images["restored"], photo.square))
         return [*paths, write_codes(task, inversion, inverter)]
 
-    finish(invert_photos("restore", job, inverter, reader, {"pastes": pastes}, write))
+    settings = {"pastes": pastes, "fidelity": inverter.options.fidelity}
+    finish(invert_photos("restore", job, inverter, reader, settings, write))
 
 
 @click.command("encode", context_settings=SETTINGS)
@@ -81,7 +84,8 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
     finish(invert_photos("encode", job, inverter, reader, {}, write))
 
 
-def restored_images(inverter: Inverter, inversion: Inversion) -> dict[str, np.ndarray]:
+def restored_images(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> dict[str, np.ndarray]:
     """Return the images uint8 `[R, R, 3]` `reconstruction` and `restored` of an inverted photo."""
-    reconstruction, restored = (from_network(images)[0] for images in inverter.restore(inversion))
-    return {"reconstruction": reconstruction, "restored": restored}
+    result = inverter.restore(inversion, photo.target)
+    images = {"reconstruction": result.reconstruction, "restored": result.restored}
+    return {name: from_network(image)[0] for name, image in images.items()}

@@ -168,6 +168,10 @@ class SynthesisNetwork(interface.Synthesis):
         blocks = [self.block(index) for index in range(self.num_blocks)]
         return [[_noise(const, noise_mode, batch, rng) for const in block.noise_consts()] for block in blocks]
 
+    def without_degradation_noise(self, noise: Noise) -> Noise:
+        layers = [self.block(index).num_conv for index in range(self.num_blocks)]
+        return [entry[:count] + [None] * (len(entry) - count) for entry, count in zip(noise, layers, strict=True)]
+
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         start = Content(None, None, latents.ws, noise, block=0)
         content, _ = self.run(start, self.trunk_blocks if blocks is None else blocks)

@@ -1,5 +1,6 @@
 """Tables of inverted photos: their numbers are those of the formulas, and a command that was stopped goes on."""
 
+import copy
 import dataclasses
 import json
 import statistics
@@ -135,6 +136,12 @@ def shown(G, latents):
     return torch.from_numpy(to_uint8(synthesize(G, latents))).permute(0, 3, 1, 2)
 
 
+def with_fidelity(inverter, fidelity):
+    other = copy.copy(inverter)
+    other.options = dataclasses.replace(inverter.options, fidelity=fidelity)
+    return other
+
+
 def results_of(inverter, targets):
     """Return reconstructions and restored photos, found one by one."""
     reconstructions, restored = [], []
@@ -250,7 +257,8 @@ def noise(files, inverter, photos, tmp_path_factory):
     """Return the table of one track, its folder, and its images in four forms, found one by one."""
     folder = tmp_path_factory.mktemp("noise")
     options = RestorationOptions(("noise",), sheet=2)
-    table = restoration_table({"projector+PTI": inverter}, photos, options, restoration_measures(files), folder)
+    inverters = {"projector+PTI": with_fidelity(inverter, 0.0)}
+    table = restoration_table(inverters, photos, options, restoration_measures(files), folder)
     sharp, degraded = degraded_by_hand(files, "noise")
     return table, folder, (sharp, degraded, *results_of(inverter, degraded))
 
@@ -276,6 +284,15 @@ def test_restoration_has_the_numbers_of_the_formulas(files, noise):
     assert row["degraded: NIQE"] == f"{numbers['degraded']['niqe']:.2f}"
     assert row["reconstruction: PSNR"] == f"{psnr(reconstructions, degraded).mean():.2f}"
     assert any("LPIPS needs" in note for note in table.notes) and any("only 3 photos" in note for note in table.notes)
+
+
+def test_restored_photos_of_full_fidelity_are_the_degraded_ones(files, inverter, photos, tmp_path):
+    untuned = with_fidelity(inverter, 1.0)
+    untuned.options = dataclasses.replace(untuned.options, tuning=None)
+    options = RestorationOptions(("jpeg",), sheet=0)
+    table = restoration_table({"projector": untuned}, photos, options, restoration_measures(files), tmp_path)
+    numbers = table.numbers["results"]["projector"]["jpeg"]
+    assert numbers["restored"] == numbers["degraded"]
 
 
 def test_papers_numbers_stand_in_the_same_columns(noise):

@@ -120,7 +120,8 @@ def _files(tmp_path_factory):
 
 def restore(files, outdir, *extra, photos=None, options=TUNED):
     source = photos or files / "photos"
-    return run("restore", f"--network={files / 'qc.safetensors'}", *options, "-i", source, "-o", outdir, *extra)
+    network = f"--network={files / 'qc.safetensors'}"
+    return run("restore", network, "--fidelity=0", *options, "-i", source, "-o", outdir, *extra)
 
 
 @pytest.fixture(name="photos")
@@ -241,7 +242,7 @@ def test_a_bad_photo_is_passed_over(files, photos, tmp_path):
     assert result.exit_code == 1
     counts, bad = result.stdout.splitlines()
     assert counts == "5 done, 0 were done before, 1 passed over"
-    assert bad == f"{photos / 'broken.jpg'} is not an image of a known kind, or damaged; save it again as PNG or JPEG"
+    assert bad.startswith(f"{photos / 'broken.jpg'} cannot be read: it is not an image of a known kind, or damaged; ")
     assert not list((tmp_path / "out").glob("broken*"))
     (photos / "broken.jpg").unlink()
     again = restore(files, tmp_path / "out", photos=photos, options=UNTUNED)
@@ -762,3 +763,22 @@ def test_an_encoder_and_none_contradict_each_other(files, tmp_path):
     options = [f"--network={files / 'qc.safetensors'}", f"--encoder={files / 'encoders' / 'encoder.safetensors'}"]
     result = run("restore", *options, "--no-encoder", "-i", files / "photos", "-o", tmp_path / "out")
     assert "--encoder and --no-encoder contradict each other" in sentence(result)
+
+
+def test_fidelity_mixes_the_photo_into_the_restored_one(files, tmp_path):
+    """Its ends are the photo itself and the network's image, and the codes are the same throughout."""
+    reader, photo = PhotoReader(load_generator(files / "qc.safetensors")[0]), files / "photos" / "wide.JPG"
+    images = {}
+    for name, flags in {"photo": ["--fidelity=1"], "default": [], "half": ["--fidelity=0.5"]}.items():
+        result = run(
+            *["restore", f"--network={files / 'qc.safetensors'}", *TUNED, *flags, "-i", photo, "-o", tmp_path / name]
+        )
+        assert result.exit_code == 0, result.output
+        images[name] = image(tmp_path / name / "wide-restored.png").astype(float)
+    sharp, own = image(files / "restored" / "wide-restored.png").astype(float), reader.read(photo).image.astype(float)
+    assert np.array_equal(images["photo"], own)
+    assert np.array_equal(images["default"], images["half"])
+    assert not np.array_equal(images["half"], own) and not np.array_equal(images["half"], sharp)
+    assert np.abs(images["half"] - own).mean() < np.abs(sharp - own).mean()
+    result = run("restore", f"--network={files / 'qc.safetensors'}", "--fidelity=2", "-i", photo, "-o", tmp_path / "no")
+    assert "--fidelity is 2.0, must be from 0" in sentence(result)
