@@ -164,7 +164,7 @@ def test_noise_clips_at_black_and_white():
 
 
 @given(taps=st.lists(st.floats(0, 1), min_size=1, max_size=40).filter(lambda taps: sum(taps) > 0.1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whole_weights_keep_the_sum_and_stay_near(taps):
     taps = np.array(taps) / sum(taps)
     weights = whole_weights(taps.cumsum())

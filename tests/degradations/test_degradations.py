@@ -241,7 +241,7 @@ def test_small_images_keep_small_blurs():
 
 
 @given(width=st.integers(1, 5000), seed=st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_kernels_never_outgrow_the_image(width, seed):
     low, high = size_range(width)
     assert 1 <= low <= high <= width
@@ -352,7 +352,7 @@ def test_median_of_a_large_photo_stays_within_its_bound():
 
 
 @given(size=st.floats(1, 60), angle=st.floats(0, 180))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_motion_kernel_is_a_centred_line(size, angle):
     kernel = line_kernel(size, angle)
     taps = taps_for(size)

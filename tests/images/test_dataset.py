@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
@@ -303,7 +303,7 @@ def test_nothing_readable_is_an_error_also_when_skipping(tmp_path):
         ImageDataset(path, on_bad_image="skip")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(kept=st.floats(0, 1, exclude_max=True), plain_pillow=st.booleans())
 def test_a_cut_file_is_unreadable_or_complete(tmp_path, kept, plain_pillow):
     pixels = random_pixels(5)
@@ -362,7 +362,7 @@ def test_batches_are_the_same_for_any_number_of_workers(archive, workers):
         assert_same(first, second)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), batch_size=st.integers(1, 12), split=st.floats(0, 1), skipped=st.integers(0, 5))
 def test_rows_and_start_cut_one_stream(archive, seed, batch_size, split, skipped):
     dataset = ImageDataset(archive, use_labels=True, mirror=True)

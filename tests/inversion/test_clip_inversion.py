@@ -43,7 +43,7 @@ def slow_smoothed(rows, sigma):
     return result
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.floats(0.05, 9), st.integers(0, 100))
 def test_smoothing_is_a_gaussian_mean_over_time(frames, sigma, seed):
     rows = np.random.default_rng(seed).standard_normal((frames, 2, 3))

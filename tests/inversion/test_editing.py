@@ -52,7 +52,7 @@ def test_strength_zero_changes_no_bit(G):
 
 
 @given(st.sets(st.integers(0, 5), min_size=1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_other_layers_change_no_bit(G, layers):
     latents = latents_of(G)
     edited = edit(G, latents, direction(torch.ones(G.w_dim) / 4, tuple(sorted(layers))), -1.0)

@@ -306,7 +306,7 @@ def test_a_square_beside_the_photo_changes_nothing():
     np.testing.assert_array_equal(paste_back(photo, noise(8, 8, 3), Square(-50, -50, 20, 0.3)), photo)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     x=st.floats(-10, 70),
     y=st.floats(-10, 50),

@@ -60,7 +60,7 @@ def test_copying_from_a_sharp_photo_restores(G):
 
 
 @given(st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_interpolation_is_linear_in_q(alpha):
     latents, a, b = latents_of(2), latents_of(1), latents_of(2)
     found = interpolate_quality(latents, a, b, alpha)

@@ -126,7 +126,7 @@ def gaussian(mean, covariance) -> Moments:
     return Moments(np.asarray(mean, np.float64), np.asarray(covariance, np.float64), 1000)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(st.lists(st.tuples(*[st.floats(-5, 5)] * 2, *[st.floats(0, 9)] * 2), min_size=1, max_size=6), st.integers(0, 99))
 def test_frechet_distance_of_commuting_gaussians(axes, seed):
     """In common axes it is |mu_a - mu_b|^2 + sum (sigma_a - sigma_b)^2, also where some sigma is 0."""

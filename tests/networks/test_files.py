@@ -12,7 +12,7 @@ import struct
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
@@ -33,7 +33,6 @@ from torch_utils.checkpoint import load_state, load_tensors, read_header, save_s
 
 RGB = ImageFormat(resolution=16, channels=3, c_dim=0)
 PROVENANCE = {"kimg": 12.5, "mode": "base", "licence": "CC BY 4.0", "data": {"name": "cats", "images": 7}}
-same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def randomized(network):
@@ -169,7 +168,6 @@ def header_length(data):
     return struct.unpack("<Q", data[:8])[0]
 
 
-@same_folder
 @given(data=st.binary(max_size=200))
 def test_random_bytes_are_refused(tmp_path, data):
     path = tmp_path / "random.safetensors"
@@ -177,7 +175,7 @@ def test_random_bytes_are_refused(tmp_path, data):
     refusals(path)
 
 
-@settings(parent=same_folder, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_file_with_a_damaged_header_loads_or_is_refused(path, network_bytes, data):
     size = 8 + header_length(network_bytes)
@@ -470,7 +468,6 @@ def test_state_that_would_run_a_command_is_refused_without_running_it(tmp_path, 
     assert not trap.exists()
 
 
-@same_folder
 @given(share=st.floats(0, 1, exclude_max=True), size=st.sampled_from([10, 100_000]))
 def test_truncated_state_is_refused(tmp_path, share, size):
     path = tmp_path / "state.pt"
@@ -481,7 +478,6 @@ def test_truncated_state_is_refused(tmp_path, share, size):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@same_folder
 @given(data=st.binary(max_size=100), prefix=st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x04\x95"]))
 def test_random_bytes_are_no_state(tmp_path, data, prefix):
     (tmp_path / "state.pt").write_bytes(prefix + data + b"\x00")
@@ -489,7 +485,7 @@ def test_random_bytes_are_no_state(tmp_path, data, prefix):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@settings(parent=same_folder, max_examples=200)
+@settings(max_examples=200)
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), legacy=st.booleans())
 def test_state_with_a_damaged_byte_loads_or_is_refused(tmp_path, position, byte, legacy):
     path = tmp_path / "state.pt"

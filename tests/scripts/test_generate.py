@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import generate as script
@@ -248,7 +248,6 @@ def test_labels_are_unique_and_sharp_comes_once(tmp_path):
 # Paths.
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 7))
 def test_paths_meet_their_keys_and_are_even(keys, steps):
     points = torch.randn(keys + 1, 2, 3, dtype=torch.float64)

@@ -94,7 +94,7 @@ def test_cases_reach_every_kernel(used_kernels):
 
 @needs_compiler
 @pytest.mark.usefixtures("compiled")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     case=st.sampled_from(UPFIRDN2D_CASES),
     flip=st.booleans(),
@@ -108,7 +108,7 @@ def test_upfirdn2d_equals_the_torch_path(case, flip, gain, batch, seed):
 
 
 @needs_compiler
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     taps=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -137,7 +137,7 @@ def test_any_filter_and_factors(taps, size, up, down, before, spare, flip):
 
 @needs_compiler
 @pytest.mark.usefixtures("compiled")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=st.sampled_from(BIAS_ACT_CASES), gain=st.sampled_from([None, 0.5, -0.7]), seed=st.integers(0, 1000))
 @example(case=("swish", None, ((2, 3, 4, 16), 1), torch.bfloat16), gain=None, seed=325)  # where a sum nearly cancels
 def test_bias_act_equals_the_torch_path(case, gain, seed):

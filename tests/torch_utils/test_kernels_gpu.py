@@ -41,7 +41,7 @@ def test_kernels_can_be_had(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     case=st.sampled_from(UPFIRDN2D_CASES),
     flip=st.booleans(),
@@ -55,7 +55,7 @@ def test_upfirdn2d_equals_the_torch_path(device, case, flip, gain, batch, seed):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     case=st.sampled_from(BIAS_ACT_CASES),
     gain=st.sampled_from([None, 0.5, -0.7]),

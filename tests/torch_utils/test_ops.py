@@ -82,7 +82,7 @@ factors = st.integers(1, 3)
 margins = st.integers(-1, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(5, 8), st.integers(5, 8)),
     taps=st.tuples(st.integers(1, 4), st.integers(1, 4)),

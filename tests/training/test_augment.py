@@ -97,7 +97,7 @@ def test_grid_sample_refuses_gradient_of_grid():
 # Geometry
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 20), st.integers(2, 20), st.integers(-30, 30), st.integers(-30, 30))
 def test_warp_by_whole_pixels_moves_the_mirrored_image(height, width, dx, dy):
     images = random_images(1, 2, height, width, dtype=torch.float64)
