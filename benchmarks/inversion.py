@@ -29,8 +29,9 @@ from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.encoders.files import load_encoder
 from inversion.perceptual import Features, Perceptual, load_perceptual
-from inversion.pivotal_tuning import TuningOptions, tune
+from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
+from inversion.tuning_options import TuningOptions
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load, with_precision
 from networks.generators.interface import Generator

@@ -21,9 +21,10 @@ from inversion.encoders.files import load_encoder, require_network
 from inversion.fidelity import blend
 from inversion.fit_quality import fit_quality
 from inversion.perceptual import load_perceptual, perceptual_sha256
-from inversion.pivotal_tuning import TuningOptions, tune
+from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import Inversion, TunedWeights, apply
+from inversion.tuning_options import TuningOptions
 from inversion.whitened_space import WhitenedSpace
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
@@ -31,6 +32,7 @@ from networks.generators.interface import Generator
 from networks.latents import Latents
 
 FIT_STEPS = 60  # for q, after an encoder of w alone
+PRIOR_FIDELITY = 0.5  # fidelity of the restored photos that tuning may be bound to
 
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
@@ -77,17 +79,17 @@ class InversionOptions:
 
 @dataclass(frozen=True)
 class Restoration:
-    """A restored photo.
+    """Restored photos.
 
     Attributes:
-        reconstruction: the photo as the network shows it, `[1, C, R, R]` in [-1, 1].
-        restored: its restored version, of the same shape.
-        photo_share: share of the photo in the restored version, from 0 to 1.
+        reconstruction: the photos as the network shows them, `[N, C, R, R]` in [-1, 1].
+        restored: their restored versions, of the same shape.
+        photo_shares: shares of the photos in the restored versions, `[N]` from 0 to 1.
     """
 
     reconstruction: Tensor
     restored: Tensor
-    photo_share: float
+    photo_shares: Tensor
 
 
 class Inverter:
@@ -156,7 +158,8 @@ class Inverter:
         if options is None:
             return [None] * len(targets)
         total = len(targets) * options.steps
-        return tune(self.G, latents, targets, options, self.perceptual, lambda n: on_step("tuning", n, total))
+        priors = _mix(self.G, latents, targets, PRIOR_FIDELITY).restored if options.prior_weight > 0 else None
+        return tune(self.G, latents, targets, options, self.perceptual, lambda n: on_step("tuning", n, total), priors)
 
     def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
         """Return the codes of images, before any tuning, from an encoder, the projector, or both.
@@ -212,12 +215,15 @@ class Inverter:
     @torch.no_grad()
     def restore(self, inversion: Inversion, photo: Tensor) -> "Restoration":
         """Return the restored version of a photo `[1, C, R, R]` in [-1, 1], mixed with it by the options' fidelity."""
-        latents = inversion.latents.to(self.device)
         with self.tuned(inversion) as G:
-            noise = stored_noise(G, len(latents))
-            without = G.synthesis.without_degradation_noise(noise)
-            reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
-            quiet = synthesize(G, latents, without).clamp(-1, 1)
-        photo = photo.to(self.device)
-        restored, share = blend(photo, sharp, reconstruction, quiet, self.options.fidelity)
-        return Restoration(reconstruction, restored.clamp(-1, 1), share.item())
+            return _mix(G, inversion.latents.to(self.device), photo.to(self.device), self.options.fidelity)
+
+
+@torch.no_grad()
+def _mix(G: Generator, latents: Latents, photos: Tensor, fidelity: float) -> Restoration:
+    """Return the restored versions of photos `[N, C, R, R]` with these codes, mixed with them."""
+    noise = stored_noise(G, len(latents))
+    reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
+    quiet = synthesize(G, latents, G.synthesis.without_degradation_noise(noise)).clamp(-1, 1)
+    restored, shares = blend(photos, sharp, reconstruction, quiet, fidelity)
+    return Restoration(reconstruction, restored.clamp(-1, 1), shares)

@@ -103,6 +103,9 @@ class ReconstructionLoss:
         perceptual: perceptual distance, which is computed only where its weight is above 0.
         pixel_weight: weight of the mean squared error.
         perceptual_weight: weight of the perceptual distance.
+
+    Attributes:
+        distances: perceptual distances `[N]` of the latest images; infinite before the first, and without a weight.
     """
 
     def __init__(self, targets: Tensor, perceptual: Perceptual, pixel_weight: float, perceptual_weight: float) -> None:
@@ -112,6 +115,7 @@ class ReconstructionLoss:
         self.perceptual_weight = perceptual_weight
         with torch.no_grad():
             self.features = perceptual.features(targets) if perceptual_weight > 0 else None
+        self.distances = targets.new_full([len(targets)], float("inf"))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the loss `[N]` of images `[N, C, R, R]`."""
@@ -119,4 +123,5 @@ class ReconstructionLoss:
         if self.features is None:
             return loss
         distance = self.perceptual.distance(self.perceptual.features(images), self.features)  # [N]
+        self.distances = distance.detach()
         return loss + self.perceptual_weight * distance

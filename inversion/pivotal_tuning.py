@@ -1,66 +1,18 @@
 """Stage 2, pivotal tuning: the generator is tuned around a photo's codes (Roich et al. 2021; paper, section 3.4)."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from dnnlib.config import require
-from generation.rendering import stored_noise
 from images.ranges import to_levels
+from inversion.locality import CodesInBlocks, locality_term
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.tuned_weights import TunedWeights
+from inversion.tuning_options import TuningOptions
 from metrics.distances.pixels import psnr
-from networks.generators.interface import Generator, SynthesisPart
+from networks.generators.interface import Generator
 from networks.latents import Latents
-from torch_utils.purposes import FOR_LOCALITY
-from torch_utils.seeding import BatchRandom
-
-
-@dataclass(frozen=True)
-class TuningOptions:
-    """How a generator is tuned for a photo.
-
-    Attributes:
-        blocks: how many of the last synthesis blocks are tuned, while what precedes them runs once; None: all, which
-            takes twice as long a step, but comes closer both to the photo and to its sharp original.
-        steps: of Adam, at most.
-        lr: of Adam.
-        stop_psnr: of the reconstruction in dB, at which tuning ends; None: it ends after `steps`.
-        pixel_weight: of the squared error.
-        perceptual_weight: of the perceptual distance.
-        twin_weight: of the squared change of `G(w, q) - G(w, 0)`, which keeps the sharp twin sharp.
-        locality_weight: of the squared change of images at other codes (Roich et al. 2021, Eq. 5).
-        locality_reach: where between `w` (0) and a random `w` (1) those codes lie.
-        locality_codes: how many there are; each regularised step takes one.
-        locality_interval: steps from one regularised step to the next; its term counts as many times.
-        photos_at_once: how many share a pass through the perceptual network.
-        seed: of the random codes.
-    """
-
-    blocks: int | None = None
-    steps: int = 100
-    lr: float = 1e-3
-    stop_psnr: float | None = 30.0
-    pixel_weight: float = 20.0
-    perceptual_weight: float = 0.5
-    twin_weight: float = 10.0
-    locality_weight: float = 1.0
-    locality_reach: float = 0.5
-    locality_codes: int = 4
-    locality_interval: int = 4
-    photos_at_once: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "lr", "locality_codes", "locality_interval", "photos_at_once"):
-            require(getattr(self, name) > 0, f"tuning.{name}", getattr(self, name), "above 0")
-        for name in ("pixel_weight", "perceptual_weight", "twin_weight", "locality_weight"):
-            require(getattr(self, name) >= 0, f"tuning.{name}", getattr(self, name), "at least 0")
-        require(self.blocks is None or self.blocks >= 1, "tuning.blocks", self.blocks, "at least 1, or null for all")
 
 
 def tune(
@@ -70,6 +22,7 @@ def tune(
     options: TuningOptions | None = None,
     perceptual: Perceptual | None = None,
     on_step: Callable[[int], None] = lambda step: None,
+    priors: Tensor | None = None,
 ) -> list[TunedWeights]:
     """Return, for each photo, the weights with which its codes give the photo.
 
@@ -82,14 +35,19 @@ def tune(
         options: defaults where None.
         perceptual: distance to the targets; None: the embedded one.
         on_step: called with the steps done, of `N * options.steps` over all photos; those saved count as done.
+        priors: of the restored photos, shape as `targets`; needed where `options.prior_weight` is above 0.
     """
     options = options or TuningOptions()
+    assert priors is not None or options.prior_weight == 0, "prior_weight needs priors"
     perceptual = perceptual or default_perceptual(targets.device)
-    others = _random_ws(G, options).to(targets.device)
+    priors = targets if priors is None else priors
     tuned, done = [], 0
     for first in range(0, len(latents), options.photos_at_once):
         rows = range(first, min(first + options.photos_at_once, len(latents)))
-        photos = [_Photo(G, latents.row(row), targets[row : row + 1], others, options) for row in rows]
+        photos = [
+            _Photo(G, latents.row(row), targets[row : row + 1], priors[row : row + 1], options, perceptual)
+            for row in rows
+        ]
         for steps in _tune_together(photos, perceptual, options):
             done += steps
             on_step(done)
@@ -115,8 +73,10 @@ def _tune_together(photos: list["_Photo"], perceptual: Perceptual, options: Tuni
             targets = torch.cat([photo.target for photo in photos])
             loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
         total = loss(torch.cat([pair[-1:] for pair in images])).sum()
+        for photo, distance in zip(photos, loss.distances, strict=True):
+            photo.distance = distance
         for photo, pair in zip(photos, images, strict=True):
-            total = total + photo.twin_term(pair) + photo.locality_term(step)
+            total = total + photo.twin_term(pair) + photo.prior_term(pair) + photo.locality.term(photo.weights, step)
         total.backward()
         for photo in photos:
             photo.optimizer.step()
@@ -127,16 +87,22 @@ def _tune_together(photos: list["_Photo"], perceptual: Perceptual, options: Tuni
 class _Photo:
     """One photo: its codes, and its own weights of the last blocks."""
 
-    def __init__(self, G: Generator, latents: Latents, target: Tensor, others: Tensor, options: TuningOptions):
+    def __init__(
+        self,
+        G: Generator,
+        latents: Latents,
+        target: Tensor,
+        prior: Tensor,
+        options: TuningOptions,
+        perceptual: Perceptual,
+    ):
         self.target = target
+        self.prior = prior
         self.options = options
+        self.distance = target.new_tensor(float("inf"))  # perceptual, at the step before
         frozen, self.blocks = G.synthesis.parts(options.blocks)
-        self.pivot = _Codes(G, frozen, self.blocks, latents)
-        self.around: list[_Codes] = []
-        if options.locality_weight > 0:
-            around = latents.ws.lerp(others, options.locality_reach)  # [locality_codes, num_ws, w_dim]
-            codes = [dataclasses.replace(latents, ws=ws[None]) for ws in around]
-            self.around = [_Codes(G, frozen, self.blocks, one) for one in codes]
+        self.pivot = CodesInBlocks(G, frozen, self.blocks, latents)
+        self.locality = locality_term(options, G, frozen, self.blocks, latents, perceptual)
         self.weights = {
             name: parameter.detach().clone().requires_grad_(True)
             for name, parameter in self.blocks.own_parameters().items()
@@ -149,51 +115,28 @@ class _Photo:
 
     def is_reached(self, images: Tensor) -> bool:
         """Return whether the reconstruction is good enough."""
-        if self.options.stop_psnr is None:
+        options = self.options
+        if options.stop_perceptual is not None and self.distance.item() <= options.stop_perceptual:
+            return True
+        if options.stop_psnr is None:
             return False
         pair = [to_levels(image.detach().clamp(-1, 1), shift_first=True) for image in (images[-1:], self.target)]
-        return psnr(*pair).item() >= self.options.stop_psnr
+        return psnr(*pair).item() >= options.stop_psnr
 
     def twin_term(self, images: Tensor) -> Tensor:
         """Return how much the difference between degraded and sharp image has changed, weighed."""
-        if len(images) == 1:
+        if len(images) == 1 or self.options.twin_weight == 0:
             return images.new_zeros([])
         change = _difference(images) - _difference(self.pivot.originals)
         return self.options.twin_weight * change.square().mean()
 
-    def locality_term(self, step: int) -> Tensor:
-        """Return how much the images at one of the other codes have changed, weighed; 0 in the steps between."""
-        interval = self.options.locality_interval
-        if not self.around or step % interval:
-            return self.target.new_zeros([])
-        codes = self.around[step // interval % len(self.around)]
-        change = codes.images(self.blocks, self.weights) - codes.originals
-        return self.options.locality_weight * interval * change.square().mean()
-
-
-class _Codes:
-    """Codes of one image, what the frozen blocks make of them, and their images before anything is tuned."""
-
-    @torch.no_grad()
-    def __init__(self, G: Generator, frozen: SynthesisPart, tuned: SynthesisPart, latents: Latents):
-        start = G.synthesis.content(latents, stored_noise(G, len(latents)), blocks=0)
-        self.q = latents.q
-        self.content = frozen(start, self.q)
-        self.originals: Tensor = tuned(self.content, self.q).img  # [1 or 2, C, R, R]
-
-    def images(self, tuned: SynthesisPart, weights: dict[str, Tensor]) -> Tensor:
-        """Return the images by other weights of the tuned blocks."""
-        return functional_call(tuned, weights, (self.content, self.q)).img
+    def prior_term(self, images: Tensor) -> Tensor:
+        """Return how far the sharp image is from the restored photo of the untuned generator, weighed."""
+        if len(images) == 1 or self.options.prior_weight == 0:
+            return images.new_zeros([])
+        return self.options.prior_weight * (images[:1] - self.prior).square().mean()
 
 
 def _difference(images: Tensor) -> Tensor:
     sharp, degraded = images.chunk(2)
     return degraded - sharp
-
-
-@torch.no_grad()
-def _random_ws(G: Generator, options: TuningOptions) -> Tensor:
-    """Return `[locality_codes, num_ws, w_dim]`, the same for every photo; of all classes in turn."""
-    device = G.device
-    z = BatchRandom((options.seed, FOR_LOCALITY), options.locality_codes).randn(G.z_dim).to(device)
-    return G.mapping(z, G.labels_in_turn(len(z)))

@@ -98,7 +98,7 @@ class TableFlags:
             device=self.device,
             fidelity=self.fidelity,
         )
-        inverter = make_inverter(inverting, TuningFlags(self.tuning_steps), needs_quality=True)
+        inverter = make_inverter(inverting, TuningFlags(tuning_steps=self.tuning_steps), needs_quality=True)
         prepare_device(inverter.device)
         return inverter
 

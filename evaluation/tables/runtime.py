@@ -17,7 +17,8 @@ from generation.sampling import Sampling, noise_of_seeds, ws_of_seeds
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from inversion.perceptual import default_perceptual
-from inversion.pivotal_tuning import TuningOptions, tune
+from inversion.pivotal_tuning import tune
+from inversion.tuning_options import TuningOptions
 from networks.config import Dtype
 from networks.files import load
 from networks.generators.interface import Generator

@@ -21,8 +21,8 @@ from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.invert import PhotoJob
 from inversion.photos.jobs import Summary
 from inversion.photos.reader import PhotoReader
-from inversion.pivotal_tuning import TuningOptions
 from inversion.projector import ProjectorOptions
+from inversion.tuning_options import TUNINGS, TuningOptions
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
@@ -67,10 +67,12 @@ class TuningFlags:
     """The flags of pivotal tuning, as they were given.
 
     Attributes:
+        tuning: name of the settings that flags change.
         tuning_steps: largest number of steps; 0 turns tuning off.
         stop_psnr: PSNR in dB at which tuning ends.
     """
 
+    tuning: str = "default"
     tuning_steps: int | None = None
     stop_psnr: float | None = None
 
@@ -98,9 +100,17 @@ _INVERTER = [
 ]
 _TUNING = [
     click.option(
-        "--tuning-steps", type=click.IntRange(min=0), help="Most steps of pivotal tuning; 0: none.  [default: 100]"
+        "--tuning",
+        type=click.Choice(list(TUNINGS)),
+        default="default",
+        help="Settings of pivotal tuning: default, or those published, which take 500 steps.",
     ),
-    click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: 30 dB]"),
+    click.option(
+        "--tuning-steps",
+        type=click.IntRange(min=0),
+        help="Most steps of pivotal tuning; 0: none.  [default: the settings']",
+    ),
+    click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: the settings', 30 dB]"),
 ]
 _JOB = [
     click.option("-i", "--input", "source", required=True, metavar="PATH", help="A photo, or a folder of photos."),
@@ -151,7 +161,9 @@ def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_qualit
     options = InversionOptions(
         encoder=encoder,
         projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
-        tuning=_stage_options("tuning", TuningOptions(), texts, "--tuning-steps"),
+        tuning=_stage_options(
+            "tuning", TUNINGS["default" if tuning is None else tuning.tuning], texts, "--tuning-steps"
+        ),
         perceptual=flags.perceptual,
         **({} if flags.fidelity is None else {"fidelity": flags.fidelity}),
     )

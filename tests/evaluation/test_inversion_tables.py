@@ -42,8 +42,8 @@ from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
-from inversion.pivotal_tuning import TuningOptions
 from inversion.projector import ProjectorOptions
+from inversion.tuning_options import TuningOptions
 from metrics.distances.frechet import frechet_distance, moments
 from metrics.distances.pixels import psnr, ssim
 from metrics.niqe.distance import niqe

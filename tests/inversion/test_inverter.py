@@ -10,9 +10,10 @@ from dnnlib.files import sha256
 from generation.rendering import synthesize
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
-from inversion.pivotal_tuning import TuningOptions, tune
+from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import TunedWeights, load_inversion, save_inversion
+from inversion.tuning_options import TuningOptions
 from metrics.detectors.cifar import WEIGHTS
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load

@@ -7,8 +7,11 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import render, synthesize
 from generation.sampling import ws_of_seeds
-from inversion.pivotal_tuning import TuningOptions, _Codes, tune
+from inversion.locality import CodesInBlocks, locality_term
+from inversion.perceptual import default_perceptual
+from inversion.pivotal_tuning import tune
 from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
+from inversion.tuning_options import TUNINGS, TuningOptions
 from networks.files import load
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator
@@ -40,7 +43,7 @@ def test_frozen_and_tuned_blocks_make_the_networks_images(variant, first):
     G = frozen(quality_generator(variant))
     latents, _ = photos(G)
     count = G.synthesis.num_blocks
-    codes = _Codes(G, *G.synthesis.parts(count - first), latents)
+    codes = CodesInBlocks(G, *G.synthesis.parts(count - first), latents)
     sharp, degraded = render(G, latents, [None, latents.q])
     assert_close(codes.originals, torch.cat([sharp, degraded]))
 
@@ -189,3 +192,66 @@ def test_inversion_files_of_something_else(tmp_path, network):
 def test_refuses_options(change):
     with pytest.raises(UserError, match=f"tuning.{next(iter(change))} is"):
         TuningOptions(**change)
+
+
+def test_the_balls_codes_are_new_each_time_and_equally_far():
+    """w_r = w + alpha (w_z - w) / |w_z - w| (Roich et al. 2021, Eq. 5), with the photo's q."""
+    G = frozen(quality_generator())
+    latents, _ = photos(G, 1)
+    options = TuningOptions(locality="ball", locality_distance=3.0)
+    term = locality_term(options, G, *G.synthesis.parts(None), latents, default_perceptual(torch.device("cpu")))
+    ws = [term.codes(number).content.ws for number in range(3)]
+    for one in ws:
+        assert_close((one - latents.ws).norm(dim=2), torch.full([1, G.num_ws], 3.0))
+        assert torch.equal(term.codes(0).q, latents.q)
+    assert not torch.equal(ws[0], ws[1]) and torch.equal(ws[0], term.codes(0).content.ws)
+    random = ws_of_seeds(G, range(200))
+    direction = (ws[0] - latents.ws)[0, 0]
+    assert ((random - latents.ws)[:, 0] @ direction).mean() > 0
+
+
+@pytest.mark.parametrize("weight", ["locality_weight", "locality_perceptual_weight"])
+def test_the_ball_keeps_images_around(weight):
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 1)
+    changes = []
+    for strength in (0.0, 30.0):
+        settings = {**PIXELS_ONLY, "locality": "ball", "locality_interval": 1, "locality_distance": 1.0}
+        (tuned,) = tune(G, latents, targets, TuningOptions(steps=12, lr=1e-2, **{**settings, weight: strength}))
+        others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.2), latents.q.expand(8, -1))
+        changes.append((synthesize(apply(G, tuned), others) - synthesize(G, others)).square().mean())
+    assert changes[1] < 0.7 * changes[0]
+
+
+def test_stops_at_a_perceptual_distance():
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 1)
+    perceptual = default_perceptual(torch.device("cpu"))
+    start = perceptual(synthesize(G, latents), targets).item()
+    for bound, steps in ((1.01 * start, 2), (0.5 * start, 4)):  # the distance is known after the first step
+        counts = []
+        options = TuningOptions(steps=4, lr=1e-6, stop_psnr=None, stop_perceptual=bound)
+        (tuned,) = tune(G, latents, targets, options, on_step=counts.append)
+        largest = max(difference.abs().max() for difference in tuned.differences.values())
+        assert counts[-1] == 4 and len(counts) == steps and largest > 0
+
+
+def test_the_sharp_twin_comes_to_the_prior():
+    G = frozen(quality_generator())
+    latents, targets = photos(G, 1)
+    prior = synthesize(G, latents.sharp()).flip(3)
+    distances = []
+    for strength in (0.0, 1.0):
+        options = TuningOptions(steps=12, lr=1e-2, **PIXELS_ONLY, prior_weight=strength)
+        (tuned,) = tune(G, latents, targets, options, priors=prior)
+        distances.append((synthesize(apply(G, tuned), latents.sharp()) - prior).square().mean())
+    assert distances[1] < 0.8 * distances[0]
+
+
+def test_published_settings_are_those_of_the_paper():
+    paper = TUNINGS["paper"]
+    assert (paper.steps, paper.lr, paper.stop_psnr, paper.stop_perceptual) == (500, 3e-4, None, 0.06)
+    assert (paper.pixel_weight, paper.perceptual_weight, paper.twin_weight, paper.prior_weight) == (1, 1, 0, 0)
+    assert (paper.locality, paper.locality_distance, paper.locality_interval) == ("ball", 30, 1)
+    assert (paper.locality_weight, paper.locality_perceptual_weight) == (0.1, 0.1)
+    assert TUNINGS["default"] == TuningOptions()

@@ -3,7 +3,7 @@
 import io
 import itertools
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import click
 import numpy as np
@@ -29,10 +29,10 @@ from inversion.photos.alignment import AFHQ
 from inversion.photos.face_detectors import Face
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
-from inversion.pivotal_tuning import TuningOptions
 from inversion.projector import ProjectorOptions
 from inversion.requality import interpolate_quality, sample_quality, scale_quality
 from inversion.tuned_weights import load_inversion
+from inversion.tuning_options import TUNINGS, TuningOptions
 from inversion.video.smoothing import smooth_rows
 from networks.files import ImageFormat, build_discriminator, build_generator, load_generator, save_network
 from networks.latents import Latents
@@ -782,3 +782,16 @@ def test_fidelity_mixes_the_photo_into_the_restored_one(files, tmp_path):
     assert np.abs(images["half"] - own).mean() < np.abs(sharp - own).mean()
     result = run("restore", f"--network={files / 'qc.safetensors'}", "--fidelity=2", "-i", photo, "-o", tmp_path / "no")
     assert "--fidelity is 2.0, must be from 0" in sentence(result)
+
+
+def test_the_published_tuning_is_a_setting(files, tmp_path):
+    """Flags and --set change it as they change the default."""
+    command = ["encode", f"--network={files / 'qc.safetensors'}", *QUICK, "-i", files / "photos" / "small.png"]
+    changes = ["--tuning-steps=2", "--set=tuning.locality_distance=1"]
+    assert run(*command, "--tuning=paper", *changes, "-o", tmp_path).exit_code == 0
+    expected = replace(TUNINGS["paper"], steps=2, locality_distance=1.0)
+    assert stored_settings(tmp_path / "small-codes.safetensors", files)["tuning"] == asdict(expected)
+
+
+def stored_settings(path, files):
+    return load_inversion(path, files / "qc.safetensors").settings
