@@ -14,7 +14,6 @@ from click.testing import CliRunner
 import calc_metrics
 from degradations import degrade
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
 from evaluation.inverted_photos import invert_photos
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
@@ -38,9 +37,6 @@ from images.ranges import to_uint8
 from inversion.directions.direction import Direction, normalise, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
-from inversion.encoders.config import EncoderNetworkConfig
-from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.projector import ProjectorOptions
 from inversion.tuning_options import TuningOptions
@@ -51,8 +47,9 @@ from metrics.niqe.pristine import fit_pristine, write_pristine
 from metrics.pairs import load_measure
 from networks.files import load
 from networks.latents import Latents
-from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of, write_network
-from tests.support.networks import quality_generator, small_generator
+from tests.support.encoders import TINY, write_encoder
+from tests.support.measures import CPU, NO_WEIGHTS, cifar, pixels_of
+from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.runs import write_images
 from tests.support.tolerance import assert_close
 from torch_utils.purposes import FOR_CLASSIFICATION, FOR_METRICS
@@ -72,10 +69,8 @@ def files(tmp_path_factory):
         G.mapping.w_avg.normal_()
         network = write_network(folder / "qc.safetensors", G)
         write_network(folder / "plain.safetensors", small_generator())
-        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        encoder = build_encoder(config, G.requires_grad_(False)).eval()
         (folder / "encoders").mkdir()
-        save_encoder(folder / "encoders" / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
+        write_encoder(folder / "encoders" / "encoder.safetensors", G.requires_grad_(False), network)
         save_direction(folder / "some.safetensors", direction("some", torch.randn(16)))
         write_pristine(folder / "niqe.npz", fit_pristine([torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)], 16))
     return folder
@@ -532,8 +527,8 @@ def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
         "classify", *common, f"--encoder={files / 'encoders' / 'encoder.safetensors'}"
     )
     G = load(files / "qc.safetensors", CPU)
-    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0, input_size=32)
-    save_encoder(tmp_path / "w.safetensors", build_encoder(config, G), G, sha256(files / "qc.safetensors"), {"kimg": 0})
+    config = dataclasses.replace(TINY, q_width=0)
+    write_encoder(tmp_path / "w.safetensors", G, files / "qc.safetensors", config)
     sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
     assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
 

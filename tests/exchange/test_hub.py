@@ -138,15 +138,8 @@ def test_results_go_into_the_card(network, tmp_path):
     assert "| kid | 0.5 |" in card and "fid5k_full" not in card
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"a": "b"}', '{"a": true}'])
-def test_bad_results_are_refused(network, tmp_path, text):
-    (tmp_path / "results.json").write_text(text)
-    assert "--results=" in refused("push", network, tmp_path / "a", f"--results={tmp_path / 'results.json'}")
-
-
 def test_a_network_needs_a_licence(tmp_path):
     network = write_network(tmp_path / "plain.safetensors", small_generator(), licence="")
-    assert "states no licence; give that of its training data" in refused("push", network, tmp_path / "a")
     done("push", network, tmp_path / "a", '--licence=My "own" one')
     card = (tmp_path / "a" / "README.md").read_text()
     assert 'license: other\nlicense_name: "My \\"own\\" one"\n' in card and "--quality" not in card
@@ -179,36 +172,6 @@ def test_a_changed_network_is_refused(hub, network, tmp_path, kind):
     assert f"its manifest says {sha256(network)[:12]}" in sentence and not (tmp_path / "pulled").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 1, "files": {}}', '{"format_version": 2, "files": 3}'])
-def test_a_damaged_manifest_is_refused(network, tmp_path, text):
-    done("push", network, tmp_path / "shelf")
-    (tmp_path / "shelf" / "manifest.json").write_text(text)
-    assert "manifest.json of" in refused("pull", tmp_path / "shelf", "-o", tmp_path / "pulled")
-
-
-def test_a_later_manifest_is_refused(network, tmp_path):
-    done("push", network, tmp_path / "shelf")
-    text = (tmp_path / "shelf" / "manifest.json").read_text()
-    (tmp_path / "shelf" / "manifest.json").write_text(text.replace('"format_version": 1', '"format_version": 2'))
-    assert "has format version 2, this program reads 1" in refused("pull", tmp_path / "shelf", "-o", tmp_path / "x")
-
-
-@pytest.mark.parametrize("address", ["ftp://host/cats", "https://host/cats"])
-def test_an_address_that_is_no_hub_is_no_folder_either(network, tmp_path, monkeypatch, address):
-    monkeypatch.chdir(tmp_path)
-    for arguments in (["push", network, address], ["pull", address, "-o", "pulled"]):
-        assert refused(*arguments) == f"{address} is no hub; write hf://owner/name, or a folder"
-    assert not list(tmp_path.glob("*:*")) and not (tmp_path / "pulled").exists()
-
-
-def test_what_is_no_repository_is_refused(hub, network, tmp_path):
-    assert "manifest.json is missing" in refused("pull", tmp_path, "-o", tmp_path / "pulled")
-    assert "no folder that a network was pushed to" in refused("pull", tmp_path / "no", "-o", tmp_path / "pulled")
-    (hub.root / "owner" / "other").mkdir(parents=True)
-    assert "no repository that a network was pushed to" in refused("pull", "hf://owner/other", "-o", tmp_path / "x")
-    assert "hf://owner/no is not there, or is private" in refused("pull", "hf://owner/no", "-o", tmp_path / "x")
-
-
 @pytest.mark.parametrize(
     ("failure", "sentence"),
     [
@@ -227,14 +190,6 @@ def test_what_the_hub_has_against_it_is_one_sentence(hub, network, tmp_path, mon
     sentence = sentence.replace("hf://owner/cats", f"hf://owner/cats{revision}")
     assert sentence in refused("push", network, f"hf://owner/cats{revision}")
     assert sentence in refused("pull", f"hf://owner/cats{revision}", "-o", tmp_path / "pulled")
-
-
-def test_pushes_that_make_no_sense_are_refused(hub, network, tmp_path):
-    assert "--private has no effect on the folder" in refused("push", network, tmp_path / "a", "--private")
-    assert "so write hf://owner/cats" in refused("push", network, "hf://owner/cats/mine.safetensors")
-    assert "does not exist" in refused("push", tmp_path / "no.safetensors", tmp_path / "a")
-    (tmp_path / "file").write_text("")
-    assert "cannot be made" in refused("push", network, tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -259,3 +214,54 @@ PATHS = [f"hf://owner/name/{path}" for path in ("../x", "a/../x", "a//x", "/x", 
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(UserError, match="names no repository of the hub; write hf://owner/name"):
         hugging_face.parse(text)
+
+
+# What is refused.
+
+RESULTS = ["{", "[1]", '{"a": "b"}', '{"a": true}']
+MANIFESTS = ["{", "[]", '{"format_version": 1, "files": {}}', '{"format_version": 2, "files": 3}']
+
+
+@pytest.fixture
+def shelves(hub, network, tmp_path, monkeypatch):
+    """Go to a folder with networks and much that is none; a hub has a repository without a network."""
+    monkeypatch.chdir(tmp_path)
+    write_network(Path("unlicensed.safetensors"), licence="")
+    Path("file").write_text("")
+    (hub.root / "owner" / "other").mkdir(parents=True)
+    for number, text in enumerate(RESULTS):
+        Path(f"results{number}.json").write_text(text)
+    done("push", network, "later")
+    manifest = Path("later/manifest.json").read_text()
+    Path("later/manifest.json").write_text(manifest.replace('"format_version": 1', '"format_version": 2'))
+    for number, text in enumerate(MANIFESTS):
+        shutil.copytree("later", f"damaged{number}")
+        Path(f"damaged{number}/manifest.json").write_text(text)
+
+
+NO_HUBS = ["ftp://host/cats", "https://host/cats"]
+REFUSALS = {
+    "push qc.safetensors a --private": "--private has no effect on the folder",
+    "push qc.safetensors hf://owner/cats/mine.safetensors": "so write hf://owner/cats",
+    "push no.safetensors a": "does not exist",
+    "push qc.safetensors file": "cannot be made",
+    "push unlicensed.safetensors a": "states no licence; give that of its training data",
+    **{f"push qc.safetensors a --results=results{number}.json": "--results=" for number in range(len(RESULTS))},
+    **{
+        f"push qc.safetensors {address}": f"{address} is no hub; write hf://owner/name, or a fol" for address in NO_HUBS
+    },
+    **{f"pull {address} -o pulled": f"{address} is no hub; write hf://owner/name, or a folder" for address in NO_HUBS},
+    "pull . -o pulled": "manifest.json is missing",
+    "pull no -o pulled": "no folder that a network was pushed to",
+    "pull hf://owner/other -o pulled": "no repository that a network was pushed to",
+    "pull hf://owner/no -o pulled": "hf://owner/no is not there, or is private",
+    "pull later -o pulled": "has format version 2, this program reads 1",
+    **{f"pull damaged{number} -o pulled": "manifest.json of" for number in range(len(MANIFESTS))},
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSALS)
+def test_refusals(shelves, arguments):
+    before = sorted(Path().iterdir())
+    assert REFUSALS[arguments] in refused(*arguments.split())
+    assert sorted(Path().iterdir()) == before

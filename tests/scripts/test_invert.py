@@ -21,7 +21,6 @@ from images.video_reader import read_clip
 from inversion.commands import video as command_video
 from inversion.directions.direction import Direction, load_direction, normalise, save_direction
 from inversion.directions.editing import edited_images
-from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import find_encoder, load_encoder, save_encoder
 from inversion.inverter import InversionOptions, Inverter
@@ -34,11 +33,11 @@ from inversion.requality import interpolate_quality, sample_quality, scale_quali
 from inversion.tuned_weights import load_inversion
 from inversion.tuning_options import TUNINGS, TuningOptions
 from inversion.video.smoothing import smooth_rows
-from networks.files import ImageFormat, build_discriminator, build_generator, load_generator, save_network
+from networks.files import load_generator
 from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
-from tests.support.networks import SMALL_D, quality_generator, small_generator
-from tests.support.runs import IMAGES, png
+from tests.support.encoders import TINY, write_encoder
+from tests.support.runs import png
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import load_tensors, read_header
 
@@ -89,27 +88,14 @@ def write_photos(folder):
     return folder
 
 
-def write_network(path, G, images=IMAGES):
-    save_network(path, G, {"sharp": build_discriminator(SMALL_D, images)}, {"kimg": 0})
-
-
 @pytest.fixture(scope="module", name="files")
-def _files(tmp_path_factory):
+def _files(network_files, tmp_path_factory):
     """Networks, an encoder, a direction, photos, and what restore has made of them."""
-    folder = tmp_path_factory.mktemp("files")
+    folder = shutil.copytree(network_files, tmp_path_factory.mktemp("files"), dirs_exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(6)
-        G = quality_generator()
-        write_network(folder / "qc.safetensors", G)
-        write_network(folder / "other.safetensors", quality_generator())
-        write_network(folder / "plain.safetensors", small_generator())
-        classes = ImageFormat(16, 3, 2)
-        write_network(folder / "classes.safetensors", build_generator(small_generator().config, classes), classes)
-        digest = sha256(folder / "qc.safetensors")
-        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-        (folder / "encoders").mkdir()
-        save_encoder(folder / "encoders" / "encoder.safetensors", build_encoder(config, G).eval(), G, digest, {})
-        direction = Direction(normalise(torch.randn(16)), 1.5, "warmth", "sefa", network=digest)
+        network = sha256(folder / "qc.safetensors")
+        direction = Direction(normalise(torch.randn(16)), 1.5, "warmth", "sefa", network=network)
         save_direction(folder / "warmth.safetensors", direction)
         save_direction(folder / "wide.safetensors", Direction(normalise(torch.randn(20)), 1.0, "wide", "sefa"))
     write_photos(folder / "photos")
@@ -727,10 +713,9 @@ def test_the_encoder_beside_the_network_is_used(files, tmp_path):
     network = shutil.copy(files / "qc.safetensors", folder)
     shutil.copy(files / "other.safetensors", folder)
     G, _ = load_generator(network)
-    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
-    for name, kimg, digest in [("a", 2, sha256(network)), ("b", 9, sha256(network)), ("c", 1, sha256(network))]:
-        save_encoder(folder / f"{name}.safetensors", build_encoder(config, G), G, digest, {"kimg": kimg})
-    save_encoder(folder / "d.safetensors", build_encoder(config, G), G, "0" * 64, {"kimg": 99})
+    for name, kimg in [("a", 2), ("b", 9), ("c", 1)]:
+        write_encoder(folder / f"{name}.safetensors", G, network, kimg=kimg)
+    save_encoder(folder / "d.safetensors", build_encoder(TINY, G), G, "0" * 64, {"kimg": 99})
     assert find_encoder(network) == folder / "b.safetensors"
     assert find_encoder(folder / "other.safetensors") is None
     command = [

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -260,49 +262,73 @@ def test_torchrun_says_how_many_processes_share_a_batch(command, monkeypatch):
 # Wrong data.
 
 
-def test_data_that_is_not_there(command, tmp_path):
-    assert sentence(command("--dry-run", data=tmp_path / "none")) == (
-        f"image source {tmp_path / 'none'} does not exist; check the path"
-    )
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "notes.txt").write_text("no image")
-    assert sentence(command("--dry-run", data=tmp_path / "empty")).startswith(f"no images in {tmp_path / 'empty'}; ")
-    (tmp_path / "data.zip").write_text("no archive")
-    assert "is neither a folder nor a whole zip archive" in sentence(command("--dry-run", data=tmp_path / "data.zip"))
+def images_with_labels(*labels):
+    return lambda folder: write_labels(write_images(folder), labels)
 
 
-def test_images_of_another_size(command, tmp_path):
-    write_images(tmp_path / "sizes")
-    write_image(tmp_path / "sizes" / "7.png", 32, 32)
-    message = sentence(command("--dry-run", data=tmp_path / "sizes"))
-    assert message.startswith(f"7.png in {tmp_path / 'sizes'} has 32x32 pixels of mode RGB, unlike 0.png with 16x16 ")
-    assert "dataset_tool.py" in message
+def one_larger(folder):
+    write_images(folder)
+    write_image(folder / "7.png", 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("size", "reason"),
-    [
-        ((16, 8), "has 16x8 pixels, not a square"),
-        ((12, 12), "has 12x12 pixels, the side must be a power of two from 4 on"),
-        ((4, 4), "resolution is 4, must be at least 8"),
-    ],
-)
-def test_images_of_a_shape_that_does_not_fit(command, tmp_path, size, reason):
-    write_images(tmp_path / "images", width=size[0], height=size[1])
-    assert reason in sentence(command("--dry-run", data=tmp_path / "images"))
-
-
-def test_truncated_image_is_named_with_its_index(command, tmp_path):
-    folder = write_images(tmp_path / "images")
+def one_cut(folder):
+    write_images(folder)
     truncate(folder / "3.png")
+
+
+def one_without_header(folder):
+    write_images(folder)
+    (folder / "0.png").write_bytes(b"no image")
+
+
+def no_images(folder):
+    folder.mkdir()
+    (folder / "notes.txt").write_text("no image")
+
+
+def of_size(width, height):
+    return lambda folder: write_images(folder, width=width, height=height)
+
+
+def text_file(path):
+    path.write_text("no archive")
+
+
+BAD_LABELS = [-1, 10**9, 1.5, "cat", None, [1.0, 0.0], True]
+NO_LABEL = "the label of 7.png in dataset.json in DATA is {!r}, not a class of 0.."
+# What writes the data, flags, and the sentence: a pattern, where DATA stands for the path.
+REFUSED_DATA = [
+    (lambda folder: None, [], "^image source DATA does not exist; check the path$"),
+    (no_images, [], "^no images in DATA; "),
+    (text_file, [], "DATA .*neither a folder nor a whole zip archive"),
+    (one_larger, [], "^7.png in DATA has 32x32 pixels of mode RGB, unlike 0.png with 16x16 .*dataset_tool.py"),
+    (of_size(16, 8), [], "has 16x8 pixels, not a square"),
+    (of_size(12, 12), [], "has 12x12 pixels, the side must be a power of two from 4 on"),
+    (of_size(4, 4), [], "resolution is 4, must be at least 8"),
+    (one_without_header, [], "^image 0 of DATA, 0.png, cannot be read: "),
+    (write_images, ["--cond"], "DATA .*labels.*dataset_tool.py --source=DATA --dest=data.zip --labels=folders"),
+    (images_with_labels(0, 1), ["--cond"], r"has no label for 2.png \(6 of 8 images lack one\)"),
+    *[
+        (images_with_labels(*[0] * (COUNT - 1), label), ["--cond"], re.escape(NO_LABEL.format(label)))
+        for label in BAD_LABELS
+    ],
+]
+
+
+@pytest.mark.parametrize(("write", "flags", "words"), REFUSED_DATA, ids=[words for *_, words in REFUSED_DATA])
+def test_data_that_does_not_do_is_refused(command, tmp_path, write, flags, words):
+    data = tmp_path / "data"
+    write(data)
+    assert re.search(words.replace("DATA", re.escape(str(data))), sentence(command("--dry-run", *flags, data=data)))
+
+
+def test_truncated_image_ends_the_run_or_is_skipped(command, tmp_path, caplog):
+    folder = tmp_path / "images"
+    one_cut(folder)
     message = sentence(command(data=folder))
     assert message.startswith(f"image 3 of {folder}, 3.png, cannot be read: ")
     assert message.endswith("replace the file or pass --on-bad-image=skip")
-
-
-def test_truncated_image_can_be_skipped(command, tmp_path, caplog):
-    folder = write_images(tmp_path / "images")
-    truncate(folder / "3.png")
+    shutil.rmtree(tmp_path / "run")
     result = command("--on-bad-image=skip", data=folder)
     assert result.exit_code == 0, result.output
     assert f"image 3 of {folder}, 3.png, cannot be read: " in caplog.text
@@ -310,28 +336,12 @@ def test_truncated_image_can_be_skipped(command, tmp_path, caplog):
 
 
 def test_image_without_a_header_can_be_skipped(command, tmp_path):
-    folder = write_images(tmp_path / "images")
-    (folder / "0.png").write_bytes(b"no image")
-    assert sentence(command("--dry-run", data=folder)).startswith(f"image 0 of {folder}, 0.png, cannot be read: ")
-    resolved(command("--dry-run", "--on-bad-image=skip", data=folder))
-
-
-def test_labels_that_are_missing(command, shared, tmp_path):
-    message = sentence(command("--dry-run", "--cond"))
-    assert message.startswith(f"dataset.json in {shared / 'images'} holds no labels; train without labels or run ")
-    folder = write_labels(write_images(tmp_path / "images"), [0, 1])
-    assert "has no label for 2.png (6 of 8 images lack one)" in sentence(command("--dry-run", "--cond", data=folder))
-
-
-@pytest.mark.parametrize("label", [-1, 10**9, 1.5, "cat", None, [1.0, 0.0], True])
-def test_labels_out_of_range(command, tmp_path, label):
-    folder = write_labels(write_images(tmp_path / "images"), [0] * (COUNT - 1) + [label])
-    message = sentence(command("--dry-run", "--cond", data=folder))
-    assert message.startswith(f"the label of 7.png in dataset.json in {folder} is {label!r}, not a class of 0..")
+    one_without_header(tmp_path / "images")
+    resolved(command("--dry-run", "--on-bad-image=skip", data=tmp_path / "images"))
 
 
 def test_labels_that_nobody_asked_for_do_not_matter(command, tmp_path):
-    resolved(command("--dry-run", data=write_labels(write_images(tmp_path / "images"), [-1] * COUNT)))
+    resolved(command("--dry-run", data=images_with_labels(*[-1] * COUNT)(tmp_path / "images")))
 
 
 # Wrong flags. Each: flags, how the sentence begins.
