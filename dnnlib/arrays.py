@@ -34,6 +34,12 @@ def read_arrays(
         return _parse_archive(file, limit)
 
 
+def map_array(path: str | os.PathLike, cure: str = "check the file") -> np.ndarray:
+    """Return the array in a .npy file of any size, mapped from disk; raises as `read_array` does."""
+    with open_file(path, limits.ANY_BYTES, cure), explained(lambda: os.fspath(path), cure):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 def _parse_archive(file: BinaryIO, limit: int) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()

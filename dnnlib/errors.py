@@ -46,7 +46,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error of Python or a library says, on one line; its kind where it says nothing."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return _shortened(printable(" ".join(reason.split()))).rstrip(".") or type(error).__name__

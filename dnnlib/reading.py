@@ -32,11 +32,11 @@ def open_file(
     Raises an error of that kind where there is no such file.
     """
     try:
-        _require_regular(os.stat(path), path, kind)
+        _require_regular(os.stat(path), path, cure, kind)
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         file = os.fdopen(handle, "rb")
         status = os.fstat(handle)
-        _require_regular(status, path, kind)
+        _require_regular(status, path, cure, kind)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise kind(f"cannot read {os.fspath(path)}: {one_line(error)}", cure) from error
     if status.st_size > limit:
@@ -123,8 +123,8 @@ def path_exists(path: str | os.PathLike) -> bool:
         raise UnreadableError(f"{os.fspath(path)} cannot be reached: {one_line(error)}", "check the path") from error
 
 
-def _require_regular(status: os.stat_result, path: str | os.PathLike, kind: type[UserError]) -> None:
+def _require_regular(status: os.stat_result, path: str | os.PathLike, cure: str, kind: type[UserError]) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise kind(f"{path} is a folder", "give a file")
+        raise kind(f"cannot read {path}: it is a folder", cure)
     if not stat.S_ISREG(status.st_mode):
-        raise kind(f"{path} is no regular file", "copy what it gives into one")
+        raise kind(f"cannot read {path}: it is no regular file", "copy what it gives into one")

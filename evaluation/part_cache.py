@@ -9,6 +9,8 @@ from typing import Any
 
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, write_text
+from dnnlib.limits import METADATA_BYTES
+from dnnlib.reading import read_json
 
 
 class PartCache:
@@ -44,10 +46,12 @@ class PartCache:
         if not self.path.exists():
             return {}
         try:
-            entries = json.loads(self.path.read_text(encoding="utf-8"))
-            is_ours = all("result" in entry for entry in entries.values())
-        except (OSError, ValueError, AttributeError, TypeError):
-            is_ours = False
+            entries = read_json(self.path, METADATA_BYTES)
+        except UserError:
+            entries = None
+        is_ours = isinstance(entries, dict) and all(
+            isinstance(entry, dict) and "result" in entry for entry in entries.values()
+        )
         if not is_ours:
             raise UserError(f"{self.path} is damaged; delete it, and the same command begins anew")
         return entries

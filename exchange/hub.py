@@ -13,6 +13,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file, sha256, write_text
 from dnnlib.flags import SETTINGS
+from dnnlib.reading import read_json
 from dnnlib.remote import hugging_face
 from dnnlib.remote.locations import NetworkFile
 from exchange.model_card import CANONICAL, model_card
@@ -125,9 +126,9 @@ def _manifest(facts: dict[str, Any]) -> str:
 def _read_manifest(path: Path, source: str) -> str:
     """Return the network's SHA-256 according to the manifest; raise UserError where that is damaged."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         version, recorded = manifest["format_version"], manifest["files"][CANONICAL]["sha256"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (UserError, LookupError, TypeError) as error:
         raise UserError(f"{MANIFEST} of {source} is damaged; push the network again") from error
     if version != FORMAT_VERSION or not isinstance(recorded, str):
         raise UserError(f"{MANIFEST} of {source} has format version {version}, this program reads {FORMAT_VERSION}")
@@ -137,9 +138,9 @@ def _read_manifest(path: Path, source: str) -> str:
 def _read_results(path: str) -> dict[str, float]:
     """Return the results in a JSON file; raise UserError where it is anything but an object of numbers."""
     try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--results={path} cannot be read as JSON; check the file") from error
+        results = read_json(path)
+    except UserError as error:
+        raise UserError(f"--results={path} cannot be read as JSON ({error.problem})", "check the file") from error
     numbers = isinstance(results, dict) and all(type(value) in (int, float) for value in results.values())
     if not numbers:
         raise UserError(f'--results={path} is not a JSON object of numbers; write {{"fid50k_full sharp": 3.2}}')

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import printable
 from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from networks.describe import describe, snapshots
 
+NO_CHECKSUMS = "none: the file is older than they are, and damage to its numbers would go unseen"
 SHORT = 12  # digits of a SHA-256 in the table of a folder
 
 
@@ -48,22 +50,29 @@ def table(columns: list[str], rows: list[list[Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else printable(str(value))
 
 
 def _text(facts: dict[str, Any]) -> str:
     """Return the facts about a file, and the table of a network's architecture."""
     size = f"{facts['bytes']:,} bytes"
     lines = [f"{facts['file']}: {facts['kind']}, {size}", f"{'sha256':<16}{facts['sha256']}"]
+    if not facts["checksums"]:
+        lines.append(f"{'checksums':<16}{NO_CHECKSUMS}")
     if facts["kind"] != "network":
         known = {name: value for name, value in facts["header"].items() if name != "kind"}
-        return "\n".join(lines + [f"{name:<16}{_value(value)}" for name, value in known.items()])
+        return _lines(lines + [f"{name:<16}{_value(value)}" for name, value in known.items()])
     lines += [f"{name:<16}{value}" for name, value in _summary(facts).items()]
     columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
     rows = [[row[name] for name in columns] for row in facts["architecture"]]
     rows = [row + ["yes" if block["degrades"] else ""] for row, block in zip(rows, facts["architecture"], strict=True)]
     total = ["total", None, None, None, facts["generator"]["parameters"], "", ""]
-    return "\n".join([*lines, "", table([*columns, "DegradBlock"], [*rows, total])])
+    return _lines([*lines, ""]) + "\n" + table([*columns, "DegradBlock"], [*rows, total])
+
+
+def _lines(lines: list[str]) -> str:
+    """Return lines in which what a file says cannot command the terminal."""
+    return "\n".join(map(printable, lines))
 
 
 def _summary(facts: dict[str, Any]) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """Quality codes by name: what people type, and the codes that it means for each seed."""
 
-import json
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dnnlib.errors import UserError, unknown_name
+from dnnlib.arrays import read_array, read_arrays
+from dnnlib.errors import UserError, one_line, unknown_name
+from dnnlib.limits import VECTOR_BYTES
 from dnnlib.parsing import existing, floats
+from dnnlib.reading import UnreadableError, open_file, read_json, read_text
 
 MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
+_DIGITS = 20  # of a seed with zeros before it; Python reads no numbers of more than some thousand
+CURE = "give a file of numbers, a code a line"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Quality:
 
 
 SHARP = Quality("sharp", None)
+
+
+def is_seed(text: str) -> bool:
+    """Whether a text is a number that NumPy takes as a seed."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) <= MAX_SEED
 
 
 def seed_code(seed: int, q_dim: int) -> np.ndarray:
@@ -92,12 +100,14 @@ def read_codes(path: str | Path, q_dim: int) -> np.ndarray:
     path = existing(path, "quality file")
     if path.suffix.lower() not in READERS:
         raise UserError(f"quality file {path} has none of the endings {', '.join(READERS)}; convert it to one of them")
+    open_file(path, VECTOR_BYTES).close()
     try:
         codes = np.atleast_1d(np.asarray(READERS[path.suffix.lower()](path), dtype=np.float32))
     except KeyError:
         raise UserError(f"quality file {path} has no entry 'q'; store the codes under that name") from None
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"quality file {path} is damaged or holds no numbers ({_first_line(error)})") from error
+    except Exception as error:  # lists of unequal lengths, numbers of 400 digits, and what else a file may hold
+        reason = error.__cause__ if isinstance(error, UnreadableError) and error.__cause__ else error
+        raise UserError(f"quality file {path} is damaged or holds no numbers ({one_line(reason)})", CURE) from error
     if codes.shape in ((q_dim,), (q_dim, 1)):  # a code, perhaps a number a line
         codes = codes.reshape(1, q_dim)
     if codes.ndim != 2 or codes.shape[1] != q_dim or len(codes) == 0:
@@ -113,7 +123,7 @@ def _parse(text: str, seeds: Sequence[int], q_dim: int) -> Quality:
         return random_quality(seeds, q_dim)
     if text.startswith("seed:"):
         number = text.removeprefix("seed:")
-        if not (number.isascii() and number.isdigit() and int(number) <= MAX_SEED):
+        if not is_seed(number):
             raise UserError(f"--quality={text} has no seed from 0 to {MAX_SEED}; write for example seed:5")
         return _for_all(f"seed{int(number)}", seed_code(int(number), q_dim), seeds)
     if os.path.isfile(text) or Path(text).suffix.lower() in READERS:
@@ -161,27 +171,18 @@ def _finite(codes: np.ndarray, what: str) -> np.ndarray:
     return codes
 
 
-def _read_array(path: Path) -> Any:
-    return np.load(path, allow_pickle=False)
-
-
 def _read_archive(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["q"]
+    return read_arrays(path)["q"]
 
 
 def _read_json(path: Path) -> Any:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path)
     return values["q"] if isinstance(values, dict) else values
 
 
 def _read_text(path: Path) -> Any:
-    lines = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.replace(",", " ").split() for line in read_text(path).splitlines()]
     return [[float(number) for number in line] for line in lines if line]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-READERS = {".npy": _read_array, ".npz": _read_archive, ".json": _read_json, ".txt": _read_text}
+READERS = {".npy": read_array, ".npz": _read_archive, ".json": _read_json, ".txt": _read_text}

@@ -13,6 +13,7 @@ import numpy as np
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
+from dnnlib.reading import read_json
 from metrics.features import Extractor, extract, read_rows
 from metrics.image_stream import ImageStream
 from torch_utils.distributed import World
@@ -36,14 +37,14 @@ class FeatureCache:
     def find(self, key: dict[str, Any]) -> np.ndarray | None:
         """Return the rows `[N, D]` of an entry; None when there is no entry, or a damaged one (with a warning)."""
         path = self._path(key)
-        try:
-            record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.with_suffix(".json").exists():
             return None
-        except (OSError, ValueError):
-            record = None
-        if isinstance(record, dict) and path.is_file() and sha256(path) == record.get("sha256"):
-            return read_rows(path)
+        try:
+            record = read_json(path.with_suffix(".json"))
+            if isinstance(record, dict) and sha256(path) == record.get("sha256"):
+                return read_rows(path)
+        except UserError:
+            pass  # as good as none
         logger.warning("the cached features %s are damaged; they are computed anew", path)
         return None
 

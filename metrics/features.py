@@ -10,6 +10,8 @@ import torch
 import tqdm
 from torch import Tensor
 
+from dnnlib.arrays import map_array
+from dnnlib.errors import UserError
 from metrics.detector import require_finite
 from metrics.image_stream import ImageStream
 from torch_utils.distributed import World
@@ -53,8 +55,11 @@ def extract(world: World, stream: ImageStream, extractors: Mapping[str, Extracto
 
 
 def read_rows(path: Path) -> np.ndarray:
-    """Return float32 `[N, D]`, mapped from disk."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """Return float32 `[N, D]`, mapped from disk; raise UserError for a file with anything else."""
+    rows = map_array(path)
+    if rows.dtype != np.float32 or rows.ndim != 2:
+        raise UserError(f"{path} holds no features; delete it, and they are computed anew")
+    return rows
 
 
 def _batches_of_process(world: World, stream: ImageStream) -> Generator[Tensor, None, None]:

@@ -1,6 +1,5 @@
 """What is to be known about a network file, and about the networks in a folder."""
 
-import json
 import os
 import time
 from collections import Counter
@@ -11,12 +10,14 @@ from torch import nn
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.limits import METADATA_BYTES
+from dnnlib.reading import parse_json, read_bytes
 from networks.config import GeneratorConfig
 from networks.files import load_generator
 from networks.generators.interface import Generator
 from networks.generators.quality_block import QualityBlock
 from networks.resolutions import resolutions
-from torch_utils.checkpoint import load_tensors, read_header
+from torch_utils.checkpoint import has_checksums, load_tensors, read_header
 
 SUFFIX = ".safetensors"
 TAPS = "resample_filter"  # a buffer that every layer has, and no training changes
@@ -26,7 +27,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     """Return facts about a file of this program, as JSON.
 
     A network has `architecture` (rows of its table), `generator`, `discriminators`, `images` besides what all files
-    have: `file`, `bytes`, `sha256`, `kind`, `header`. Raises UserError for any other file.
+    have: `file`, `bytes`, `sha256`, `kind`, `checksums` (whether it has some), `header`. Raises UserError for any other
+    file.
     """
     header = read_header(path)
     facts = {
@@ -34,6 +36,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         "bytes": os.path.getsize(path),
         "sha256": sha256(path),
         "kind": header.get("kind", "network"),
+        "checksums": has_checksums(path),
         "header": header,
     }
     return facts | _of_network(path) if facts["kind"] == "network" else facts
@@ -128,11 +131,11 @@ def _measured(folder: Path) -> dict[str, dict[str, float]]:
     """Return by a network's file name or SHA-256 what metric-*.jsonl of a folder say; later lines win."""
     measured: dict[str, dict[str, float]] = {}
     for path in sorted(folder.glob("metric-*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_bytes(path, METADATA_BYTES).decode(errors="replace").splitlines():
             record = _parsed(line)
-            network = record.get("network")
+            network, values = record.get("network"), record.get("values")
             key = str(network.get("sha256") if isinstance(network, dict) else network)
-            for name, value in record.get("values", {}).items():
+            for name, value in values.items() if isinstance(values, dict) else ():
                 measured.setdefault(key, {})[f"{name} {record.get('quality', '')}".strip()] = value
     return measured
 
@@ -140,7 +143,7 @@ def _measured(folder: Path) -> dict[str, dict[str, float]]:
 def _parsed(line: str) -> dict[str, Any]:
     """Return the record of a line; {} for one that a stopped program has not finished."""
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

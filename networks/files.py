@@ -3,13 +3,11 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
@@ -17,9 +15,11 @@ from dnnlib.registry import Registry
 from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig
 from networks.discriminator import Discriminator
 from networks.generators.interface import Generator
-from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.checkpoint import read_header, save_tensors, tensor_shapes
+from torch_utils.loading import blaming_header, load_module
 from torch_utils.precision import suits
 
+KIND = "network"  # in errors about files
 KINDS = Registry("networks.generators.kinds", "kind of generator")
 
 
@@ -81,9 +81,7 @@ def load_generator(path: str | os.PathLike) -> tuple[Generator, dict[str, Any]]:
     Raises UserError for a file that is missing, truncated, of a newer format, or no network.
     """
     header, parts = _described(path)
-    with _blaming_header(path):
-        G = build_generator(parts["generator"], parts["images"])
-    _load(G, path, "G_ema.")
+    G = load_module(lambda: build_generator(parts["generator"], parts["images"]), path, "G_ema.", KIND)
     return G.eval().requires_grad_(False), header
 
 
@@ -95,11 +93,9 @@ def load_discriminator(path: str | os.PathLike, stream: str) -> Discriminator:
     header, parts = _described(path)
     if not describes_discriminator(header):
         raise UserError(f"{path} has no discriminator, only a generator; give a network that has one")
-    with _blaming_header(path):
-        D = build_discriminator(parts["discriminator"], parts["images"])
     prefixes = [f"D_{name}." for name in (stream, "sharp", "degraded")]
-    _load(D, path, next((prefix for prefix in prefixes if load_tensors(path, prefix)), prefixes[0]))
-    return D
+    prefix = next((prefix for prefix in prefixes if tensor_shapes(path, prefix)), prefixes[0])
+    return load_module(lambda: build_discriminator(parts["discriminator"], parts["images"]), path, prefix, KIND)
 
 
 def describes_discriminator(header: dict[str, Any]) -> bool:
@@ -113,16 +109,8 @@ def _described(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]
     kinds = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "images": ImageFormat}
     if not describes_discriminator(header):
         del kinds["discriminator"]
-    with _blaming_header(path):
+    with blaming_header(path, KIND):
         return header, {name: from_dict(kind, header.get(name), f"{name}.") for name, kind in kinds.items()}
-
-
-@contextmanager
-def _blaming_header(path: str | os.PathLike) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"the header of {path} describes no network ({error}); copy or download it again") from error
 
 
 def with_precision(G: Generator, dtype: Dtype) -> Generator:
@@ -133,14 +121,6 @@ def with_precision(G: Generator, dtype: Dtype) -> Generator:
     other = build_generator(config, ImageFormat(G.img_resolution, G.img_channels, G.c_dim))
     other.load_state_dict(G.state_dict())
     return other.eval().requires_grad_(False)
-
-
-def _load(module: nn.Module, path: str | os.PathLike, prefix: str) -> None:
-    try:
-        module.load_state_dict(load_tensors(path, prefix), strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path} does not hold what its header says ({reason}); copy it again") from error
 
 
 def load(path: str | os.PathLike, device: torch.device, precision: Dtype | Literal["stored"] = "stored") -> Generator:

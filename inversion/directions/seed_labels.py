@@ -1,7 +1,7 @@
 """Labels or scores of generated images by seed, in .csv or .json files."""
 
 import csv
-import json
+import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from typing import Any
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
 from dnnlib.parsing import existing
-from generation.quality_codes import MAX_SEED
+from dnnlib.reading import UnreadableError, parse_json, read_text
+from generation.quality_codes import MAX_SEED, is_seed
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def read_labels(path: str | Path) -> SeedLabels:
         raise UserError(f"labels {path} have none of the endings {', '.join(readers)}; convert them to one of them")
     try:
         pairs = readers[path.suffix.lower()](path)
-    except (OSError, ValueError, csv.Error) as error:
+    except UnreadableError as error:
+        raise error.with_cure("write lines seed,score in UTF-8") from error
+    except (ValueError, csv.Error) as error:
         raise UserError(f"labels {path} are damaged or of another format ({error}); write lines seed,score") from error
     seeds = [_seed(text, path) for text, _ in pairs]
     if len(set(seeds)) < len(seeds):
@@ -54,15 +57,14 @@ def write_labels(path: str | Path, labels: SeedLabels) -> None:
 
 
 def _read_json(path: Path) -> list[tuple[str, Any]]:
-    content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+    content = parse_json(read_text(path), object_pairs_hook=list)
     if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
         raise ValueError("no object of seeds")
     return content
 
 
 def _read_csv(path: Path) -> list[tuple[str, Any]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row]
     if rows and not any(letter.isdigit() for letter in rows[0][0]):
         rows = rows[1:]  # names of the columns
     bad = next((row for row in rows if len(row) != 2), None)
@@ -73,7 +75,7 @@ def _read_csv(path: Path) -> list[tuple[str, Any]]:
 
 def _seed(text: str, path: Path) -> int:
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
+    if not is_seed(text):
         raise UserError(f"labels {path} have '{text}' for a seed, must be a number from 0 to {MAX_SEED}")
     return int(text)
 
@@ -81,7 +83,7 @@ def _seed(text: str, path: Path) -> int:
 def _score(value: Any, seed: int, path: Path) -> float:
     try:
         score = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
         raise UserError(f"labels {path} have '{value}' for seed {seed}, must be a finite number")

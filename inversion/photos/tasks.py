@@ -10,6 +10,8 @@ from typing import Any
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.limits import METADATA_BYTES
+from dnnlib.reading import parse_json, read_bytes
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,16 @@ class DoneRecord:
         self.settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.entries: dict[str, dict[str, Any]] = {}
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+            self._append("")
+            text = read_bytes(self.path, METADATA_BYTES).decode(errors="replace") if self.path.exists() else ""
             self._append("\n" if text and not text.endswith("\n") else "")
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --outdir") from error
         for line in text.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                entry = json.loads(line)
-                self.entries[entry["photo"]] = entry
+            with contextlib.suppress(ValueError):
+                entry = parse_json(line)
+                if _is_entry(entry):
+                    self.entries[entry["photo"]] = entry
 
     def base(self, name: str) -> str | None:
         """Return the name of the photo's results, below `outdir` and without endings; None where there are none."""
@@ -94,3 +98,16 @@ class DoneRecord:
     def _append(self, text: str) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(text)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Return whether a line is about a photo, and names results below the folder of the record only."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("photo"), str):
+        return False
+    files = entry.get("files", [])
+    paths = [entry.get("base", ""), *(files if isinstance(files, list) else [None])]
+    return all(isinstance(path, str) and _is_below(path) for path in paths)
+
+
+def _is_below(path: str) -> bool:
+    return not Path(path).is_absolute() and ".." not in Path(path).parts and "\0" not in path

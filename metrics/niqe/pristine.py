@@ -1,18 +1,21 @@
 """The pristine model of NIQE, a Gaussian over the features of sharp photos: fit, read and write it."""
 
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from scipy.io import loadmat
 from torch import Tensor
 
+from dnnlib.arrays import read_arrays
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
+from dnnlib.limits import NIQE_BYTES
+from dnnlib.reading import open_file, read_bytes
 from metrics.niqe.statistics import NUM_FEATURES, PUBLISHED_BLOCK, SMALLEST_BLOCK, block_features, check_block
 
 SHARP_SHARE = 0.75  # T of the paper: blocks are used above this share of the image's greatest sharpness
@@ -125,29 +128,25 @@ def write_pristine(path: str | os.PathLike, model: PristineModel) -> None:
         )
 
 
-def _reader(path: Path) -> Callable[[BinaryIO], Arrays]:
+def _reader(path: Path) -> Callable[[Path], Arrays]:
     readers = {".npz": _read_npz, ".mat": _read_mat}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path} is no pristine model; give a file that ends in .npz or .mat")
     return readers[path.suffix.lower()]
 
 
-def _read_npz(file: BinaryIO) -> Arrays:
-    known = {*OWN_NAMES, "block", "source", *FIELD_NAMES}
-    with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if name in known}
+def _read_npz(path: Path) -> Arrays:
+    return read_arrays(path, NIQE_BYTES)
 
 
-def _read_mat(file: BinaryIO) -> Arrays:
-    return loadmat(file, variable_names=MATLAB_NAMES)
+def _read_mat(path: Path) -> Arrays:
+    return loadmat(io.BytesIO(read_bytes(path, NIQE_BYTES)), variable_names=MATLAB_NAMES)
 
 
-def _load(path: Path, read: Callable[[BinaryIO], Arrays]) -> Arrays:
+def _load(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
+    open_file(path, NIQE_BYTES, "check the path").close()
     try:
-        with open(path, "rb") as file:
-            return read(file)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+        return read(path)
     except Exception as error:  # damaged archives raise nearly anything
         raise UserError(f"{path} is damaged or no pristine model; copy or download it again") from error
 

@@ -442,7 +442,7 @@ BAD_FILES = {
     "struct.mat": (mat(mu_prisparam={"a": MEAN}, cov_prisparam=COVARIANCE), "mu_prisparam in .* is not 36"),
     "cell.mat": (mat(mu_prisparam=np.array([[1], "a"] * 18, object), cov_prisparam=COVARIANCE), "is not 36"),
     "text_inside.npz": (npz(mean=MEAN.astype(str), covariance=COVARIANCE), "is not 36 plain numbers"),
-    "complex.npz": (npz(mean=MEAN + 1j, covariance=COVARIANCE), "is not 36 plain numbers"),
+    "complex.npz": (npz(mean=MEAN + 1j, covariance=COVARIANCE), "is damaged or no pristine model"),
     "nan.npz": (npz(mean=MEAN * np.nan, covariance=COVARIANCE), "mean in .* NaN"),
     "negative.npz": (npz(mean=MEAN, covariance=-COVARIANCE), "not symmetric and positive"),
     "skew.npz": (npz(mean=MEAN, covariance=np.triu(COVARIANCE + 0.01)), "not symmetric and positive"),
