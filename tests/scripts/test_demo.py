@@ -1,38 +1,83 @@
-"""The demo's own commands, end to end at 16x16."""
+"""The demos' own commands, end to end at 16x16."""
 
-import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
+import pytest
+import torch
+
+import dataset_tool
+import generate
+import train
+from dnnlib.files import sha256
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import build_encoder
+from inversion.encoders.files import save_encoder
+from tests.support.networks import quality_generator, write_network
+from tests.support.runs import write_base
 
 ROOT = Path(__file__).parents[2]
+RUN_FILES = {"config.json", "log.txt", "stats.jsonl", "reals.png", "fakes000000.png", "training-state.pt"}
 
 
-def test_make_demo(tmp_path):
-    demo = tmp_path / "demo"
-    settings = {
-        "READY": "",
-        "PY": sys.executable,
-        "DEMO": str(demo),
-        "DEMO_SIZE": "16",
-        "DEMO_IMAGES": "48",
-        "DEMO_BASE_KIMG": "0.05",
-        "DEMO_QC_KIMG": "0.05",
-    }
-    command = ["make", "demo", *(f"{name}={value}" for name, value in settings.items())]
+def make(target, *flags, **settings):
+    settings = {"READY": "", "PY": sys.executable, **settings}
+    command = ["make", target, *flags, *(f"{name}={value}" for name, value in settings.items())]
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
-    grid = cv2.imread(str(demo / "samples" / "grid.png"))
-    assert grid is not None and grid.std() > 5
-    assert len(list((demo / "samples").glob("seed*.png"))) == 8 * 6  # each seed sharp and through five codes
-    for name in ("base", "qc"):
-        written = {path.name for path in (demo / name).iterdir()}
-        expected = {"config.json", "log.txt", "stats.jsonl", "reals.png", "fakes000000.png", "training-state.pt"}
-        assert expected <= written
-        assert any(file.startswith("events.out.tfevents") for file in written)
-        assert json.loads((demo / name / "config.json").read_text())["mode"] == name
-    assert {"reals-degraded.png", "fakes000000-degraded.png"} <= {path.name for path in (demo / "qc").iterdir()}
+    return done.stdout
+
+
+@pytest.fixture(name="networks")
+def _networks(tmp_path):
+    """Return a folder with a base network, a QC network and its encoder, all of 16x16."""
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    write_base(folder / "base.safetensors")
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        G = quality_generator()
+        network = write_network(folder / "qc.safetensors", G)
+        config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+        save_encoder(folder / "encoder.safetensors", build_encoder(config, G).eval(), G, sha256(network), {})
+    return folder
+
+
+def test_make_demo(tmp_path, networks):
+    """Restored photos, samples, a run, and one page that shows them and links what is there."""
+    demo = tmp_path / "demo"
+    sizes = {
+        "DEMO_TRAIN_SIZE": 16,
+        "DEMO_TRAIN_IMAGES": 48,
+        "DEMO_TRAIN_KIMG": 0.05,
+        "DEMO_RESTORE": "--tuning-steps=2",
+    }
+    files = {"DEMO_NETWORK": networks / "qc.safetensors", "DEMO_BASE": networks / "base.safetensors"}
+    said = make("demo", DEMO=demo, **sizes, **files)
+    photos = {path.stem for path in (ROOT / "examples" / "bad-cats").glob("*.png")}
+    assert len(photos) == 3
+    assert {path.name for path in (demo / "restored").glob("*-restored.png")} == {f"{p}-restored.png" for p in photos}
+    assert {path.name for path in (demo / "run").iterdir()} >= RUN_FILES
+    text = (demo / "index.html").read_text()
+    linked = [part.split('"')[0] for part in text.split('src="')[1:]]
+    assert len(linked) == 3 + 1 + 2 and all((demo / link).is_file() for link in linked)
+    overview = cv2.imread(str(demo / "overview.png"))
+    assert overview is not None and overview.std() > 5
+    commands = [line.strip() for line in said.splitlines()[-3:]]
+    assert all(command in text for command in commands) and "invert.py restore --network=cats" in commands[0]
+
+
+def test_make_demo_from_scratch(tmp_path):
+    """Data, base network, QC network, samples, in this order; every command takes the flags that it is given."""
+    said = make("demo-scratch", "--dry-run", SCRATCH=tmp_path / "demo", PY="python")
+    commands = [shlex.split(line) for line in said.replace("\\\n", " ").splitlines() if line.startswith("python ")]
+    names = ["dataset_tool.py", "train.py", "train.py", "generate.py"]
+    assert [command[1] for command in commands] == names
+    for (_, name, *flags), script in zip(commands, (dataset_tool, train, train, generate), strict=True):
+        script.main.make_context(name, [flag for flag in flags if not flag.startswith("--init-from")])
+    assert f"--init-from={tmp_path / 'demo' / 'base.safetensors'}" in commands[2]
