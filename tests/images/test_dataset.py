@@ -23,6 +23,7 @@ from images.datasets.batches import TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.decoding import UnreadableImageError
 from images.files import ImageFiles
+from tests.support.processes import warm_context
 
 SIZE = 16
 
@@ -145,11 +146,6 @@ def test_pair_depends_on_the_key_alone(archive):
     assert (dataset.pair(13, (0, 1, 8))[1] != degraded).any()
 
 
-def test_unknown_recipe_is_named(archive):
-    with pytest.raises(UserError, match="did you mean 'mixture'"):
-        ImageDataset(archive, degradation="mixtur")
-
-
 def test_integer_labels_are_one_hot(archive):
     dataset = ImageDataset(archive, use_labels=True)
     labels = np.stack([dataset.label(index) for index in range(10)])
@@ -166,64 +162,68 @@ def test_vector_labels_are_served_as_they_are(tmp_path):
     np.testing.assert_array_equal([dataset.label(0), dataset.label(1)], [[0.5, -1, 2], [0, 0, 7.25]])
 
 
-@pytest.mark.parametrize(
-    "labels, parts",
-    [
-        (None, ["holds no labels", "--labels=folders"]),
-        ([["00/img0.png", 0]], ["no label for 01/img1.png", "1 of 2"]),
-        ([["00/img0.png", 0], ["01/img1.png", -1]], ["01/img1.png", "-1", "0..999999"]),
-        ([["00/img0.png", 10**9], ["01/img1.png", 0]], ["00/img0.png", "1000000000", "0..999999"]),
-        ([["00/img0.png", 0], ["01/img1.png", [1.0]]], ["01/img1.png", "[1.0]"]),
-        ([["00/img0.png", [1, 2]], ["01/img1.png", [1]]], ["01/img1.png", "2 finite numbers"]),
-        ([["00/img0.png", [1, 2]], ["01/img1.png", [1, float("nan")]]], ["01/img1.png", "finite"]),
-        ([["00/img0.png", True], ["01/img1.png", 0]], ["00/img0.png", "True"]),
-        ([3, 4], ["not a list of pairs"]),
-    ],
-)
-def test_wrong_labels_are_named(tmp_path, labels, parts):
-    path = write_zip(tmp_path / "data.zip", random_files(2), {"labels": labels})
+def with_labels(*labels):
+    """Return a writer of two images, 00/img0.png and 01/img1.png, with these labels."""
+    return lambda path: write_zip(path, random_files(2), {"labels": labels or None})
+
+
+def with_values(first, second):
+    return with_labels(["00/img0.png", first], ["01/img1.png", second])
+
+
+def with_second(*shape, dtype=np.uint8):
+    """Return a writer of a first image that fits, a.png, and another, b.png."""
+    pixels = random_pixels(0, shape).astype(dtype)
+    return lambda path: write_zip(path, {"a.png": png(random_pixels(1)), "b.png": png(pixels)})
+
+
+def write_archive(path):
+    write_zip(path, random_files())
+
+
+def write_nothing_readable(path):
+    write_folder(path, {"a.png": b"", "b.png": b"x"})
+
+
+TOOL = "python dataset_tool.py --source="
+# What writes the data, options of the dataset, and parts of the sentence.
+REFUSALS = [
+    (with_labels(), {"use_labels": True}, ["holds no labels", "--labels=folders"]),
+    (with_labels(["00/img0.png", 0]), {"use_labels": True}, ["no label for 01/img1.png", "1 of 2"]),
+    (with_values(0, -1), {"use_labels": True}, ["01/img1.png", "-1", "0..999999"]),
+    (with_values(10**9, 0), {"use_labels": True}, ["00/img0.png", "1000000000", "0..999999"]),
+    (with_values(0, [1.0]), {"use_labels": True}, ["01/img1.png", "[1.0]"]),
+    (with_values([1, 2], [1]), {"use_labels": True}, ["01/img1.png", "2 finite numbers"]),
+    (with_values([1, 2], [1, float("nan")]), {"use_labels": True}, ["01/img1.png", "finite"]),
+    (with_values(True, 0), {"use_labels": True}, ["00/img0.png", "True"]),
+    (with_labels(3, 4), {"use_labels": True}, ["not a list of pairs"]),
+    (with_second(8, 8, 3), {}, ["b.png", "8x8", "a.png", "16x16", TOOL]),
+    (with_second(16, 12, 3), {}, ["b.png", "12x16", "not a square", TOOL]),
+    (with_second(24, 24, 3), {}, ["b.png", "24x24", "power of two", "--resolution=16", TOOL]),
+    (with_second(16, 16), {}, ["b.png", "mode L", "mode RGB", TOOL]),
+    (with_second(16, 16, 4), {}, ["b.png", "mode RGBA", TOOL]),
+    (with_second(16, 16, dtype=np.uint16), {}, ["b.png", "mode I;16", TOOL]),
+    (write_archive, {"resolution": 32}, ["16", "not 32", "--resolution=32"]),
+    (write_archive, {"subset": 0}, ["a subset of 0 of the 10 images"]),
+    (write_archive, {"subset": 11}, ["a subset of 11 of the 10 images"]),
+    (write_archive, {"degradation": "mixtur"}, ["did you mean 'mixture'"]),
+    (write_nothing_readable, {"on_bad_image": "skip"}, ["none of the images"]),
+    (lambda path: path.mkdir(), {}, ["data.zip", "no images"]),
+    (lambda path: None, {}, ["data.zip", "does not exist"]),
+    (lambda path: path.write_text("no archive"), {}, ["data.zip", "zip archive"]),
+]
+
+
+@pytest.mark.parametrize(("write", "options", "parts"), REFUSALS, ids=[", ".join(parts) for *_, parts in REFUSALS])
+def test_refusals(tmp_path, write, options, parts):
+    write(tmp_path / "data.zip")
     with pytest.raises(UserError) as caught:
-        ImageDataset(path, use_labels=True)
+        ImageDataset(tmp_path / "data.zip", **options)
     assert_sentence(caught.value, *parts)
 
 
-@pytest.mark.parametrize(
-    "second, parts",
-    [
-        (random_pixels(0, (8, 8, 3)), ["b.png", "8x8", "a.png", "16x16"]),
-        (random_pixels(0, (16, 12, 3)), ["b.png", "12x16", "not a square"]),
-        (random_pixels(0, (24, 24, 3)), ["b.png", "24x24", "power of two", "--resolution=16"]),
-        (random_pixels(0, (16, 16)), ["b.png", "mode L", "mode RGB"]),
-        (random_pixels(0, (16, 16, 4)), ["b.png", "mode RGBA"]),
-        (random_pixels(0, (16, 16)).astype(np.uint16), ["b.png", "mode I;16"]),
-    ],
-)
-def test_images_that_do_not_fit_are_named(tmp_path, second, parts):
-    path = write_zip(tmp_path / "data.zip", {"a.png": png(random_pixels(1)), "b.png": png(second)})
-    with pytest.raises(UserError) as caught:
-        ImageDataset(path)
-    assert_sentence(caught.value, *parts, "python dataset_tool.py --source=")
-
-
-def test_other_resolution_than_asked_for(archive):
-    with pytest.raises(UserError) as caught:
-        ImageDataset(archive, resolution=32)
-    assert_sentence(caught.value, "16", "not 32", "--resolution=32")
+def test_resolution_that_was_asked_for(archive):
     assert ImageDataset(archive, resolution=SIZE).resolution == SIZE
-
-
-@pytest.mark.parametrize("subset", [0, 11])
-def test_impossible_subset(archive, subset):
-    with pytest.raises(UserError, match=f"a subset of {subset} of the 10 images"):
-        ImageDataset(archive, subset=subset)
-
-
-def test_paths_without_images(tmp_path):
-    (tmp_path / "data.txt").write_text("no archive")
-    for path, part in [(tmp_path, "no images"), (tmp_path / "none", "does not exist"), (tmp_path / "data.txt", "zip")]:
-        with pytest.raises(UserError) as caught:
-            ImageDataset(path)
-        assert_sentence(caught.value, str(path), part)
 
 
 def test_record_of_the_tool_replaces_the_look_at_every_header(tmp_path, monkeypatch):
@@ -297,12 +297,6 @@ def test_skipping_warns_once_for_each_file(damaged, workers, caplog):
     assert len(texts) == 2 and "img8" in texts[0] and "img6" in texts[1]
 
 
-def test_nothing_readable_is_an_error_also_when_skipping(tmp_path):
-    path = write_folder(tmp_path / "data", {"a.png": b"", "b.png": b"x"})
-    with pytest.raises(UserError, match="none of the images"):
-        ImageDataset(path, on_bad_image="skip")
-
-
 @settings(max_examples=40)
 @given(kept=st.floats(0, 1, exclude_max=True), plain_pillow=st.booleans())
 def test_a_cut_file_is_unreadable_or_complete(tmp_path, kept, plain_pillow):
@@ -343,11 +337,11 @@ def test_forked_processes_open_the_archive_for_themselves(archive):
     assert [checksum(dataset, index) for index in range(10)] == expected
 
 
-def test_spawned_process_gets_a_copy_without_the_handle(archive):
+def test_process_that_is_no_fork_gets_a_copy_without_the_handle(archive):
     dataset = ImageDataset(archive)
     expected = checksum(dataset, 0)
     assert dataset.files._archive is not None and pickle.loads(pickle.dumps(dataset)).files._archive is None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with warm_context().Pool(1) as pool:
         assert pool.apply(checksum, (dataset, 0)) == expected
 
 

@@ -299,28 +299,35 @@ def refusal(directory):
     return message
 
 
-def test_another_backbone_is_refused(directory, published):
-    path = save(directory, "alexnet", published["squeeze"][1])
-    assert refusal(directory) == (
-        f"{path} is not AlexNet as published, features.0.weight has shape [64, 3, 3, 3] instead of [64, 3, 11, 11]; "
-        "fetch the file again"
-    )
+ALEXNET, LPIPS = "alexnet", "lpips_alex"
 
 
-def test_a_missing_tensor_is_named(directory, published):
-    state = dict(published["alex"][1])
-    del state["features.8.bias"]
-    path = save(directory, "alexnet", state)
-    expected = f"{path} is not AlexNet as published, it has no features.8.bias; fetch the file again"
-    assert refusal(directory) == expected
+def without_bias(published):
+    return {name: tensor for name, tensor in published["alex"][1].items() if name != "features.8.bias"}
 
 
-def test_heads_of_another_variant_are_refused(directory, published):
-    path = save(directory, "lpips_alex", published["vgg"][2])
-    assert refusal(directory) == (
-        f"{path} is not LPIPS for AlexNet as published, lin1.model.1.weight has shape [1, 128, 1, 1] instead of "
-        "[1, 192, 1, 1]; fetch the file again"
-    )
+# The file, what it holds of the published states, and the sentence.
+REFUSALS = [
+    (
+        ALEXNET,
+        lambda published: published["squeeze"][1],
+        "{} is not AlexNet as published, features.0.weight has shape [64, 3, 3, 3] instead of [64, 3, 11, 11]; "
+        "fetch the file again",
+    ),
+    (ALEXNET, without_bias, "{} is not AlexNet as published, it has no features.8.bias; fetch the file again"),
+    (
+        LPIPS,
+        lambda published: published["vgg"][2],
+        "{} is not LPIPS for AlexNet as published, lin1.model.1.weight has shape [1, 128, 1, 1] instead of "
+        "[1, 192, 1, 1]; fetch the file again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "state", "sentence"), REFUSALS, ids=["backbone", "no bias", "heads"])
+def test_refusals(directory, published, name, state, sentence):
+    path = save(directory, name, state(published))
+    assert refusal(directory) == sentence.format(path)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "lpips_alex"])

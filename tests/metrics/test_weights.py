@@ -53,18 +53,11 @@ def test_every_file_name_of_an_entry_is_found_and_the_usual_one_first(tmp_path):
         assert directory.path("niqe") == tmp_path / filename and directory.has("niqe")
 
 
-def test_unknown_names_get_the_nearest_known_one(tmp_path):
-    with pytest.raises(UserError, match="did you mean 'alexnet'"):
-        WeightsDirectory(tmp_path).path("alexnt")
-
-
 def test_hashes_follow_the_content(tmp_path):
     path = tmp_path / "vgg16.pt"
     for content in (b"one", b"three"):
         path.write_bytes(content)
         assert WeightsDirectory(tmp_path).sha256("vgg16_nvidia") == {"vgg16.pt": hashlib.sha256(content).hexdigest()}
-    with pytest.raises(UserError, match="cannot read"):
-        sha256(tmp_path / "missing")
 
 
 def test_hashes_are_computed_once(tmp_path, monkeypatch):
@@ -104,26 +97,6 @@ def test_state_dicts_come_back_from_both_kinds_of_files(tmp_path):
 ONE = torch.zeros(1)
 
 
-@pytest.mark.parametrize("content", [{}, [ONE], {"a": 1}, {"a": {"b": ONE}}, {1: ONE}, {"state_dict": {}}, 5])
-def test_anything_but_tensors_by_name_is_refused(tmp_path, content):
-    torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(UserError, match="something else than tensors by name"):
-        load_state_dict(tmp_path / "a.pth")
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_damaged_files_are_refused(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    with pytest.raises(UserError, match="cannot read"):
-        load_state_dict(path)
-    save_file(STATE, path) if suffix == ".safetensors" else torch.save(STATE, path)
-    whole = path.read_bytes()
-    for content in (b"", b"plain text", whole[: len(whole) // 2], whole[:-10]):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match="truncated or "):
-            load_state_dict(path)
-
-
 class Hostile:
     def __init__(self, path):
         self.path = path
@@ -137,6 +110,56 @@ def test_code_in_a_file_does_not_run(tmp_path):
     with pytest.raises(UserError, match="holds more than tensors"):
         load_state_dict(tmp_path / "a.pth")
     assert not (tmp_path / "touched").exists()
+
+
+def holding(content):
+    return lambda path: torch.save(content, path)
+
+
+def spoilt(spoil):
+    """Return a writer of a whole file, of the kind that its ending says, whose bytes a function has spoilt."""
+
+    def write(path):
+        save_file(STATE, path) if path.suffix == ".safetensors" else torch.save(STATE, path)
+        path.write_bytes(spoil(path.read_bytes()))
+
+    return write
+
+
+OTHER_CONTENTS = [{}, [ONE], {"a": 1}, {"a": {"b": ONE}}, {1: ONE}, {"state_dict": {}}, 5]
+SPOILT = {
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"plain text",
+    "half": lambda whole: whole[: len(whole) // 2],
+    "cut": lambda whole: whole[:-10],
+}
+REFUSALS = [
+    *[
+        pytest.param("a.pth", holding(each), "something else than tensors by name", id=f"{each}")
+        for each in OTHER_CONTENTS
+    ],
+    *[
+        pytest.param(f"a{ending}", spoilt(spoil), "truncated or ", id=f"{name} {ending}")
+        for ending in (".pth", ".safetensors")
+        for name, spoil in SPOILT.items()
+    ],
+    pytest.param("a.pth", lambda path: None, "cannot read", id="missing .pth"),
+    pytest.param("a.safetensors", lambda path: None, "cannot read", id="missing .safetensors"),
+]
+
+
+@pytest.mark.parametrize(("name", "write", "words"), REFUSALS)
+def test_refusals(tmp_path, name, write, words):
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=words):
+        load_state_dict(tmp_path / name)
+
+
+def test_other_names_and_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'alexnet'"):
+        WeightsDirectory(tmp_path).path("alexnt")
+    with pytest.raises(UserError, match="cannot read"):
+        sha256(tmp_path / "missing")
 
 
 # The command.

@@ -27,7 +27,8 @@ PRELOADED = ["tests.conftest", "train", "torch._dynamo"]
 
 
 @functools.cache
-def _warm_context() -> multiprocessing.context.ForkServerContext:
+def warm_context() -> multiprocessing.context.ForkServerContext:
+    """Return the context of `multiprocessing` in which processes are warm."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
@@ -35,7 +36,7 @@ def _warm_context() -> multiprocessing.context.ForkServerContext:
 
 def run_distributed(function: Callable[..., None], processes: int, *arguments: Any) -> None:
     """Call `function(world, *arguments)` as `distributed.run` does, on the CPU, in warm processes."""
-    _warm_context()
+    warm_context()
     with _starting_processes_by("forkserver"):
         distributed.run(function, processes, "cpu", *arguments)
 
@@ -58,7 +59,7 @@ class WarmProcess:
     def __init__(self, arguments: list[str]) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.outputs = [Path(self.folder.name) / name for name in ("stdout", "stderr")]
-        self.process = _warm_context().Process(target=_execute, args=(arguments, self.outputs))
+        self.process = warm_context().Process(target=_execute, args=(arguments, self.outputs))
         self.process.start()
         self.pid = self.process.pid
 

@@ -287,7 +287,7 @@ def test_nothing_but_the_cpu_path_reads_values():
     assert augmented.shape == slope.shape == images.shape
 
 
-@pytest.mark.parametrize(("shape", "pipe", "p"), [((2, 3, 5, 4), "bgcfnc", 1), ((3, 1, 4, 5), "bgcfnc", 0.2)])
+@pytest.mark.parametrize(("shape", "pipe", "p"), [((1, 3, 5, 4), "bgcfnc", 1), ((3, 1, 4, 3), "bgcfnc", 0.2)])
 def test_derivatives(shape, pipe, p):
     pipe = make_pipe(p, **dataclasses.asdict(PIPES[pipe]))
     images = random_images(*shape, dtype=torch.float64).requires_grad_()

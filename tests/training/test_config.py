@@ -198,61 +198,55 @@ def test_overrides_leave_the_original_alone():
     assert to_dict(QC) == before
 
 
-@pytest.mark.parametrize(
-    ("path", "nearest"),
-    [
-        ("loss.r1_gama", "loss.r1_gamma"),
-        ("bach", "batch"),
-        ("generater.z_dim", "generator"),
-        ("generator.qualty.q_dim", "generator.quality"),
-        ("generator.quality.qdim", "generator.quality.q_dim"),
-        ("augment.overrides.xflp", "augment.overrides.xflip"),
-        ("run.kimgs", "run.kimg"),
-    ],
-)
-def test_unknown_field_is_answered_with_the_nearest(path, nearest):
-    message = sentence(with_overrides, QC, {path: "1"})
-    assert message.startswith("unknown field '") and f"did you mean '{nearest}'? Known: " in message
+def nearest(path, known):
+    """Return a refusal of an unknown field, which names the nearest known one."""
+    return {path: "1"}, f"^unknown field '.*did you mean '{known}'\\? Known: "
 
 
-@pytest.mark.parametrize("path", ["", ".", "a..b", ".batch", "batch."])
-def test_malformed_field_is_a_sentence(path):
-    assert "field '" in sentence(with_overrides, QC, {path: "1"})
+GROUP = "must be a group of fields; set one of them: "
+REFUSALS = [
+    nearest("loss.r1_gama", "loss.r1_gamma"),
+    nearest("bach", "batch"),
+    nearest("generater.z_dim", "generator"),
+    nearest("generator.qualty.q_dim", "generator.quality"),
+    nearest("generator.quality.qdim", "generator.quality.q_dim"),
+    nearest("augment.overrides.xflp", "augment.overrides.xflip"),
+    nearest("run.kimgs", "run.kimg"),
+    *[({path: "1"}, "field '") for path in ("", ".", "a..b", ".batch", "batch.")],
+    ({"batch": "many"}, "^batch is 'many', must be of type int"),
+    ({"batch": "1.5"}, "^batch is 1.5, must be of type int"),
+    ({"batch": "true"}, "^batch is True, must be of type int"),
+    ({"batch": "null"}, "^batch is None, must be of type int"),
+    ({"data.mirror": "1"}, "^data.mirror is 1, must be of type bool"),
+    ({"data.mirror": "yes"}, "^data.mirror is 'yes', must be of type bool"),
+    ({"data.licence": "7"}, "^data.licence is 7, must be of type str"),
+    ({"loss.r1_gamma": "strong"}, "^loss.r1_gamma is 'strong', must be of type float"),
+    ({"loss.r1_gamma": "[1]"}, r"^loss.r1_gamma is \[1\], must be of type float"),
+    ({"loss.r1_gamma": "false"}, "^loss.r1_gamma is False, must be of type float"),
+    ({"loss.r1_gamma": "NaN"}, "^loss.r1_gamma is nan, must be a finite number"),
+    ({"run.kimg": "Infinity"}, "^run.kimg is inf, must be a finite number"),
+    ({"run.kimg": "1e999"}, "^run.kimg is inf, must be a finite number"),
+    (
+        {"augment.mode": "adda"},
+        r"^unknown value of augment.mode 'adda'; did you mean 'ada'\? Known: ada, fixed, none",
+    ),
+    ({"augment.mode": "[1]"}, r"^unknown value of augment.mode '\[1\]'; Known: ada, fixed, none"),
+    ({"augment.pipe": "bgx"}, r"^unknown augmentation pipe 'bgx'; did you mean 'bg'\? Known: "),
+    ({"loss": "3"}, f"^loss is 3, {GROUP}--set loss.name=value"),
+    ({"loss": "3", "loss.r1_gamma": "1"}, f"^loss is 3, {GROUP}"),
+    ({"generator.quality": "paper"}, f"^generator.quality is 'paper', {GROUP}"),
+    ({"loss.r1_gamma.x": "3"}, "^field 'loss.r1_gamma' has no fields of its own; set it directly: --set loss."),
+    ({"augment.overrides.imgfilter_bands": "3"}, "^augment.overrides.imgfilter_bands is 3, must be a list such as "),
+    ({"augment.overrides.imgfilter_bands": "[1, 2]"}, r"^imgfilter_bands is \(1.0, 2.0\), must be four numbers"),
+    ({"mode": "base"}, "left out without --mode=qc"),
+    ({"generator.quality": "null"}, "generator.quality"),
+    ({"init_from": "null"}, "init_from"),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "text", "message"),
-    [
-        ("batch", "many", "batch is 'many', must be of type int"),
-        ("batch", "1.5", "batch is 1.5, must be of type int"),
-        ("batch", "true", "batch is True, must be of type int"),
-        ("batch", "null", "batch is None, must be of type int"),
-        ("data.mirror", "1", "data.mirror is 1, must be of type bool"),
-        ("data.mirror", "yes", "data.mirror is 'yes', must be of type bool"),
-        ("data.licence", "7", "data.licence is 7, must be of type str"),
-        ("loss.r1_gamma", "strong", "loss.r1_gamma is 'strong', must be of type float"),
-        ("loss.r1_gamma", "[1]", "loss.r1_gamma is [1], must be of type float"),
-        ("loss.r1_gamma", "false", "loss.r1_gamma is False, must be of type float"),
-        ("loss.r1_gamma", "NaN", "loss.r1_gamma is nan, must be a finite number"),
-        ("run.kimg", "Infinity", "run.kimg is inf, must be a finite number"),
-        ("run.kimg", "1e999", "run.kimg is inf, must be a finite number"),
-        ("augment.mode", "adda", "unknown value of augment.mode 'adda'; did you mean 'ada'? Known: ada, fixed, none"),
-        ("augment.mode", "[1]", "unknown value of augment.mode '[1]'; Known: ada, fixed, none"),
-        ("augment.pipe", "bgx", "unknown augmentation pipe 'bgx'; did you mean 'bg'? Known: "),
-        ("loss", "3", "loss is 3, must be a group of fields; set one of them: --set loss.name=value"),
-        ("generator.quality", "paper", "generator.quality is 'paper', must be a group of fields; set one of them: "),
-        ("loss.r1_gamma.x", "3", "field 'loss.r1_gamma' has no fields of its own; set it directly: --set loss."),
-        ("augment.overrides.imgfilter_bands", "3", "augment.overrides.imgfilter_bands is 3, must be a list such as "),
-        ("augment.overrides.imgfilter_bands", "[1, 2]", "imgfilter_bands is (1.0, 2.0), must be four numbers"),
-    ],
-)
-def test_wrong_type_is_a_sentence(path, text, message):
-    assert sentence(with_overrides, QC, {path: text}).startswith(message)
-
-
-def test_field_of_a_group_that_was_set_to_a_value():
-    message = sentence(with_overrides, QC, {"loss": "3", "loss.r1_gamma": "1"})
-    assert message.startswith("loss is 3, must be a group of fields")
+@pytest.mark.parametrize(("overrides", "words"), REFUSALS)
+def test_refusals(overrides, words):
+    assert re.search(words, sentence(with_overrides, QC, overrides))
 
 
 BOUNDS = {
@@ -299,12 +293,6 @@ def test_value_out_of_bounds_is_a_sentence_with_the_bound(path, bound):
         with_overrides(QC, {path: text})
 
 
-def test_quality_belongs_to_mode_qc():
-    assert "left out without --mode=qc" in sentence(with_overrides, QC, {"mode": "base"})
-    assert "generator.quality" in sentence(with_overrides, QC, {"generator.quality": "null"})
-    assert "init_from" in sentence(with_overrides, QC, {"init_from": "null"})
-
-
 @given(st.lists(st.sampled_from(OVERRIDES), unique_by=lambda override: override[0]))
 def test_differences_are_exactly_the_changed_fields(overrides):
     changed = with_overrides(QC, {path: text for path, text, _ in overrides})
@@ -333,32 +321,29 @@ def test_what_a_continuation_may_change():
         assert configs.defining(with_overrides(QC, {path: "7"})) != configs.defining(QC)
 
 
-@pytest.mark.parametrize(
-    ("batch", "processes", "message"),
-    [
-        (30, 4, "--batch 30 is not divisible by 4 GPUs; try 28 or 32"),
-        (33, 8, "--batch 33 is not divisible by 8 GPUs; try 32 or 40"),
-        (2, 4, "--batch 2 is not divisible by 4 GPUs; try 4"),
-    ],
-)
-def test_batch_that_does_not_divide(batch, processes, message):
-    assert sentence(batch_per_process, TrainConfig(batch=batch), processes) == message
-
-
 def batches(batch, batch_gpu, group):
     run, discriminator = configs.RunConfig(batch_gpu=batch_gpu), DiscriminatorConfig(mbstd_group_size=group)
     return TrainConfig(batch=batch, run=run, discriminator=discriminator)
 
 
-def test_batch_gpu_and_groups_that_do_not_divide():
-    assert sentence(batch_per_process, batches(16, 5, 4), 1) == (
-        "--batch-gpu 5 does not divide the 16 images of each GPU; try 1 or 2 or 4 or 8 or 16"
-    )
-    assert sentence(batch_per_process, batches(16, 0, 4), 2).endswith("the 8 images of each GPU; try 1 or 2 or 4 or 8")
-    assert sentence(batch_per_process, batches(16, None, 3), 1) == (
-        "16 images at once are not divisible by discriminator.mbstd_group_size 3; "
-        "try --set discriminator.mbstd_group_size=2"
-    )
+@pytest.mark.parametrize(
+    ("config", "processes", "message"),
+    [
+        (TrainConfig(batch=30), 4, "--batch 30 is not divisible by 4 GPUs; try 28 or 32"),
+        (TrainConfig(batch=33), 8, "--batch 33 is not divisible by 8 GPUs; try 32 or 40"),
+        (TrainConfig(batch=2), 4, "--batch 2 is not divisible by 4 GPUs; try 4"),
+        (batches(16, 5, 4), 1, "--batch-gpu 5 does not divide the 16 images of each GPU; try 1 or 2 or 4 or 8 or 16"),
+        (batches(16, 0, 4), 2, "--batch-gpu 0 does not divide the 8 images of each GPU; try 1 or 2 or 4 or 8"),
+        (
+            batches(16, None, 3),
+            1,
+            "16 images at once are not divisible by discriminator.mbstd_group_size 3; "
+            "try --set discriminator.mbstd_group_size=2",
+        ),
+    ],
+)
+def test_batches_that_do_not_divide(config, processes, message):
+    assert sentence(batch_per_process, config, processes) == message
 
 
 @given(
