@@ -7,20 +7,16 @@ import torch
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
 from inversion.encoders.backbones.resnet34 import Backbone, Block
 from inversion.encoders.config import BACKBONES, EncoderConfig, EncoderNetworkConfig
 from inversion.encoders.encoder import SPREAD_SAMPLES, build_encoder, spread_of_w
-from inversion.encoders.files import load_encoder, require_network, save_encoder
+from inversion.encoders.files import load_encoder, require_network
 from inversion.encoders.heads import StyleHead, StylePyramid, style_counts
 from metrics.weights.directory import WeightsDirectory
-from networks.config import DiscriminatorConfig
-from networks.files import build_discriminator, load_generator, save_network
-from tests.support.networks import quality_generator, small_generator
-from tests.support.runs import IMAGES
+from networks.files import load_generator
+from tests.support.encoders import TINY, write_encoder
+from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
-
-TINY = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
 
 
 @pytest.fixture(name="G")
@@ -34,19 +30,12 @@ def tiny(**changes):
     return EncoderNetworkConfig(**{**vars(TINY), **changes})
 
 
-def write_network(path, generator):
-    D = build_discriminator(DiscriminatorConfig(channel_base=256, channel_max=16), IMAGES)
-    save_network(path, generator, {"sharp": D}, {"kimg": 0, "mode": "qc"})
-    return path
-
-
 @pytest.fixture
 def files(tmp_path, G):
     """A network, its encoder, and their paths."""
-    network = write_network(tmp_path / "network.safetensors", G)
-    encoder = build_encoder(TINY, G).eval()
+    network = write_network(tmp_path / "network.safetensors", G, mode="qc")
     path = tmp_path / "encoder-000000.safetensors"
-    save_encoder(path, encoder, G, sha256(network), {"kimg": 0.5, "licence": "none"})
+    encoder = write_encoder(path, G, network, kimg=0.5, licence="none")
     return network, path, encoder
 
 
@@ -186,37 +175,48 @@ def test_a_stored_encoder_gives_the_same_codes(files):
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 
 
-def test_an_encoder_of_another_network_is_refused(files, tmp_path, G):
-    _, path, _ = files
+def load_changed(G, network, path):
+    """Load an encoder for a network that has changed since."""
     with torch.no_grad():
         next(G.parameters()).add_(1)
-    other = write_network(tmp_path / "other.safetensors", G)
-    with pytest.raises(UserError, match=r"encoder-000000.safetensors was trained for another network than .*other"):
-        load_encoder(path, other, G)
+    return load_encoder(path, write_network(network.with_name("other.safetensors"), G), G)
 
 
-def test_an_encoder_of_another_resolution_is_refused(files, tmp_path):
-    network, path, _ = files
-    with pytest.raises(UserError, match=r"is for a network with resolution 16, .* has 32; give the encoder of this"):
-        load_encoder(path, network, quality_generator(resolution=32))
-
-
-def test_network_and_encoder_are_not_mixed_up(files, G):
-    network, path, _ = files
-    with pytest.raises(UserError, match=r"network.safetensors is no encoder; give an encoder-"):
-        load_encoder(network, network, G)
-    with pytest.raises(UserError, match=r"encoder-000000.safetensors is an encoder, not a network"):
-        load_encoder(path, path, G)
-    assert require_network(network)["mode"] == "qc"
-
-
-def test_a_damaged_encoder_is_refused(files, tmp_path, G):
-    network, path, _ = files
+def load_damaged(G, network, path):
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="truncated"):
-        load_encoder(path, network, G)
-    with pytest.raises(UserError, match="does not exist"):
-        load_encoder(tmp_path / "absent.safetensors", network, G)
+    return load_encoder(path, network, G)
+
+
+REFUSALS = {
+    "encoder-000000.safetensors was trained for another network than .*other": load_changed,
+    "is for a network with resolution 16, .* has 32; give the encoder of this": lambda G, network, path: load_encoder(
+        path, network, quality_generator(resolution=32)
+    ),
+    "network.safetensors is no encoder; give an encoder-": lambda G, network, path: load_encoder(network, network, G),
+    "encoder-000000.safetensors is an encoder, not a network": lambda G, network, path: load_encoder(path, path, G),
+    "truncated": load_damaged,
+    "does not exist": lambda G, network, path: load_encoder(path.with_name("absent.safetensors"), network, G),
+    "encoder width is 0.5, must be 1 with the backbone ir_se50": lambda G, network, path: build_encoder(
+        EncoderNetworkConfig(width=0.5), G
+    ),
+    "ArcFace weights are those of ir_se50, not resnet34": lambda G, network, path: build_encoder(
+        TINY, G, WeightsDirectory(path.parent)
+    ),
+    "weights --fetch=arcface": lambda G, network, path: build_encoder(
+        EncoderNetworkConfig(), G, WeightsDirectory(path.parent)
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSALS)
+def test_refusals(files, G, sentence):
+    network, path, _ = files
+    with pytest.raises(UserError, match=sentence):
+        REFUSALS[sentence](G, network, path)
+
+
+def test_the_header_of_a_network_is_returned(files):
+    assert require_network(files[0])["mode"] == "qc"
 
 
 @pytest.mark.parametrize(
@@ -239,15 +239,6 @@ def test_a_damaged_encoder_is_refused(files, tmp_path, G):
 def test_a_bad_configuration_ends_in_a_sentence(overrides, sentence):
     with pytest.raises(UserError, match=sentence):
         with_overrides(EncoderConfig(), overrides)
-
-
-def test_backbones_say_what_they_cannot_do(tmp_path, G):
-    with pytest.raises(UserError, match="encoder width is 0.5, must be 1 with the backbone ir_se50"):
-        build_encoder(EncoderNetworkConfig(width=0.5), G)
-    with pytest.raises(UserError, match="ArcFace weights are those of ir_se50, not resnet34"):
-        build_encoder(TINY, G, WeightsDirectory(tmp_path))
-    with pytest.raises(UserError, match="weights --fetch=arcface"):
-        build_encoder(EncoderNetworkConfig(), G, WeightsDirectory(tmp_path))
 
 
 def test_ir_se50_begins_with_published_weights(tmp_path, monkeypatch):

@@ -92,22 +92,30 @@ def test_strength_scales_the_code(G):
     assert scale_quality(latents.sharp(), 3.0).q is None
 
 
-def test_wrong_use_is_a_sentence(G):
-    latents = latents_of(3)
-    with pytest.raises(UserError, match="^this network is plain, without quality codes to sample; give a QC network"):
-        sample_quality(small_generator(), latents, [1])
-    with pytest.raises(UserError, match="^there are 2 degradations for 3 images; give 1 or 3"):
-        sample_quality(G, latents, [1, 2])
-    with pytest.raises(UserError, match="^there are 2 degradations for 3 images"):
-        copy_quality(latents, latents_of(2))
-    for alpha in (-0.1, 1.5, math.nan):
-        with pytest.raises(UserError, match=rf"^alpha is {alpha:g}, must be from 0"):
-            interpolate_quality(latents, latents_of(1), latents_of(1), alpha)
-    with pytest.raises(UserError, match="^the strength of the degradation is nan, must be finite"):
-        scale_quality(latents, math.nan)
-    for other in (
-        lambda: copy_quality(latents, latents_of(1, 8)),
-        lambda: interpolate_quality(latents.sharp(), latents_of(1), latents_of(1, 8), 0.5),
-    ):
-        with pytest.raises(UserError, match="^the quality codes have 4 and 8 numbers; take both from photos"):
-            other()
+THREE = latents_of(3)
+REFUSALS = [
+    (
+        "^this network is plain, without quality codes to sample; give a QC network",
+        lambda G: sample_quality(small_generator(), THREE, [1]),
+    ),
+    ("^there are 2 degradations for 3 images; give 1 or 3", lambda G: sample_quality(G, THREE, [1, 2])),
+    ("^there are 2 degradations for 3 images", lambda G: copy_quality(THREE, latents_of(2))),
+    ("^alpha is -0.1, must be from 0", lambda G: interpolate_quality(THREE, latents_of(1), latents_of(1), -0.1)),
+    ("^alpha is 1.5, must be from 0", lambda G: interpolate_quality(THREE, latents_of(1), latents_of(1), 1.5)),
+    ("^alpha is nan, must be from 0", lambda G: interpolate_quality(THREE, latents_of(1), latents_of(1), math.nan)),
+    ("^the strength of the degradation is nan, must be finite", lambda G: scale_quality(THREE, math.nan)),
+    (
+        "^the quality codes have 4 and 8 numbers; take both from photos",
+        lambda G: copy_quality(THREE, latents_of(1, 8)),
+    ),
+    (
+        "^the quality codes have 4 and 8 numbers; take both from photos",
+        lambda G: interpolate_quality(THREE.sharp(), latents_of(1), latents_of(1, 8), 0.5),
+    ),
+]
+
+
+@pytest.mark.parametrize(("sentence", "call"), REFUSALS)
+def test_refusals(G, sentence, call):
+    with pytest.raises(UserError, match=sentence):
+        call(G)

@@ -143,7 +143,7 @@ def test_halving_is_torchs_antialiased_bicubic_inside_and_mirrors_at_the_border(
     assert_close(halve(image)[..., 0], halve(doubled)[..., 15], 1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0, 255), st.floats(-3, 3), st.floats(-3, 3))
 def test_mscn_of_a_plane_is_zero_where_the_window_fits(level, slope_y, slope_x):
     y, x = torch.meshgrid(torch.arange(16.0).double(), torch.arange(20.0).double(), indexing="ij")
@@ -235,7 +235,7 @@ def test_aggd_agrees_with_the_search_of_the_whole_grid():
     assert found[:, 0].min() < 0.3 and found[:, 0].max() == 10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(1e-3, 1e3), st.integers(0, 100))
 def test_aggd_scales_with_its_samples_and_mirrors_with_them(factor, seed):
     samples = torch.from_numpy(np.random.default_rng(seed).gumbel(-0.4, 1, (3, 500)))
