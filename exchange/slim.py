@@ -1,0 +1,118 @@
+"""Smaller files for shipping: numbers in half precision, and no discriminators: `python -m exchange.slim FILE -o FILE`.
+
+Networks and encoders alike. An encoder names the network that it is for by that file's SHA-256, so that a slim network
+needs its encoder made anew with `--for-network`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import sha256
+from dnnlib.flags import SETTINGS
+from dnnlib.remote.locations import NetworkFile
+from generation.quality_codes import seed_code
+from generation.rendering import synthesize
+from generation.sampling import ws_of_seeds
+from images.ranges import to_levels
+from inversion.encoders.files import KIND as ENCODER
+from networks.files import load_generator
+from networks.generators.interface import Generator
+from networks.latents import Latents
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+
+SEEDS = 32  # images that are compared
+MOST_LEVELS = 1.0  # grey levels by which no pixel may change
+DISCRIMINATORS = "D_"
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("source", type=NetworkFile())
+@click.option("-o", "--output", required=True, help="File to write.")
+@click.option("--subject", help="What the images show, such as `cat faces`, for the header.  [default: as it is]")
+@click.option("--licence", help="Licence for the header.  [default: as it is]")
+@click.option(
+    "--keep-discriminators", is_flag=True, help="Keep the discriminators, so that training can start from it."
+)
+@click.option("--for-network", type=NetworkFile(), help="Slim network that a slim encoder is for.")
+@one_sentence_errors
+def main(
+    source: str,
+    output: str,
+    subject: str | None,
+    licence: str | None,
+    keep_discriminators: bool,
+    for_network: str | None,
+) -> None:
+    """Write a network or an encoder with half of its bytes; refuse where an image would change by a grey level.
+
+    \b
+    python -m exchange.slim runs/qc/network-snapshot-000200.safetensors -o cats.safetensors --subject="cat faces"
+    python -m exchange.slim runs/encoder/encoder-000100.safetensors -o cats-encoder.safetensors \\
+        --for-network=cats.safetensors
+    """
+    header = read_header(source)
+    header |= {key: value for key, value in {"subject": subject, "licence": licence}.items() if value is not None}
+    if header.get("kind") == ENCODER:
+        header["network"] = {**header["network"], "sha256": _network_of_encoder(source, header, for_network)}
+    elif for_network is not None:
+        raise UserError(f"--for-network is for encoders, and {source} is a network; leave it out")
+    tensors = load_tensors(source)
+    if not keep_discriminators and "generator" in header:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(DISCRIMINATORS)}
+        header["discriminator"] = None
+    save_tensors(output, {name: _halve(tensor) for name, tensor in tensors.items()}, header)
+    if "generator" in header:
+        _require_same_images(source, output)
+    click.echo(f"{output}: {os.path.getsize(output):,} bytes, {source} has {os.path.getsize(source):,}")
+
+
+def _halve(tensor: Tensor) -> Tensor:
+    """Return float32 as float16 where no number leaves its range; other types stay."""
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
+
+
+def _network_of_encoder(source: str, header: dict[str, Any], for_network: str | None) -> str:
+    """Return the SHA-256 of the network that a slim encoder is for: one with the same images as the encoder's own."""
+    if for_network is None:
+        raise UserError(f"{source} is an encoder; name its slim network with --for-network=FILE")
+    G, _ = load_generator(for_network)
+    stored = {"resolution": G.img_resolution, "num_ws": G.num_ws, "w_dim": G.w_dim, "q_dim": G.q_dim or None}
+    if any(header["network"].get(name) != value for name, value in stored.items()):
+        raise UserError(f"{source} is for a network of another shape than {for_network}; give the network it is for")
+    average = load_tensors(source)["encoder.w_avg"].float()
+    if not torch.allclose(average, G.mapping.w_avg, atol=1e-2):
+        raise UserError(f"{source} is for a network with another mean w than {for_network}; give the network it is for")
+    return sha256(Path(for_network))
+
+
+def _require_same_images(source: str, output: str) -> None:
+    """Raise UserError, and delete the output, where a pixel differs by more than a grey level."""
+    images = [_images(load_generator(path)[0]) for path in (source, output)]
+    change = (images[0] - images[1]).abs().max().item()
+    if change > MOST_LEVELS:
+        os.remove(output)
+        raise UserError(f"{source} loses {change:.1f} grey levels of 255 in half precision; ship it as it is")
+
+
+@torch.no_grad()
+def _images(G: Generator) -> Tensor:
+    """Return images of some seeds in grey levels, through a code a seed where the network has one."""
+    q = None
+    if G.q_dim:
+        q = torch.cat([torch.as_tensor(seed_code(seed, G.q_dim)) for seed in range(SEEDS)]).float()  # [N, q_dim]
+    latents = Latents(ws_of_seeds(G, range(SEEDS)), q)
+    return to_levels(torch.cat([synthesize(G, latents), synthesize(G, latents.sharp())]).clamp(-1, 1))
+
+
+if __name__ == "__main__":
+    main()

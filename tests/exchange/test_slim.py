@@ -1,0 +1,87 @@
+"""Slim files: half of the bytes, the same images, and headers that fit."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dnnlib.files import sha256
+from exchange.slim import main
+from generation.rendering import synthesize
+from generation.sampling import ws_of_seeds
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import build_encoder
+from inversion.encoders.files import load_encoder, save_encoder
+from networks.files import load_discriminator, load_generator
+from networks.latents import Latents
+from tests.support.networks import quality_generator, small_generator, write_network
+from torch_utils.checkpoint import read_header
+
+
+def slim(source, output, *flags):
+    return CliRunner().invoke(main, [str(source), "-o", str(output), *flags])
+
+
+@pytest.fixture(name="network")
+def _network(tmp_path):
+    G = quality_generator()
+    for resolution in (4, 8, 16):  # to the range of images
+        G.synthesis.get_parameter(f"b{resolution}.torgb.weight").data.mul_(0.3)
+    return write_network(tmp_path / "qc.safetensors", G, licence="CC0")
+
+
+def test_images_stay_and_bytes_halve(network, tmp_path):
+    result = slim(network, tmp_path / "slim.safetensors", "--subject=cat faces")
+    assert result.exit_code == 0, result.output
+    G, header = load_generator(tmp_path / "slim.safetensors")
+    whole, _ = load_generator(network)
+    latents = Latents(ws_of_seeds(whole, range(4)), torch.randn(4, whole.q_dim))
+    change = synthesize(G, latents) - synthesize(whole, latents)
+    assert 0 < change.abs().max() < 2 / 255
+    assert (header["subject"], header["licence"], header["discriminator"]) == ("cat faces", "CC0", None)
+    assert (tmp_path / "slim.safetensors").stat().st_size < 0.5 * network.stat().st_size
+
+
+def test_discriminators_may_stay(network, tmp_path):
+    assert slim(network, tmp_path / "slim.safetensors", "--keep-discriminators").exit_code == 0
+    images = torch.randn(2, 3, 16, 16)
+    logits = [load_discriminator(path, "sharp")(images) for path in (network, tmp_path / "slim.safetensors")]
+    torch.testing.assert_close(*logits, rtol=1e-2, atol=1e-2)
+
+
+def test_an_encoder_follows_its_network(network, tmp_path):
+    G, _ = load_generator(network)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    save_encoder(tmp_path / "encoder.safetensors", build_encoder(config, G).eval(), G, sha256(network), {"kimg": 3})
+    slim(network, tmp_path / "slim.safetensors")
+    arguments = tmp_path / "encoder.safetensors", tmp_path / "slim-encoder.safetensors"
+    assert slim(*arguments, f"--for-network={tmp_path / 'slim.safetensors'}").exit_code == 0
+    other, _ = load_generator(tmp_path / "slim.safetensors")
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    codes = load_encoder(tmp_path / "encoder.safetensors", network, G)(images)
+    slim_codes = load_encoder(tmp_path / "slim-encoder.safetensors", tmp_path / "slim.safetensors", other)(images)
+    torch.testing.assert_close(slim_codes.ws, codes.ws, rtol=0.02, atol=0.02)
+    assert read_header(tmp_path / "slim-encoder.safetensors")["kimg"] == 3
+
+
+def test_what_does_not_fit_is_one_sentence(network, tmp_path):
+    G, _ = load_generator(network)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    encoder = tmp_path / "encoder.safetensors"
+    save_encoder(encoder, build_encoder(config, G).eval(), G, sha256(network), {})
+    plain = write_network(tmp_path / "plain.safetensors", small_generator())
+    moved = quality_generator()
+    moved.mapping.w_avg.add_(1)
+    other = write_network(tmp_path / "other.safetensors", moved)
+    large = quality_generator()
+    large.synthesis.b16.torgb.weight.data.mul_(3e3)
+    loud = write_network(tmp_path / "loud.safetensors", large)
+    for source, flags, sentence in [
+        (encoder, [], "is an encoder; name its slim network with --for-network=FILE"),
+        (encoder, [f"--for-network={plain}"], "is for a network of another shape than"),
+        (encoder, [f"--for-network={other}"], "is for a network with another mean w than"),
+        (network, [f"--for-network={other}"], "--for-network is for encoders, and"),
+        (loud, [], "grey levels of 255 in half precision; ship it as it is"),
+    ]:
+        result = slim(source, tmp_path / "out.safetensors", *flags)
+        assert result.exit_code == 1 and sentence in result.output and result.output.count("\n") == 1
+        assert not (tmp_path / "out.safetensors").exists()
