@@ -1,5 +1,6 @@
 """Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc)."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -13,17 +14,19 @@ from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
 from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
+from dnnlib.stop import StopRequest
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
 from networks.config import GeneratorConfig, Variant
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
 from networks.table import network_table
 from torch_utils.checkpoint import read_header
-from torch_utils.distributed import best_device, planned_processes, run
+from torch_utils.distributed import best_device, is_first_process, planned_processes, run
 from torch_utils.precision import fastest_dtype
 from training import presets
 from training.config import TrainConfig, batch_per_process
 from training.loop import image_format, open_dataset, train
+from training.run_directory import RunDirectory
 
 # Flag -> the fields of the configuration that it sets.
 FIELDS = {
@@ -34,6 +37,7 @@ FIELDS = {
     "degradation": ("data.degradation",),
     "degrade_on": ("data.degrade_on",),
     "licence": ("data.licence",),
+    "subject": ("data.subject",),
     "seed": ("seed",),
     "gamma": ("loss.r1_gamma",),
     "lr": ("optimizer_g.lr", "optimizer_d.lr"),
@@ -54,6 +58,7 @@ FIELDS = {
     "device": ("run.device",),
     "workers": ("run.workers",),
     "on_bad_image": ("run.on_bad_image",),
+    "allow_data_change": ("run.allow_data_change",),
 }
 
 
@@ -87,7 +92,14 @@ FIELDS = {
     "--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Processor that degrades real images."
 )
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="Treatment of unreadable files.")
+@click.option(
+    "--allow-data-change",
+    is_flag=True,
+    default=None,
+    help="Continue although the images are not those of the run so far.",
+)
 @click.option("--licence", help="Licence of the images, stored in the network's header.")
+@click.option("--subject", help="What the images show, such as 'cat faces', stored in the network's header.")
 @click.option("--workers", type=int, help="Processes that read and degrade images.")
 @click.option("--seed", type=int, help="Seed of all random numbers.")
 @click.option("--gamma", type=float, help="Weight of R1.")
@@ -135,21 +147,27 @@ def main(
     python train.py --outdir=runs/base --data=cats.zip --gpus=8
     python train.py --outdir=runs/qc --data=cats.zip --gpus=8 --mode=qc --init-from=runs/base/network-....safetensors
     """
-    config, images = resolve(preset_name, **flags)
-    batch_per_process(config, planned_processes(config.run.gpus))
-    if config.mode == "qc":
-        check_recipe(config.data.degradation)
-    hook = None
-    if metrics is not None:
-        hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
-    elif best is not None:
-        raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
-    if dry_run:
-        click.echo(json.dumps(to_dict(config), indent=2))
-        click.echo(network_table(build_generator(config.generator, images), "Generator"))
-        click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
-        return
-    run(train, config.run.gpus, config.run.device, config, outdir, hook)
+    with StopRequest(is_silent=not is_first_process()):
+        directory = RunDirectory(outdir)
+        if is_first_process() and not dry_run:
+            directory.require_unlocked()  # at once, since the rest takes a while
+        config, images = resolve(preset_name, **flags)
+        batch_per_process(config, planned_processes(config.run.gpus))
+        if config.mode == "qc":
+            check_recipe(config.data.degradation)
+        hook = None
+        if metrics is not None:
+            hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
+        elif best is not None:
+            raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
+        if dry_run:
+            click.echo(json.dumps(to_dict(config), indent=2))
+            click.echo(network_table(build_generator(config.generator, images), "Generator"))
+            click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
+            return
+        with directory.hold() if is_first_process() else contextlib.nullcontext() as lock:
+            limit = config.run.rank_timeout
+            run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
 
 
 def resolve(
@@ -191,7 +209,14 @@ def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
     """Raise UserError when a flag gives the networks another shape than those that they start from."""
     header = read_header(init_from)
     stored = from_dict(GeneratorConfig, header["generator"])
-    as_stored = dataclasses.replace(config.generator, precision=stored.precision, quality=stored.quality)
+    as_stored = dataclasses.replace(config.generator, precision=stored.precision)
+    if stored.quality is None:
+        as_stored = dataclasses.replace(as_stored, quality=None)
+    elif not config.train_degrad_only:
+        raise UserError(
+            f"{init_from} is a QC network already, and only its DegradBlocks can be trained on; add --degrad-only, or "
+            "start from a network of --mode=base"
+        )
     changes = differences(stored, as_stored)
     for name, value in _shape(header).items():
         wanted = getattr(config.discriminator, name)
@@ -211,10 +236,9 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
             f"{images.channels} and {images.c_dim}; convert the data with dataset_tool.py or choose another network"
         )
     config = presets.as_transfer(config)
+    config = with_overrides(config, {"data.subject": json.dumps(header.get("subject") or "")})
     stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
     if mode == "qc":
-        if base.q_dim > 0:
-            raise UserError(f"{init_from} is a QC network already; --mode=qc starts from a network of --mode=base")
         return presets.as_qc(stored, init_from, base.config)
     generator = dataclasses.replace(base.config, precision=config.generator.precision)
     return dataclasses.replace(stored, init_from=init_from, generator=generator)

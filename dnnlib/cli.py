@@ -9,10 +9,14 @@ from typing import Any
 import click
 
 from dnnlib.errors import as_user_error
+from dnnlib.stop import StopNow
 
 
 def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Callable[..., Any]:
-    """Decorate a command: a UserError is printed without a traceback and ends the command with `exit_code`."""
+    """Decorate a command: a UserError is printed without a traceback and ends the command with its exit code.
+
+    That is `exit_code` unless the error has one of its own.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -24,7 +28,10 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
             if sentence is None:
                 raise
             click.echo(f"Error: {sentence}", err=True)
-            sys.exit(exit_code)
+            sys.exit(exit_code if sentence.exit_code is None else sentence.exit_code)
+        except StopNow as stop:
+            click.echo(str(stop), err=True)
+            sys.exit(stop.exit_code)
 
     return wrapped
 

@@ -19,6 +19,7 @@ from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.distributed import World
+from training import records
 from training.config import TrainConfig
 from training.loop import SnapshotReport, open_dataset
 from training.run_directory import RunDirectory
@@ -64,9 +65,9 @@ class SnapshotMetrics:
                 results[result.name, quality] = result
         if not world.is_first:
             return SnapshotReport([], {})
-        append_records(self.outdir, list(results.values()))
         lines = [line for result in results.values() for line in result_line(result).splitlines()]
         lines += self._keep_best(path, results[self.best])
+        self._record(list(results.values()), images_seen)
         scalars = {f"Metrics/{name}/{q}": v for (_, q), r in results.items() for name, v in r.values.items()}
         return SnapshotReport(lines, scalars)
 
@@ -76,6 +77,12 @@ class SnapshotMetrics:
         for request in self.requests:
             check_counts(request, request.count, None if request.metric.reals == "none" else reals.num_images)
         load_detectors(World(0, 1, torch.device("cpu")), self.requests, self.weights)
+
+    def _record(self, results: list[Result], images_seen: int) -> None:
+        """Append the results to their files, instead of what a measurement that was killed has left there."""
+        for request in self.requests:
+            records.forget_moment(Path(self.outdir) / f"metric-{request.name}.jsonl", images_seen)
+        append_records(self.outdir, results)
 
     def _keep_best(self, path: Path, result: Result) -> list[str]:
         """Store a network as the best one where it is better than that before; return lines for the log.

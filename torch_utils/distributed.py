@@ -1,24 +1,35 @@
 """Distributed runs: one process a GPU, started here or by torchrun."""
 
 import contextlib
-import logging
 import os
-import signal
-import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-import tqdm
 from torch import Tensor
 
-from dnnlib.errors import UserError, as_user_error
+from dnnlib.errors import UserError, one_line
+from torch_utils.spawning import start
+
+TIMEOUT = 600.0  # seconds that a process waits for the others, unless told otherwise
+
+
+class LostProcessError(UserError):
+    """Another process of the run has ended, or does not answer."""
+
+
+@contextlib.contextmanager
+def with_others() -> Iterator[None]:
+    """Turn the errors of an exchange with the other processes into a LostProcessError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            f"a process of this run has ended or does not answer ({one_line(error)})", "the same command continues"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,8 @@ class World:
         if self.size == 1:
             return value
         value = value.clone()
-        dist.all_reduce(value)
+        with with_others():
+            dist.all_reduce(value)
         return value
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -53,7 +65,8 @@ class World:
         if self.size == 1:
             return rows
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.size)]
-        dist.all_gather(parts, rows.contiguous())
+        with with_others():
+            dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
     def any(self, flag: bool) -> bool:
@@ -63,7 +76,8 @@ class World:
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
-            dist.barrier()
+            with with_others():
+                dist.barrier()
 
 
 def best_device(name: str | None = None) -> torch.device:
@@ -90,11 +104,19 @@ def planned_processes(gpus: int) -> int:
     return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else gpus
 
 
-def run(function: Callable[..., None], gpus: int, device: str | None, *arguments: Any) -> None:
+def is_first_process() -> bool:
+    """Return whether this is the only process so far, or the first of torchrun's."""
+    return not _under_torchrun() or int(os.environ["RANK"]) == 0
+
+
+def run(
+    function: Callable[..., None], gpus: int, device: str | None, *arguments: Any, timeout: float = TIMEOUT
+) -> None:
     """Call `function(world, *arguments)` in every process.
 
     Under torchrun this process joins the others; otherwise `gpus` processes are started on this machine. A UserError in
-    any of them is raised here.
+    any of them is raised here, and so is the death of one. A process that waits longer than `timeout` seconds for
+    another raises LostProcessError.
     """
     kind = best_device(device)
     if kind.type == "cuda" and not _under_torchrun() and gpus > torch.cuda.device_count():
@@ -104,88 +126,27 @@ def run(function: Callable[..., None], gpus: int, device: str | None, *arguments
     if kind.index is not None and planned_processes(gpus) > 1:
         raise UserError(f"--device={device} names one GPU for {planned_processes(gpus)} processes; use --device=cuda")
     if _under_torchrun():
-        _join(function, kind, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), None, arguments)
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        join(rank, function, kind, size, None, timeout, arguments)
     elif gpus == 1:
         if kind.index is not None:  # otherwise the current device is used
             torch.cuda.set_device(kind)
         function(World(0, 1, kind), *arguments)
     else:
-        _start(function, kind, gpus, arguments)
+        start(join, gpus, lambda address: (function, kind, gpus, address, timeout, arguments))
 
 
 def _under_torchrun() -> bool:
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
 
 
-def _start(function: Callable[..., None], kind: torch.device, gpus: int, arguments: Sequence[Any]) -> None:
-    """Start `gpus` processes and wait for them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
-    errors = mp.get_context("spawn").SimpleQueue()
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # errors are shown as one sentence
-    processes = mp.spawn(_run_spawned, args=(function, kind, gpus, address, errors, arguments), nprocs=gpus, join=False)
-    try:
-        with _forward_signals(processes.pids()):
-            while not processes.join():
-                pass
-    except (mp.ProcessExitedException, mp.ProcessRaisedException):  # from the process that ended first
-        if not errors.empty():
-            raise UserError(errors.get()) from None
-        raise
-
-
-@contextlib.contextmanager
-def _forward_signals(pids: Sequence[int]) -> Iterator[None]:
-    """Forward SIGINT and SIGTERM to the child processes, which save and stop by themselves."""
-
-    def forward(number: int, _: FrameType | None) -> None:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):  # it has ended already
-                os.kill(pid, number)
-
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _run_spawned(
+def join(
     rank: int,
     function: Callable[..., None],
     kind: torch.device,
-    gpus: int,
-    address: str,
-    errors: Any,  # multiprocessing's SimpleQueue of texts
-    arguments: Sequence[Any],
-) -> None:
-    """Call `function` in a process that `_start` has started."""
-    os.environ["LOCAL_RANK"] = str(rank)
-    tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
-
-    def report_errors(*everything: Any) -> None:
-        """Call `function`; its error is sent before the others notice that this process has left the group."""
-        try:
-            function(*everything)
-        except Exception as error:
-            if (sentence := as_user_error(error)) is not None:
-                errors.put(str(sentence))
-                _leave(1)
-            raise
-
-    _join(report_errors, kind, rank, gpus, address, arguments)
-    _leave(0)
-
-
-def _join(
-    function: Callable[..., None],
-    kind: torch.device,
-    rank: int,
     size: int,
     address: str | None,
+    timeout: float,
     arguments: Sequence[Any],
 ) -> None:
     """Join the process group, call `function`, and leave the group."""
@@ -193,20 +154,15 @@ def _join(
     if kind.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group(
-        "nccl" if kind.type == "cuda" else "gloo",
-        init_method=address or "env://",
-        rank=rank,
-        world_size=size,
-        device_id=device if kind.type == "cuda" else None,
-    )
+    with with_others():
+        dist.init_process_group(
+            "nccl" if kind.type == "cuda" else "gloo",
+            init_method=address or "env://",
+            rank=rank,
+            world_size=size,
+            timeout=timedelta(seconds=timeout),
+            device_id=device if kind.type == "cuda" else None,
+        )
     function(World(rank, size, device), *arguments)
     # Only after success: a process that has failed would wait here for others that are waiting for it.
     dist.destroy_process_group()
-
-
-def _leave(code: int) -> None:
-    """End the process without interpreter shutdown, during which gloo's threads sometimes abort."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -31,8 +31,9 @@ class Statistics:
         return dict(zip(names, (total / count.clamp(min=1)).tolist(), strict=True))
 
     def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, Tensor]:
-        """Return the sums so far, over all processes."""
-        return {name: reduce(value.clone()) for name, value in sorted(self.sums.items())}
+        """Return the sums so far, over all processes, without those that a forgiven overflow has made infinite."""
+        sums = {name: reduce(value.clone()) for name, value in sorted(self.sums.items())}
+        return {name: value for name, value in sums.items() if value.isfinite().all()}
 
     def load_state_dict(self, state: dict[str, Tensor], keep_counts: bool = True) -> None:
         """Continue from saved sums. Of several processes one keeps them; the others count the same names from zero."""

@@ -29,6 +29,7 @@ class DataConfig:
     degrade_on: Literal["auto", "workers", "device"] = "auto"  # auto: the device once a GPU waits for its workers
     degrade_wait: float = 0.1  # share of a tick that auto lets a GPU wait: degrading takes some of the GPU's time, too
     licence: str = ""  # licence of the images, stored in the networks
+    subject: str = ""  # what the images show, such as "cat faces", stored in the networks
 
     def __post_init__(self) -> None:
         require(self.subset is None or self.subset >= 1, "data.subset", self.subset, "at least 1")
@@ -124,6 +125,8 @@ class RunConfig:
     device: str | None = None  # None: the best there is
     workers: int = 3
     on_bad_image: Literal["fail", "skip"] = "fail"
+    allow_data_change: bool = False  # go on although the data are not those of the saved state
+    rank_timeout: float = 600.0  # seconds that a process waits for the others before it gives them up
     fused_optimizer: bool = True
     # torch.compile for the passes that are derived once: more images a second on a GPU, minutes until the first. It
     # needs Triton there, and a C++ compiler on a CPU, which gains nothing.
@@ -140,6 +143,7 @@ class RunConfig:
         require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
+        require(self.rank_timeout > 0, "run.rank_timeout", self.rank_timeout, "above 0")
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,15 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dnnlib.errors import UserError
+from dnnlib.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
+from images.datasets.identity import DataIdentity, identify
 from images.datasets.input_wait import InputWait
 from images.datasets.prefetch import on_device
 from networks.files import ImageFormat, describes_discriminator, save_network
@@ -66,31 +69,58 @@ def image_format(dataset: ImageDataset) -> ImageFormat:
     return ImageFormat(dataset.resolution, dataset.channels, dataset.label_dim)
 
 
-def train(world: World, config: TrainConfig, outdir: str, on_snapshot: SnapshotHook | None = None) -> None:
-    """Train until `config.run.kimg`, or until SIGTERM or SIGINT; continue where `outdir` holds a training state."""
+def train(
+    world: World,
+    config: TrainConfig,
+    outdir: str | os.PathLike,
+    on_snapshot: SnapshotHook | None = None,
+    lock: FolderLock | None = None,
+) -> None:
+    """Train until `config.run.kimg`, or until SIGTERM or SIGINT; continue where `outdir` holds a training state.
+
+    Args:
+        world: this process's place among all processes.
+        config: configuration of the run.
+        outdir: directory of the run.
+        on_snapshot: measures each snapshot.
+        lock: lock of `outdir`, where the caller holds it; otherwise the first process takes it.
+    """
+    with contextlib.ExitStack() as held:
+        if world.is_first and lock is None:
+            lock = held.enter_context(RunDirectory(outdir).hold())
+        _train(world, config, RunDirectory(outdir), on_snapshot, "" if lock is None else lock.note)
+
+
+def _train(
+    world: World, config: TrainConfig, directory: RunDirectory, on_snapshot: SnapshotHook | None, lock_note: str
+) -> None:
+    """Train in a directory that this process, or the first one, has locked."""
     prepare_processor(world.device)
     if world.device.type != "cpu":
         torch.backends.cudnn.benchmark = True
         allow_tf32(config)
     dataset = open_dataset(config)
-    directory = RunDirectory(outdir)
-    trainer = Trainer(config, image_format(dataset), world)
-    notes = directory.prepare(config) if world.is_first else []
+    identity = identify(dataset) if world.is_first else None
+    state, notes = directory.prepare(config, identity) if identity is not None else (None, [])
     world.barrier()
-    state = directory.load_state()
+    if not world.is_first:
+        state = directory.load_state()
+    trainer = Trainer(config, image_format(dataset), world)
     degrading = DegradeOn(config.data, world.device)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
         if "degrading" in state:
             degrading.load_state_dict(state["degrading"])
-    _require_agreement(world, trainer.images_seen, outdir)
+    _require_agreement(world, trainer.images_seen, directory.path)
     report = Report(directory, config.run.kimg, trainer.images_seen, network_tick_line, is_silent=not world.is_first)
     with contextlib.closing(report):
-        network_run = NetworkRun(world, config, directory, dataset, trainer, degrading, report, on_snapshot)
+        if lock_note:
+            report.log.line(f"Note: {lock_note}")
+        network_run = NetworkRun(world, config, directory, dataset, identity, trainer, degrading, report, on_snapshot)
         RunLoop(network_run, config.batch, config.run, report.log).start(state is not None, notes)
 
 
-def _require_agreement(world: World, images_seen: int, outdir: str) -> None:
+def _require_agreement(world: World, images_seen: int, outdir: Path) -> None:
     """Raise UserError in every process unless all continue from the same state."""
     by_rank = torch.zeros(world.size, dtype=torch.int64, device=world.device)
     by_rank[world.rank] = images_seen
@@ -110,6 +140,7 @@ class NetworkRun(Run):
         config: configuration of the run.
         directory: directory of the run.
         dataset: images to train on.
+        identity: what identifies them, in the first process.
         trainer: networks and optimizers.
         degrading: place where real images are degraded.
         report: outputs of the run.
@@ -122,6 +153,7 @@ class NetworkRun(Run):
         config: TrainConfig,
         directory: RunDirectory,
         dataset: ImageDataset,
+        identity: DataIdentity | None,
         trainer: Trainer,
         degrading: DegradeOn,
         report: Report,
@@ -131,6 +163,7 @@ class NetworkRun(Run):
         self.config = config
         self.directory = directory
         self.dataset = dataset
+        self.identity = identity
         self.trainer = trainer
         self.degrading = degrading
         self.report = report
@@ -185,8 +218,8 @@ class NetworkRun(Run):
         return compares and self.world.any(is_requested)
 
     def require_finite(self) -> None:
-        """Raise UserError when a loss or a weight is not finite in any process."""
-        self.trainer.guard.check(self.trainer.networks(), self.world.sum)
+        """Raise UserError when a loss, or anything that is saved, is not finite in any process."""
+        self.trainer.require_finite()
 
     def report_tick(self) -> None:
         """Log the means over the tick, of all processes; choose where images are degraded from here on."""
@@ -210,19 +243,35 @@ class NetworkRun(Run):
         """Replace the training state, with the counts of every process."""
         state = self.trainer.state_dict()
         if self.world.is_first:
-            self.directory.save_state({"trainer": state, "degrading": self.degrading.state_dict()})
+            self._write_state(state)
         self.world.barrier()
+
+    def _write_state(self, trainer_state: dict[str, Any]) -> None:
+        identity = identify(self.dataset) if self.identity is None else self.identity
+        parts = {"trainer": trainer_state, "degrading": self.degrading.state_dict(), "data": identity.to_state()}
+        self.directory.save_state(parts)
+
+    def rescue(self) -> None:
+        """Save what this process has, after an error elsewhere, unless that interrupted the middle of a step."""
+        if not self.trainer.is_whole:
+            return
+        with contextlib.suppress(UserError):
+            self._write_state(self.trainer.state_dict(alone=True))
+            self.report.log.line(f"Saved at {self.images_seen / 1000:.1f} kimg, the same command continues there")
 
     def save_network(self) -> str:
         """Write the network of this moment, and delete those that are too old; return its path."""
         path = self.directory.network_path(self.images_seen)
         if self.world.is_first:
             discriminators = {stream.name: stream.D for stream in self.trainer.streams}
-            degradation = self.config.data.degradation if self.config.mode == "qc" else None
+            data, mode = self.config.data, self.config.mode
+            degradation = data.degradation if mode == "qc" else None
             facts = provenance(
-                self.images_seen, self.dataset, degradation, self.config.data.licence, mode=self.config.mode
+                self.images_seen, self.dataset, degradation, data.licence, mode=mode, subject=data.subject
             )
             save_network(path, self.trainer.G_ema, discriminators, facts)
+            if self.on_snapshot is not None:
+                self.directory.note_unmeasured(self.images_seen)
             self.directory.prune_networks(self.config.run.keep_snapshots, self.report.log.line)
         self.world.barrier()
         return str(path)
@@ -233,6 +282,15 @@ class NetworkRun(Run):
             path = self.directory.network_path(self.images_seen)
             measured = self.on_snapshot(self.world, path, self.trainer.G_ema, self.images_seen)
             self.report.snapshot(measured.lines, measured.scalars, self.images_seen)
+            if self.world.is_first:
+                self.directory.note_measured()
+
+    def make_up_snapshot(self) -> None:
+        """Measure the network of this moment where a continued run finds it unmeasured."""
+        is_missing = self.world.is_first and self.directory.is_unmeasured(self.images_seen)
+        if self.on_snapshot is not None and self.world.any(is_missing):
+            self.report.log.line("The measurement of the newest network was interrupted; it is made up for")
+            self.report_snapshot()
 
     def _choose_place(self) -> None:
         """Let the devices degrade where one of them has waited too long for its workers."""

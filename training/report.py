@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from dnnlib.errors import UserError
 from dnnlib.log import RunLog
 from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
@@ -30,12 +31,18 @@ class Report:
     ) -> None:
         self.directory = directory
         self.tick_line = tick_line
-        path = None if is_silent else directory.path / "log.txt"
-        self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
+        path = None if is_silent else directory.log_path
         self.events: SummaryWriter | None = None
-        if not is_silent:
-            directory.forget_stats_after(images_seen or -1)
-            self.events = SummaryWriter(str(directory.path), purge_step=images_seen or None)
+        try:
+            self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
+            if not is_silent:
+                directory.forget_stats_after(images_seen or -1)
+                self.events = SummaryWriter(str(directory.path), purge_step=images_seen + 1 if images_seen else None)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or directory.path} cannot be written: {error.strerror}; move it away, or choose "
+                "another --outdir"
+            ) from error
         self.last_time = time.perf_counter()
         self.last_images = images_seen
 

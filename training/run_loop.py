@@ -1,16 +1,22 @@
 """The loop of every training run, of networks and of encoders: step, report each tick, draw, save, stop on a signal."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 
+from dnnlib.errors import UserError
 from dnnlib.log import RunLog
 from dnnlib.stop import StopRequest
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
+from torch_utils.distributed import LostProcessError
 from torch_utils.memory import keep_freed_memory
+
+# What a signal waits for, in its announcement.
+STEP = "this step"
+MEASUREMENT = "this measurement"
 
 
 class Intervals(Protocol):
@@ -95,6 +101,14 @@ class Run(abc.ABC):
         """Return whether to stop; `is_requested` tells whether this process was asked to."""
         return is_requested
 
+    def make_up_snapshot(self) -> None:
+        """Measure the network of this moment where a continued run finds it unmeasured: the run before was killed."""
+        return
+
+    def rescue(self) -> None:
+        """Save the state where this process can do so alone, after an error of others that is about to end the run."""
+        return
+
 
 class RunLoop:
     """Trains until the run has its length, or until SIGTERM or SIGINT.
@@ -116,17 +130,23 @@ class RunLoop:
 
     def start(self, is_resumed: bool, notes: Sequence[str] = ()) -> None:
         """Train to the end or to a signal; the first line of a continued run has `notes` in it."""
-        if is_resumed:
-            self.log.line("; ".join([f"Continuing at {self._kimg}", *notes]))
-        else:
-            self.run.begin()
         with StopRequest() as stop:
+            if is_resumed:
+                self.log.line("; ".join([f"Continuing at {self._kimg}", *notes]))
+                stop.stops_after = MEASUREMENT
+                self.run.make_up_snapshot()
+            else:
+                self.run.begin()
             if self.run.images_seen >= self.total:
                 self.log.line(f"Nothing to do: the run has its {self.intervals.kimg:g} kimg; raise --kimg")
                 return
             if not is_resumed:
                 self.run.draw()
-            self._train(stop)
+            try:
+                self._train(stop)
+            except LostProcessError:
+                self.run.rescue()
+                raise
 
     @property
     def _kimg(self) -> str:
@@ -135,18 +155,30 @@ class RunLoop:
     def _train(self, stop: StopRequest) -> None:
         run = self.run
         is_done = False
-        for batch in run.batches():
-            run.step(batch)
+        batches = self._batches()
+        while not (run.agree_to_stop(stop.signal is not None) or is_done):
+            stop.stops_after = STEP
+            run.step(next(batches))
             self.log.advance(self.batch / 1000)
             is_done = run.images_seen >= self.total
             tick = run.images_seen // self.tick_images
             if is_done or tick != (run.images_seen - self.batch) // self.tick_images:
-                self._end_tick(tick, is_done)
-            if run.agree_to_stop(stop.signal is not None) or is_done:
-                break
+                self._end_tick(tick, is_done, stop)
+        batches.close()
         self._finish(is_done, stop)
 
-    def _end_tick(self, tick: int, is_done: bool) -> None:
+    def _batches(self) -> Generator[Batch, None, None]:
+        """Yield the run's batches; where they end in an error, what was learned so far is saved."""
+        batches = self.run.batches()
+        while True:
+            try:
+                batch = next(batches)
+            except UserError:
+                self.run.rescue()
+                raise
+            yield batch
+
+    def _end_tick(self, tick: int, is_done: bool, stop: StopRequest) -> None:
         """Report tick number `tick`; draw and save in between, where it is time to."""
         run = self.run
         run.require_finite()
@@ -160,6 +192,7 @@ class RunLoop:
             if tick % self.intervals.state_ticks == 0 or (is_snapshot and run.reports_snapshots):
                 run.save_state()  # after the network: one that could not be written is made anew by the same command
             if is_snapshot:
+                stop.stops_after = MEASUREMENT
                 run.report_snapshot()  # after the state, since it may take long
         run.end_tick()
 
@@ -172,12 +205,11 @@ class RunLoop:
             path = run.save_network()
         run.save_state()  # after the network: one that could not be written is made anew by the same command
         if is_done:
+            stop.stops_after = MEASUREMENT
             run.report_snapshot()
             self.log.line(f"Done: {path}")
         else:
-            self.log.line(
-                f"Stopped by {stop.name} at {self._kimg}; everything is saved, the same command continues"
-            )
+            self.log.line(f"Stopped by {stop.name} at {self._kimg}; everything is saved, the same command continues")
 
 
 def prepare_processor(device: torch.device) -> None:

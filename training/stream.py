@@ -40,12 +40,13 @@ class Stream:
         D = self.D if second_order else self.logits_once
         return D(images if self.augment is None else self.augment(images, rng), c)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, alone: bool = False) -> dict[str, Any]:
+        """Return all that a resumed run needs; counts are those of all processes, or with `alone` of this one."""
         return {
             "D": self.D.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "augment": {} if self.augment is None else self.augment.state_dict(),
-            "strength": {} if self.strength is None else self.strength.state_dict(),
+            "strength": {} if self.strength is None else self.strength.state_dict(alone),
             "pl_mean": self.pl_mean,
         }
 

@@ -22,7 +22,7 @@ from training import losses
 from training.compiled import GeneratorPasses
 from training.config import TrainConfig, batch_per_process
 from training.optimization.ema import ema_decay, update_ema
-from training.optimization.finite_guard import FiniteGuard
+from training.optimization.finite_guard import FiniteGuard, require_finite
 from training.optimization.optimizer import lazy_adam, load_optimizer
 from training.optimization.phase import Network, Phase
 from training.stream import Stream, build_stream
@@ -53,6 +53,9 @@ class Trainer:
         config: the run.
         images: format of the data set's images.
         world: this process's place among all processes.
+
+    Attributes:
+        is_whole: whether all belongs to the same step; not while a step changes it.
     """
 
     def __init__(self, config: TrainConfig, images: ImageFormat, world: World):
@@ -62,6 +65,7 @@ class Trainer:
         self.process_batch, self.batch_gpu = batch_per_process(config, world.size)
         self.images_seen = 0
         self.steps = 0
+        self.is_whole = True
         self.statistics = Statistics(world.device)
         self.guard = FiniteGuard()
         with torch.random.fork_rng(devices=[]):
@@ -97,6 +101,7 @@ class Trainer:
         for stream in self.streams:
             if stream.strength is not None:
                 stream.strength.step()
+        self.is_whole = True
 
     def train_generator(self, rounds: list[Round]) -> None:
         """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher."""
@@ -117,6 +122,7 @@ class Trainer:
                 if self.teacher is not None:
                     self._report("Loss/G/distillation", distillation, watch="G")
                 backward(total, len(ws))
+        self.is_whole = False
         if not self._frozen:
             self.G.mapping.track_average(self.world.sum(mean_w) / self.config.batch)
 
@@ -186,10 +192,15 @@ class Trainer:
         """Return what is trained, by the phase that trains it."""
         return {"G": self.G} | {f"D_{stream.name}": stream.D for stream in self.streams}
 
-    def state_dict(self) -> dict[str, Any]:
+    def require_finite(self) -> None:
+        """Raise UserError, the same in every process, when a loss or anything that is saved is not finite."""
+        self.guard.check(self.networks(), self.world.sum)
+        require_finite(self.state_dict(alone=True), self._named_parameters())
+
+    def state_dict(self, alone: bool = False) -> dict[str, Any]:
         """Return all that a resumed run needs to go on exactly, as dicts of tensors and numbers.
 
-        Every process calls this, since counts are summed over all.
+        Every process calls this, since counts are summed over all; with `alone`, those of this process are returned.
         """
         return {
             "images_seen": self.images_seen,
@@ -198,8 +209,8 @@ class Trainer:
             "G_ema": self.G_ema.state_dict(),
             "teacher": {} if self.teacher is None else self.teacher.state_dict(),
             "optimizer_g": self.optimizer_g.state_dict(),
-            "streams": {stream.name: stream.state_dict() for stream in self.streams},
-            "statistics": self.statistics.state_dict(self.world.sum),
+            "streams": {stream.name: stream.state_dict(alone) for stream in self.streams},
+            "statistics": self.statistics.state_dict() if alone else self.statistics.state_dict(self.world.sum),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -214,6 +225,11 @@ class Trainer:
         for stream in self.streams:
             stream.load_state_dict(state["streams"][stream.name], keep_counts=self.world.is_first)
         self.statistics.load_state_dict(state["statistics"], keep_counts=self.world.is_first)
+
+    def _named_parameters(self) -> dict[str, list[str]]:
+        """Return the names of the parameters of each optimizer, by its place in the state."""
+        own = {f"streams.{stream.name}.optimizer": list(stream.D.trainable_parameters()) for stream in self.streams}
+        return own | {"optimizer_g": list(self.G.trainable_parameters())}
 
     @property
     def _frozen(self) -> bool:

@@ -1,9 +1,13 @@
 """DataLoader workers: processes that read (and degrade) images beside the training."""
 
+import functools
+import itertools
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,9 +15,13 @@ import torch
 from dnnlib.errors import UserError
 from images.datasets.dataset import ImageDataset, logger
 
+DEATHS = 3  # of workers in a row, without a batch between, after which no more are started
+
 
 class BatchLoader:
     """Batches of a dataset, in the order of their keys, made in worker processes.
+
+    When a worker dies (for lack of memory, say), new ones make the batches that are left.
 
     Args:
         dataset: dataset that `make_batch` reads; files found bad by a worker are set aside in it.
@@ -24,7 +32,7 @@ class BatchLoader:
         keep_workers: whether the workers outlive one iteration.
         pin_memory: whether tensors are returned in page-locked memory.
 
-    Iteration raises UserError with the same text when a worker has raised it.
+    Iteration raises UserError with the same text when a worker has raised it, and when workers die again and again.
     """
 
     def __init__(
@@ -37,9 +45,10 @@ class BatchLoader:
         pin_memory: bool = False,
     ):
         self.dataset = dataset
-        self._loader = torch.utils.data.DataLoader(
+        self.keys = keys
+        self._new_loader = functools.partial(
+            torch.utils.data.DataLoader,
             _Batches(dataset, make_batch),
-            batch_sampler=keys,
             collate_fn=_return_unchanged,
             num_workers=workers,
             persistent_workers=keep_workers and workers > 0,
@@ -47,15 +56,72 @@ class BatchLoader:
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, so that iterating draws nothing from the global one
         )
+        self._loader = self._new_loader(batch_sampler=keys)
 
     def __iter__(self) -> Iterator[Any]:
-        for answer in self._loader:
-            if isinstance(answer, str):
-                raise UserError(answer)  # made here: a variable that held it would keep the workers alive in a cycle
-            content, bad_images = answer
-            for file_index, reason in bad_images.items():
-                self.dataset.set_aside(file_index, reason)
-            yield content
+        loader = self._loader
+        done, deaths = 0, 0
+        while True:
+            answers = _start(loader)
+            try:
+                for answer in answers:
+                    if isinstance(answer, str):
+                        raise UserError(answer)  # made here: a variable that held it would keep the workers alive
+                    content, bad_images = answer
+                    for file_index, reason in bad_images.items():
+                        self.dataset.set_aside(file_index, reason)
+                    yield content
+                    done, deaths = done + 1, 0
+                return
+            except RuntimeError as error:
+                if not is_death_of_worker(error):
+                    raise
+                reason = str(error)
+            deaths += 1
+            if deaths == DEATHS:
+                raise UserError(
+                    f"the processes that read images die again and again ({reason}), perhaps for lack of memory",
+                    "use fewer --workers, or --workers=0",
+                )
+            logger.warning("%s, perhaps for lack of memory; new ones take over", reason)
+            dropped = [loader, answers]
+            del answers  # so that nothing else holds them
+            self._loader = self._new_loader(batch_sampler=self.keys)
+            loader = self._new_loader(batch_sampler=_Rest(self.keys, done))
+            _drop(dropped)
+            del dropped
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The keys after the first `start`."""
+
+    keys: Iterable[Any]
+    start: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(self.keys, self.start, None)
+
+
+def _start(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
+    """Start the workers, and keep torch from raising the death of one in the middle of something else."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
+
+
+def is_death_of_worker(error: RuntimeError) -> bool:
+    """Return whether a loader has failed because one of its workers was killed."""
+    return re.match(r"DataLoader worker \(pid.*\) (exited unexpectedly|is killed by signal)", str(error)) is not None
+
+
+def _drop(things: list[Any]) -> None:
+    """Let go of workers beside the training: one that died may hold a lock that the others wait for."""
+    threading.Thread(target=things.clear, daemon=True).start()
 
 
 class _Batches(torch.utils.data.Dataset):

@@ -10,9 +10,11 @@ from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
 from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
+from dnnlib.stop import StopRequest
 from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, EncoderConfig
 from inversion.encoders.files import require_network
+from inversion.encoders.run import EncoderRunDirectory
 from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
@@ -42,6 +44,7 @@ FIELDS = {
     "workers": ("run.workers",),
     "device": ("run.device",),
     "on_bad_image": ("run.on_bad_image",),
+    "allow_data_change": ("run.allow_data_change",),
 }
 
 
@@ -76,6 +79,12 @@ FIELDS = {
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--workers", type=int, help="Processes that read and degrade photos.")
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
+@click.option(
+    "--allow-data-change",
+    is_flag=True,
+    default=None,
+    help="Continue although the photos are not those of the run so far.",
+)
 @click.option("--licence", help="Licence of the photos, stored in the encoders.  [default: the network's]")
 @click.option("--seed", type=int, help="Seed of all random numbers.")
 @click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
@@ -90,11 +99,14 @@ def train_encoder_command(
     \b
     python invert.py train-encoder --network=network-....safetensors --data=cats.zip --outdir=runs/encoder
     """
-    config = resolve(network, overrides, **flags)
-    if dry_run:
-        click.echo(json.dumps(to_dict(config), indent=2))
-        return
-    train_encoder(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
+    with StopRequest():
+        if not dry_run:
+            EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
+        config = resolve(network, overrides, **flags)
+        if dry_run:
+            click.echo(json.dumps(to_dict(config), indent=2))
+            return
+        train_encoder(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
 
 
 def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConfig:

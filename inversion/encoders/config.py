@@ -113,6 +113,7 @@ class EncoderRunConfig:
     workers: int = 3
     device: str | None = None  # None: the best there is
     on_bad_image: Literal["fail", "skip"] = "fail"
+    allow_data_change: bool = False  # go on although the photos are not those of the saved state
 
     def __post_init__(self) -> None:
         for name in ("kimg", "kimg_per_tick"):

@@ -31,6 +31,7 @@ class EncoderRunDirectory(RunDirectory):
 
     config_class = EncoderConfig
     network_name = "encoder"
+    drawings = ("grid*.png",)
 
     def grid_path(self, images_seen: int) -> Path:
         """Return the path of the sheet of photos of this moment."""

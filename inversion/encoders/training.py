@@ -16,16 +16,19 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
+from images.datasets.identity import DataIdentity, identify
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import require_network, save_encoder, start_from
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm, weighted_code_sum, weighted_sum
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderRunDirectory, draw_grid, encoder_tick_line
+from inversion.familiarity import usual_distances
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents
+from torch_utils.finite import first_not_finite
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import derive_seed
 from torch_utils.stats import Statistics
@@ -114,10 +117,11 @@ class EncoderTrainer:
         return total
 
     def require_finite(self) -> None:
-        """Raise UserError when a loss has not been finite since training began."""
-        if not self.is_finite:
+        """Raise UserError when a loss has not been finite since training began, or when what is saved is not."""
+        bad = "the loss" if not self.is_finite else first_not_finite(self.state_dict())
+        if bad is not None:
             raise UserError(
-                f"the loss became NaN or infinite before {self.images_seen / 1000:g} kimg; the last saved state is "
+                f"{bad} became NaN or infinite before {self.images_seen / 1000:g} kimg; the last saved state is "
                 "untouched: start a new run in another --outdir with a lower --lr"
             )
 
@@ -160,6 +164,7 @@ class EncoderRun(Run):
         config: configuration of the run.
         directory: directory of the run.
         dataset: photos to train on.
+        identity: what identifies them.
         trainer: encoder and optimizer.
         report: outputs of the run.
         network_sha256: SHA-256 of the network's file.
@@ -171,6 +176,7 @@ class EncoderRun(Run):
         config: EncoderConfig,
         directory: EncoderRunDirectory,
         dataset: ImageDataset,
+        identity: DataIdentity,
         trainer: EncoderTrainer,
         report: Report,
         network_sha256: str,
@@ -179,6 +185,7 @@ class EncoderRun(Run):
         self.config = config
         self.directory = directory
         self.dataset = dataset
+        self.identity = identity
         self.trainer = trainer
         self.report = report
         self.network_sha256 = network_sha256
@@ -229,13 +236,22 @@ class EncoderRun(Run):
 
     def save_state(self) -> None:
         """Replace the training state."""
-        self.directory.save_state({"trainer": self.trainer.state_dict(), "network_sha256": self.network_sha256})
+        parts = {"trainer": self.trainer.state_dict(), "network_sha256": self.network_sha256}
+        self.directory.save_state({**parts, "data": self.identity.to_state()})
+
+    def rescue(self) -> None:
+        """Save the state, as between any two steps."""
+        with contextlib.suppress(UserError):
+            self.save_state()
+            self.report.log.line(f"Saved at {self.images_seen / 1000:.1f} kimg, the same command continues there")
 
     def save_network(self) -> str:
         """Write the encoder of this moment; return its path."""
         path = self.directory.network_path(self.images_seen)
         licence = self.config.data.licence or self.licence
-        facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence)
+        trainer = self.trainer
+        usual = usual_distances(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
+        facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, reconstruction=usual)
         save_encoder(path, self.trainer.encoder_ema, self.trainer.G, self.network_sha256, facts)
         return str(path)
 
@@ -246,25 +262,42 @@ class EncoderRun(Run):
 def train_encoder(
     config: EncoderConfig, outdir: str | os.PathLike, device: torch.device, weights: WeightsDirectory
 ) -> None:
-    """Train until `config.run.kimg`, or until SIGTERM or SIGINT; continue where `outdir` holds a training state."""
+    """Train until `config.run.kimg`, or until SIGTERM or SIGINT; continue where `outdir` holds a training state.
+
+    `outdir` is locked meanwhile.
+    """
+    directory = EncoderRunDirectory(outdir)
+    with directory.hold() as lock:
+        _train(config, directory, device, weights, lock.note)
+
+
+def _train(
+    config: EncoderConfig,
+    directory: EncoderRunDirectory,
+    device: torch.device,
+    weights: WeightsDirectory,
+    lock_note: str,
+) -> None:
+    """Train in a directory that this process has locked."""
     prepare_processor(device)
     G, licence = open_generator(config, device)
     dataset = open_photos(config, G)
+    identity = identify(dataset)
+    state, notes = directory.prepare(config, identity)
     trainer = EncoderTrainer(config, G, weights)
-    directory = EncoderRunDirectory(outdir)
-    notes = directory.prepare(config)
     network_sha256 = sha256(Path(config.generator))
-    state = directory.load_state()
     if state is not None:
         if state.get("network_sha256") != network_sha256:
             raise UserError(
-                f"{outdir} holds an encoder for another network than {config.generator}; give that network again, or "
-                "choose another --outdir"
+                f"{directory.path} holds an encoder for another network than {config.generator}; give that network "
+                "again, or choose another --outdir"
             )
         trainer.load_state_dict(state["trainer"])
     report = Report(directory, config.run.kimg, trainer.images_seen, encoder_tick_line)
     with contextlib.closing(report):
-        encoder_run = EncoderRun(config, directory, dataset, trainer, report, network_sha256, licence)
+        if lock_note:
+            report.log.line(f"Note: {lock_note}")
+        encoder_run = EncoderRun(config, directory, dataset, identity, trainer, report, network_sha256, licence)
         RunLoop(encoder_run, config.batch, config.run, report.log).start(state is not None, notes)
 
 

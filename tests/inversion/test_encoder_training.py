@@ -321,14 +321,36 @@ def test_a_run_is_not_continued_as_another(network, photos, finished):
         train_encoder(config_of(copy, photos), finished, CPU, NOWHERE)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_state(network, photos, finished):
-    trained = torch.load(finished / "training-state.pt", weights_only=True)
-    trained["trainer"]["encoder"]["content.heads.heads.0.0.linear.bias"][0] = math.nan
-    torch.save(trained, finished / "training-state.pt")
-    state = (finished / "training-state.pt").read_bytes()
-    with pytest.raises(UserError, match="the loss became NaN or infinite before 0.024 kimg; the last saved state"):
+BAD = {
+    "loss": (lambda trainer: trainer.encoder.content.heads.heads[0][0].linear.bias, "the loss"),
+    "average": (
+        lambda trainer: trainer.encoder_ema.content.heads.heads[0][0].linear.bias,
+        "encoder_ema.content.heads.heads.0.0.linear.bias",
+    ),
+    "moment": (
+        lambda trainer: trainer.optimizer.state[next(trainer.encoder.parameters())]["exp_avg_sq"],
+        r"optimizer.state\[0\].exp_avg_sq",
+    ),
+}
+
+
+@pytest.mark.parametrize(("place", "name"), BAD.values(), ids=BAD)
+def test_what_is_not_finite_leaves_the_last_state(network, photos, finished, monkeypatch, place, name):
+    """An infinity that comes up while a run goes on reaches neither the state nor a file of an encoder."""
+    saved = [finished / "training-state.pt", finished / "encoder-000000.safetensors"]
+    before = [path.read_bytes() for path in saved]
+    load = EncoderTrainer.load_state_dict
+
+    def spoil(trainer, state):
+        load(trainer, state)
+        with torch.no_grad():
+            spoiled = place(trainer)
+            spoiled[(0,) * spoiled.ndim] = math.inf
+
+    monkeypatch.setattr(EncoderTrainer, "load_state_dict", spoil)
+    with pytest.raises(UserError, match=f"{name} became NaN or infinite before 0.024 kimg; the last saved state"):
         train_encoder(config_of(network, photos, run__kimg=0.04), finished, CPU, NOWHERE)
-    assert (finished / "training-state.pt").read_bytes() == state
+    assert before == [path.read_bytes() for path in saved]
 
 
 def test_photos_must_fit_the_network(network, tmp_path, G):

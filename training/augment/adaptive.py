@@ -59,9 +59,10 @@ class AdaptiveStrength:
         self.p.add_(direction, alpha=self.increment).clamp_(0, 1)
         self.seen.zero_()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return all that a resumed run needs to go on exactly; counts are those of all processes."""
-        return {"p": self.p.clone(), "steps": torch.tensor(self.steps), "seen": self.reduce(self.seen.clone())}
+    def state_dict(self, alone: bool = False) -> dict[str, Tensor]:
+        """Return all that a resumed run needs; counts are those of all processes, or with `alone` of this one."""
+        seen = self.seen.clone() if alone else self.reduce(self.seen.clone())
+        return {"p": self.p.clone(), "steps": torch.tensor(self.steps), "seen": seen}
 
     def load_state_dict(self, state: dict[str, Tensor], keep_counts: bool = True) -> None:
         """Take up a state in place; p stays the tensor that the augmentation reads. One process keeps the counts."""

@@ -1,11 +1,19 @@
 """Stop at the first NaN or infinity, before it reaches a file."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dnnlib.errors import UserError
+from torch_utils.finite import first_not_finite
+
+CURE = (
+    "the last saved state is untouched: start a new run with --init-from=its newest network and a lower --lr or a "
+    "higher --gamma"
+)
 
 
 class FiniteGuard:
@@ -43,8 +51,21 @@ class FiniteGuard:
                 raise _not_finite(phase, f"weight {name}")
 
 
+def require_finite(state: dict[str, Any], parameters: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError when anything of a state is NaN or infinite; name it.
+
+    Args:
+        state: nested dicts and lists.
+        parameters: for the place of each optimizer in the state, the names of its parameters.
+    """
+    bad = first_not_finite(state)
+    if bad is None:
+        return
+    place = re.fullmatch(r"(.+)\.state\[(\d+)\]\.(\w+)", bad)
+    if place is not None and place[1] in parameters:
+        bad = f"{place[3]} of {parameters[place[1]][int(place[2])]} in {place[1]}"
+    raise UserError(f"{bad} became NaN or infinite; {CURE}")
+
+
 def _not_finite(phase: str, name: str) -> UserError:
-    return UserError(
-        f"{name} became NaN or infinite in phase {phase}; the last saved state is untouched: start a new run with "
-        "--init-from=its newest network and a lower --lr or a higher --gamma"
-    )
+    return UserError(f"{name} became NaN or infinite in phase {phase}; {CURE}")

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from torch_utils.distributed import World
+from torch_utils.distributed import World, with_others
 
 BUCKET_BYTES = 25 * 2**20  # long enough for the full rate of a link, short enough that the last one is soon over
 
@@ -77,13 +77,15 @@ class _Message:
         self.work = None
         if gradients:
             self.flat = torch.cat([gradient.flatten() for gradient in gradients])
-            self.work = dist.all_reduce(self.flat, async_op=True)
+            with with_others():
+                self.work = dist.all_reduce(self.flat, async_op=True)
 
     def receive(self, processes: int) -> None:
         """Wait (on a GPU, only its stream does) and replace the gradients by their means."""
         if self.work is None:
             return
-        self.work.wait()
+        with with_others():
+            self.work.wait()
         self.flat /= processes
         parts = self.flat.split([gradient.numel() for gradient in self.gradients])
         pairs = zip(parts, self.gradients, strict=True)

@@ -1,0 +1,167 @@
+"""Processes that are started on this machine, and what is said and done when one of them ends badly."""
+
+import logging
+import multiprocessing.connection
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch.multiprocessing as mp
+import tqdm
+
+from dnnlib.errors import UserError, as_user_error
+from dnnlib.stop import SIGNALS, StopNow, StopRequest
+
+# Seconds that the others have to save and to end after one has failed; they are killed then.
+GRACE = 40.0
+
+
+def start(function: Callable[..., None], count: int, arguments: Callable[[str], tuple[Any, ...]]) -> None:
+    """Call `function(rank, *arguments(address))` in `count` processes, and wait for them.
+
+    Args:
+        function: what they do.
+        count: number of processes.
+        arguments: of the function, from the address where the processes meet.
+
+    Signals go to all of them. When one ends badly, the others have GRACE seconds to end as well; the error of the first
+    is raised here, as a UserError where it was one or where the process was killed.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    context = mp.get_context("spawn")
+    errors = context.SimpleQueue()
+    address = f"tcp://127.0.0.1:{_free_port()}"
+    processes = [
+        context.Process(target=_call, args=(rank, function, errors, arguments(address))) for rank in range(count)
+    ]
+    with StopRequest() as stop:
+        with _signals_wait():  # also in the new processes, until they can tell what a signal asks for
+            for process in processes:
+                process.start()
+        stop.stops_after = "this step or measurement"
+        stop.forward_to = [process.pid for process in processes if process.pid is not None]
+        if stop.signal is not None:
+            _send(processes, stop.signal)
+        try:
+            failed = _wait(processes, stop)
+        finally:
+            _end(processes)
+            stop.forward_to = ()
+    if failed is not None:
+        raise _error(failed, processes[failed].exitcode or 1, errors, count)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold signals to stop back; processes that are started meanwhile begin with that."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(processes: list[Any], stop: StopRequest) -> int | None:
+    """Wait until all have ended, or one badly and the rest have had their time; return the rank of that one."""
+    failed: int | None = None
+    end = float("inf")
+    while running := [process for process in processes if process.exitcode is None]:
+        if failed is None and stop.is_repeated:
+            end = min(end, time.monotonic() + GRACE)
+        if time.monotonic() > end:
+            break
+        multiprocessing.connection.wait([process.sentinel for process in running], timeout=1.0)
+        if failed is None:
+            failed = _first_failure(processes)
+            if failed is not None:
+                end = time.monotonic() + GRACE
+    return failed if failed is not None else _first_failure(processes)
+
+
+def _first_failure(processes: list[Any]) -> int | None:
+    """Return the rank of a process that ended badly; rather one that was killed than one that noticed it."""
+    codes = {rank: process.exitcode for rank, process in enumerate(processes) if process.exitcode}
+    return min(codes, key=lambda rank: codes[rank]) if codes else None
+
+
+def _send(processes: list[Any], number: int) -> None:
+    for process in processes:
+        if process.exitcode is None:
+            os.kill(process.pid, number)
+
+
+def _end(processes: list[Any]) -> None:
+    for process in processes:
+        if process.exitcode is None:
+            process.kill()
+        process.join()
+
+
+def _error(rank: int, code: int, errors: Any, count: int) -> BaseException:
+    """Return the error of the process that ended first."""
+    if code < 0:
+        number = -code
+        memory = ", perhaps for lack of memory" if number == signal.SIGKILL else ""
+        name = signal.Signals(number).name
+        return UserError(
+            f"process {rank} of {count} was ended by {name}{memory}", "the same command continues from the last state"
+        )
+    if not errors.empty():
+        return UserError(errors.get())
+    if code > 128:
+        return StopNow(code - 128)
+    return UserError(f"process {rank} of {count} failed, see above", "report that as a bug")
+
+
+def _call(rank: int, function: Callable[..., None], errors: Any, arguments: tuple[Any, ...]) -> None:
+    """Call the function in a process that `start` has started, and leave it."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
+    with StopRequest(is_silent=True):  # from here on signals arrive
+        _follow_parent()
+        try:
+            function(rank, *arguments)
+        except StopNow as stop:
+            _leave(stop.exit_code)
+        except Exception as error:
+            sentence = as_user_error(error)
+            if sentence is None:
+                logging.exception("process %s", rank)
+            else:
+                errors.put(str(sentence))  # before the others notice that this process has left them
+            _leave(1)
+    _leave(0)
+
+
+def _follow_parent() -> None:
+    """Let this process be asked to stop when the one that has started it is killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _leave(code: int) -> None:
+    """End the process without interpreter shutdown, during which gloo's threads sometimes abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
