@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from images.datasets.batches import Batch
-from tests.support.runs import IMAGES, tiny_config, write_base
+from tests.support.runs import IMAGES, tiny_config
 from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
 from training import trainer
@@ -27,20 +27,21 @@ class Shapes(BatchRandom):
         return torch.empty(self.batch_size, *shape, dtype=torch.int64, device=self.device)[self.rows]
 
 
-@pytest.mark.parametrize("variant,dtype", [(None, "fp16"), ("paper", "bf16"), ("released", "fp32")])
-def test_a_step_reads_no_values(monkeypatch, tmp_path, variant, dtype):
+@pytest.mark.parametrize(
+    ("variant", "dtype", "batch_gpu"), [(None, "fp16", 4), ("paper", "bf16", 8), ("released", "fp32", 8)]
+)
+def test_a_step_reads_no_values(monkeypatch, run_files, variant, dtype, batch_gpu):
+    """The first one includes every kind of phase, and here an adjustment of the augmentation."""
     monkeypatch.setattr(trainer, "BatchRandom", Shapes)
-    base = None if variant is None else write_base(tmp_path / "base.safetensors")
+    base = None if variant is None else run_files[1]
     precision = {"precision": {"dtype": dtype, "blocks": 1}}
     quality = {} if variant is None else {"quality": {"variant": variant}}
     # The fused optimizer has no kernel for this device.
-    config = tiny_config(
-        "", base, run={"fused_optimizer": False, "batch_gpu": 4}, generator=precision | quality, discriminator=precision
-    )
+    run, augment = {"fused_optimizer": False, "batch_gpu": batch_gpu}, {"interval": 1}
+    config = tiny_config("", base, run=run, augment=augment, generator=precision | quality, discriminator=precision)
     subject = trainer.Trainer(config, IMAGES, World(0, 1, META))
     images = torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
-    for _ in range(2):  # includes every kind of phase, and an adjustment of the augmentation
-        subject.step(Batch(images, images, torch.zeros(8, 0)))
+    subject.step(Batch(images, images, torch.zeros(8, 0)))
     for network in subject.networks().values():
         assert {parameter.device for parameter in network.parameters()} == {META}
     assert {sums.device for sums in subject.statistics.sums.values()} == {META}

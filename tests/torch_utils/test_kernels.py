@@ -26,7 +26,6 @@ from tests.support.kernel_cases import (
     bias_act_results,
     upfirdn2d_results,
 )
-from tests.support.runs import write_base
 from tests.support.tolerance import assert_close
 from tests.training import test_step_gpu
 from torch_utils.cuda import bias_act as bias_act_kernel
@@ -331,9 +330,9 @@ def test_operators_stay_in_a_compiled_graph():
 
 
 @needs_compiler
-def test_a_training_step_has_the_same_gradients(tmp_path):
+def test_a_training_step_has_the_same_gradients(run_files):
     """In every phase, as `test_step_gpu.py` asks of a GPU."""
-    base = write_base(tmp_path / "base.safetensors")
+    _, base = run_files
     subjects = [test_step_gpu.new_trainer(base, torch.device("cpu"), augment={"mode": "none"}) for _ in range(2)]
     expected = test_step_gpu.gradients_by_phase(subjects[0])
     with host_kernels.on_host():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from images.datasets.batches import Batch
-from tests.support.runs import IMAGES, tiny_config, wake, write_base
+from tests.support.runs import IMAGES, tiny_config, wake
 from tests.support.tolerance import assert_close
 from tests.training.test_step import Layouts, is_known
 from torch_utils.distributed import World
@@ -29,8 +29,8 @@ class HostDraws(BatchRandom):
 
 
 @pytest.fixture
-def base(tmp_path):
-    return write_base(tmp_path / "base.safetensors")
+def base(run_files):
+    return run_files[1]
 
 
 @pytest.fixture(autouse=True)
