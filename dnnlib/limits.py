@@ -12,6 +12,7 @@ MNIST_BYTES = 768 * MIB  # the largest of its relatives, EMNIST, has 522 MiB
 NIQE_BYTES = 1 * MIB  # the model of 36 features has 12 KiB
 ANY_BYTES = 1 << 62  # of archives that are read entry by entry
 WEIGHTS_BYTES = 4 * GIB  # published weights and networks
+KERNEL_BYTES = 64 * MIB  # a compiled kernel has some hundred KiB
 NOTE_BYTES = 64 * KIB  # what lies beside a download
 
 # Numbers of things.

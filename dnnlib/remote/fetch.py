@@ -3,10 +3,14 @@
 import errno
 import json
 import os
+import queue
 import re
 import socket
 import ssl
 import string
+import threading
+import time
+import typing
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -19,11 +23,13 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from dnnlib import files
-from dnnlib.errors import UserError
+from dnnlib.cache import open_own
+from dnnlib.errors import UserError, one_line
+from dnnlib.limits import DOWNLOAD_BYTES, NOTE_BYTES, SLOW_RATE, SLOW_SECONDS, STALL_SECONDS
+from dnnlib.reading import read_json
 
-TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18
-_NETWORK_ERRORS = (OSError, HTTPException)
+_NETWORK_ERRORS = (OSError, HTTPException, ValueError)  # ValueError: a redirect to an address that is none
 
 T = TypeVar("T")
 
@@ -83,14 +89,15 @@ class _PartialFile:
         return self.path.with_name(f"{self.path.name}.json")
 
     def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
+        return self.path.lstat().st_size if self.path.is_file() else 0
 
     def validator(self) -> str:
         """Return ETag or date of the remote file; empty where the download cannot be resumed."""
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            return note["validator"] if note["url"] == self.url and self.size() else ""
-        except (OSError, ValueError, LookupError, TypeError):
+            note = read_json(self.note, NOTE_BYTES)
+            is_ours = note["url"] == self.url and isinstance(note["validator"], str) and self.size() > 0
+            return note["validator"] if is_ours else ""
+        except (UserError, LookupError, TypeError):
             return ""
 
     def start(self, validator: str) -> None:
@@ -125,27 +132,57 @@ def _receive(part: _PartialFile, label: str) -> None:
 
 def _store(answer: Any, part: _PartialFile, total: int | None, label: str) -> None:
     """Append an HTTP answer to the partial file, whose final size is `total` bytes; None where it is unknown."""
+    _check_size(part, total)
     bar = tqdm(desc=label, total=total, initial=part.size(), unit="B", unit_scale=True, unit_divisor=1000, disable=None)
     with bar:
-        _on_disk(part.path, lambda: _append(answer, part, bar))
+        _on_disk(part.path, lambda: _append_or_clear(answer, part, bar))
     if total is not None and part.size() != total:
         raise _cut(part)
 
 
+def _append_or_clear(answer: Any, part: _PartialFile, bar: tqdm) -> None:
+    """Append an answer; what a full disk has room for is removed where it could not be gone on with."""
+    try:
+        _append(answer, part, bar)
+    except OSError:
+        if not part.validator():
+            part.remove()
+        raise
+
+
 def _append(answer: Any, part: _PartialFile, bar: tqdm) -> None:
-    with open(part.path, "ab") as file:
+    start, received = time.monotonic(), 0
+    with os.fdopen(open_own(part.path, os.O_WRONLY | os.O_APPEND), "ab") as file:
         while block := _next_block(answer, part):
             file.write(block)
             bar.update(len(block))
+            received += len(block)
+            _check_size(part, file.tell())
+            _check_speed(part, received, time.monotonic() - start)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _next_block(answer: Any, part: _PartialFile) -> bytes:
+    """Return what has arrived by now, at most BLOCK bytes; b"" at the end."""
     try:
-        return answer.read(BLOCK)
+        return answer.read1(BLOCK)
     except _NETWORK_ERRORS as error:
         raise _cut(part) from error
+
+
+def _check_size(part: _PartialFile, size: int | None) -> None:
+    """Raise UserError for a download of more than DOWNLOAD_BYTES bytes, which a server may go on with for ever."""
+    if size is not None and size > DOWNLOAD_BYTES:
+        part.remove()
+        most = f"{DOWNLOAD_BYTES:,} bytes"
+        raise UserError(f"{part.url} has more than {most}, the most that is fetched; get it by hand")
+
+
+def _check_speed(part: _PartialFile, received: int, seconds: float) -> None:
+    """Raise UserError for a server that sends next to nothing, but does send."""
+    if seconds > SLOW_SECONDS and received < SLOW_RATE * seconds:
+        raise UserError(f"{part.url} sends less than {SLOW_RATE:,} bytes a second; try again later, or get it by hand")
 
 
 def _check(part: _PartialFile, sha256: str) -> None:
@@ -175,7 +212,8 @@ def _request(url: str, headers: dict[str, str]) -> Any:
     always = {"User-Agent": "qc-stylegan", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=always | headers)
     try:
-        return urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)
+        opener = urllib.request.build_opener(_WebRedirects)
+        return _within(SLOW_SECONDS, lambda: opener.open(request, timeout=STALL_SECONDS))
     except urllib.error.HTTPError as error:
         if error.code == 416 and headers:
             return error
@@ -187,16 +225,40 @@ def _request(url: str, headers: dict[str, str]) -> Any:
         raise UserError(f"cannot reach {urlsplit(url).netloc}: {_reason(error)}, then run this again") from error
 
 
+def _within(seconds: float, action: Callable[[], T]) -> T:
+    """Return `action()`; raise TimeoutError when it takes longer, as the head of a dripping answer does.
+
+    The thread of such an action is left to itself; it ends with the program.
+    """
+    results: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            results.put((action(), None))
+        except BaseException as error:  # raised again below
+            results.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if error is not None:
+        raise error
+    return typing.cast(T, result)
+
+
 def _reason(error: Exception) -> str:
     """Return what is wrong with the network, and what to do."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
         return "its address cannot be found; check the network connection"
     if isinstance(cause, TimeoutError):
-        return f"no answer within {TIMEOUT} s; check the network connection"
+        return f"no answer within {STALL_SECONDS} s; check the network connection"
     if isinstance(cause, ssl.SSLError):
         return f"no safe connection ({cause.reason or cause}); check the clock and the certificates"
-    return f"{getattr(cause, 'strerror', None) or cause}; check the network connection"
+    reason = one_line(cause) if isinstance(cause, Exception) else cause
+    return f"{reason}; check the network connection"
 
 
 def _validator(headers: HTTPMessage) -> str:

@@ -13,15 +13,19 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import click
 
-from dnnlib.cache import CACHE_VARIABLE, cache_folder
+from dnnlib.cache import cache_folder, open_own, private_folder
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.files import sha256, write_text
+from dnnlib.limits import NOTE_BYTES
+from dnnlib.reading import read_text
 from dnnlib.remote import hugging_face
 from dnnlib.remote.fetch import fetch, web_address
 from dnnlib.remote.shipped import SHIPPED, looks_like_a_name, shipped_file
 
 if sys.platform != "win32":  # Windows has no fcntl, and runs no torchrun of several processes either
     import fcntl
+
+LONGEST_NAME = 60  # letters of a file in the cache, of up to four bytes each
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,7 @@ def resolve(location: str | os.PathLike) -> Path:
         return shipped
     if text.startswith(hugging_face.SCHEME):
         return hugging_face.network_file(hugging_face.parse(text))
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         return _download(text)
     if not _is_path(text):
         raise UserError(f"{text} is no location; write a path, https://host/file, or {hugging_face.EXAMPLE}")
@@ -86,12 +90,18 @@ def _download(location: str) -> Path:
     """Return the cached file of a web address, downloaded unless it is there and unchanged."""
     url, checksum = _parse_checksum(location)
     folder = cache_folder("networks") / hashlib.sha256(url.encode()).hexdigest()[:16]
-    path = folder / (Path(unquote(urlsplit(url).path)).name or "file")
+    path = folder / _file_name(url)
     with _lock(folder):
         if not _is_complete(path, checksum):
             fetch(url, path, sha256=checksum)
             write_text(_checksum_file(path), f"{sha256(path)}\n")
     return path
+
+
+def _file_name(url: str) -> str:
+    """Return the last part of an address as the name of a file: of letters that need no care, and not too long."""
+    name = re.sub(r"[^\w.+-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])
+    return name.lstrip(".")[-LONGEST_NAME:] or "file"
 
 
 def _parse_checksum(location: str) -> tuple[str, str]:
@@ -105,10 +115,12 @@ def _parse_checksum(location: str) -> tuple[str, str]:
 
 def _is_complete(path: Path, checksum: str) -> bool:
     """Return whether the file is unchanged since its download, and its SHA-256 begins with `checksum`."""
-    if not path.is_file() or not _checksum_file(path).is_file():
+    try:
+        recorded = read_text(_checksum_file(path), NOTE_BYTES).strip()
+        actual = sha256(path)
+    except UserError:  # one of them is missing, or no longer what it was
         return False
-    actual = sha256(path)
-    if actual != _checksum_file(path).read_text(encoding="utf-8").strip():
+    if actual != recorded:
         logger.warning("%s has changed since it was downloaded; it is downloaded again", path)
         return False
     return actual.startswith(checksum)
@@ -122,12 +134,10 @@ def _checksum_file(path: Path) -> Path:
 def _lock(folder: Path) -> Iterator[None]:
     """Lock a folder of the cache for this process: those of torchrun download at the same time."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+        lock = os.fdopen(open_own(private_folder(folder) / ".lock", os.O_RDWR), "rb+")
     except OSError as error:
-        raise UserError(
-            f"the cache {folder} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to another folder"
-        ) from error
+        reason = error.strerror or error
+        raise UserError(f"the cache {folder} cannot be locked ({reason})", "remove its file .lock") from error
     with lock:
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX)

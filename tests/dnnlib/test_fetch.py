@@ -1,8 +1,10 @@
 """Downloads: whole, continued, checked; and one sentence for everything that goes wrong."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
+import json
 import os
 import re
 import threading
@@ -206,7 +208,7 @@ def test_no_network(server, tmp_path, monkeypatch):
         fetch("http://nowhere.invalid/file", tmp_path / "file")
     with pytest.raises(UserError, match="cannot reach 127.0.0.1:1: Connection refused"):
         fetch("http://127.0.0.1:1/file", tmp_path / "file")
-    monkeypatch.setattr(fetch_module, "TIMEOUT", 0.05)
+    monkeypatch.setattr(fetch_module, "STALL_SECONDS", 0.05)
     monkeypatch.setattr(Handler, "do_GET", lambda self: threading.Event().wait(0.3))
     with pytest.raises(UserError, match="no answer within 0.05 s"):
         fetch(server.url, tmp_path / "file")
@@ -219,9 +221,88 @@ def test_no_network(server, tmp_path, monkeypatch):
 def test_a_full_disk(server, tmp_path, monkeypatch, content):
     """What arrives goes to a device that is full."""
     server.content = content
-    monkeypatch.setattr(fetch_module, "open", lambda path, mode: open("/dev/full", mode), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(fetch_module, "open_own", lambda path, flags: os.open("/dev/full", flags))
     with pytest.raises(UserError, match="file.part: the disk is full; free some space"):
         fetch(server.url, tmp_path / "file")
+
+
+def test_what_a_full_disk_has_taken_is_removed_where_it_cannot_be_gone_on_with(server, tmp_path, monkeypatch):
+    def fill(answer, part, bar):
+        part.path.write_bytes(answer.read1(100))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch_module, "_append", fill)
+    for validators, kept in [({}, []), ({"ETag": '"one"'}, ["file.part", "file.part.json"])]:
+        server.validators = validators
+        with pytest.raises(UserError, match="the disk is full"):
+            fetch(server.url, tmp_path / "file")
+        assert sorted(os.listdir(tmp_path)) == kept
+
+
+@pytest.mark.parametrize("length", [None, len(CONTENT)])
+def test_an_endless_file_is_not_fetched(server, tmp_path, monkeypatch, length):
+    monkeypatch.setattr(fetch_module, "DOWNLOAD_BYTES", 5000)
+    if length is None:
+        monkeypatch.setattr(fetch_module, "_number", lambda text: None)
+    with pytest.raises(UserError, match="has more than 5,000 bytes, the most that is fetched; get it by hand$"):
+        fetch(server.url, tmp_path / "file")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("dripping", ["head", "body"])
+def test_a_server_that_drips_is_given_up(server, tmp_path, monkeypatch, dripping):
+    """It sends something before each time limit of the connection, and would do so for ever."""
+    done = threading.Event()
+
+    def drip(self):
+        head = b"HTTP/1.1 200 OK\r\nX-Slow: " if dripping == "head" else b"HTTP/1.1 200 OK\r\n\r\n"
+        with contextlib.suppress(OSError):
+            self.wfile.write(head)
+            while not done.wait(0.02):
+                self.wfile.write(b"a")
+        self.close_connection = True
+
+    monkeypatch.setattr(Handler, "do_GET", drip)
+    monkeypatch.setattr(fetch_module, "SLOW_SECONDS", 0.3)
+    sentence = "no answer within" if dripping == "head" else "sends less than 1,024 bytes a second; try again later"
+    try:
+        with pytest.raises(UserError, match=sentence):
+            fetch(server.url, tmp_path / "file")
+    finally:
+        done.set()
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe"])
+def test_a_part_that_leads_elsewhere_is_not_written_to(server, tmp_path, kind):
+    victim, part = tmp_path / "victim", tmp_path / "cache" / "file.part"
+    part.parent.mkdir()
+    victim.write_text("precious")
+    make = {"symbolic link": part.symlink_to, "hard link": part.hardlink_to, "pipe": lambda _: os.mkfifo(part)}
+    make[kind](victim)
+    server.validators = {"ETag": '"one"'}
+    note = {"url": server.url, "validator": '"one"'}
+    (tmp_path / "cache" / "file.part.json").write_text(json.dumps(note))
+    with contextlib.suppress(UserError):
+        fetch(server.url, tmp_path / "cache" / "file")
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://host:port/x", "http://" + "a" * 300])
+def test_redirects_to_addresses_that_are_none_are_one_sentence(server, tmp_path, target):
+    server.location = target
+    with pytest.raises(UserError, match="; "):
+        fetch(server.url.replace("/file", "/moved"), tmp_path / "file")
+
+
+def test_what_a_server_says_does_not_reach_the_terminal_raw(server, tmp_path, monkeypatch):
+    def garbage(self):
+        self.wfile.write(b"\x1b[31mHACKED\x1b[0m\x07 you\r\n\r\n")
+        self.close_connection = True
+
+    monkeypatch.setattr(Handler, "do_GET", garbage)
+    with pytest.raises(UserError) as caught:
+        fetch(server.url, tmp_path / "file")
+    assert str(caught.value).isprintable() and "HACKED" in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_made(server, tmp_path):

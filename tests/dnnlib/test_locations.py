@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import json
+import os
+import stat
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import train
 from dnnlib.cache import cache_folder
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
+from dnnlib.remote import locations
 from dnnlib.remote.locations import NetworkFile, resolve
 from dnnlib.remote.shipped import FOLDER, SHIPPED
 from tests.support.runs import tiny_command
@@ -57,7 +60,7 @@ def test_a_path_comes_back_as_it_is(text):
     assert resolve(text) == Path(text) and resolve(Path(text)) == Path(text)
 
 
-OTHER_SCHEMES = ["ftp://host/net", "HTTP://host/net", "HF://owner/name", "s3://bucket/net"]
+OTHER_SCHEMES = ["ftp://host/net", "HF://owner/name", "s3://bucket/net"]
 WITHOUT_HOST = ["http://", "https:///net", "http://[::1/net", "http://host:99999/net"]
 NO_CHECKSUMS = ["sha256=", "sha256=12", "sha256=xyzxyzxyz", "md5=12345678", "part"]
 REFUSALS = {
@@ -153,6 +156,66 @@ def test_a_missing_file_and_a_bad_cache_are_one_sentence(server, tmp_path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="set QC_STYLEGAN_CACHE to another folder"):
+        resolve(server.url)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/net.safetensors", "net.safetensors"),
+        ("/a/" + "n" * 300 + ".pkl", "n" * 56 + ".pkl"),
+        ("/%00%1b%2F..%2Fx", "x"),
+        ("/a%0Ab", "a_b"),
+        ("/..", "file"),
+        ("/", "file"),
+        ("", "file"),
+        ("/.hidden", "hidden"),
+    ],
+)
+def test_any_address_has_a_name_in_the_cache(path, name):
+    assert locations._file_name(f"http://host{path}") == name
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"0" * 100_000])
+def test_a_damaged_note_of_a_checksum_means_another_download(server, content):
+    path = resolve(server.url)
+    path.with_name(f"{path.name}.sha256").write_bytes(content)
+    assert resolve(server.url).read_bytes() == CONTENT and len(server.requests) == 2
+
+
+def test_the_cache_belongs_to_its_user_alone(server, tmp_path):
+    folder = resolve(server.url).parent
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent, tmp_path / "cache")} == {0o700}
+    folder.chmod(0o777)
+    resolve(server.url)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe", "folder"])
+def test_a_lock_that_leads_elsewhere_is_one_sentence(server, tmp_path, kind):
+    lock = resolve(server.url).with_name(".lock")
+    lock.unlink()
+    (tmp_path / "victim").write_text("precious")
+    make = {"symbolic link": lock.symlink_to, "hard link": lock.hardlink_to}
+    make |= {"pipe": lambda _: os.mkfifo(lock), "folder": lambda _: lock.mkdir()}
+    make[kind](tmp_path / "victim")
+    with pytest.raises(UserError, match="cannot be locked .*; remove its file .lock"):
+        resolve(server.url)
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_folder_of_the_cache_that_is_a_link_is_refused(server, tmp_path):
+    folder = resolve(server.url).parent
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link or belongs to another user; set QC_STYLEGAN_CACHE"):
+        resolve(server.url)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_a_folder_of_another_user_is_refused(server):
+    os.chown(resolve(server.url).parent, 12345, -1)
+    with pytest.raises(UserError, match="is a link or belongs to another user; set QC_STYLEGAN_CACHE"):
         resolve(server.url)
 
 

@@ -5,9 +5,11 @@ import json
 import logging
 from pathlib import Path
 
-from dnnlib.cache import cache_folder
+from dnnlib.cache import cache_folder, private_folder
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
+from dnnlib.limits import KERNEL_BYTES
+from dnnlib.reading import read_bytes
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -26,8 +28,9 @@ def entry_path(name: str, source: str, options: list[str], compiler: str) -> Pat
 def read_entry(path: Path) -> bytes | None:
     """Return the code of an entry; None when it is missing or damaged."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        private_folder(path.parent)  # code of another user would run
+        content = read_bytes(path, KERNEL_BYTES)
+    except UserError:
         return None
     digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return code if hashlib.sha256(code).digest() == digest else None
@@ -36,7 +39,7 @@ def read_entry(path: Path) -> bytes | None:
 def write_entry(path: Path, code: bytes) -> None:
     """Write the code in one step; on failure the next process compiles again."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         with replace_file(path) as temporary:
             temporary.write_bytes(hashlib.sha256(code).digest() + code)
     except (OSError, UserError) as error:
