@@ -39,6 +39,7 @@ def quantisation_tables(quality: int) -> np.ndarray:
     """Return libjpeg's quantisation steps for luma and chroma as float32 `[2, 64]`, row by row of a block."""
     file = BytesIO()
     PIL.Image.new("RGB", (BLOCK, BLOCK)).save(file, "JPEG", quality=quality)
+    file.seek(0)
     tables = PIL.JpegImagePlugin.JpegImageFile(file).quantization
     return np.array([tables[0], tables[1]], np.float32)
 
