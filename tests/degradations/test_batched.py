@@ -25,8 +25,6 @@ from tests.support.runs import (
     snapshot,
     tiny_config,
     train,
-    write_base,
-    write_images,
 )
 from torch_utils.checkpoint import load_state
 from torch_utils.distributed import World
@@ -294,16 +292,10 @@ def test_device_and_workers_have_the_same_distribution(recipe):
 # Runs.
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("device-degradations")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
 @pytest.fixture
-def config(files):
+def config(run_files):
     def make(degrade_on="device", **changes):
-        return with_overrides(tiny_config(*files, **changes), {"data.degrade_on": degrade_on})
+        return with_overrides(tiny_config(*run_files, **changes), {"data.degrade_on": degrade_on})
 
     return make
 

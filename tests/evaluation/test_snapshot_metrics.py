@@ -28,8 +28,6 @@ from tests.support.runs import (
     snapshot,
     tiny_command,
     tiny_config,
-    write_base,
-    write_images,
 )
 from torch_utils.checkpoint import load_state, load_tensors, read_header
 from training import loop
@@ -39,20 +37,14 @@ STEPS = {"kimg": 0.032, "kimg_per_tick": 0.008, "snapshot_ticks": 2}  # 4 steps,
 EVERY = {"kimg": 0.032, "kimg_per_tick": 0.008, "snapshot_ticks": 1}
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("snapshots")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path_factory):
     """Keep features of this run's images out of the person's own cache."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
 
 
-def config_of(files, mode="qc", **run):
-    return tiny_config(files[0], files[1] if mode == "qc" else None, run={**STEPS, **run})
+def config_of(run_files, mode="qc", **run):
+    return tiny_config(run_files[0], run_files[1] if mode == "qc" else None, run={**STEPS, **run})
 
 
 def hook_of(config, outdir, names="fd8_cifar", best=None):
@@ -71,12 +63,12 @@ def lines_of(outdir, name="fd8_cifar"):
 
 
 @pytest.fixture(scope="module")
-def finished(files, tmp_path_factory):
+def finished(run_files, tmp_path_factory):
     """Return, by mode, the directory of a run with metrics."""
     outdirs = {}
     for mode in ("base", "qc"):
         outdirs[mode] = tmp_path_factory.mktemp(mode) / "run"
-        config = config_of(files, mode)
+        config = config_of(run_files, mode)
         run(config, outdirs[mode], hook_of(config, outdirs[mode], "fd8_cifar,ppl_cifar_wend4"))
     return outdirs
 
@@ -93,12 +85,12 @@ def test_each_snapshot_and_stream_is_a_line(finished, mode, qualities):
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_a_line_is_the_measurement_of_the_stored_network(files, finished, mode):
+def test_a_line_is_the_measurement_of_the_stored_network(run_files, finished, mode):
     G, _ = load_generator(finished[mode] / "network-snapshot-000000.safetensors")
-    reals = loop.open_dataset(config_of(files, mode))
+    reals = loop.open_dataset(config_of(run_files, mode))
     for line in lines_of(finished[mode])[-1:]:
         rows = cifar().features(all_images(fake_stream(FakeSource(G, line["quality"]), 8))).numpy()
-        stream = snapshots.real_stream(reals, line["quality"], config_of(files, mode).seed)
+        stream = snapshots.real_stream(reals, line["quality"], config_of(run_files, mode).seed)
         real_rows = cifar().features(all_images(stream)).numpy()
         expected = frechet_distance(moments(rows), moments(real_rows))
         assert line["values"]["fd8_cifar"] == pytest.approx(expected, rel=1e-3) and line["num_reals"] == 12
@@ -114,8 +106,8 @@ def test_numbers_are_in_tensorboard(finished):
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_training_is_the_same_bit_for_bit_without_metrics(files, finished, tmp_path, mode):
-    run(config_of(files, mode), tmp_path / "run", None)
+def test_training_is_the_same_bit_for_bit_without_metrics(run_files, finished, tmp_path, mode):
+    run(config_of(run_files, mode), tmp_path / "run", None)
     states = [load_state(outdir / "training-state.pt") for outdir in (finished[mode], tmp_path / "run")]
     assert states[0]["trainer"]["images_seen"] == 32
     assert changed(*(snapshot(state) for state in states)) == set()
@@ -161,11 +153,11 @@ def best_of(outdir):
         ("fd8_cifar,pr8_cifar", "pr8_cifar/sharp", (7.0, 0.024)),
     ],
 )
-def test_the_best_network_is_kept(files, tmp_path, fake_values, monkeypatch, name, best, expected):
+def test_the_best_network_is_kept(run_files, tmp_path, fake_values, monkeypatch, name, best, expected):
     """Smaller distances are better, and larger shares; what comes later and is no better changes nothing."""
     monkeypatch.setattr(SnapshotMetrics, "check", lambda hook: None)  # 50,000 images do not matter here
     fake_values(5.0, 2.0, 7.0, 2.0)
-    config = config_of(files, **EVERY, keep_snapshots=1)
+    config = config_of(run_files, **EVERY, keep_snapshots=1)
     run(config, tmp_path / "run", hook_of(config, tmp_path / "run", name, best))
     header = read_header(tmp_path / "run" / "network-snapshot-best.safetensors")
     assert (header["best"]["value"], header["kimg"]) == expected
@@ -178,11 +170,11 @@ def test_the_best_network_is_kept(files, tmp_path, fake_values, monkeypatch, nam
     assert f"network-snapshot-best.safetensors is now network-snapshot-000000.safetensors: {request.name}" in log
 
 
-def test_the_best_network_is_that_of_its_snapshot(files, tmp_path, fake_values):
-    config = config_of(files, **{**EVERY, "kimg": 0.016})
+def test_the_best_network_is_that_of_its_snapshot(run_files, tmp_path, fake_values):
+    config = config_of(run_files, **{**EVERY, "kimg": 0.016})
     fake_values(1.0, 2.0)
     run(config, tmp_path / "run", hook_of(config, tmp_path / "run"))
-    run(config_of(files, kimg=0.008), tmp_path / "short", None)
+    run(config_of(run_files, kimg=0.008), tmp_path / "short", None)
     best, short = (
         load_tensors(tmp_path / name)
         for name in ("run/network-snapshot-best.safetensors", "short/network-snapshot-000000.safetensors")
@@ -190,7 +182,7 @@ def test_the_best_network_is_that_of_its_snapshot(files, tmp_path, fake_values):
     assert changed(snapshot(best), snapshot(short)) == set()
 
 
-def test_the_best_network_is_compared_across_interruptions(files, tmp_path, fake_values):
+def test_the_best_network_is_compared_across_interruptions(run_files, tmp_path, fake_values):
     """A run that goes on knows what was best before; with another measure, the comparison begins anew."""
     outdir = tmp_path / "run"
     for length, values, names, expected in (
@@ -199,18 +191,18 @@ def test_the_best_network_is_compared_across_interruptions(files, tmp_path, fake
         (0.032, (9.0,), "kd8_cifar", ("kd8_cifar", 9.0)),
     ):
         fake_values(*values)
-        config = config_of(files, **{**EVERY, "kimg": length})
+        config = config_of(run_files, **{**EVERY, "kimg": length})
         run(config, outdir, hook_of(config, outdir, names))
         best = best_of(outdir)
         assert (best["metric"], best["value"]) == expected
 
 
-def test_a_damaged_best_network_is_replaced(files, tmp_path, fake_values):
+def test_a_damaged_best_network_is_replaced(run_files, tmp_path, fake_values):
     outdir = tmp_path / "run"
     outdir.mkdir()
     RunDirectory(outdir).best_path.write_bytes(b"cut off")
     fake_values(6.0)
-    config = config_of(files, **{**EVERY, "kimg": 0.008})
+    config = config_of(run_files, **{**EVERY, "kimg": 0.008})
     run(config, outdir, hook_of(config, outdir))
     assert best_of(outdir)["value"] == 6
 
@@ -226,11 +218,11 @@ def test_pruning_leaves_the_best_network(tmp_path):
 # Continuing.
 
 
-def test_continuing_drops_lines_that_are_newer_than_the_state(files, tmp_path, fake_values):
+def test_continuing_drops_lines_that_are_newer_than_the_state(run_files, tmp_path, fake_values):
     outdir, path = tmp_path / "run", tmp_path / "run" / "metric-fd8_cifar.jsonl"
     for length, values in ((0.016, (1.0, 2.0)), (0.032, (3.0, 4.0))):
         fake_values(*values)
-        config = config_of(files, **{**EVERY, "kimg": length})
+        config = config_of(run_files, **{**EVERY, "kimg": length})
         run(config, outdir, hook_of(config, outdir))
         if length == 0.016:  # what a crash after the state of 16 images may leave, and what a person has measured
             with open(path, "a") as file:
@@ -247,17 +239,17 @@ def test_continuing_drops_lines_that_are_newer_than_the_state(files, tmp_path, f
 # The command.
 
 
-def invoke(outdir, files, *extra):
-    arguments = tiny_command(outdir, *files, "--kimg=0.016", "--tick=0.008", "--snap=1", *extra)[1:]
+def invoke(outdir, run_files, *extra):
+    arguments = tiny_command(outdir, *run_files, "--kimg=0.016", "--tick=0.008", "--snap=1", *extra)[1:]
     try:
         return CliRunner().invoke(train_command.main, [str(argument) for argument in arguments])
     finally:
         torch.set_flush_denormal(False)
 
 
-def test_the_command_measures_what_it_trains(files, tmp_path):
+def test_the_command_measures_what_it_trains(run_files, tmp_path):
     metrics = "--metrics=fd8_cifar,kd8_cifar", "--best=kd8_cifar/degraded"
-    result = invoke(tmp_path / "run", files, *metrics)
+    result = invoke(tmp_path / "run", run_files, *metrics)
     assert result.exit_code == 0, (result.output, result.exception)
     lines = lines_of(tmp_path / "run", "kd8_cifar")
     assert [(line["images_seen"], line["quality"]) for line in lines] == [
@@ -286,18 +278,18 @@ WRONG = {
 
 
 @pytest.mark.parametrize("flags, sentence", WRONG.values(), ids=WRONG)
-def test_what_cannot_be_measured_is_said_before_training_begins(files, tmp_path, flags, sentence):
-    result = invoke(tmp_path / "run", files, *flags)
+def test_what_cannot_be_measured_is_said_before_training_begins(run_files, tmp_path, flags, sentence):
+    result = invoke(tmp_path / "run", run_files, *flags)
     assert result.exit_code == 1, (result.output, result.exception)
     [line] = result.stderr.splitlines()
     assert line.startswith("Error: ") and sentence in line
     assert not (tmp_path / "run").exists()
 
 
-def test_scores_of_fakes_alone_need_no_reals(files, tmp_path, monkeypatch):
+def test_scores_of_fakes_alone_need_no_reals(run_files, tmp_path, monkeypatch):
     """Ten splits of the fakes are possible whatever the number of real images."""
     monkeypatch.setattr(snapshots, "load_detectors", lambda *_: {})
-    config = tiny_config(files[0])
+    config = tiny_config(run_files[0])
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, subset=3))
     hook = snapshot_metrics(config, str(tmp_path), "is10", None, None, tmp_path)
     assert hook.requests == tuple(parse_requests("is10"))
@@ -305,7 +297,7 @@ def test_scores_of_fakes_alone_need_no_reals(files, tmp_path, monkeypatch):
         snapshot_metrics(config, str(tmp_path), "is9", None, None, tmp_path)
 
 
-def test_the_reals_are_those_of_the_run(files, tmp_path):
+def test_the_reals_are_those_of_the_run(run_files, tmp_path):
     """Subset and labels are as in training; mirrored copies are not counted."""
     with zipfile.ZipFile(tmp_path / "labelled.zip", "w") as archive:
         for index in range(9):

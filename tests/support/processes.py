@@ -44,9 +44,8 @@ def run_distributed(function: Callable[..., None], processes: int, *arguments: A
 @contextlib.contextmanager
 def _starting_processes_by(method: str) -> Iterator[None]:
     """Let the program start processes by another method than "spawn"."""
-    get_context, start_processes = torch.multiprocessing.get_context, torch.multiprocessing.start_processes
+    get_context = torch.multiprocessing.get_context
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.multiprocessing, "spawn", functools.partial(start_processes, start_method=method))
         patch.setattr(
             torch.multiprocessing, "get_context", lambda name=None: get_context(method if name == "spawn" else name)
         )
