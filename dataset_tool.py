@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from dnnlib.cli import OneLine
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.flags import SETTINGS
 from dnnlib.parsing import floats
@@ -78,7 +79,9 @@ def _colour(text: str) -> tuple[int, int, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code. Errors are one sentence on standard error."""
-    logging.basicConfig(format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     try:
         convert.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:

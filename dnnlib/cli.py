@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dnnlib.errors import as_user_error
+from dnnlib.errors import as_user_error, printable
 from dnnlib.stop import StopNow
 
 
@@ -20,7 +20,7 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        _log_warnings()
         try:
             return command(*args, **kwargs)
         except Exception as error:
@@ -34,6 +34,20 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
             sys.exit(stop.exit_code)
 
     return wrapped
+
+
+class OneLine(logging.Formatter):
+    """Writes a message on one line, with what could command the terminal escaped: it may quote what files hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of the base class
+        return printable(super().formatMessage(record))
+
+
+def _log_warnings() -> None:
+    """Print warnings of the program on standard error, unless logging is set up already."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 # Decorator of commands on many photos: wrong use ends with 2, as in click, so that 1 means that photos were skipped.

@@ -1,6 +1,5 @@
 """Video clips (PyAV): frames as pixels with times, and new frames written with the times and sound of a clip."""
 
-import errno
 import itertools
 import logging
 import os
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, one_line
 from dnnlib.files import replace_file
+from dnnlib.limits import ANY_BYTES, VIDEO_PIXELS
 from dnnlib.parsing import existing
+from dnnlib.reading import UnreadableError, open_file
 
 try:  # brings its own ffmpeg; only videos need it
     import av
@@ -32,6 +33,11 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 H264 = {"crf": "17", "preset": "medium"}  # visually nearly lossless
 MPEG4_BITS = 4.0  # bits a pixel with the fallback codec
 DEFAULT_FPS = Fraction(25)  # frame rate of a file that does not state one
+# ffmpeg's names of the formats that are read, whatever a file is called.
+FORMATS = ",".join(
+    ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg", "asf", "mxf", "ivf", "nut")
+    + ("h264", "hevc", "m4v", "yuv4mpegpipe", "dv", "gif", "apng")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +83,12 @@ class Clip:
                     continue
                 expected = Fraction(0) if last is None else last + 1 / self.fps
                 given = _time(frame)
+                pixels = _pixels(frame, stream)
+                if pixels is None or pixels.shape != (self.height, self.width, 3):
+                    damaged += 1
+                    continue
                 last = expected if given is None or (last is not None and given <= last) else given
-                yield Frame(_pixels(frame, stream), last)
+                yield Frame(pixels, last)
         if damaged:
             logging.warning("%d parts of %s are damaged, their frames are left out", damaged, self.path)
 
@@ -91,10 +101,11 @@ def read_clip(path: str | os.PathLike) -> Clip:
     path = existing(path, "video")
     with _open(path) as container:
         stream = _picture_stream(container, path)
-        first = next((frame for frame in _decode_stream(container, stream) if frame is not None), None)
+        decoded = (_pixels(frame, stream) for frame in _decode_stream(container, stream) if frame is not None)
+        first = next((pixels for pixels in decoded if pixels is not None), None)
         if first is None:
             raise UserError(f"{path} has no frames that can be read; copy it again, or give another video")
-        height, width = _pixels(first, stream).shape[:2]
+        height, width = first.shape[:2]
         fps = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
         return Clip(path, width, height, Fraction(fps), stream.frames or None, bool(container.streams.audio))
 
@@ -115,12 +126,12 @@ def write_clip(path: str | os.PathLike, frames: Iterable[Frame], like: Clip) -> 
     path = check_name(path)
     _require_pyav()
     kind = CONTAINERS[path.suffix.lower()]
-    with (
-        replace_file(path) as temporary,
-        _open(like.path) as source,
-        av.open(f"file:{temporary}", "w", format=kind) as container,
-    ):
-        return _write(container, frames, source, like, path)
+    with replace_file(path) as temporary, _open(like.path) as source:
+        try:
+            with av.open(f"file:{temporary}", "w", format=kind) as container:
+                return _write(container, frames, source, like, path)
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
 
 
 def check_name(path: str | os.PathLike) -> Path:
@@ -242,10 +253,13 @@ def _open(path: Path) -> "InputContainer":
     """Open a video file for reading; the errors of PyAV become UserErrors."""
     _require_pyav()
     try:
-        container = av.open(f"file:{path}")
-    except av.error.FFmpegError as error:
-        if error.errno in (errno.EACCES, errno.EISDIR, errno.ENOENT):
-            raise UserError(f"{path} cannot be opened: {os.strerror(error.errno)}; name a readable video") from error
+        open_file(path, ANY_BYTES).close()
+    except UnreadableError as error:
+        raise UserError(f"{path} cannot be opened ({error.problem})", "name a readable video") from error
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}  # playlists would lead to other files
+    try:
+        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+    except Exception as error:  # errors of ffmpeg, and what PyAV raises for damaged headers
         raise UserError(f"{path} is not a video, or it is damaged; give an mp4, mov, mkv or another video") from error
     # ffmpeg opens text as the output of a terminal, and single pictures as clips
     if container.format.name in ("tty", "image2") or container.format.name.endswith("_pipe"):
@@ -267,15 +281,15 @@ def _packets(container: "InputContainer", stream: "AudioStream | VideoStream") -
     """Yield the packets of a stream, up to the end of the file or to where it breaks off."""
     try:
         yield from container.demux(stream)
-    except av.error.FFmpegError as error:
-        logging.warning("%s breaks off: %s", container.name, error.strerror)
+    except (av.error.FFmpegError, ValueError) as error:
+        logging.warning("%s breaks off: %s", container.name, one_line(error))
 
 
 def _decode(packet: "Packet") -> list[Any]:
     """Return the frames of a packet; [None] for a damaged one."""
     try:
         return packet.decode()
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, ValueError, MemoryError):
         return [None]
 
 
@@ -289,11 +303,16 @@ def _time(frame: "VideoFrame") -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
-def _pixels(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
-    """Return uint8 `[H, W, 3]`, rotated as the file says, with square pixels."""
+def _pixels(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray | None:
+    """Return uint8 `[H, W, 3]`, rotated as the file says, with square pixels; None for a frame that cannot be."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
     width = frame.width if aspect <= 0 else max(1, round(frame.width * aspect))
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    if width * frame.height > VIDEO_PIXELS:
+        return None
+    try:
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    except (av.error.FFmpegError, ValueError, MemoryError):
+        return None
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))  # both count counterclockwise
 
 

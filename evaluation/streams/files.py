@@ -1,9 +1,9 @@
 """Images of folders, zips and videos, of any size, in batches of equal shapes."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from dnnlib.parsing import existing
 from images.files import EXTENSIONS, ImageFiles
+from images.video_reader import read_clip
 
 
 def image_batches(files: ImageFiles, batch: int) -> Iterator[tuple[list[str], Tensor]]:
@@ -57,20 +58,9 @@ def frame_batches(path: str | Path, batch: int) -> Iterator[Tensor]:
     if path.is_dir() or path.suffix.lower() == ".zip":
         yield from (images for _, images in image_batches(ImageFiles(path), batch))
         return
-    video = cv2.VideoCapture(str(path))
-    try:
-        frames: list[np.ndarray] = []
-        while True:
-            has_frame, frame = video.read()
-            if has_frame:
-                frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-            if frames and (len(frames) == batch or not has_frame):
-                yield _stack(frames)
-                frames = []
-            if not has_frame:
-                break
-    finally:
-        video.release()
+    frames = (frame.pixels for frame in read_clip(path).frames())
+    while images := list(itertools.islice(frames, batch)):
+        yield _stack(images)
 
 
 def _by_stem(files: ImageFiles) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Clips: what is read is what was written, with its times and its sound, and what is no clip is a sentence."""
 
 import logging
+import os
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dnnlib.errors import UserError
+from images import video_reader
 from images.video_reader import Frame, read_clip, write_clip
 from tests.support.clips import EVEN, RATE, make, picture, sound_packets
 
@@ -154,3 +156,50 @@ def test_no_frames_and_other_endings_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(KeyError):
         write_clip(tmp_path / "out.mp4", failing(), clip)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_metadata_in_another_encoding_do_not_matter(tmp_path):
+    path = make(tmp_path / "in.mp4", EVEN)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "tagged.mp4"), "w") as target:
+        target.metadata["title"] = "TITLETITLE"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    content = (tmp_path / "tagged.mp4").read_bytes()
+    assert content.count(b"TITLETITLE") == 1
+    (tmp_path / "tagged.mp4").write_bytes(content.replace(b"TITLETITLE", b"\xff\xfe\xe8" + b"TITLE!!"))
+    assert len(list(read_clip(tmp_path / "tagged.mp4").frames())) == len(EVEN)
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.ffconcat"])
+def test_lists_of_other_files_are_no_videos(tmp_path, name):
+    """They would make the reader open whatever they name."""
+    make(tmp_path / "other.mp4", EVEN)
+    start = "ffconcat version 1.0\nfile other.mp4\n" if name.endswith("concat") else "#EXTM3U\n#EXTINF:1,\nother.mp4\n"
+    (tmp_path / name).write_text(start)
+    with pytest.raises(UserError, match=f"{name} is not a video, or it is damaged"):
+        read_clip(tmp_path / name)
+
+
+def test_a_pipe_is_no_video(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(UserError, match="it is no regular file"):
+        read_clip(tmp_path / "a.mp4")
+
+
+def test_frames_of_another_size_are_left_out(tmp_path, monkeypatch, caplog):
+    """A damaged file may change the size between two frames, which nothing that follows expects."""
+    clip = read_clip(make(tmp_path / "in.mp4", EVEN))
+    whole, sizes = video_reader._pixels, iter(range(100))
+    monkeypatch.setattr(video_reader, "_pixels", lambda *frame: whole(*frame)[: 40 if next(sizes) == 3 else None])
+    assert len(list(clip.frames())) == len(EVEN) - 1
+    assert "1 parts of" in caplog.text
+
+
+def test_frames_beyond_the_limit_are_not_made(tmp_path, monkeypatch):
+    path = make(tmp_path / "in.mp4", EVEN)
+    monkeypatch.setattr(video_reader, "VIDEO_PIXELS", 64 * 48 - 1)
+    with pytest.raises(UserError, match="has no frames that can be read"):
+        read_clip(path)

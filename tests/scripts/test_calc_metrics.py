@@ -398,7 +398,7 @@ def test_identity_consistency_is_the_mean_cosine_to_the_first_frame(means_as_fac
 def test_a_file_without_frames_is_one_sentence(means_as_faces, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video at all")
     error = command("identity-consistency", tmp_path / "clip.mp4", "--device=cpu", code=1)
-    assert "clip.mp4 has no frames that can be read; give a video file or a folder of images" in error
+    assert "clip.mp4 is not a video, or it is damaged; give an mp4, mov, mkv or another video" in error
     assert "missing" in command("identity-consistency", tmp_path / "missing.mp4", "--device=cpu", code=1)
 
 
