@@ -1,10 +1,13 @@
 """Log of a run: lines on the console and in a file, and a progress bar on a terminal."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import tqdm
+
+from dnnlib.errors import UserError
 
 
 class RunLog:
@@ -26,14 +29,18 @@ class RunLog:
             self.bar = tqdm.tqdm(total=total, initial=initial, unit=unit, bar_format=layout, dynamic_ncols=True)
 
     def line(self, text: str) -> None:
-        """Print one line and append it to the file."""
+        """Print one line and append it to the file; raise UserError where the file cannot be written."""
         if self.file is None:
             return
         if self.bar is None:
             print(text, flush=True)
         else:
             self.bar.write(text)
-        print(text, file=self.file, flush=True)
+        try:
+            print(text, file=self.file, flush=True)
+        except OSError as error:
+            reason = f"{self.file.name} cannot be written: {error.strerror}"
+            raise UserError(reason, "free some space, and run the same command again") from error
 
     def advance(self, amount: float) -> None:
         """Move the progress bar forward by `amount`."""
@@ -45,4 +52,5 @@ class RunLog:
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
-            self.file.close()
+            with contextlib.suppress(OSError):  # `line` has raised it
+                self.file.close()
