@@ -41,13 +41,11 @@ from tests.support.measures import (
     NO_WEIGHTS,
     all_images,
     cifar,
-    conditional_generator,
     pixels_of,
     stand_in,
     stream_of,
-    write_network,
 )
-from tests.support.networks import quality_generator, small_generator
+from tests.support.networks import conditional_generator, quality_generator, small_generator, write_network
 from tests.support.runs import ALONE, png, write_base, write_images
 from tests.support.tolerance import assert_close
 from torch_utils.purposes import FOR_METRICS
@@ -390,9 +388,7 @@ def test_records_say_what_numbers_depend_on(sets, tmp_path):
 def test_path_lengths_are_distances_over_the_square_of_the_step(G, tmp_path):
     source = FakeSource(G, "sharp", FakeOptions(batch=4))
     sources = Sources(None, None, lambda count, path: path_stream(source, count, path))
-    [result] = evaluate(
-        ALONE, parse_requests("ppl_cifar_wend6"), sources, {"cifar": cifar()}, FeatureCache(tmp_path)
-    )
+    [result] = evaluate(ALONE, parse_requests("ppl_cifar_wend6"), sources, {"cifar": cifar()}, FeatureCache(tmp_path))
     pairs = path_stream(source, 6, W_END)
     distances = torch.cat([cifar().distances(*batch.chunk(2, dim=1)) for batch in pairs.batches(0, 1)])
     assert 0 < result.values["ppl_cifar_wend6"] == pytest.approx(distances.double().mean().item() * 1e8, rel=1e-5)
@@ -449,7 +445,7 @@ def test_labels_of_the_data_are_drawn_for_a_conditional_network(files, tmp_path)
     two = str(labelled(tmp_path / "two.zip", [0, 1, 1, 0]))
     with pytest.raises(UserError, match="cond.safetensors has 3 classes, .*two.zip has 2; choose other data"):
         measure(ALONE, job(files, **common, data=two))
-    with pytest.raises(UserError, match="holds no labels"):
+    with pytest.raises(UserError, match="has no dataset.json, which would hold labels; draw the images of one class"):
         measure(ALONE, job(files, **common))
 
 

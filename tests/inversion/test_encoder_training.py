@@ -25,10 +25,10 @@ from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.training import EncoderTrainer, learning_rate, train_encoder
 from metrics.weights.directory import WeightsDirectory
-from networks.files import build_discriminator, load_generator, save_network
+from networks.files import load_generator
 from networks.latents import Latents
-from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator
-from tests.support.runs import IMAGES, changed, png, read_stats, snapshot, write_base, write_images
+from tests.support.networks import conditional_generator, quality_generator, write_network
+from tests.support.runs import changed, png, read_stats, snapshot, write_base
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import read_header
 
@@ -56,15 +56,12 @@ def network(tmp_path_factory):
         torch.manual_seed(3)
         G = quality_generator()
         G.mapping.w_avg.normal_()
-        D = build_discriminator(SMALL_D, IMAGES)
-    provenance = {"kimg": 1, "mode": "qc", "degradation": "noise", "licence": "of the network"}
-    save_network(path, G, {"sharp": D}, provenance)
-    return path
+    return write_network(path, G, kimg=1, mode="qc", degradation="noise", licence="of the network")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("photos") / "photos.zip")
+def photos(run_files):
+    return run_files[0]
 
 
 @pytest.fixture(scope="module")
@@ -312,11 +309,7 @@ def test_an_encoder_of_other_sizes_is_no_beginning(network, photos, G, finished)
 def test_a_run_is_not_continued_as_another(network, photos, finished):
     with pytest.raises(UserError, match=r"another configuration \(batch: 4 -> 6\)"):
         train_encoder(config_of(network, photos, batch=6), finished, CPU, NOWHERE)
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        other = quality_generator()
-    copy = finished / network.name
-    save_network(copy, other, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 1})
+    copy = write_network(finished / network.name, quality_generator())
     with pytest.raises(UserError, match="holds an encoder for another network"):
         train_encoder(config_of(copy, photos), finished, CPU, NOWHERE)
 
@@ -376,10 +369,7 @@ def test_bf16_computes_nearly_the_same(network, photos, G):
 
 
 def test_a_conditional_generator(photos, tmp_path):
-    G = small_generator()
-    conditional = type(G)(SMALL, 3, 16, 3)
-    path = tmp_path / "conditional.safetensors"
-    save_network(path, conditional, {"sharp": build_discriminator(SMALL_D, IMAGES)}, {"kimg": 0})
+    path = write_network(tmp_path / "conditional.safetensors", conditional_generator())
     conditional, _ = load_generator(path)
     config = config_of(path, photos, batch=8, data__own_share=0.5)
     pairs = make_pairs(config, conditional, first_batch(config, conditional), 0)

@@ -6,7 +6,6 @@ from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.image_stream import ImageStream
 from metrics.weights.directory import WeightsDirectory
-from tests.support.networks import conditional_generator, write_network  # noqa: F401
 
 CPU = torch.device("cpu")
 NO_WEIGHTS = WeightsDirectory(None)

@@ -7,9 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from images.datasets.batches import Batch
-from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from networks.files import ImageFormat
 from networks.layers import split
-from tests.support.networks import SMALL, SMALL_D
+from tests.support.networks import small_generator, write_network
 from tests.support.runs import ALONE, first_round, new_trainer, tiny_config, wake
 from tests.support.tolerance import assert_close
 from tests.torch_utils.test_device import META, Shapes
@@ -164,18 +164,13 @@ def test_tf32_comes_with_bf16(precision_of_cuda, dtype, tf32, allowed):
     assert [owner.allow_tf32 for owner in precision_of_cuda] == [allowed, allowed]
 
 
-def write_smallest_base(path, images):
-    save_network(path, build_generator(SMALL, images), {"sharp": build_discriminator(SMALL_D, images)}, {})
-    return path
-
-
 def test_compiled_passes_have_the_same_gradients(monkeypatch, tmp_path):
     """As graphs that are derived ahead of time, with no compiler behind them."""
     graphs = []
     compile_ = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", lambda f, **options: graphs.append(f) or compile_(f, **options))
     images = ImageFormat(8, 3, 0)
-    base = write_smallest_base(tmp_path / "base.safetensors", images)
+    base = write_network(tmp_path / "base.safetensors", small_generator(8))
     reals = torch.rand(4, 3, 8, 8) * 2 - 1
     round_ = trainer.Round({"sharp": reals, "degraded": reals.roll(1, 3)}, torch.zeros(4, 0), slice(0, 4))
     gradients = []
