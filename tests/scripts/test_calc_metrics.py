@@ -31,8 +31,8 @@ from metrics.detector import Detector
 from metrics.detectors.cifar import WEIGHTS
 from metrics.metric import parse_requests
 from networks.latents import Latents
-from tests.support.measures import NO_WEIGHTS, cifar, conditional_generator, pixels_of, write_network
-from tests.support.networks import quality_generator
+from tests.support.measures import NO_WEIGHTS, cifar, pixels_of
+from tests.support.networks import conditional_generator, quality_generator, write_network
 from tests.support.processes import run_distributed
 from tests.support.runs import png, write_base, write_images
 from tests.support.tolerance import assert_close
