@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp
 
 from degradations import Applied, degrade, plan, primitive_names, recipe_names
 from degradations.batched import degrade as device_degradations
@@ -278,6 +277,8 @@ def describe(images: np.ndarray, degraded: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("recipe", ["mixture", "multiple"])
 def test_device_and_workers_have_the_same_distribution(recipe):
+    from scipy.stats import ks_2samp  # takes seconds, which only this test needs to wait
+
     count, resolution = 400, 32
     images = photos(count, resolution)
     by_workers = np.stack([degrade(x, recipe, np.random.default_rng((1, i)))[0] for i, x in enumerate(images)])
