@@ -3,11 +3,17 @@
 All randomness comes from a random generator that is handed in.
 """
 
-import cv2
+import os
 
-from degradations.applied import Applied
-from degradations.primitive import apply_primitive, primitive_names
-from degradations.recipe import degrade, plan, recipe_names
+from dnnlib.limits import PIXELS
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(PIXELS))  # OpenCV looks at it when it is loaded
+
+import cv2  # noqa: E402
+
+from degradations.applied import Applied  # noqa: E402
+from degradations.primitive import apply_primitive, primitive_names  # noqa: E402
+from degradations.recipe import degrade, plan, recipe_names  # noqa: E402
 
 __all__ = ["Applied", "apply_primitive", "degrade", "plan", "primitive_names", "recipe_names"]
 

@@ -11,7 +11,9 @@ from degradations import Applied, apply_primitive, degrade
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from dnnlib.flags import SETTINGS
+from dnnlib.limits import IMAGE_BYTES
 from dnnlib.parsing import existing
+from dnnlib.reading import read_bytes
 
 
 @click.command(context_settings=SETTINGS)
@@ -55,12 +57,10 @@ def check_output(output: Path, photo: Path) -> None:
 
 def read_photo(path: Path) -> np.ndarray:
     """Read a photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when the file is gray; transparency is dropped."""
+    encoded = read_bytes(existing(path, "photo"), IMAGE_BYTES, "name a readable image file")
     try:
-        encoded = existing(path, "photo").read_bytes()
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYCOLOR)  # bytes: OpenCV cannot open é.png
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; name a readable image file") from error
-    except cv2.error:
+    except (cv2.error, MemoryError):
         image = None
     if image is None:
         raise UserError(f"cannot read {path} as an image; it is damaged or of another kind, try a PNG or JPEG file")

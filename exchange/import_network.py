@@ -99,8 +99,7 @@ def _naming(source: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{source} {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # A file may hold anything anywhere.
+    except Exception as error:  # a file may hold anything anywhere
         raise UserError(f"{source} is damaged or of another layout than is known; copy or download it again") from error
 
 

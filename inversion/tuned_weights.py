@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.reading import explained
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
@@ -104,10 +105,8 @@ def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike) -> 
         raise UserError(f"{path} was made with another network than {network_path}; give that one, or invert again")
     tensors = load_tensors(path)
     tuned = {name.removeprefix(TUNED): tensor for name, tensor in tensors.items() if name.startswith(TUNED)}
-    try:
+    with explained(lambda: str(path), "invert the photo again"):
         latents = Latents.from_tensors(tensors)
         return Inversion(
-            latents, TunedWeights(tuned) if header["is_tuned"] else None, header["photo"], header["settings"]
+            latents, TunedWeights(tuned) if header["is_tuned"] else None, str(header["photo"]), dict(header["settings"])
         )
-    except (KeyError, AssertionError) as error:
-        raise UserError(f"{path} is damaged ({error}); invert the photo again") from error

@@ -202,6 +202,84 @@ def test_the_search_lets_restricted_readers_pass():
     assert unpickling(ast.parse(f"torch.load(path, weights_only=True)\n{restricted}")) == []
 
 
+# What reads files of others -> the files that may call it: there they are bounded, checked, and every error a sentence.
+READERS = {
+    "PIL.Image.open": ["images/decoding.py"],
+    "pyspng.load": ["images/decoding.py"],
+    "cv2.imread": [],
+    "cv2.imdecode": ["degradations/__main__.py", "degradations/primitives/jpeg.py"],  # the latter what it has encoded
+    "cv2.VideoCapture": ["images/video_writer.py"],  # what it has written
+    "av.open": ["images/video_reader.py"],
+    "numpy.load": ["dnnlib/arrays.py"],
+    "numpy.loadtxt": [],
+    "numpy.genfromtxt": [],
+    "numpy.fromfile": [],
+    "scipy.io.loadmat": ["metrics/niqe/pristine.py"],
+    "torch.load": ["torch_utils/checkpoint.py"],
+    "torch.jit.load": ["torch_utils/untrusted/torchscript.py"],
+    "safetensors.safe_open": ["torch_utils/checkpoint.py"],
+    "safetensors.torch.load_file": ["torch_utils/untrusted/state_dicts.py"],
+    "safetensors.torch.load": [],
+    "lmdb.open": [],
+    "tarfile.open": ["images/datasets/archives.py"],
+    "gzip.open": ["images/datasets/archives.py"],
+    "gzip.decompress": [],
+    "json.load": [],
+    "shelve.open": [],
+}
+READERS |= dict.fromkeys((f"{module}.{name}" for module in PICKLING for name in ("load", "loads", "Unpickler")), [])
+
+
+def full_names(tree):
+    """Return dotted names with what they stand for, by the imports of a module: `np` -> `numpy`."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name.partition(".")[0]: alias.asname and alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def readers_in(tree):
+    """Return the names in READERS that a module mentions, whatever it calls them."""
+    names, found = full_names(tree), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Attribute, ast.Name)):
+            first, _, rest = dotted(node).partition(".")
+            found.add(f"{names.get(first) or first}{'.' * bool(rest)}{rest}")
+    return found & READERS.keys()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_of_others_are_read_in_one_place(path):
+    assert [name for name in sorted(readers_in(tree_of(path))) if name_of(path) not in READERS[name]] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import PIL.Image\nPIL.Image.open(file)",
+        "from PIL import Image\nImage.open(file)",
+        "from PIL import Image as I\nread = I.open",
+        "import numpy as np\nnp.load(path, allow_pickle=False)",
+        "from numpy import load\nload(path)",
+        "import torch\ntorch.load(path, weights_only=True)",
+        "import pickle\nclass Reader(pickle.Unpickler):\n    def find_class(self, module, name): ...",
+        "from safetensors.torch import load_file\nload_file(path)",
+        "def f():\n    import lmdb\n    lmdb.open(path)",
+    ],
+)
+def test_the_search_sees_readers(code):
+    assert readers_in(ast.parse(code))
+
+
+def test_the_places_of_readers_still_read():
+    for name, places in READERS.items():
+        for place in places:
+            assert name in readers_in(tree_of(ROOT / place)), f"{place} calls {name} no more"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_syntax_is_that_of_python_3_10(path):
     tree_of(path, feature_version=(3, 10))

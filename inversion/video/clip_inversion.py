@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.reading import explained
 from images.photos import network_input
 from images.squares import Square, centre_square, cut
 from images.video_reader import Clip, Frame
@@ -152,7 +153,8 @@ def _load_codes(path: Path, settings: dict[str, Any]) -> list[Latents]:
         raise UserError(f"{path} is in the way and holds no codes of a clip; name the output otherwise")
     if header.get("settings") != _as_json(settings):
         return []
-    return [Latents.from_tensors(load_tensors(path))]
+    with explained(lambda: str(path), "remove it, and its codes are found again"):
+        return [Latents.from_tensors(load_tensors(path))]
 
 
 def _as_json(value: Any) -> Any:

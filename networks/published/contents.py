@@ -58,8 +58,8 @@ def shown(value: Any) -> str:
 def as_tensors(values: Iterable[tuple[str, Any]], file_size: int) -> dict[str, Tensor]:
     """Return tensors and arrays of a file as float32, by name.
 
-    Raises UserError, a sentence without its subject, for other things, and where they are more than the file holds,
-    since one storage can be many tensors.
+    Raises UserError, a sentence without its subject, for other things, for NaN and infinity, and where they are more
+    than the file holds, since one storage can be many tensors.
     """
     named = dict(values)
     if len(named) > MOST_TENSORS:
@@ -72,7 +72,11 @@ def as_tensors(values: Iterable[tuple[str, Any]], file_size: int) -> dict[str, T
         elements += numbers.numel() if isinstance(numbers, Tensor) else numbers.size
     if 2 * elements > file_size:  # a number takes two bytes at least
         raise UserError("has tensors that share their numbers, no network does; it is not opened")
-    return {name: _float32(value) for name, value in named.items()}
+    tensors = {name: _float32(value) for name, value in named.items()}
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"has NaN or infinity in the tensor {shown(name)}; copy or download it again")
+    return tensors
 
 
 def require_options(given: Mapping[str, Any], fixed: Mapping[str, tuple], free: Iterable[str]) -> None:
