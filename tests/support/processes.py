@@ -58,6 +58,8 @@ class WarmProcess:
     def __init__(self, arguments: list[str]) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.outputs = [Path(self.folder.name) / name for name in ("stdout", "stderr")]
+        for path in self.outputs:
+            path.touch()
         self.process = warm_context().Process(target=_execute, args=(arguments, self.outputs))
         self.process.start()
         self.pid = self.process.pid
@@ -91,7 +93,7 @@ def _execute(arguments: list[str], outputs: list[Path]) -> None:
     os.setsid()
     os.chdir(ROOT)
     for descriptor, path in enumerate(outputs, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
     with _starting_processes_by("fork"):
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
