@@ -21,7 +21,7 @@ from generation.quality_codes import seed_code
 from generation.rendering import render
 from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
-from images.ranges import from_levels, round_levels, to_levels
+from images.ranges import round_levels, to_levels
 from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents

@@ -90,6 +90,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, str]:
         "trained for": f"{_value(header.get('kimg'))} kimg",
         "data": _value(header.get("data")),
         "degradation": _value(header.get("degradation")),
+        "subject": header.get("subject") or "not stated",
         "licence": header.get("licence") or "not stated",
         "preprocessing": _value(header.get("preprocessing")),
         "discriminators": ", ".join(discriminators) or "none",

@@ -17,10 +17,11 @@ from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import render, stored_noise, synthesize
-from inversion.encoders.files import load_encoder, require_network
+from inversion.encoders.files import load_encoder, read_encoder_header, require_network
+from inversion.familiarity import is_strange, reconstruction_distances
 from inversion.fidelity import blend
 from inversion.fit_quality import fit_quality
-from inversion.perceptual import load_perceptual, perceptual_sha256
+from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
 from inversion.tuned_weights import Inversion, TunedWeights, apply
@@ -194,6 +195,15 @@ class Inverter:
             self.G, latents, noise, targets, FIT_STEPS, on_step=lambda done: on_step("quality", done, FIT_STEPS)
         )
         return dataclasses.replace(latents, q=q)
+
+    @torch.no_grad()
+    def is_strange(self, inversion: Inversion, photo: Tensor) -> bool:
+        """Whether a photo `[1, C, R, R]` shows something else than the encoder's photos; False without an encoder."""
+        if self.encoder is None or self.options.encoder is None:
+            return False
+        latents, photo = inversion.latents.to(self.device), photo.to(self.device)
+        distance = reconstruction_distances(self.G, latents, photo, default_perceptual(self.device)).item()
+        return is_strange(distance, read_encoder_header(self.options.encoder))
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
         """Return the same inverter whose projector searches otherwise."""

@@ -59,8 +59,8 @@ def as_transfer(config: TrainConfig) -> TrainConfig:
 
 
 def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> TrainConfig:
-    """Return the quality-controllable training of a base network whose generator is known."""
-    quality = config.generator.quality or QualityConfig()
+    """Return the quality-controllable training of a base network, or of a QC one, whose generator is known."""
+    quality = generator.quality or config.generator.quality or QualityConfig()
     precision = config.generator.precision
     generator = dataclasses.replace(generator, quality=quality, precision=precision)
     return dataclasses.replace(config, mode="qc", init_from=init_from, generator=generator)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import click
 import numpy as np
+import tqdm
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
@@ -202,6 +203,11 @@ def finish(summary: Summary) -> None:
     click.echo(summary.report())
     if summary.exit_code:
         sys.exit(summary.exit_code)
+
+
+def say(text: str) -> None:
+    """Print a line to standard error, above the bar of the job."""
+    tqdm.tqdm.write(text, file=sys.stderr)
 
 
 def make_strip(images: Mapping[str, np.ndarray]) -> np.ndarray:

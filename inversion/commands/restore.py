@@ -1,5 +1,6 @@
 """The commands `restore` and `encode`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from inversion.commands.options import (
     make_reader,
     make_strip,
     photo_options,
+    say,
 )
 from inversion.inverter import Inverter
 from inversion.photos.invert import PhotoJob, invert_photos, write_codes
@@ -26,6 +28,9 @@ from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PreparedPhoto
 from inversion.photos.tasks import PhotoTask
 from inversion.tuned_weights import Inversion
+from torch_utils.checkpoint import read_header
+
+COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
 
 @click.command("restore", context_settings=SETTINGS)
@@ -48,7 +53,11 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     reader = make_reader(align, inverter)
     check_codes(job)
 
+    subject = read_header(inverting.network).get("subject") or "what it was trained on"
+
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+        for note in notes_on(inverter, inversion, photo, subject):
+            say(f"{task.name}: {note}")
         images = restored_images(inverter, inversion, photo)
         paths = []
         for name, image in images.items():
@@ -82,6 +91,18 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
         return [write_codes(task, inversion, inverter)]
 
     finish(invert_photos("encode", job, inverter, reader, {}, write))
+
+
+def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, subject: str) -> Iterator[str]:
+    """Yield what somebody should know about the restored version of a photo, as sentences."""
+    if inverter.is_strange(inversion, photo.target):
+        yield f"this does not look like {subject}, which is all that the network knows; the result shows that instead"
+    resolution = inverter.G.img_resolution
+    if photo.square.side > COARSER * resolution:
+        yield (
+            f"the part that is restored has {photo.square.side:.0f} pixels a side and the network makes {resolution}; "
+            "the result is coarser than the photo"
+        )
 
 
 def restored_images(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> dict[str, np.ndarray]:

@@ -37,6 +37,7 @@ from networks.files import load_generator
 from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
 from tests.support.encoders import TINY, write_encoder
+from tests.support.networks import quality_generator, write_network
 from tests.support.runs import png
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import load_tensors, read_header
@@ -780,3 +781,25 @@ def test_the_published_tuning_is_a_setting(files, tmp_path):
 
 def stored_settings(path, files):
     return load_inversion(path, files / "qc.safetensors").settings
+
+
+def test_strange_and_coarse_photos_are_said(files, tmp_path):
+    """A photo unlike the encoder's is named with the network's subject, and one that is larger than the network's."""
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    network = write_network(folder / "qc.safetensors", quality_generator(), subject="cat faces")
+    G, _ = load_generator(network)
+    command = [
+        "restore",
+        f"--network={network}",
+        "--device=cpu",
+        "--tuning-steps=0",
+        "-i",
+        files / "photos" / "wide.JPG",
+    ]
+    for name, bound in (("strange", 1e-9), ("usual", 1e9)):
+        facts = {"reconstruction": {"p50": bound / 2, "p99": bound}}
+        save_encoder(folder / "encoder.safetensors", build_encoder(TINY, G).eval(), G, sha256(network), facts)
+        said = run(*command, "-o", tmp_path / name).stderr
+        assert ("wide.JPG: this does not look like cat faces" in said) == (name == "strange")
+        assert "wide.JPG: the part that is restored has " in said and "and the network makes 16; the result is" in said

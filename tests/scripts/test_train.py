@@ -407,7 +407,10 @@ def test_wrong_flag_is_one_sentence_and_writes_nothing(command, shared, tmp_path
 
 WRONG_QC = [
     (["--init-from=large.safetensors"], "large.safetensors makes 32x32 images with 3 channels and labels of width 0, "),
-    (["--init-from=qc.safetensors"], "qc.safetensors is a QC network already; --mode=qc starts from a network of "),
+    (
+        ["--init-from=qc.safetensors"],
+        "qc.safetensors is a QC network already, and only its DegradBlocks can be trained on; add ",
+    ),
     (["--init-from=none.safetensors"], "network none.safetensors does not exist; check the path"),
     (["--init-from=truncated.safetensors"], "truncated.safetensors is truncated or no safetensors file; copy or "),
     (["--init-from=images/0.png"], "images/0.png is truncated or no safetensors file; copy or download it again"),

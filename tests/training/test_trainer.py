@@ -459,3 +459,15 @@ def test_degradblocks_alone_go_on_from_a_state(files):
     second.load_state_dict(first.state_dict())
     train(second, 2)
     assert changed(snapshot(whole.state_dict()), snapshot(second.state_dict())) == set()
+
+
+def test_degradblocks_of_a_qc_network_are_trained_on(files, tmp_path):
+    """A run from a QC network begins with its weights and its discriminator of degraded images."""
+    first = train(new_trainer(tiny_config(*files, train_degrad_only=True)), 3)
+    network = tmp_path / "qc.safetensors"
+    save_network(network, first.G_ema, {stream.name: stream.D for stream in first.streams}, {})
+    second = new_trainer(tiny_config(files[0], network, train_degrad_only=True, seed=9))
+    assert changed(snapshot(first.G_ema), snapshot(second.G)) == set()
+    assert changed(snapshot(first.streams[0].D), snapshot(second.streams[0].D)) == set()
+    moved = changed(snapshot(first.G_ema), snapshot(train(second, 2).G))
+    assert moved and all(".degrade." in parameter for parameter in moved)

@@ -1,0 +1,54 @@
+"""Familiarity: what an encoder's header tells, and which photos are strange by it."""
+
+import math
+
+import pytest
+import torch
+
+from images.datasets.dataset import ImageDataset
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import build_encoder
+from inversion.familiarity import MARGIN, is_strange, reconstruction_distances, usual_distances
+from inversion.perceptual import default_perceptual
+from networks.latents import Latents
+from tests.support.networks import quality_generator
+from tests.support.runs import write_images
+
+CPU = torch.device("cpu")
+
+
+def test_usual_distances_are_those_of_degraded_photos(tmp_path):
+    G = quality_generator().eval().requires_grad_(False)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    encoder = build_encoder(config, G).eval()
+    data = write_images(tmp_path / "photos.zip")
+    sharp, noisy = (ImageDataset(data, degradation=recipe) for recipe in (None, "noise"))
+    usual = [usual_distances(encoder, G, dataset, seed=3) for dataset in (sharp, noisy)]
+    assert usual[0] != usual[1]
+    for found in usual:
+        assert found.keys() == {"p50", "p99"} and 0 < found["p50"] < found["p99"] < math.inf
+    assert usual_distances(encoder, G, noisy, seed=3) == usual[1]
+
+
+def test_the_networks_own_images_have_no_distance():
+    G = quality_generator().eval()
+    latents = Latents(torch.randn(3, G.num_ws, G.w_dim), torch.randn(3, G.q_dim))
+    with torch.no_grad():
+        images = G.synthesis(latents.ws, latents.q, noise_mode="const").clamp(-1, 1)
+    perceptual = default_perceptual(CPU)
+    near, far = (reconstruction_distances(G, latents, photos, perceptual) for photos in (images, images.flip(0)))
+    assert near.max() < 1e-6 and far[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("distance", "header", "expected"),
+    [
+        (2.01 * MARGIN, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, True),
+        (1.99 * MARGIN, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, False),
+        (1e9, {}, False),
+        (1e9, {"reconstruction": None}, False),
+        (1e9, {"reconstruction": {"p99": "much"}}, False),
+    ],
+)
+def test_strange_is_what_is_beyond_the_usual(distance, header, expected):
+    assert is_strange(distance, header) is expected
