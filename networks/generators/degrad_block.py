@@ -26,10 +26,11 @@ class Projection(nn.Module):
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, depth: int, kernel_size: int):
         super().__init__()
-        widths = [in_channels] + [hidden] * (depth - 1) + [out_channels]
         for index in range(depth):
-            act = "relu" if index < depth - 1 else "linear"
-            layer = Convolution(widths[index], widths[index + 1], kernel_size, bias=False, act=act)
+            first, last = index == 0, index == depth - 1
+            act = "linear" if last else "relu"
+            widths = in_channels if first else hidden, out_channels if last else hidden
+            layer = Convolution(*widths, kernel_size, bias=False, act=act)
             self.add_module(str(index), layer)
         self.depth = depth
         nn.init.zeros_(layer.weight)
