@@ -11,8 +11,8 @@ from dnnlib.errors import UserError
 from torch_utils.finite import first_not_finite
 
 CURE = (
-    "the last saved state is untouched: start a new run with --init-from=its newest network and a lower --lr or a "
-    "higher --gamma"
+    "the last saved state is untouched: start a new run in another --outdir with --init-from=its newest network and a "
+    "lower --lr or a higher --gamma"
 )
 
 

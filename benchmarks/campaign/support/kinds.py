@@ -14,7 +14,7 @@ from torch_utils.checkpoint import load_tensors
 from torch_utils.checksums import checksums, named_leaves
 
 KIMG = 0.144
-COMMON = ["--kimg=0.144", "--tick=0.016", "--snap=3", "--device=cpu", "--mirror", "--seed=1"]
+COMMON = ["--kimg=0.144", "--tick=0.016", "--snap=3", "--device=cpu", "--mirror", "--seed=1", "--workers=0"]
 TRAIN = [
     *["train.py", *COMMON, "--batch=8", "--precision=fp32", "--aug-p=0.3", "--gamma=0.5"],
     *["--set=generator.channel_base=128", "--set=generator.channel_max=8", "--set=generator.z_dim=8"],
