@@ -64,12 +64,13 @@ class LossConfig:
     pl_decay: float = 0.01
     style_mixing_prob: float = 0.9
     distill_weight: float = 3.0  # lambda_KD, supplement B
+    content_weight: float = 0.0  # of losses.content_loss, which keeps the content of degraded images
     distill_norm: DistillNorm = "relative"  # unit of the distance, see losses.distillation_loss
 
     def __post_init__(self) -> None:
         for name in ("r1_interval", "pl_interval", "pl_batch_shrink"):
             require(getattr(self, name) >= 1, f"loss.{name}", getattr(self, name), "at least 1")
-        for name in ("r1_gamma", "pl_weight", "distill_weight"):
+        for name in ("r1_gamma", "pl_weight", "distill_weight", "content_weight"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
         for name in ("pl_decay", "style_mixing_prob"):
             require(0 <= getattr(self, name) <= 1, f"loss.{name}", getattr(self, name), "from 0 to 1")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 DistillNorm = Literal["relative", "elements", "sum"]
+CONTENT_CELLS = 8  # along either side of an image
 SMALLEST_POWER = 1e-12  # of features; those of a teacher that is zero everywhere are not divided by zero
 
 
@@ -65,6 +66,21 @@ def distillation_loss(teacher: list[Tensor], student: list[Tensor], norm: Distil
     pairs = zip(teacher, student, strict=True)
     distances = (_distances(_channels_last(x0), _channels_last(x), norm).mean() for x0, x in pairs)
     return functools.reduce(torch.add, distances)
+
+
+def content_loss(sharp: Tensor, degraded: Tensor) -> Tensor:
+    """Mean squared difference of the means of 8 x 8 cells, which no degradation of a photo changes much.
+
+    Nothing else binds a degraded image to its sharp twin: a discriminator of degraded images is content with any cat.
+    (This term is not in the paper, whose blocks come after features of 128 x 128, too late to draw other content.)
+
+    Args:
+        sharp, degraded: images `[N, C, R, R]`.
+
+    Returns: scalar, mean over images.
+    """
+    cell = max(1, sharp.shape[-1] // CONTENT_CELLS)
+    return F.avg_pool2d(degraded - sharp, cell).square().mean()
 
 
 def _distances(x0: Tensor, x: Tensor, norm: DistillNorm) -> Tensor:

@@ -104,7 +104,7 @@ class Trainer:
         self.is_whole = True
 
     def train_generator(self, rounds: list[Round]) -> None:
-        """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher."""
+        """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher, and kept content."""
         mean_w = torch.zeros(self.G.w_dim, device=self.world.device)
         with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
@@ -119,6 +119,10 @@ class Trainer:
                     loss = losses.generator_loss(logits).mean()
                     self._report(f"Loss/G/{stream.name}", loss, watch="G")
                     total = total + loss
+                if self.config.mode == "qc" and self.config.loss.content_weight > 0:
+                    content = losses.content_loss(fakes["sharp"].detach(), fakes["degraded"])
+                    self._report("Loss/G/content", content, watch="G")
+                    total = total + self.config.loss.content_weight * content
                 if self.teacher is not None:
                     self._report("Loss/G/distillation", distillation, watch="G")
                 backward(total, len(ws))
@@ -300,7 +304,10 @@ class Trainer:
             return torch.where((mixed & (layer >= cutoff))[:, :, None], other, ws)
 
     def _synthesize(self, ws: Tensor, rng: BatchRandom, distill: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Return each stream's images of the same content, and the distillation loss if `distill` is set (else 0)."""
+        """Return each stream's images of the same content, and the distillation loss if `distill` is set (else 0).
+
+        With `distill`, sharp images are there for the content loss as well, even where none are trained.
+        """
         noise = self.G.synthesis.make_noise("random", len(ws), rng)
         no_distillation = ws.new_zeros([])
         if self.config.mode == "base":
@@ -309,7 +316,11 @@ class Trainer:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             content = self.passes.content(ws, noise)
         if self.config.train_degrad_only:
-            return {"degraded": self.passes.image(content, q)}, no_distillation
+            images = {"degraded": self.passes.image(content, q)}
+            if distill and self.config.loss.content_weight > 0:
+                with torch.no_grad():
+                    images["sharp"] = self.passes.image(content)
+            return images, no_distillation
         images, features = self.passes.twins(content, q)  # [2 N, C, R, R]
         sharp, degraded = images.chunk(2)
         distillation = no_distillation

@@ -471,3 +471,32 @@ def test_degradblocks_of_a_qc_network_are_trained_on(files, tmp_path):
     assert changed(snapshot(first.streams[0].D), snapshot(second.streams[0].D)) == set()
     moved = changed(snapshot(first.G_ema), snapshot(train(second, 2).G))
     assert moved and all(".degrade." in parameter for parameter in moved)
+
+
+def test_content_loss_sees_coarse_means_alone():
+    """A pattern within cells has none; a shift of all levels by s has s squared."""
+    sharp = torch.randn(2, 3, 64, 64)
+    pattern = torch.tensor([1.0, -1.0]).repeat(32)[:, None] * torch.ones(64)
+    assert losses.content_loss(sharp, sharp + pattern) < 1e-12
+    assert_close(losses.content_loss(sharp, sharp - 0.5), torch.tensor(0.25))
+    assert_close(losses.content_loss(sharp[..., :8, :8], sharp[..., :8, :8] + 1), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("degrad_only", [False, True])
+def test_content_weight_keeps_the_content_and_moves_no_sharp_image(files, degrad_only):
+    """Its gradient is that of the degraded side alone, and training with it keeps cells where they are."""
+    drift = {}
+    for weight in (0.0, 100.0):
+        loss = {"content_weight": weight, "distill_weight": 0.0}
+        trainer = new_trainer(tiny_config(*files, train_degrad_only=degrad_only, loss=loss, optimizer_g={"lr": 0.02}))
+        train(trainer, 8)
+        z, q = torch.randn(16, 16), torch.randn(16, trainer.G.q_dim)
+        with torch.no_grad():
+            sharp, degraded = (trainer.G(z, q=code, noise_mode="const") for code in (None, q))
+        drift[weight] = losses.content_loss(sharp, degraded).item()
+    assert drift[100.0] < 0.3 * drift[0.0]
+    round_ = first_round(trainer)
+    rng = BatchRandom((1,), trainer.config.batch)
+    fakes, _ = trainer._synthesize(trainer._sample_ws(rng, round_.c), rng, distill=True)
+    loss = losses.content_loss(fakes["sharp"].detach(), fakes["degraded"])
+    assert loss > 0 and ("sharp" in fakes) and fakes["sharp"].requires_grad == (not degrad_only)
