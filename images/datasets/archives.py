@@ -18,8 +18,6 @@ from dnnlib.reading import explained, open_file, path_exists, read_at_most
 from images.datasets.labels import LabelledImage
 from images.datasets.lmdb_pages import LmdbFile
 from images.decoding import decode, image_errors
-from torch_utils.untrusted.arrays import PickledArray
-from torch_utils.untrusted.pickles import Budget, read_pickle
 
 AGAIN = "download it again"
 SIDE = 32  # px, of CIFAR-10
@@ -55,7 +53,13 @@ def _cifar10_pickles(path: Path) -> list[bytes]:
 
 def _cifar10_batch(content: bytes) -> tuple[np.ndarray, list[int]]:
     """Return the pixels uint8 `[N, 3072]` and the classes of a pickled batch; raise ValueError for another object."""
-    batch = read_pickle(content, {}, Budget(2 * len(content)))
+    from torch_utils.untrusted.arrays import PickledArray  # imported here, since only CIFAR needs torch
+    from torch_utils.untrusted.pickles import Budget, read_pickle
+
+    try:
+        batch = read_pickle(content, {}, Budget(2 * len(content)))
+    except UserError as error:
+        raise ValueError(f"its pickle {error.problem}") from error
     data, labels = (_entry(batch, name) for name in ("data", "labels"))
     pixels = data.values if isinstance(data, PickledArray) else None
     if pixels is None or not isinstance(labels, list) or pixels.dtype != np.uint8:

@@ -32,7 +32,7 @@ class LmdbFile:
 
     Attributes:
         file: the file.
-        pages: number of pages, all of which are there.
+        pages: number of pages that it says it has.
         page_size: in bytes.
         root: page of the tree of the only database.
         entries: number of entries that it says it has.
@@ -46,17 +46,21 @@ class LmdbFile:
 
     @classmethod
     def open(cls, file: BinaryIO) -> "LmdbFile":
-        """Return the newest state in a file; raise ValueError for files of another kind, and for truncated ones."""
+        """Return the newest state in a file; raise ValueError for files of another kind, and for most truncated ones.
+
+        Not for all: pages at the end that are free may never have been written, so that the length says nothing. But
+        the root is among the pages that were written last.
+        """
         first = _read_meta(file, 0)
         size = first[2] if first is not None else next((s for s in PAGE_SIZES if _read_meta(file, s)), 0)
         metas = [meta for meta in (first, _read_meta(file, size)) if meta is not None and meta[2] == size]
         if not metas or size not in PAGE_SIZES:
             raise ValueError("it is no lmdb of a machine with 64 bits")
         _, last_page, _, root, entries = max(metas)
-        found = file.seek(0, 2)
-        if found < (last_page + 1) * size:
-            raise ValueError(f"it is truncated: it has {found:,} bytes of {(last_page + 1) * size:,}")
-        return cls(file, last_page + 1, size, root, entries)
+        stored = cls(file, last_page + 1, size, root, entries)
+        if root != _EMPTY:
+            stored._nodes(root)
+        return stored
 
     def items(self, largest: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in the order of the keys; raise ValueError for damage and for values beyond `largest`."""
