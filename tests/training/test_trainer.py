@@ -20,8 +20,6 @@ from tests.support.runs import (
     tiny_config,
     train,
     wake,
-    write_base,
-    write_images,
 )
 from tests.support.tolerance import assert_close
 from torch_utils.purposes import TrainingPurpose
@@ -32,18 +30,6 @@ from training.config import EmaConfig
 from training.optimization.ema import ema_decay, update_ema
 
 MODES = ["base", "qc"]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trainer")
-    return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
-
-
-@pytest.fixture
-def config(files):
-    data, base = files
-    return lambda mode="qc", **changes: tiny_config(data, base if mode == "qc" else None, **changes)
 
 
 def outside_the_head(G, name):
@@ -67,8 +53,8 @@ def test_frozen_means_frozen(config, blocks):
         assert len(G.synthesis.head) == blocks
 
 
-def test_teacher_is_the_base_network(config, files):
-    base, _ = load_generator(files[1])
+def test_teacher_is_the_base_network(config, run_files):
+    base, _ = load_generator(run_files[1])
     assert not changed(snapshot(base), snapshot(train(new_trainer(config()), 1).teacher))
 
 
@@ -91,12 +77,12 @@ def test_freeze_d(config, mode):
         assert changed(state, snapshot(stream.D)) == expected
 
 
-def test_a_discriminators_grid_starts_at_the_base_networks_discriminator(config, files):
+def test_a_discriminators_grid_starts_at_the_base_networks_discriminator(config, run_files):
     """The grid of a new discriminator is zero, then learns; logits of a base network's discriminator stay."""
     trainer = new_trainer(config(discriminator={"grid": 8}))
     images = torch.randn(4, 3, 16, 16)
     for stream in trainer.streams:
-        assert torch.equal(stream.D(images), load_discriminator(files[1], "sharp")(images))
+        assert torch.equal(stream.D(images), load_discriminator(run_files[1], "sharp")(images))
     D = train(trainer, 1).streams[1].D
     assert D.b16.grid.abs().amax((1, 2)).min() > 0
 
@@ -106,10 +92,10 @@ def test_degraded_images_have_their_own_pipe(config):
     assert [stream.augment.config for stream in trainer.streams] == [PIPES["bgc"], PIPES["pc"]]
 
 
-def test_training_starts_at_the_base_network(config, files):
+def test_training_starts_at_the_base_network(config, run_files):
     """The images of q = 0 are the file's bit for bit, so are the features, and the distillation loss is zero."""
     trainer = new_trainer(config())
-    base, _ = load_generator(files[1])
+    base, _ = load_generator(run_files[1])
     z = torch.randn(4, 16)
     expected = base(z, noise_mode="const")
     for G in (trainer.G, trainer.G_ema):
@@ -423,9 +409,9 @@ def test_the_runs_seed_has_its_part(config):
     assert weights <= changed(*(snapshot(run.G) for run in runs))
 
 
-def test_the_teacher_computes_as_the_student_does(files, tmp_path):
+def test_the_teacher_computes_as_the_student_does(run_files, tmp_path):
     """A base network stored in bfloat16 makes no distance to a float32 student that begins as its copy."""
-    data, network = files
+    data, network = run_files
     base, _ = load_generator(network)
     half = tmp_path / "half.safetensors"
     save_network(half, with_precision(base, "bf16"), {"sharp": load_discriminator(network, "sharp")}, {})
@@ -434,25 +420,25 @@ def test_the_teacher_computes_as_the_student_does(files, tmp_path):
 
 
 @pytest.mark.parametrize("variant", ["paper", "paper+", "adain"])
-def test_only_degradblocks_train_where_they_train_alone(files, variant):
+def test_only_degradblocks_train_where_they_train_alone(run_files, variant):
     """Sharp images stay the base network's bit for bit, whatever the loss, and there is no sharp discriminator."""
     quality = {"q_dim": 4, "channels": 8, "variant": variant}
     changes = {"train_degrad_only": True, "generator": {"quality": quality}, "loss": {"pl_weight": 1.0}}
-    trainer = new_trainer(tiny_config(*files, **changes))
+    trainer = new_trainer(tiny_config(*run_files, **changes))
     assert [stream.name for stream in trainer.streams] == ["degraded"] and trainer.teacher is None
     before = {name: snapshot(G) for name, G in (("G", trainer.G), ("G_ema", trainer.G_ema))}
     train(trainer, 4)
     for name, G in (("G", trainer.G), ("G_ema", trainer.G_ema)):
         moved = changed(before[name], snapshot(G))
         assert moved and all(".degrade." in parameter for parameter in moved), moved
-    base, _ = load_generator(files[1])
+    base, _ = load_generator(run_files[1])
     z, q = torch.randn(4, 16), torch.randn(4, 4)
     assert torch.equal(trainer.G_ema(z, q=0 * q, noise_mode="const"), base(z, noise_mode="const"))
     assert not torch.equal(trainer.G_ema(z, q=q, noise_mode="const"), base(z, noise_mode="const"))
 
 
-def test_degradblocks_alone_go_on_from_a_state(files):
-    config = tiny_config(*files, train_degrad_only=True)
+def test_degradblocks_alone_go_on_from_a_state(run_files):
+    config = tiny_config(*run_files, train_degrad_only=True)
     whole, first, second = (new_trainer(config) for _ in range(3))
     train(whole, 4)
     train(first, 2)
@@ -461,12 +447,12 @@ def test_degradblocks_alone_go_on_from_a_state(files):
     assert changed(snapshot(whole.state_dict()), snapshot(second.state_dict())) == set()
 
 
-def test_degradblocks_of_a_qc_network_are_trained_on(files, tmp_path):
+def test_degradblocks_of_a_qc_network_are_trained_on(run_files, tmp_path):
     """A run from a QC network begins with its weights and its discriminator of degraded images."""
-    first = train(new_trainer(tiny_config(*files, train_degrad_only=True)), 3)
+    first = train(new_trainer(tiny_config(*run_files, train_degrad_only=True)), 3)
     network = tmp_path / "qc.safetensors"
     save_network(network, first.G_ema, {stream.name: stream.D for stream in first.streams}, {})
-    second = new_trainer(tiny_config(files[0], network, train_degrad_only=True, seed=9))
+    second = new_trainer(tiny_config(run_files[0], network, train_degrad_only=True, seed=9))
     assert changed(snapshot(first.G_ema), snapshot(second.G)) == set()
     assert changed(snapshot(first.streams[0].D), snapshot(second.streams[0].D)) == set()
     moved = changed(snapshot(first.G_ema), snapshot(train(second, 2).G))
@@ -483,12 +469,14 @@ def test_content_loss_sees_coarse_means_alone():
 
 
 @pytest.mark.parametrize("degrad_only", [False, True])
-def test_content_weight_keeps_the_content_and_moves_no_sharp_image(files, degrad_only):
+def test_content_weight_keeps_the_content_and_moves_no_sharp_image(run_files, degrad_only):
     """Its gradient is that of the degraded side alone, and training with it keeps cells where they are."""
     drift = {}
     for weight in (0.0, 100.0):
         loss = {"content_weight": weight, "distill_weight": 0.0}
-        trainer = new_trainer(tiny_config(*files, train_degrad_only=degrad_only, loss=loss, optimizer_g={"lr": 0.02}))
+        trainer = new_trainer(
+            tiny_config(*run_files, train_degrad_only=degrad_only, loss=loss, optimizer_g={"lr": 0.02})
+        )
         train(trainer, 8)
         z, q = torch.randn(16, 16), torch.randn(16, trainer.G.q_dim)
         with torch.no_grad():
