@@ -88,4 +88,6 @@ def _umask() -> int:
 def _reason(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
+    if error.errno in (errno.EDQUOT, errno.EFBIG):
+        return f"{error.strerror}; ask for a larger quota or limit and run the same command again"
     return error.strerror or str(error)

@@ -41,6 +41,19 @@ def save_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
             save_file(tensors, temporary, metadata={HEADER: text, CHECKSUMS: json.dumps(recorded)})
         except SafetensorError as error:
             raise _write_failure(temporary, error) from error
+        _order_metadata(temporary)
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, so that equal networks are equal files; the library takes any order."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length, f"sorted metadata take {len(text)} bytes instead of {length}"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
@@ -113,9 +126,9 @@ def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> d
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "check the file") from error
     except Exception as error:  # damaged pickles raise nearly anything
-        raise UserError(f"{path} is damaged or no training state", "copy it again") from error
+        raise UserError(f"{path} is damaged or no training state", "delete it to start the run anew") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is no training state", "give another file")
+        raise UserError(f"{path} is no training state", "delete it to start the run anew")
     return state
 
 
@@ -169,4 +182,4 @@ def _write_failure(path: Path, error: Exception) -> OSError:
     status = os.statvfs(Path(path).parent)
     if status.f_bavail * status.f_frsize < 1 << 20:
         return OSError(errno.ENOSPC, "the disk is full")
-    return OSError(errno.EIO, f"{error}")
+    return OSError(errno.EFBIG, "the system takes only a part of the file")
