@@ -316,11 +316,11 @@ class Trainer:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             content = self.passes.content(ws, noise)
         if self.config.train_degrad_only:
-            images = {"degraded": self.passes.image(content, q)}
+            fakes = {"degraded": self.passes.image(content, q)}
             if distill and self.config.loss.content_weight > 0:
                 with torch.no_grad():
-                    images["sharp"] = self.passes.image(content)
-            return images, no_distillation
+                    fakes["sharp"] = self.passes.image(content)
+            return fakes, no_distillation
         images, features = self.passes.twins(content, q)  # [2 N, C, R, R]
         sharp, degraded = images.chunk(2)
         distillation = no_distillation
