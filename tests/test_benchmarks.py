@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
 from benchmarks.machine import Operations
-from inversion.pivotal_tuning import TuningOptions
+from inversion.tuning_options import TuningOptions
 from networks.discriminator import Discriminator
 from networks.files import save_network
 from networks.latents import Latents

@@ -87,9 +87,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
 @click.option("--without", multiple=True, metavar="FILE", help="For interfacegan: a direction that must not change.")
 @click.option("--preview-seeds", default="0-2", metavar="LIST", help="Seeds of the images that preview.png shows.")
 @click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: all classes]")
-@click.option(
-    "--batch", type=click.IntRange(min=1), help="Images rendered at once.  [default: 64 on a GPU, else 16]"
-)
+@click.option("--batch", type=click.IntRange(min=1), help="Images rendered at once.  [default: 64 on a GPU, else 16]")
 @click.option("--device", "device_name", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option(
     "--list",
