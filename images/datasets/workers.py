@@ -59,37 +59,32 @@ class BatchLoader:
         self._loader = self._new_loader(batch_sampler=keys)
 
     def __iter__(self) -> Iterator[Any]:
-        loader = self._loader
-        done, deaths = 0, 0
+        loader, done, deaths = self._loader, 0, 0
         while True:
             answers = _start(loader)
             try:
                 for answer in answers:
-                    if isinstance(answer, str):
-                        raise UserError(answer)  # made here: a variable that held it would keep the workers alive
-                    content, bad_images = answer
-                    for file_index, reason in bad_images.items():
-                        self.dataset.set_aside(file_index, reason)
-                    yield content
+                    yield self._content(answer)
                     done, deaths = done + 1, 0
                 return
             except RuntimeError as error:
-                if not is_death_of_worker(error):
-                    raise
-                reason = str(error)
-            deaths += 1
-            if deaths == DEATHS:
-                raise UserError(
-                    f"the processes that read images die again and again ({reason}), perhaps for lack of memory",
-                    "use fewer --workers, or --workers=0",
-                )
-            logger.warning("%s, perhaps for lack of memory; new ones take over", reason)
+                deaths += 1
+                _note_death(error, deaths)
             dropped = [loader, answers]
-            del answers  # so that nothing else holds them
+            del answers  # so that nothing else holds the workers
             self._loader = self._new_loader(batch_sampler=self.keys)
             loader = self._new_loader(batch_sampler=_Rest(self.keys, done))
             _drop(dropped)
             del dropped
+
+    def _content(self, answer: tuple[Any, dict[int, str]] | str) -> Any:
+        """Return the content in a worker's answer; raise UserError where it is an error's text."""
+        if isinstance(answer, str):
+            raise UserError(answer)
+        content, bad_images = answer
+        for file_index, reason in bad_images.items():
+            self.dataset.set_aside(file_index, reason)
+        return content
 
 
 @dataclass(frozen=True)
@@ -114,9 +109,17 @@ def _start(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
-def is_death_of_worker(error: RuntimeError) -> bool:
-    """Return whether a loader has failed because one of its workers was killed."""
-    return re.match(r"DataLoader worker \(pid.*\) (exited unexpectedly|is killed by signal)", str(error)) is not None
+def _note_death(error: RuntimeError, deaths: int) -> None:
+    """Warn of a worker's death; raise UserError after too many in a row, and `error` itself where it is another one."""
+    if not re.match(r"DataLoader worker \(pid.*\) (exited unexpectedly|is killed by signal)", str(error)):
+        raise error
+    if deaths == DEATHS:
+        raise UserError(
+            f"the processes that read images die again and again ({error}), perhaps for lack of memory",
+            "use fewer --workers, or --workers=0",
+        )
+    # The text alone: whoever keeps the error keeps the workers, by its traceback.
+    logger.warning("%s, perhaps for lack of memory; new ones take over", str(error))
 
 
 def _drop(things: list[Any]) -> None:
