@@ -9,8 +9,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import invert  # noqa: F401 - imported here, so that the forks need not
-import train  # noqa: F401
 from benchmarks.campaign.support.commands import Command, finish
 from benchmarks.campaign.support.kinds import Kind, damaged, differences, leftovers, prepare
 

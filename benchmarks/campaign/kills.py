@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import invert  # noqa: F401 - imported here, so that the forks need not
-import train  # noqa: F401
 from benchmarks.campaign.support.commands import Command, finish, start
 from benchmarks.campaign.support.kinds import Kind, damaged, differences, leftovers, prepare
 

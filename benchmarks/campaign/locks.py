@@ -4,8 +4,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import invert  # noqa: F401 - imported here, so that the forks need not
-import train  # noqa: F401
 from benchmarks.campaign.support.commands import Command, finish, start
 from benchmarks.campaign.support.kinds import Kind, differences, leftovers, prepare
 

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import invert  # noqa: F401 - imported here, so that the forks need not
-import train  # noqa: F401
 from benchmarks.campaign.support.commands import Command, finish
 from benchmarks.campaign.support.kinds import Kind, leftovers, prepare
 from inversion.encoders.training import EncoderTrainer

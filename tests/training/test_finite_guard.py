@@ -4,16 +4,20 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.campaign.nan import places
+from benchmarks.campaign.support.kinds import Kind
 from dnnlib.errors import UserError
 from tests.support.processes import finish, start
-from tests.support.runs import ROOT, read_stats, run_here, tiny_command, tiny_config
+from tests.support.runs import ROOT, new_trainer, read_stats, run_here, tiny_command, tiny_config, train
 from torch_utils.checkpoint import load_state, save_state
+from torch_utils.checksums import named_leaves
 from training.optimization.finite_guard import FiniteGuard
 from training.trainer import Trainer
 
@@ -203,3 +207,52 @@ class Touch:
 
     def __reduce__(self):
         return open, (str(self.path), "w")
+
+
+def every_place():
+    """Return (mode, place, function from a trainer to a tensor) for all that a state holds."""
+    for mode in ("base", "qc"):
+        for name, find in places(Kind(mode, [], Path())).items():
+            yield pytest.param(mode, find, id=f"{mode}: {name}")
+
+
+@pytest.fixture(scope="module")
+def trainers(run_files):
+    """Return a trainer of each mode after a step."""
+    data, base = run_files
+    configs = {"base": tiny_config(data), "qc": tiny_config(data, base)}
+    return {mode: train(new_trainer(config), 1) for mode, config in configs.items()}
+
+
+@pytest.mark.parametrize(("mode", "find"), every_place())
+def test_a_bad_number_anywhere_is_found_before_a_save(trainers, mode, find):
+    """The tensor that holds it is named; without it, nothing is said."""
+    trainer = trainers[mode]
+    trainer.require_finite()
+    tensor = find(trainer)
+    names = [name for name, leaf in named_leaves(trainer.state_dict()).items() if _is_same_memory(leaf, tensor)]
+    for value in (NAN, INF, -INF):
+        before = tensor.detach().clone()
+        with torch.no_grad():
+            tensor[(0,) * tensor.ndim] = value
+        try:
+            with pytest.raises(UserError, match="became NaN or infinite") as caught:
+                trainer.require_finite()
+        finally:
+            with torch.no_grad():
+                tensor.copy_(before)
+        assert not names or names[0].rpartition(".")[2] in str(caught.value)
+
+
+def _is_same_memory(leaf, tensor):
+    return isinstance(leaf, torch.Tensor) and leaf.data_ptr() == tensor.data_ptr()
+
+
+def test_large_numbers_are_finite(trainers):
+    """Their squares are not."""
+    trainer = trainers["base"]
+    moment = next(iter(trainer.optimizer_g.state.values()))["exp_avg"]
+    before = moment.clone()
+    moment.fill_(3e38)
+    trainer.require_finite()
+    moment.copy_(before)

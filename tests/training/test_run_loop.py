@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from dnnlib.errors import UserError
 from dnnlib.log import RunLog
+from torch_utils.distributed import LostProcessError
 from training.run_loop import Run, RunLoop
 
 
@@ -106,3 +108,89 @@ def test_a_tick_is_at_least_a_batch(tmp_path):
     run = NotedRun()
     start(run, tmp_path, kimg_per_tick=0.0001)
     assert run.calls.count("report") == 6
+
+
+class Stop(NotedRun):
+    """A run that gets a signal where `signal_in` says."""
+
+    signal_in = ""
+
+    def begin(self):
+        super().begin()
+        self.send("begin")
+
+    def report_snapshot(self):
+        super().report_snapshot()
+        self.send("evaluate")
+
+    def make_up_snapshot(self):
+        self.calls.append("make up")
+        self.send("make up")
+
+    def send(self, place):
+        if place == self.signal_in:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_while_a_run_begins_saves_its_beginning(tmp_path, capfd):
+    run = Stop()
+    run.signal_in = "begin"
+    [line] = start(run, tmp_path)
+    assert line.startswith("Stopped by SIGTERM at 0.0 kimg; everything is saved")
+    assert run.calls == ["begin", "draw", "finite", "state"]
+    assert "SIGTERM: stopping after the start; a second signal ends" in capfd.readouterr().out
+
+
+def test_a_signal_during_a_measurement_is_announced_then(tmp_path, capfd):
+    run = Stop(reports_snapshots=True)
+    run.signal_in = "evaluate"
+    [line] = start(run, tmp_path)
+    assert line.startswith("Stopped by SIGTERM") and run.seen == 8
+    assert "SIGTERM: stopping after this measurement;" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("images_seen", [8, 12])
+def test_a_continued_run_first_makes_up_for_a_measurement(tmp_path, images_seen):
+    """Also one that has its length already."""
+    run = Stop(images_seen=images_seen)
+    start(run, tmp_path, is_resumed=True)
+    assert run.calls[0] == "make up" and ("network" in run.calls) == (images_seen == 8)
+
+
+class Failing(NotedRun):
+    """A run that fails after 6 images, in a step or between two of them."""
+
+    def __init__(self, place, error):
+        super().__init__()
+        self.place, self.error = place, error
+
+    def batches(self):
+        for batch in super().batches():
+            self.fail("batches")
+            yield batch
+
+    def step(self, batch):
+        self.fail("step")
+        super().step(batch)
+
+    def rescue(self):
+        self.calls.append("rescue")
+
+    def fail(self, place):
+        if (place, self.seen) == (self.place, 6):
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "rescues"),
+    [
+        ("batches", UserError("a bad image"), 1),
+        ("step", LostProcessError("it ended"), 1),
+        ("step", UserError("NaN"), 0),
+    ],
+)
+def test_what_was_learned_before_an_error_elsewhere_is_rescued(tmp_path, place, error, rescues):
+    run = Failing(place, error)
+    with pytest.raises(UserError, match=str(error)):
+        start(run, tmp_path)
+    assert run.calls.count("rescue") == rescues and "finite" not in run.calls[-2:]

@@ -1,5 +1,6 @@
 """The kinds of runs that the campaign harms, tiny ones: 16x16 images, 0.144 kimg, a state each 0.016 kimg."""
 
+import importlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Kind:
 
 def prepare(folder: Path, metrics: bool = True) -> list[Kind]:
     """Return all kinds of runs, each with a reference that is made here."""
+    for command in ("dataset_tool", "train", "invert"):  # so that forks need not import them
+        importlib.import_module(command)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     data = folder / "data.zip"
