@@ -99,11 +99,11 @@ def test_all_names_are_listed():
 
 WRONG = {
     "neither": ([], "what is measured must be one of --network=FILE and --images=PATH; give one of them"),
-    "both": (["--network=a", "--images=b"], "one of --network=FILE and --images=PATH"),
-    "metric": (["--network=a", "--metrics=fd_cifr"], "did you mean 'fd50k_cifar'"),
-    "samples": (["--network=a", "--samples=0"], "--samples=0 is too few"),
-    "missing": (["--network=a"], "network a does not exist"),
-    "device": (["--network=a", "--device=tpu"], "unknown device 'tpu'"),
+    "both": (["--network=a.pt", "--images=b"], "one of --network=FILE and --images=PATH"),
+    "metric": (["--network=a.pt", "--metrics=fd_cifr"], "did you mean 'fd50k_cifar'"),
+    "samples": (["--network=a.pt", "--samples=0"], "--samples=0 is too few"),
+    "missing": (["--network=a.pt"], "network a.pt does not exist"),
+    "device": (["--network=a.pt", "--device=tpu"], "unknown device 'tpu'"),
 }
 
 
