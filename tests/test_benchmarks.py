@@ -11,11 +11,9 @@ from click.testing import CliRunner
 from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
 from benchmarks.machine import Operations
 from inversion.tuning_options import TuningOptions
-from networks.discriminator import Discriminator
-from networks.files import save_network
 from networks.latents import Latents
-from tests.support.networks import SMALL_D, quality_generator, small_generator
-from tests.support.runs import ALONE, IMAGES, tiny_config, train, write_base, write_images
+from tests.support.networks import quality_generator
+from tests.support.runs import ALONE, IMAGES, tiny_config, train
 from tests.support.tolerance import assert_close
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter
@@ -81,12 +79,6 @@ def test_generate_times_what_it_says():
     assert not torch.allclose(sharp, degraded)
 
 
-def test_generate_needs_a_quality_code(tmp_path):
-    save_network(tmp_path / "G.safetensors", small_generator(), {}, {})
-    result = CliRunner().invoke(generate.main, [f"--network={tmp_path / 'G.safetensors'}", "--device=cpu"])
-    assert result.exit_code == 1 and "give a QC network" in result.output
-
-
 def test_gpu_goes_on_when_a_part_fails(tmp_path, monkeypatch):
     code = "import sys; print('argument', sys.argv[1])"
     parts = [
@@ -133,10 +125,10 @@ def test_textbook_convolution_is_the_same_map(up, down, demodulate):
 
 @pytest.mark.parametrize("pl_weight", [0.0, 2.0])
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_textbook_step_has_the_same_gradients(tmp_path, mode, pl_weight):
+def test_textbook_step_has_the_same_gradients(run_files, mode, pl_weight):
     """Those of the last phase of each network: adversarial or path lengths for G, R1 for D."""
-    base = write_base(tmp_path / "base.safetensors") if mode == "qc" else None
-    images, still = write_images(tmp_path / "images.zip"), {"lr": 1e-12}
+    (images, base), still = run_files, {"lr": 1e-12}
+    base = base if mode == "qc" else None
     config = tiny_config(
         images, base, augment={"mode": "none"}, optimizer_g=still, optimizer_d=still, loss={"pl_weight": pl_weight}
     )
@@ -152,23 +144,19 @@ def test_textbook_step_has_the_same_gradients(tmp_path, mode, pl_weight):
                 assert_close(parameter.grad, others[name].grad, rtol=1e-3, what=f"{phase} {name}")
 
 
-def test_twins(tmp_path):
-    G = quality_generator(resolution=16)
-    save_network(tmp_path / "qc.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
-    flags = ["--network", str(tmp_path / "qc.safetensors"), "--seeds", "4", "--codes", "2"]
+def test_twins(network_files):
+    flags = ["--network", str(network_files / "qc.safetensors"), "--seeds", "4", "--codes", "2"]
     assert "content correlation: twins" in CliRunner().invoke(twins.main, flags, catch_exceptions=False).output
     same = CliRunner().invoke(twins.main, [*flags, "--quality-scale", "0"], catch_exceptions=False).output
     assert "twins 1.00" in same and "min 1.00, quartiles 1.00, 1.00, 1.00, max 1.00" in same
 
 
 @pytest.mark.parametrize("fakes", ["qc network", "base network", "stand-ins"])
-def test_metrics_times_what_a_measurement_does(tmp_path, fakes):
+def test_metrics_times_what_a_measurement_does(run_files, network_files, tmp_path, fakes):
     """The stages, one after the other, find the very numbers that evaluate() finds, with either cache."""
-    flags, path = [f"--data={write_images(tmp_path / 'images.zip')}", "--device=cpu"], tmp_path / "numbers.json"
+    flags, path = [f"--data={run_files[0]}", "--device=cpu"], tmp_path / "numbers.json"
     if fakes != "stand-ins":
-        G = quality_generator() if fakes == "qc network" else small_generator().eval()
-        save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
-        flags.append(f"--network={tmp_path / 'G.safetensors'}")
+        flags.append(f"--network={network_files / ('qc' if fakes == 'qc network' else 'plain')}.safetensors")
     flags += ["--images=10", "--batch=4", "--workers=0", f"--json={path}"]
     result = CliRunner().invoke(metrics.main, flags, catch_exceptions=False)
     assert "evaluate(), full cache" in result.output
@@ -187,15 +175,9 @@ def test_metrics_times_what_a_measurement_does(tmp_path, fakes):
         assert (values["stages"]["fd10_cifar"] < 1e-6) == is_same_set
 
 
-def test_metrics_refuses_an_unknown_detector(tmp_path):
-    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--detector=nobody", "--device=cpu"]
-    result = CliRunner().invoke(metrics.main, flags)
-    assert result.exit_code == 1 and "unknown detector 'nobody'" in result.output
-
-
-def test_data(tmp_path):
+def test_data(run_files, tmp_path):
     path = tmp_path / "numbers.json"
-    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--images=10", "--batch=4", "--workers=1"]
+    flags = [f"--data={run_files[0]}", "--images=10", "--batch=4", "--workers=1"]
     flags += ["--recipe=mixture", "--recipe=jpeg", "--device=cpu", f"--json={path}"]
     result = CliRunner().invoke(data.main, flags, catch_exceptions=False)
     stages = json.loads(path.read_text())["stages"]
@@ -208,33 +190,17 @@ def test_data(tmp_path):
     assert all(stage["seconds"] > 0 for stage in stages) and "deliver, cpu degrades, mixture" in result.output
 
 
-@pytest.mark.parametrize(
-    ("flag", "complaint"), [("--recipe=mixtur", "did you mean 'mixture'"), ("--images=13", "more than the 12 of")]
-)
-def test_data_says_what_is_wrong(tmp_path, flag, complaint):
-    flags = [f"--data={write_images(tmp_path / 'images.zip')}", "--images=10", "--device=cpu", flag]
-    result = CliRunner().invoke(data.main, flags)
-    assert result.exit_code == 1 and complaint in result.output
-
-
 @pytest.mark.parametrize("with_data", [True, False])
-def test_inversion(tmp_path, with_data):
-    G, path = quality_generator(), tmp_path / "numbers.json"
-    save_network(tmp_path / "G.safetensors", G, {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
-    flags = ["--network", str(tmp_path / "G.safetensors"), "--photos=2", "--device=cpu", "--json", str(path)]
+def test_inversion(run_files, network_files, tmp_path, with_data):
+    path = tmp_path / "numbers.json"
+    flags = ["--network", str(network_files / "qc.safetensors"), "--photos=2", "--device=cpu", "--json", str(path)]
     flags += ["--projector-steps=2", "--tuning-steps=3", "--measured-steps=2"]
-    flags += [f"--data={write_images(tmp_path / 'images.zip')}"] if with_data else []
+    flags += [f"--data={run_files[0]}"] if with_data else []
     result = CliRunner().invoke(inversion.main, flags, catch_exceptions=False)
     assert "plain baseline, fp32 *" in result.output
     records = {record["stage"]: record for record in json.loads(path.read_text())["records"]}
     assert [records[name]["steps"] for name in ("projector", "tuning", "plain baseline, fp32")] == [2, 3, 500]
     assert all(record["seconds_per_step"] > 0 for record in records.values())
-
-
-def test_inversion_needs_a_quality_code(tmp_path):
-    save_network(tmp_path / "G.safetensors", small_generator(), {"sharp": Discriminator(SMALL_D, 0, 16, 3)}, {})
-    result = CliRunner().invoke(inversion.main, ["--network", str(tmp_path / "G.safetensors"), "--device=cpu"])
-    assert result.exit_code == 1 and "has no quality code" in result.output
 
 
 def test_inversion_baseline_tunes_nothing_of_the_network_itself():
@@ -243,3 +209,22 @@ def test_inversion_baseline_tunes_nothing_of_the_network_itself():
     latents, targets = Latents(torch.randn(1, G.num_ws, G.w_dim), torch.randn(1, G.q_dim)), torch.rand(1, 3, 16, 16)
     inversion._plain(G, latents, targets, inversion._perceptual(targets), TuningOptions(steps=2))
     assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
+
+
+# What is refused: the benchmark, its flags, and words of the sentence. NETWORK and DATA stand for paths.
+REFUSALS = [
+    (generate, ["--network=NETWORK"], "give a QC network"),
+    (inversion, ["--network=NETWORK"], "has no quality code"),
+    (metrics, ["--data=DATA", "--detector=nobody"], "unknown detector 'nobody'"),
+    (data, ["--data=DATA", "--images=10", "--recipe=mixtur"], "did you mean 'mixture'"),
+    (data, ["--data=DATA", "--images=13"], "more than the 12 of"),
+]
+
+
+@pytest.mark.parametrize(("benchmark", "flags", "words"), REFUSALS, ids=[words for *_, words in REFUSALS])
+def test_refusals(run_files, network_files, benchmark, flags, words):
+    paths = {"NETWORK": str(network_files / "plain.safetensors"), "DATA": str(run_files[0])}
+    for name, path in paths.items():
+        flags = [flag.replace(name, path) for flag in flags]
+    result = CliRunner().invoke(benchmark.main, [*flags, "--device=cpu"])
+    assert result.exit_code == 1 and words in result.output
