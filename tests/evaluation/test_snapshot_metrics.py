@@ -236,6 +236,41 @@ def test_continuing_drops_lines_that_are_newer_than_the_state(run_files, tmp_pat
     assert not any(line.get("values") == {"fd8_cifar": 99.0} for line in lines) and len(lines) == 9
 
 
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize(
+    ("place", "number"), [("evaluate", 0), ("evaluate", 1), ("save_tensors", 0), ("append_records", 0)]
+)
+def test_a_measurement_that_was_killed_is_made_up_for(run_files, tmp_path, fake_values, monkeypatch, place, number):
+    """The second one is that of the last network. Its numbers are being found, stored as the best, or written."""
+    outdir, config = tmp_path / "run", config_of(run_files, "base", **{**EVERY, "kimg": 0.016})
+    names = "fd8_cifar,kd8_cifar"
+    fake_values(5.0)
+    original, calls = getattr(snapshots, place), []
+
+    def kill(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1 + number:
+            if place == "append_records":  # a part of them
+                original(arguments[0], arguments[1][:1])
+            raise Killed
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, place, kill)
+        with pytest.raises(Killed):
+            run(config, outdir, hook_of(config, outdir, names))
+    for _ in range(2):
+        run(config, outdir, hook_of(config, outdir, names))
+        for name in names.split(","):
+            assert [line["images_seen"] for line in lines_of(outdir, name)] == [8, 16]
+    log = (outdir / "log.txt").read_text()
+    assert log.count("The measurement of the newest network was interrupted; it is made up for") == 1
+    assert not list(outdir.glob(".*"))
+
+
 # The command.
 
 
