@@ -131,7 +131,10 @@ def _read_manifest(path: Path, source: str) -> str:
     except (UserError, LookupError, TypeError) as error:
         raise UserError(f"{MANIFEST} of {source} is damaged; push the network again") from error
     if version != FORMAT_VERSION or not isinstance(recorded, str):
-        raise UserError(f"{MANIFEST} of {source} has format version {version}, this program reads {FORMAT_VERSION}")
+        raise UserError(
+            f"{MANIFEST} of {source} has format version {version}, this program reads {FORMAT_VERSION}; update the "
+            "program, or push the network again"
+        )
     return recorded
 
 

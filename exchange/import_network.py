@@ -98,7 +98,8 @@ def _naming(source: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{source} {error}") from error
+        cure = "" if "; " in str(error) else "; give a network of a kind that docs/import.md names"
+        raise UserError(f"{source} {error}{cure}") from error
     except Exception as error:  # a file may hold anything anywhere
         raise UserError(f"{source} is damaged or of another layout than is known; copy or download it again") from error
 

@@ -112,7 +112,8 @@ def read_codes(path: str | Path, q_dim: int) -> np.ndarray:
         codes = codes.reshape(1, q_dim)
     if codes.ndim != 2 or codes.shape[1] != q_dim or len(codes) == 0:
         shape = " x ".join(str(size) for size in codes.shape)
-        raise UserError(f"quality file {path} holds {shape} numbers, needs {q_dim} for each code of this network")
+        wanted = f"needs {q_dim} for each code of this network"
+        raise UserError(f"quality file {path} holds {shape} numbers, {wanted}; give such codes")
     return _finite(codes, f"quality file {path}")
 
 
@@ -167,7 +168,8 @@ def _with_unique_labels(qualities: Sequence[Quality]) -> list[Quality]:
 def _finite(codes: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(codes).all():
         row, column = np.argwhere(~np.isfinite(codes))[0]
-        raise UserError(f"{what}: number {column + 1} of code {row + 1} is {codes[row, column]}, must be finite")
+        value = codes[row, column]
+        raise UserError(f"{what}: number {column + 1} of code {row + 1} is {value}, must be finite; correct it")
     return codes
 
 

@@ -120,11 +120,10 @@ def load_state(path: str | os.PathLike, device: torch.device | str = "cpu") -> d
 
     Raises UserError for any other file, and where a part does not have its checksum.
     """
+    open_file(path, ANY_BYTES).close()
     try:
         _require_whole_zip(path)
         state = torch.load(path, map_location=device, weights_only=True)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "check the file") from error
     except Exception as error:  # damaged pickles raise nearly anything
         raise UserError(f"{path} is damaged or no training state", "delete it to start the run anew") from error
     if not isinstance(state, dict):

@@ -36,7 +36,7 @@ def load_module(build: Callable[[], M], path: str | os.PathLike, prefix: str, wh
     and as `load_tensors` does.
     """
     shapes = tensor_shapes(path, prefix)
-    with blaming_header(path, what), _Allowance(shapes):
+    with blaming_header(path, what), Allowance(shapes):
         module = build()
     _require_shapes(module, shapes, path)
     module.load_state_dict(load_tensors(path, prefix), strict=True)
@@ -53,8 +53,12 @@ def blaming_header(path: str | os.PathLike, what: str) -> Iterator[None]:
         raise UserError(f"the header of {path} describes no {what} ({reason})", CURE) from error
 
 
-class _Allowance(TorchFunctionMode):
-    """Within `with`, fresh tensors may have about as many numbers in all as tensors of the given shapes have."""
+class Allowance(TorchFunctionMode):
+    """Within `with`, fresh tensors may have about as many numbers in all as tensors of the given shapes have.
+
+    More is a UserError, before memory is taken. (Modules on the meta device would take none at all, but torch then
+    imports a compiler for seconds.)
+    """
 
     def __init__(self, shapes: Shapes):
         super().__init__()

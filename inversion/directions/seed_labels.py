@@ -76,7 +76,8 @@ def _read_csv(path: Path) -> list[tuple[str, Any]]:
 def _seed(text: str, path: Path) -> int:
     text = text.strip()
     if not is_seed(text):
-        raise UserError(f"labels {path} have '{text}' for a seed, must be a number from 0 to {MAX_SEED}")
+        bound = f"must be a number from 0 to {MAX_SEED}"
+        raise UserError(f"labels {path} have '{text[:40]}' for a seed, {bound}; correct it")
     return int(text)
 
 
@@ -86,5 +87,5 @@ def _score(value: Any, seed: int, path: Path) -> float:
     except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
-        raise UserError(f"labels {path} have '{value}' for seed {seed}, must be a finite number")
+        raise UserError(f"labels {path} have '{str(value)[:40]}' for seed {seed}, must be a finite number; correct it")
     return score

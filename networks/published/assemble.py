@@ -15,6 +15,7 @@ from networks.generators.interface import Generator
 from networks.layers import RESAMPLE_TAPS
 from networks.published.architecture import discriminator_architecture, generator_architecture
 from networks.published.contents import NetworkContent, Published, shown
+from torch_utils.loading import Allowance
 from torch_utils.ops.upfirdn2d import setup_filter
 from torch_utils.purposes import FOR_AVERAGE
 from torch_utils.seeding import BatchRandom
@@ -73,7 +74,7 @@ def _with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
 
 def _filled(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> Any:
     """Return a network with the given tensors; the resampling filter may be left out, it is always the same."""
-    with torch.device("meta"):  # so that no file can ask for memory that it has no tensors for
+    with Allowance({name: tuple(tensor.shape) for name, tensor in tensors.items()}):
         network = build()
     expected = network.state_dict()
     resampling = setup_filter(RESAMPLE_TAPS)

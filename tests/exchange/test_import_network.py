@@ -244,11 +244,11 @@ REFUSALS = [
     ),
     (
         {"state_dict": encoder_state(1), "opts": {}},
-        "^has [1] numbers for backbone.input_layer.0.weight, an encoder for this network needs [64, 3, 3, 3]$",
+        "^has [1] numbers for backbone.input_layer.0.weight, an encoder for this network needs [64, 3, 3, 3]; give",
     ),
     (
         {"state_dict": encoder_state(64, 3, 3, 3)},
-        "^lacks a tensor for backbone.input_layer.1.weight, which an encoder for 8 ws needs$",
+        "^lacks a tensor for backbone.input_layer.1.weight, which an encoder for 8 ws needs; give a network",
     ),
     (
         {"state_dict": encoder_state(1, encoder__styles__9__linear__weight=1)},

@@ -167,7 +167,7 @@ def test_no_changed_bit_of_an_archive_goes_unseen(tmp_path, kind):
         read, path = read_mnist, mnist_of(tmp_path / "t-images-idx3-ubyte.gz")
     whole, expected = path.read_bytes(), images_of(read(path))
     rng, refused = random.Random(0), 0
-    for _ in range(80):
+    for _ in range(40):
         data = bytearray(whole)
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         path.write_bytes(data)
@@ -175,7 +175,7 @@ def test_no_changed_bit_of_an_archive_goes_unseen(tmp_path, kind):
             np.testing.assert_array_equal(images_of(read(path)), expected)
         except UserError:
             refused += 1
-    assert refused > 60
+    assert refused > 30
 
 
 @pytest.mark.parametrize("cut", [4, 8, 12])
@@ -256,7 +256,7 @@ def test_a_truncated_lmdb_is_one_sentence(tmp_path, lsun, seed):
     assert outcome(tmp_path, lsun[1])
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_a_damaged_lmdb_is_read_or_one_sentence(tmp_path, lsun, seed):
     """Mostly where pages say what they hold."""
     rng, data = random.Random(seed), bytearray(lsun[0].read_bytes())

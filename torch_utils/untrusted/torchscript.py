@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch.jit import ScriptModule
 
 from dnnlib.errors import UserError
+from dnnlib.reading import open_file
 from torch_utils.untrusted.torchscript_code import rewrite_sources
 from torch_utils.untrusted.torchscript_pickle import check_objects
 
@@ -68,7 +68,7 @@ def _load(copy: Path, path: Path, device: torch.device) -> ScriptModule:
 def _write_checked(path: Path, copy: Path) -> None:
     """Write the checked parts of the archive that belong to the network to `copy`."""
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        with open_file(path, LARGEST_FILE) as file, zipfile.ZipFile(file) as archive:
             parts = _parts(archive, path)
             checked = _check_texts(archive, parts, path)
             with zipfile.ZipFile(copy, "w") as target:
@@ -77,9 +77,9 @@ def _write_checked(path: Path, copy: Path) -> None:
                         target.writestr(f"network/{name}", checked[name])
                     elif name in _FORMAT or name.startswith(("data/", "constants/")):
                         _copy_part(archive, info, target, f"network/{name}")
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the file") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # damaged archives raise nearly anything
         raise UserError(f"{path} is damaged or no TorchScript file; download it again") from error
 
 
