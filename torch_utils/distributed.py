@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,8 +28,9 @@ def with_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = re.sub(r"^\[\S+\] ", "", one_line(error)).partition(". ")[0]  # without gloo's place and advice
         raise LostProcessError(
-            f"a process of this run has ended or does not answer ({one_line(error)})", "the same command continues"
+            f"a process of this run has ended or does not answer ({reason})", "the same command continues"
         ) from error
 
 

@@ -125,7 +125,7 @@ def _error(rank: int, code: int, errors: Any, count: int) -> BaseException:
         return UserError(errors.get())
     if code > 128:
         return StopNow(code - 128)
-    return UserError(f"process {rank} of {count} failed, see above", "report that as a bug")
+    return UserError(f"process {rank} of {count} ended with code {code}", "the same command continues")
 
 
 def _call(rank: int, function: Callable[..., None], errors: Any, arguments: tuple[Any, ...]) -> None:
@@ -142,8 +142,8 @@ def _call(rank: int, function: Callable[..., None], errors: Any, arguments: tupl
             sentence = as_user_error(error)
             if sentence is None:
                 logging.exception("process %s", rank)
-            else:
-                errors.put(str(sentence))  # before the others notice that this process has left them
+                sentence = UserError(f"process {rank} failed, see above", "report that as a bug")
+            errors.put(str(sentence))  # before the others notice that this process has left them
             _leave(1)
     _leave(0)
 

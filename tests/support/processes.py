@@ -34,11 +34,13 @@ def warm_context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def run_distributed(function: Callable[..., None], processes: int, *arguments: Any) -> None:
+def run_distributed(
+    function: Callable[..., None], processes: int, *arguments: Any, timeout: float = distributed.TIMEOUT
+) -> None:
     """Call `function(world, *arguments)` as `distributed.run` does, on the CPU, in warm processes."""
     warm_context()
     with _starting_processes_by("forkserver"):
-        distributed.run(function, processes, "cpu", *arguments)
+        distributed.run(function, processes, "cpu", *arguments, timeout=timeout)
 
 
 @contextlib.contextmanager
