@@ -21,8 +21,11 @@ from tests.support.runs import (
     wait_for_images,
 )
 from torch_utils.checkpoint import load_state
+from torch_utils.distributed import LostProcessError
 from training import loop
+from training.optimization.phase import Phase
 from training.run_directory import RunDirectory
+from training.trainer import Trainer
 
 KIMG = 0.112  # 14 steps of 8 images
 TWO_WORKERS = f"--workers={min(2, len(os.sched_getaffinity(0)))}"  # torch warns of more than there are cores
@@ -119,6 +122,48 @@ def test_workers_end_with_their_process(run_files):
     """They outlive a signal from elsewhere, but not a process that fails without a word to them."""
     code, _, errors = finish(start_fresh(["-c", HOLD_BATCHES, run_files[0]]))
     assert code == 1 and "KeyError" in errors
+
+
+LOST = {  # where another process is missed, and what is in the state then
+    "between steps": (loop.NetworkRun, "agree_to_stop", 24),
+    "before a step changes anything": (Phase, "__exit__", 24),
+    "in the middle of a step": (Trainer, "make_fakes", 16),
+}
+
+
+def test_a_lost_process_costs_no_more_than_a_step(run_files, tmp_path, monkeypatch):
+    """What is whole is saved, and goes on as if nothing had been; half a step is not."""
+    config = tiny_config(run_files[0], run={"kimg": 0.04, "kimg_per_tick": 0.016, "state_ticks": 1})
+    run_here(config, tmp_path / "whole")
+    for moment, (owner, name, expected) in LOST.items():
+        with monkeypatch.context() as patch:
+            lose_a_process(patch, owner, name, 24)
+            with pytest.raises(LostProcessError):
+                run_here(config, tmp_path / moment)
+        assert load_state(tmp_path / moment / "training-state.pt")["trainer"]["images_seen"] == expected
+        run_here(config, tmp_path / moment)
+        states = [load_state(tmp_path / folder / "training-state.pt")["trainer"] for folder in ("whole", moment)]
+        for state in states:
+            del state["statistics"]  # that of the last tick counts what was reported of the step that was not taken
+        assert not changed(*map(snapshot, states))
+
+
+def lose_a_process(patch, owner, name, at):
+    """Let a method fail as exchanges with a lost process do, from so many images on."""
+    step, original, seen = Trainer.step, getattr(owner, name), [0]
+
+    def note(trainer, batch):
+        seen[0] = trainer.images_seen
+        step(trainer, batch)
+        seen[0] = trainer.images_seen
+
+    def fail(self, *arguments):
+        if seen[0] == at:
+            raise LostProcessError("a process of this run has ended")
+        return original(self, *arguments)
+
+    patch.setattr(Trainer, "step", note)
+    patch.setattr(owner, name, fail)
 
 
 def test_a_failure_to_write_the_last_network_is_made_good(run_files, tmp_path, monkeypatch, capfd):
