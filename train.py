@@ -19,6 +19,7 @@ from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
 from networks.config import GeneratorConfig, Variant
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
+from networks.generators.interface import Generator
 from networks.table import network_table
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, is_first_process, planned_processes, run
@@ -167,7 +168,13 @@ def main(
             return
         with directory.hold() if is_first_process() else contextlib.nullcontext() as lock:
             limit = config.run.rank_timeout
-            run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
+            try:
+                run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
+            finally:
+                if lock is not None:
+                    lock.release()
+                    with contextlib.suppress(OSError):  # unless something was written
+                        directory.path.rmdir()
 
 
 def resolve(
@@ -226,6 +233,14 @@ def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
         raise UserError(f"{init_from} has another architecture ({'; '.join(changes)}); leave these fields as they are")
 
 
+def _cure_of_format(base: Generator, images: ImageFormat) -> str:
+    """Return what to do about data of another form than the network's."""
+    differs_in_labels_only = (base.img_resolution, base.img_channels) == (images.resolution, images.channels)
+    if differs_in_labels_only and 0 in (base.c_dim, images.c_dim):
+        return "leave out --cond" if base.c_dim == 0 else "give --cond, or choose another network"
+    return "convert the data with dataset_tool.py or choose another network"
+
+
 def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFormat) -> TrainConfig:
     """Return `config` with the architecture of the network that it starts from."""
     base, header = load_generator(init_from)
@@ -233,7 +248,7 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
         raise UserError(
             f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with {base.img_channels} channels "
             f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
-            f"{images.channels} and {images.c_dim}; convert the data with dataset_tool.py or choose another network"
+            f"{images.channels} and {images.c_dim}; {_cure_of_format(base, images)}"
         )
     config = presets.as_transfer(config)
     config = with_overrides(config, {"data.subject": json.dumps(header.get("subject") or "")})

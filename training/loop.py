@@ -100,12 +100,12 @@ def _train(
         torch.backends.cudnn.benchmark = True
         allow_tf32(config)
     dataset = open_dataset(config)
+    trainer = Trainer(config, image_format(dataset), world)  # before anything is written: it refuses what does not fit
     identity = identify(dataset) if world.is_first else None
     state, notes = directory.prepare(config, identity) if identity is not None else (None, [])
     world.barrier()
     if not world.is_first:
         state = directory.load_state()
-    trainer = Trainer(config, image_format(dataset), world)
     degrading = DegradeOn(config.data, world.device)
     if state is not None:
         trainer.load_state_dict(state["trainer"])

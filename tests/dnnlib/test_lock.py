@@ -59,8 +59,11 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
 def test_forks_do_not_hold_it(tmp_path):
     """Data workers live on for seconds after their process was killed."""
     held = FolderLock(tmp_path)
-    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=[60])
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    process = context.Process(target=lambda: (started.set(), time.sleep(60)))
     process.start()
+    assert started.wait(30)
     os.close(held._handle)  # as when this process is killed
     held._handle = -1
     with FolderLock(tmp_path):

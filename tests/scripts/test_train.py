@@ -357,7 +357,7 @@ WRONG = [
     (["--set=discriminator.mbstd_group_size=0"], "discriminator.mbstd_group_size is 0, must be at least 1"),
     (["--set=discriminator.mbstd_channels=5"], "discriminator.mbstd_channels is 5, must be a divisor of 64"),
     (["--preset=papr256"], "unknown preset 'papr256'; did you mean 'paper256'? Known: auto, church256, cifar, demo, "),
-    (["--set=loss.r1_gama=1"], "unknown field 'loss.r1_gama'; did you mean 'loss.r1_gamma'? Known: loss.distill_"),
+    (["--set=loss.r1_gama=1"], "unknown field 'loss.r1_gama'; did you mean 'loss.r1_gamma'? Known: loss.content_"),
     (["--set=datta.path=x"], "unknown field 'datta'; did you mean 'data'? Known: augment, batch, "),
     (["--set=batch"], "--set batch has no value; write --set field=value"),
     (["--set="], "--set  has no value; write --set field=value"),
@@ -551,17 +551,17 @@ def test_damaged_configuration_of_a_run(command, outdir, content):
 def test_truncated_state_of_a_run(command, outdir, share):
     content = (outdir / "training-state.pt").read_bytes()
     (outdir / "training-state.pt").write_bytes(content[: int(share * len(content))])
-    assert sentence(command("--kimg=0.032")) == (
-        f"{outdir / 'training-state.pt'} is damaged or no training state; delete it to start the run anew"
+    beginning = (
+        f"{outdir / 'training-state.pt'} is damaged or no training state; put training-state.pt back from a copy"
     )
+    assert sentence(command("--kimg=0.032")).startswith(beginning)
 
 
 @pytest.mark.parametrize("content", [{"weights": torch.zeros(2)}, {"trainer": 3}, [1]])
 def test_state_of_something_else(command, outdir, content):
     torch.save(content, outdir / "training-state.pt")
-    assert sentence(command()) == (
-        f"{outdir / 'training-state.pt'} is no training state; delete it to start the run anew"
-    )
+    beginning = f"{outdir / 'training-state.pt'} is no training state; put training-state.pt back from a copy"
+    assert sentence(command()).startswith(beginning)
 
 
 def test_sentence_reaches_a_real_terminal(tmp_path):
