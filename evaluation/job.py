@@ -118,7 +118,9 @@ def _measure_images(world: World, job: Job, images: str, detectors: dict[str, De
     for request in job.requests:
         if request.metric.path is not None:
             raise UserError(f"{request.name} is measured along a network's latents; give --network=FILE")
-    fakes = ImageDataset(images, on_bad_image=job.on_bad_image)
+    form = "give a folder of nothing but the images to measure, squares of one size"
+    cures = dataclasses.replace(dataset_cures(images, job.on_bad_image), form=form, mode="save it as 8-bit gray or RGB")
+    fakes = ImageDataset(images, on_bad_image=job.on_bad_image, cures=cures)
     stream = real_stream(fakes, "sharp", batch=job.options.batch, workers=job.workers)
     reals = open_reals(job, job.degradation)
     if reals is not None:

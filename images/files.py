@@ -33,12 +33,14 @@ class Cures:
         mode: about one that is neither 8-bit gray nor RGB.
         source: about a path that is neither a folder nor a zip.
         labels: about images without labels, where labels are needed.
+        form: about images that are not squares of one size; empty where converting them is right.
     """
 
     damaged: str = CURE
     mode: str = "save it as 8-bit gray or RGB"
     source: str = "give a folder or a zip of images, or copy the archive again"
     labels: str = "add them"
+    form: str = ""
 
 
 class ImageHeader(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dnnlib.cache import cache_folder, private_folder
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
 from dnnlib.reading import read_json
@@ -50,6 +51,8 @@ class FeatureCache:
 
     def temporary(self, key: dict[str, Any]) -> Path:
         """Return a path to write the rows of a new entry to, before `store` moves them to their place."""
+        if self.folder.is_relative_to(cache_folder("")):
+            private_folder(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, path = tempfile.mkstemp(dir=self.folder, prefix=f".{self._path(key).name}.", suffix=".part")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,11 @@ def _open(path: str | os.PathLike) -> safe_open:
 
 
 def _write_failure(path: Path, error: Exception) -> OSError:
-    """Return the OSError that made a library fail to write."""
+    """Return the OSError that made a library fail to write; the library tells its number as text, if at all."""
     status = os.statvfs(Path(path).parent)
-    if status.f_bavail * status.f_frsize < 1 << 20:
+    number = re.search(r"os error (\d+)", str(error))
+    if number is not None and int(number[1]) != errno.ENOSPC:
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    if number is not None or status.f_bavail * status.f_frsize < 1 << 20:
         return OSError(errno.ENOSPC, "the disk is full")
     return OSError(errno.EFBIG, "the system takes only a part of the file")

@@ -260,6 +260,8 @@ def dataset_cures(path: str | os.PathLike, on_bad_image: str) -> Cures:
 
 
 def _cure(files: ImageFiles, size: int) -> str:
-    """Return the command that converts the images to a side that works, at most `size`."""
+    """Return what makes images usable: the command that converts them to a side that works, at most `size`."""
+    if files.cures.form:
+        return files.cures.form
     side = max(4, 1 << (size.bit_length() - 1))
     return f"run `python dataset_tool.py --source={files.path} --dest=... --crop=center --resolution={side}`"

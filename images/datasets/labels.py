@@ -51,7 +51,8 @@ def read_labels(files: ImageFiles, metadata: dict[str, Any]) -> list[Label]:
                 f"a class of 0..{MAX_CLASSES - 1}" if length is None else f"a vector of {length or 1} finite numbers"
             )
             like = "" if name == files.names[0] else " like the first"
-            raise UserError(f"the label of {name} in {where} is {label!r}, not {expected}{like}; correct it")
+            shown = repr(label)[:60]
+            raise UserError(f"the label of {name} in {where} is {shown}, not {expected}{like}; correct it")
     return labels
 
 

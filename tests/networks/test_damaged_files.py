@@ -190,3 +190,19 @@ def test_every_field_of_a_generator_is_bounded_by_its_file():
     known = {"generator.channel_base", "generator.channel_max"}  # one bounds the other
     numbers = {f"generator.{name}" for name, value in vars(GeneratorConfig()).items() if type(value) is int}
     assert numbers <= sizes | known
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("I/O error: No space left on device (os error 28)", "the disk is full; free some space and run the same"),
+        ("I/O error: Input/output error (os error 5)", "cannot write .*n.safetensors: Input/output error; what was"),
+    ],
+)
+def test_what_a_library_says_of_the_disk_is_understood(tmp_path, monkeypatch, text, sentence):
+    def fail(*_, **__):
+        raise safetensors.SafetensorError(f"Error while serializing: {text}")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(UserError, match=sentence):
+        save_tensors(tmp_path / "n.safetensors", {"a": torch.zeros(1)}, {})
