@@ -76,7 +76,8 @@ class ImageFiles:
         self.names = sorted(name for name in everything if _is_image(name))
         if not self.names:
             raise UserError(f"no images in {self.path}; it needs files that end in {', '.join(EXTENSIONS)}")
-        self._require_single([*self.names, METADATA] if self.has_metadata else self.names, everything)
+        if self.is_zip:
+            self._check_directory()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -156,13 +157,20 @@ class ImageFiles:
         assert self._archive is not None, "opened above"
         return self._archive
 
-    def _require_single(self, names: list[str], everything: list[str]) -> None:
-        """Raise UserError where an archive holds two files of one name, of which only the last could be read."""
-        if len(set(everything)) < len(everything):
-            counts = Counter(everything)
-            twice = next((name for name in names if counts[name] > 1), None)
-            if twice is not None:
-                raise UserError(f"{self.path} holds {twice} {counts[twice]} times", "make the archive again")
+    def _check_directory(self) -> None:
+        """Raise UserError where the directory of an archive hides an image: by a damaged name, or by one name twice.
+
+        The directory has no checksum. What it calls no image may be one, so those files are opened, which compares
+        their names with those beside their contents; images are opened when they are read.
+        """
+        counts = Counter(self._zip().namelist())
+        used = [*self.names, METADATA]
+        twice = next((name for name in used if counts[name] > 1), None)
+        if twice is not None:
+            raise UserError(f"{self.path} holds {twice} {counts[twice]} times", "make the archive again")
+        with explained(lambda: str(self.path), self.cures.source):
+            for name in counts.keys() - set(used):
+                self._zip().open(name).close()
 
     def _image_errors(self, name: str) -> AbstractContextManager[None]:
         return image_errors(lambda: f"image {self.names.index(name)} of {self.path}, {name},", self.cures.damaged)

@@ -215,6 +215,16 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         ImageFiles(tmp_path / "a.zip")
 
 
+@pytest.mark.parametrize("name", [b"11.p\0\0", b"11.pn\xa0", b"11.pn/", b".1.png"])
+def test_an_image_that_a_damaged_directory_hides_is_missed(tmp_path, name):
+    archive(tmp_path / "a.zip", **{"0_png": encoded(), "11_png": encoded()})
+    data = (tmp_path / "a.zip").read_bytes()
+    start = data.rindex(b"11.png")  # the directory is at the end
+    (tmp_path / "a.zip").write_bytes(data[:start] + name + data[start + 6 :])
+    with pytest.raises(UserError, match="a.zip cannot be read: File name in directory .* differ"):
+        ImageFiles(tmp_path / "a.zip")
+
+
 def test_names_in_archives_cannot_command_the_terminal(tmp_path):
     name = "a\nError: you\x1b[31m are hacked.png"
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as target:

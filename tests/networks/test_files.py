@@ -507,7 +507,7 @@ def test_state_with_a_damaged_byte_loads_or_is_refused(tmp_path, position, byte,
             for content in ([1, 2], "x", 7, torch.zeros(2))
         ],
         (lambda path: None, "No such file"),
-        (lambda path: path.mkdir(), "directory"),
+        (lambda path: path.mkdir(), "it is a folder"),
     ],
 )
 def test_what_is_no_state_is_refused(tmp_path, write, words):
