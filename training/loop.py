@@ -19,7 +19,7 @@ from images.datasets.prefetch import on_device
 from networks.files import ImageFormat, describes_discriminator, save_network
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header
-from torch_utils.distributed import World
+from torch_utils.distributed import LostProcessError, World
 from training.config import TrainConfig
 from training.degrade_on import DegradeOn
 from training.report import Report, network_tick_line
@@ -88,7 +88,11 @@ def train(
     with contextlib.ExitStack() as held:
         if world.is_first and lock is None:
             lock = held.enter_context(RunDirectory(outdir).hold())
-        _train(world, config, RunDirectory(outdir), on_snapshot, "" if lock is None else lock.note)
+        try:
+            _train(world, config, RunDirectory(outdir), on_snapshot, "" if lock is None else lock.note)
+        except LostProcessError as error:
+            timeout = f"run.rank_timeout={config.run.rank_timeout:g}"
+            raise error.with_cure(f"the same command continues; processes wait {timeout} s for each other") from None
 
 
 def _train(

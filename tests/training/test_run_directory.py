@@ -17,6 +17,7 @@ from images.datasets.identity import DataIdentity
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.run import EncoderRunDirectory
 from tests.support.runs import changed, flatten, tiny_config
+from training.report import Report, network_tick_line
 from training.run_directory import RunDirectory
 
 NAN, INF = float("nan"), float("inf")
@@ -160,6 +161,15 @@ def test_an_empty_log_is_the_shell_s(directory):
     """`python train.py ... > OUTDIR/log.txt` makes it before the program begins."""
     (directory.path / "log.txt").touch()
     assert directory.prepare(CONFIG, DATA) == (None, [])
+
+
+@pytest.mark.parametrize("name", ["log.txt", "stats.jsonl"])
+def test_a_folder_in_place_of_a_file_is_a_sentence(begun, name):
+    (begun.path / name).mkdir()
+    with pytest.raises(
+        UserError, match=rf"{name} cannot be \w+: Is a directory; move it away, or choose another --outdir"
+    ):
+        Report(begun, 1.0, 16, network_tick_line)
 
 
 # The data.
