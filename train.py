@@ -168,13 +168,7 @@ def main(
             return
         with directory.hold() if is_first_process() else contextlib.nullcontext() as lock:
             limit = config.run.rank_timeout
-            try:
-                run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
-            finally:
-                if lock is not None:
-                    lock.release()
-                    with contextlib.suppress(OSError):  # unless something was written
-                        directory.path.rmdir()
+            run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
 
 
 def resolve(

@@ -1,9 +1,10 @@
 """The files of a run."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,24 @@ class RunDirectory:
         """Raise InUseError when a run is under way here; write nothing."""
         require_unlocked(self.path)
 
-    def hold(self) -> FolderLock:
-        """Create the directory and lock it; raise InUseError when another process holds it."""
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[FolderLock]:
+        """Create the directory and lock it; one that is created here and stays empty goes again.
+
+        Raises InUseError when another process holds it.
+        """
+        is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot create {self.path}: {error.strerror}; choose another --outdir") from error
-        return FolderLock(self.path)
+        try:
+            with FolderLock(self.path) as lock:
+                yield lock
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):  # something was written
+                    self.path.rmdir()
 
     def prepare(self, config: Any, data: DataIdentity) -> tuple[dict[str, Any] | None, list[str]]:
         """Return the state of the run to continue, or None for a new one; write `config.json`.

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.campaign.support.commands import Command, finish
 from benchmarks.campaign.support.kinds import Kind, damaged, differences, leftovers, prepare
 
-SIZES = 5  # of each kind of run and limit; 17 with --full
-SIZES_FULL = 17
+SIZES = 9  # of each kind of run and limit; 34 with --full
+SIZES_FULL = 34
 
 
 def main(full: bool, seed: int) -> list[dict[str, object]]:

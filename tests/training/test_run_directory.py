@@ -58,10 +58,19 @@ def test_a_state_comes_back_as_it_was(begun):
 
 def test_the_directory_is_locked_while_it_is_held(begun):
     with begun.hold():
-        for attempt in (begun.hold, begun.require_unlocked):
+        for attempt in (lambda: begun.hold().__enter__(), begun.require_unlocked):
             with pytest.raises(InUseError, match="is in use by process"):
                 attempt()
     begun.require_unlocked()
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
+    for existed in (False, True):
+        directory = RunDirectory(tmp_path / "run")
+        with pytest.raises(UserError), directory.hold():
+            raise UserError("another network is needed")
+        assert directory.path.exists() == existed
+        directory.path.mkdir(exist_ok=True)
 
 
 # Whose files they are.
