@@ -3,13 +3,13 @@
 import io
 import math
 import os
-import zipfile
 from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
 
 from dnnlib import limits
+from dnnlib.archives import open_zip
 from dnnlib.reading import explained, open_file, read_at_most
 
 _HEADERS: dict[tuple[int, int], Callable] = {
@@ -41,10 +41,8 @@ def map_array(path: str | os.PathLike, cure: str = "check the file") -> np.ndarr
 
 
 def _parse_archive(file: BinaryIO, limit: int) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
+    with open_zip(file) as archive:
         entries = archive.infolist()
-        if len({entry.filename for entry in entries}) < len(entries):
-            raise ValueError("two of its arrays have one name")
         if sum(entry.file_size for entry in entries) > limit:
             raise ValueError(f"its arrays have more than {limit:,} bytes")
         arrays = {}

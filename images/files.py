@@ -3,7 +3,6 @@
 import hashlib
 import os
 import zipfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import PIL.Image
 
 from dnnlib import limits
+from dnnlib.archives import open_zip
 from dnnlib.errors import UserError, one_line
 from dnnlib.parsing import existing
 from dnnlib.reading import explained, open_file, parse_json, read_at_most
@@ -152,24 +152,20 @@ class ImageFiles:
         """Return the archive, opened by this process."""
         if self._archive is None or self._archive_process != os.getpid():
             with explained(lambda: str(self.path), self.cures.source, reason=_no_zip):
-                self._archive = zipfile.ZipFile(open_file(self.path, limits.ANY_BYTES, self.cures.source))
+                self._archive = open_zip(open_file(self.path, limits.ANY_BYTES, self.cures.source))
                 self._archive_process = os.getpid()
         assert self._archive is not None, "opened above"
         return self._archive
 
     def _check_directory(self) -> None:
-        """Raise UserError where the directory of an archive hides an image: by a damaged name, or by one name twice.
+        """Raise UserError where a damaged name in the directory of an archive hides an image.
 
-        The directory has no checksum. What it calls no image may be one, so those files are opened, which compares
-        their names with those beside their contents; images are opened when they are read.
+        What is called no image may be one, so those files are opened, which compares their names with those beside
+        their contents; images are opened when they are read.
         """
-        counts = Counter(self._zip().namelist())
-        used = [*self.names, METADATA]
-        twice = next((name for name in used if counts[name] > 1), None)
-        if twice is not None:
-            raise UserError(f"{self.path} holds {twice} {counts[twice]} times", "make the archive again")
+        others = set(self._zip().namelist()) - {*self.names, METADATA}
         with explained(lambda: str(self.path), self.cures.source):
-            for name in counts.keys() - set(used):
+            for name in sorted(others):
                 self._zip().open(name).close()
 
     def _image_errors(self, name: str) -> AbstractContextManager[None]:

@@ -211,7 +211,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "a.zip", "w") as target:
         for _ in range(2):
             target.writestr("a.png", encoded())
-    with pytest.raises(UserError, match="a.zip holds a.png 2 times; make the archive again"):
+    with pytest.raises(UserError, match="a.zip cannot be read: it holds a.png more than once; give a folder"):
         ImageFiles(tmp_path / "a.zip")
 
 
@@ -223,6 +223,24 @@ def test_an_image_that_a_damaged_directory_hides_is_missed(tmp_path, name):
     (tmp_path / "a.zip").write_bytes(data[:start] + name + data[start + 6 :])
     with pytest.raises(UserError, match="a.zip cannot be read: File name in directory .* differ"):
         ImageFiles(tmp_path / "a.zip")
+
+
+def test_a_file_that_a_damaged_length_hides_is_missed(tmp_path):
+    """The directory gives the first file a comment, within which the second one lies."""
+    archive(tmp_path / "a.zip", **{"0_png": encoded(), "11_png": encoded()})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    first = data.index(b"PK\x01\x02")
+    data[first + 32] = 46 + len("11.png")
+    (tmp_path / "a.zip").write_bytes(data)
+    assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == ["0.png"]
+    with pytest.raises(UserError, match="a.zip cannot be read: its directory is damaged: it lists 1 files and says 2"):
+        ImageFiles(tmp_path / "a.zip")
+
+
+def test_a_comment_of_an_archive_does_not_matter(tmp_path):
+    with zipfile.ZipFile(archive(tmp_path / "a.zip", a_png=encoded()), "a") as target:
+        target.comment = b"made by hand" * 100
+    assert len(ImageFiles(tmp_path / "a.zip")) == 1
 
 
 def test_names_in_archives_cannot_command_the_terminal(tmp_path):
