@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from multiprocessing import reduction
@@ -22,6 +23,7 @@ if sys.platform != "win32":
 
 NAME = ".run.lock"
 CURE = "wait until it ends or stop it, or choose another --outdir"
+PATIENCE = 0.2  # seconds
 # What the system says where a file system has no locks.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 # Types of file systems, and the option of the mount with which locks count on one machine alone; "": always.
@@ -61,9 +63,7 @@ class FolderLock:
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"cannot lock {folder}: {reason}; choose another --outdir") from error
-        with contextlib.suppress(OSError):  # a full disk, of which what is written next tells
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, _description().encode(), 0)
+        _describe(self._handle)
         _close_in_forks(self)
 
     def __enter__(self) -> "FolderLock":
@@ -152,13 +152,18 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _try_lock(handle: int) -> bool:
+    """Return whether the lock is ours now; who only looks whether there is one has it for a moment."""
     if sys.platform == "win32":
         raise OSError(errno.ENOSYS, "no locks of files")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
 
 
 def _is_current(handle: int, path: Path) -> bool:
@@ -169,9 +174,13 @@ def _is_current(handle: int, path: Path) -> bool:
         return False
 
 
-def _description() -> str:
+def _describe(handle: int) -> None:
+    """Write into a lock who holds it."""
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n"
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n"
+    with contextlib.suppress(OSError):  # a full disk, of which what is written next tells
+        os.ftruncate(handle, 0)
+        os.write(handle, text.encode())
 
 
 def _in_use(path: Path) -> InUseError:

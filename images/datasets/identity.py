@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from images.datasets.dataset import ImageDataset
 from images.files import ImageFiles
 
-END = 1 << 16  # bytes at either end of a file that count; those between would take as long as an epoch of reading
+END = 1 << 14  # bytes at either end of a file that count; those between would take as long as an epoch of reading
 
 
 @dataclass(frozen=True)

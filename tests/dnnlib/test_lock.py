@@ -98,7 +98,7 @@ def test_a_full_disk_can_be_locked(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(os, "ftruncate", refuse)
     with FolderLock(tmp_path), pytest.raises(InUseError, match="is in use by another process"):
         FolderLock(tmp_path)
 
