@@ -17,14 +17,15 @@ def integers(text: str) -> list[int]:
     """
     numbers: list[int] = []
     for part in text.replace(" ", "").split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part)
         if not match:
+            part, text = part[:40], text[:200]
             raise UserError(f"'{part}' in '{text}' is neither a number nor a range; write for example 0-7,12")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UserError(f"the range '{part}' runs backwards; write {last}-{first}")
         if len(numbers) + last - first >= MAX_INTEGERS:
-            raise UserError(f"'{text}' names more than {MAX_INTEGERS} numbers; split it into several commands")
+            raise UserError(f"'{text[:200]}' names more than {MAX_INTEGERS} numbers; split it into several commands")
         numbers.extend(range(first, last + 1))
     return numbers
 

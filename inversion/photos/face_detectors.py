@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from dnnlib.errors import UserError, unknown_name
+from dnnlib.limits import VECTOR_BYTES
 from dnnlib.parsing import existing
+from dnnlib.reading import open_file
 
 # Files of the cascades by name of the detector; they are tried in this order, each also on the mirrored photo.
 CASCADES = {
@@ -93,6 +95,7 @@ class YuNetDetector:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = existing(path, "face detector")
+        open_file(self.path, VECTOR_BYTES, "give the ONNX file of YuNet").close()
         try:
             self.network = cv2.FaceDetectorYN.create(
                 str(self.path), "", (320, 320), score_threshold=YUNET_SCORE, nms_threshold=YUNET_OVERLAP

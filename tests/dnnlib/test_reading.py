@@ -9,6 +9,7 @@ import pytest
 from dnnlib import limits, reading
 from dnnlib.arrays import map_array, read_array, read_arrays
 from dnnlib.errors import LONGEST, UserError, as_user_error, one_line, printable
+from dnnlib.parsing import integers
 from dnnlib.reading import (
     UnreadableError,
     explained,
@@ -182,3 +183,13 @@ def test_an_archive_that_expands_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", q=np.zeros(1 << 20))
     with pytest.raises(UnreadableError, match="more than 100,000 bytes"):
         read_arrays(tmp_path / "a.npz", 100_000)
+
+
+# Numbers that people type.
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0-" + "9" * 30, "\u0663", "1;2", ""])
+def test_numbers_too_long_for_python_are_one_sentence(text):
+    with pytest.raises(UserError, match="is neither a number nor a range; write for example 0-7,12$") as caught:
+        integers(text)
+    assert len(str(caught.value)) < 400
