@@ -52,7 +52,7 @@ class Ownership:
     def remove_leftovers(self) -> None:
         """Remove the temporary files of runs that were killed while they wrote."""
         for path in self.folder.glob(".*.part"):
-            match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}\.part", path.name)
+            match = re.fullmatch(r"\.(.+)\.[^.]+\.part", path.name)
             if match is not None and self._is_written(match[1]):
                 path.unlink(missing_ok=True)
 

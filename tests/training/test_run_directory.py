@@ -133,6 +133,7 @@ LEFT = [
     ".reals.png.abcdefgh.part",
     ".fakes000040-degraded.png.abcdefgh.part",
     "..no-state-yet.abcdefgh.part",
+    ".training-state.pt.xyz.part",
 ]
 
 
