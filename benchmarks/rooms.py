@@ -51,7 +51,9 @@ def drawing(root: Path) -> str:
     rooms[SCRIPTS] = [path for path in files if len(path.parts) == 1]
     rooms = {name: paths for name, paths in rooms.items() if paths}
     trees = {path: ast.parse((root / path).read_text(encoding="utf-8")) for paths in rooms.values() for path in paths}
-    uses = {name: _used(name, [trees[path] for path in paths], rooms) for name, paths in rooms.items()}
+    # A `__main__` is a command, like the scripts, and uses what it likes.
+    inner = {name: [path for path in paths if path.name != "__main__.py"] for name, paths in rooms.items()}
+    uses = {name: _used(name, [trees[path] for path in paths], rooms) for name, paths in inner.items()}
     return f"{_chart(rooms, uses)}\n{CAPTION}{_circles(uses)}\n{_table(rooms, uses, trees)}"
 
 

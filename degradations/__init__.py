@@ -3,17 +3,11 @@
 All randomness comes from a random generator that is handed in.
 """
 
-import os
+import cv2
 
-from dnnlib.limits import PIXELS
-
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(PIXELS))  # OpenCV looks at it when it is loaded
-
-import cv2  # noqa: E402
-
-from degradations.applied import Applied  # noqa: E402
-from degradations.primitive import apply_primitive, primitive_names  # noqa: E402
-from degradations.recipe import degrade, plan, recipe_names  # noqa: E402
+from degradations.applied import Applied
+from degradations.primitive import apply_primitive, primitive_names
+from degradations.recipe import degrade, plan, recipe_names
 
 __all__ = ["Applied", "apply_primitive", "degrade", "plan", "primitive_names", "recipe_names"]
 

@@ -13,7 +13,9 @@ from dnnlib.files import replace_file
 from dnnlib.flags import SETTINGS
 from dnnlib.limits import IMAGE_BYTES
 from dnnlib.parsing import existing
-from dnnlib.reading import read_bytes
+from dnnlib.reading import open_file
+from images.convert import to_gray_or_rgb
+from images.decoding import decode, image_errors
 
 
 @click.command(context_settings=SETTINGS)
@@ -56,15 +58,14 @@ def check_output(output: Path, photo: Path) -> None:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Read a photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when the file is gray; transparency is dropped."""
-    encoded = read_bytes(existing(path, "photo"), IMAGE_BYTES, "name a readable image file")
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYCOLOR)  # bytes: OpenCV cannot open é.png
-    except (cv2.error, MemoryError):
-        image = None
-    if image is None:
-        raise UserError(f"cannot read {path} as an image; it is damaged or of another kind, try a PNG or JPEG file")
-    return image[:, :, None] if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    """Read an upright photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when it is gray; transparency is dropped."""
+    path, cure = existing(path, "photo"), "name a whole image file, such as PNG or JPEG"
+    with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure) as file:
+        image = decode(file.read())
+        if image.has_transparency_data:
+            image = image.convert("L" if image.mode in ("LA", "La") else "RGB")
+        pixels = np.array(to_gray_or_rgb(image, background=(0, 0, 0)))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
@@ -77,5 +78,4 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged photos are reported by `read_photo`
     main(prog_name="python -m degradations")
