@@ -607,4 +607,5 @@ def test_module_runs_and_reports_a_damaged_photo_once(tmp_path):
         [sys.executable, "-m", "degradations", str(path)], capture_output=True, text=True, cwd=repository()
     )
     assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.startswith(f"Error: {path} cannot be read: it is truncated; ") and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"Error: {path} cannot be read: it is truncated; ")
+    assert result.stderr.count("\n") == 1
