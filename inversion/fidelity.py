@@ -6,6 +6,9 @@ large beside D, and the photo is the better image; where it is badly degraded, t
 in each band of frequencies, since a blurred photo has right colours and wrong details, and around each pixel, since a
 network knows faces better than what is behind them. With the powers of D and E, the share of the photo is that of a
 Wiener filter, which has the least mean square error where the errors of both images are independent.
+
+Noise is a part of D, though no reconstruction has the photo's own draw of it. Its power is the network's, or what the
+photo itself tells, whichever is more: noise of a sensor differs from red to green, detail hardly does.
 """
 
 import math
@@ -29,8 +32,7 @@ def blend(
         photo: photos `[N, C, R, R]` in [-1, 1].
         restored: `G(w, 0)`.
         reconstruction: `G(w, q)`.
-        quiet: `G(w, q)` without noise of the DegradBlocks. That noise is another draw than the photo's, so that
-            twice its power is no sign of missed content.
+        quiet: `G(w, q)` without noise of the DegradBlocks.
         fidelity: 0 gives `restored`, 1 gives `photo`, both exactly; 0.5 weighs the two powers alike.
 
     Returns: images `[N, C, R, R]`, and shares `[N]` from 0 to 1.
@@ -39,16 +41,42 @@ def blend(
     if fidelity in (0, 1):
         share = photo.new_full([len(photo)], float(fidelity))
         return (photo if fidelity else restored), share
+    white = noise_power(photo, restored)[:, None, None, None]  # [N, 1, 1, 1]
     mixed = restored
     shares = []
-    signals = (photo - restored, reconstruction - restored, photo - reconstruction, reconstruction - quiet)
-    for way, changed, missed, noise in zip(*(bands(signal) for signal in signals), strict=True):
-        unexplained = (local_power(missed) - 2 * local_power(noise)).clamp(min=0)  # [N, 1, R, R]
-        for_photo = fidelity * unexplained
-        share = for_photo / (for_photo + (1 - fidelity) * local_power(changed)).clamp(min=SMALLEST)  # [N, 1, R, R]
+    signals = (photo - restored, quiet - restored, photo - quiet, reconstruction - quiet)
+    for energy, way, changed, missed, own in zip(
+        band_energies(photo), *(bands(signal) for signal in signals), strict=True
+    ):
+        noise = torch.maximum(local_power(own), energy * white)  # [N, 1, R, R]
+        for_photo = fidelity * (local_power(missed) - noise).clamp(min=0)
+        share = for_photo / (for_photo + (1 - fidelity) * (local_power(changed) + noise)).clamp(min=SMALLEST)
         mixed = mixed + share * way
         shares.append(share.mean((1, 2, 3)))
     return mixed, torch.stack(shares).mean(0)
+
+
+def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
+    """Return the power `[N]` of white noise that photos `[N, C, R, R]` have beyond restored ones; 0 for gray ones.
+
+    It is told by the finest differences of neighbouring channels, in which detail of an image nearly cancels.
+    """
+    if photo.shape[1] == 1:
+        return photo.new_zeros([len(photo)])
+    powers = []
+    for images in (photo, restored):
+        differences = images.diff(dim=1)  # [N, C - 1, R, R]
+        finest = differences.diff(dim=2).diff(dim=3)  # white noise has 2 * 2 * 2 times its power here
+        powers.append(finest.square().mean((1, 2, 3)) / 8)
+    return (powers[0] - powers[1]).clamp(min=0)
+
+
+def band_energies(images: Tensor) -> list[float]:
+    """Return which share of the power of white noise each of the bands of such images has."""
+    side = 1 + 2 * sum(math.ceil(3 * sigma) for sigma in BANDS)
+    impulse = images.new_zeros(1, 1, side, side)
+    impulse[..., side // 2, side // 2] = 1
+    return [band.square().sum().item() for band in bands(impulse)]
 
 
 def bands(images: Tensor) -> Iterator[Tensor]:

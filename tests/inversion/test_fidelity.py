@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
-from inversion.fidelity import BANDS, bands, blend, gaussian
+from inversion.fidelity import BANDS, band_energies, bands, blend, gaussian, noise_power
 from inversion.inverter import InversionOptions
 from tests.support.tolerance import assert_close
 
@@ -80,6 +80,23 @@ def test_noise_is_no_missed_content(sharp):
     photo, reconstruction = sharp + noise(0.2, seed=3), sharp + noise(0.2, seed=4)
     aware, naive = (blend(photo, sharp, reconstruction, quiet, 0.5)[0] for quiet in (sharp, reconstruction))
     assert error(aware, sharp) < 0.1 * error(photo, sharp) < error(naive, sharp)
+
+
+def test_noise_of_the_photo_is_told_by_the_photo(sharp):
+    """Also where the network draws none; coloured detail and blur are no noise."""
+    photo = sharp.mean(1, keepdim=True) + noise(0.2, seed=3)
+    restored = sharp.mean(1, keepdim=True).expand_as(photo)
+    assert_close(noise_power(photo, restored), torch.full([2], 0.04), rtol=0.1)
+    assert noise_power(restored, restored).max() == 0 and noise_power(gaussian(restored, 2.0), restored).max() == 0
+    assert noise_power(photo[:, :1], restored[:, :1]).max() == 0
+    mixed, _ = blend(photo, restored, restored, restored, 0.5)
+    assert error(mixed, restored) < 0.1 * error(photo, restored)
+
+
+def test_band_energies_are_those_of_white_noise():
+    white = torch.randn(4, 1, 256, 256)
+    for energy, band in zip(band_energies(white), bands(white), strict=True):
+        assert_close(torch.tensor(energy), band.square().mean(), rtol=0.1)
 
 
 def test_where_the_network_misses_the_photo_counts_and_elsewhere_it_does_not(sharp):
