@@ -1,9 +1,11 @@
 """Familiarity: whether a network knows what a photo shows, by how well its encoder's codes reconstruct the photo.
 
 The encoder's header says how far reconstructions are from the photos that it was trained on, degraded as in training.
-A photo whose own reconstruction is much farther shows something else.
+A photo whose own reconstruction is much farther shows something else. It also says how much smoother the network's
+images of photos are than sharp photos.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from generation.rendering import synthesize
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.encoders.encoder import Encoder
+from inversion.fidelity import detail_ratios, sigmas
 from inversion.perceptual import Perceptual, default_perceptual
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -21,6 +24,8 @@ from torch_utils.purposes import EncoderPurpose
 
 PHOTOS = 64  # photos that an encoder's distances are measured on
 PERCENTILES = {"p50": 50, "p99": 99}
+COMMON = 10  # percentile of `detail`: nine of ten sharp photos have more
+MOST_DETAIL = 10.0  # greatest ratio of powers that a header may tell
 MARGIN = 1.25  # times the 99th percentile, beyond which a photo is strange
 
 
@@ -31,22 +36,48 @@ def reconstruction_distances(G: Generator, latents: Latents, photos: Tensor, per
 
 
 @torch.no_grad()
-def usual_distances(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: int) -> dict[str, float]:
-    """Return percentiles of the distances over photos spread over a data set, for the header of an encoder."""
+def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: int) -> dict[str, Any]:
+    """Return what an encoder makes of photos spread over a data set, degraded as in training, for its header.
+
+    Returns: `reconstruction`, percentiles of the distances between the photos and `G(w, q)`, and `detail`, how much
+        more power nearly every sharp photo has than `G(w, 0)` in each band of `inversion.fidelity`.
+    """
     perceptual = default_perceptual(G.device)
     indices = range(0, dataset.num_images, max(1, dataset.num_images // PHOTOS))
     distances: list[float] = []
+    ratios = []
     for index in list(indices)[:PHOTOS]:
-        if dataset.degradation is None:
-            image = dataset.image(index)
-        else:
-            _, image = dataset.pair(index, (seed, EncoderPurpose.GRID, index))
-        photo = from_levels(torch.from_numpy(np.array(image))[None].to(G.device))  # [1, C, R, R]
-        distances += reconstruction_distances(G, encoder(photo), photo, perceptual).tolist()
-    return {name: float(np.percentile(distances, percent)) for name, percent in PERCENTILES.items()}
+        pair = _pair(dataset, seed, index)
+        sharp, photo = (from_levels(torch.from_numpy(np.array(image))[None].to(G.device)) for image in pair)
+        latents = encoder(photo)
+        distances += reconstruction_distances(G, latents, photo, perceptual).tolist()
+        ratios.append(detail_ratios(sharp, synthesize(G, Latents(latents.ws)).clamp(-1, 1)))
+    detail = np.percentile(torch.cat(ratios).cpu().numpy(), COMMON, axis=0)
+    return {
+        "reconstruction": {name: float(np.percentile(distances, percent)) for name, percent in PERCENTILES.items()},
+        "detail": [float(ratio) for ratio in detail],
+    }
+
+
+def _pair(dataset: ImageDataset, seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a sharp photo and its degraded version, twice the same where the data set has none."""
+    if dataset.degradation is not None:
+        return dataset.pair(index, (seed, EncoderPurpose.GRID, index))
+    image = dataset.image(index)
+    return image, image
 
 
 def is_strange(distance: float, header: dict[str, Any]) -> bool:
     """Whether a photo's distance is beyond those that the header of an encoder tells; never where it tells none."""
     bound = (header.get("reconstruction") or {}).get("p99")
     return isinstance(bound, int | float) and distance > MARGIN * bound
+
+
+def usual_detail(header: dict[str, Any], resolution: int) -> list[float] | None:
+    """Return `detail` of an encoder's header, at least 1 in each band; None where there is none for this resolution."""
+    detail = header.get("detail")
+    if not isinstance(detail, list) or len(detail) != 1 + len(sigmas(resolution)):
+        return None
+    if not all(isinstance(ratio, int | float) and math.isfinite(ratio) for ratio in detail):
+        return None
+    return [min(max(float(ratio), 1.0), MOST_DETAIL) for ratio in detail]

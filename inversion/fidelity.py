@@ -1,96 +1,114 @@
-"""Fidelity: a restored image is mixed with its photo, as far as the network explains the photo.
+"""Fidelity: a restored image keeps what its photo tells, and takes from the network what the degradation took away.
 
-The network says what the degradation has changed, `D = G(w, q) - G(w, 0)`, and the photo says what the network has
-missed, `E = photo - G(w, q)`. Where a photo is hardly degraded, or its content is none that the network can make, E is
-large beside D, and the photo is the better image; where it is badly degraded, the restored one is. Both are compared
-in each band of frequencies, since a blurred photo has right colours and wrong details, and around each pixel, since a
-network knows faces better than what is behind them. With the powers of D and E, the share of the photo is that of a
-Wiener filter, which has the least mean square error where the errors of both images are independent.
+In each band of frequencies a photo is taken for `gain * sharp + noise`. The gain, at most 1, follows from powers: a
+sharp photo would have as much in the band as the network's sharp image, which is of the same kind though not of the
+same place. The noise is what the quietest places of the photo have and those of the network's image have not. Then the
+sharp photo of least expected square error is the network's image plus a Wiener filter of what the photo has beyond its
+`gain`-fold. So a blurred photo keeps its colours and gets detail, a noisy one gets what drowns, and one that is hardly
+degraded, or that shows what the network does not know, stays nearly as it is.
 
-Noise is a part of D, though no reconstruction has the photo's own draw of it. Its power is the network's, or what the
-photo itself tells, whichever is more: noise of a sensor differs from red to green, detail hardly does.
+Powers are means around each pixel and over the image, since a network knows faces better than what is behind them.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BANDS = (1.0, 2.0, 4.0)  # sigmas in pixels of the Gaussians between bands, finest first
-WINDOW = 4.0  # sigma in pixels of the Gaussian over which powers are averaged
+FINEST = 1.0  # sigma in pixels of the Gaussian that parts the finest band from the next; each next one has twice it
+COARSEST = 1 / 16  # share of the image's side up to which the sigmas go
+WINDOW = 5.0  # sigma in pixels of the Gaussian that averages powers around a pixel
+OVERALL = 1 / 3  # weight of the whole image's power in the local one
+LEAST_GAIN = 0.5  # what the photo tells is amplified by at most the inverse
+QUIET = 0.15  # share of the places that are the quietest ones
+QUIET_POWER = 0.85  # power of white noise in the places of that rank, over its mean power
 SMALLEST = 1e-8  # power that counts as none; one grey level squared is 6e-5
 
 
-def blend(
-    photo: Tensor, restored: Tensor, reconstruction: Tensor, quiet: Tensor, fidelity: float
-) -> tuple[Tensor, Tensor]:
-    """Return restored images mixed with their photos, and the mean share of the photo in each.
+def blend(photo: Tensor, restored: Tensor, fidelity: float, detail: Sequence[float] | None = None) -> Tensor:
+    """Return restored images mixed with their photos.
 
     Args:
         photo: photos `[N, C, R, R]` in [-1, 1].
-        restored: `G(w, 0)`.
-        reconstruction: `G(w, q)`.
-        quiet: `G(w, q)` without noise of the DegradBlocks.
-        fidelity: 0 gives `restored`, 1 gives `photo`, both exactly; 0.5 weighs the two powers alike.
+        restored: the network's sharp images of them, `G(w, 0)`.
+        fidelity: 0 gives `restored`, 1 gives `photo`, both exactly; 0.5 the least expected square error.
+        detail: power of sharp photos over that of the network's images of them in each band, finest first, where the
+            latter are known to be smoother; None: 1.
 
-    Returns: images `[N, C, R, R]`, and shares `[N]` from 0 to 1.
+    Returns: images of the same shape, unclamped.
     """
     assert 0 <= fidelity <= 1, f"fidelity {fidelity} is not in [0, 1]"
     if fidelity in (0, 1):
-        share = photo.new_full([len(photo)], float(fidelity))
-        return (photo if fidelity else restored), share
+        return photo if fidelity else restored
+    told = restored + _told(photo, restored, min(2 * fidelity, 1.0), detail)
+    return torch.lerp(told, photo, max(2 * fidelity - 1, 0.0))
+
+
+def _told(photo: Tensor, restored: Tensor, trust: float, detail: Sequence[float] | None) -> Tensor:
+    """Return what photos tell beyond their restored images; `trust` in (0, 1] is 1 for the Wiener filter itself."""
     white = noise_power(photo, restored)[:, None, None, None]  # [N, 1, 1, 1]
-    mixed = restored
-    shares = []
-    signals = (photo - restored, quiet - restored, photo - quiet, reconstruction - quiet)
-    for energy, way, changed, missed, own in zip(
-        band_energies(photo), *(bands(signal) for signal in signals), strict=True
-    ):
-        noise = torch.maximum(local_power(own), energy * white)  # [N, 1, R, R]
-        for_photo = fidelity * (local_power(missed) - noise).clamp(min=0)
-        share = for_photo / (for_photo + (1 - fidelity) * (local_power(changed) + noise)).clamp(min=SMALLEST)
-        mixed = mixed + share * way
-        shares.append(share.mean((1, 2, 3)))
-    return mixed, torch.stack(shares).mean(0)
+    energies = band_energies(photo)
+    detail = [1.0] * len(energies) if detail is None else detail
+    beyond = torch.zeros_like(photo)
+    pairs = zip(bands(photo), bands(restored), strict=True)
+    for index, (seen, known) in enumerate(pairs):
+        noise = energies[index] * white
+        seen_power = (local_power(seen) - noise).clamp(min=SMALLEST)
+        known_power = detail[index] * local_power(known).clamp(min=SMALLEST)
+        is_coarsest = index == len(energies) - 1  # no degradation changes colours
+        gain = torch.ones_like(seen_power) if is_coarsest else (seen_power / known_power).sqrt().clamp(max=1)
+        missed = seen - gain * known
+        signal = (local_power(missed) - noise).clamp(min=0)
+        share = trust**2 * signal / (trust * signal + (2 - trust) * noise).clamp(min=SMALLEST)
+        beyond = beyond + share / gain.clamp(min=LEAST_GAIN) * missed
+    return beyond
 
 
 def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
-    """Return the power `[N]` of white noise that photos `[N, C, R, R]` have beyond restored ones; 0 for gray ones.
-
-    It is told by the finest differences of neighbouring channels, in which detail of an image nearly cancels.
-    """
-    if photo.shape[1] == 1:
-        return photo.new_zeros([len(photo)])
-    powers = []
-    for images in (photo, restored):
-        differences = images.diff(dim=1)  # [N, C - 1, R, R]
-        finest = differences.diff(dim=2).diff(dim=3)  # white noise has 2 * 2 * 2 times its power here
-        powers.append(finest.square().mean((1, 2, 3)) / 8)
-    return (powers[0] - powers[1]).clamp(min=0)
+    """Return the power `[N]` of white noise that photos `[N, C, R, R]` have beyond restored ones."""
+    finest, energy = next(bands(photo)), band_energies(photo)[0]
+    quiet = [local_power(band, overall=0).flatten(1).quantile(QUIET, dim=1) for band in (finest, next(bands(restored)))]
+    return (quiet[0] - quiet[1]).clamp(min=0) / (energy * QUIET_POWER)
 
 
-def band_energies(images: Tensor) -> list[float]:
-    """Return which share of the power of white noise each of the bands of such images has."""
-    side = 1 + 2 * sum(math.ceil(3 * sigma) for sigma in BANDS)
-    impulse = images.new_zeros(1, 1, side, side)
-    impulse[..., side // 2, side // 2] = 1
-    return [band.square().sum().item() for band in bands(impulse)]
+def detail_ratios(sharp: Tensor, restored: Tensor) -> Tensor:
+    """Return the power of sharp photos `[N, C, R, R]` over that of restored ones in each band, `[N, bands]`."""
+    powers = [
+        torch.stack([band.square().mean((1, 2, 3)).clamp(min=SMALLEST) for band in bands(images)], dim=1)
+        for images in (sharp, restored)
+    ]
+    return powers[0] / powers[1]
+
+
+def sigmas(side: int) -> list[float]:
+    """Return the sigmas of the Gaussians between the bands of images of this side, in pixels, finest first."""
+    count = 1 + max(0, math.floor(math.log2(side * COARSEST / FINEST)))
+    return [FINEST * 2**index for index in range(count)]
 
 
 def bands(images: Tensor) -> Iterator[Tensor]:
     """Yield the bands of images `[N, C, R, R]`, finest first; their sum are the images."""
-    for sigma in BANDS:
+    for sigma in sigmas(images.shape[-1]):
         coarser = gaussian(images, sigma)
         yield images - coarser
         images = coarser
     yield images
 
 
-def local_power(images: Tensor) -> Tensor:
-    """Return the mean square over channels and the window around each pixel, `[N, 1, R, R]`."""
-    return gaussian(images.square().mean(1, keepdim=True), WINDOW)
+def band_energies(images: Tensor) -> list[float]:
+    """Return which share of the power of white noise each of the bands of such images has."""
+    size = images.shape[-1]
+    impulse = images.new_zeros(1, 1, size, size)
+    impulse[..., size // 2, size // 2] = 1
+    return [band.square().sum().item() for band in bands(impulse)]
+
+
+def local_power(images: Tensor, overall: float = OVERALL) -> Tensor:
+    """Return the mean square over channels, around each pixel and in part over the image, `[N, 1, R, R]`."""
+    power = images.square().mean(1, keepdim=True)
+    return torch.lerp(gaussian(power, WINDOW), power.mean((2, 3), keepdim=True), overall)
 
 
 def gaussian(images: Tensor, sigma: float) -> Tensor:

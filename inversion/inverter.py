@@ -18,7 +18,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
-from inversion.familiarity import is_strange, reconstruction_distances
+from inversion.familiarity import is_strange, reconstruction_distances, usual_detail
 from inversion.fidelity import blend
 from inversion.fit_quality import fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
@@ -85,12 +85,10 @@ class Restoration:
     Attributes:
         reconstruction: the photos as the network shows them, `[N, C, R, R]` in [-1, 1].
         restored: their restored versions, of the same shape.
-        photo_shares: shares of the photos in the restored versions, `[N]` from 0 to 1.
     """
 
     reconstruction: Tensor
     restored: Tensor
-    photo_shares: Tensor
 
 
 class Inverter:
@@ -123,8 +121,10 @@ class Inverter:
         if needs_quality and self.G.q_dim == 0:
             raise UserError(f"{network} is plain, without the quality code that this needs; give a QC network")
         self.encoder = None
+        self.encoder_header: dict[str, Any] = {}
         if self.options.encoder is not None:
             self.encoder = load_encoder(self.options.encoder, network, self.G)
+            self.encoder_header = read_encoder_header(self.options.encoder)
         self.space = None if self.options.projector is None else WhitenedSpace.of(self.G)
         weights = weights or WeightsDirectory(None)
         self.perceptual = load_perceptual(self.options.perceptual, weights, device)
@@ -159,7 +159,7 @@ class Inverter:
         if options is None:
             return [None] * len(targets)
         total = len(targets) * options.steps
-        priors = _mix(self.G, latents, targets, PRIOR_FIDELITY).restored if options.prior_weight > 0 else None
+        priors = self._mix(self.G, latents, targets, PRIOR_FIDELITY).restored if options.prior_weight > 0 else None
         return tune(self.G, latents, targets, options, self.perceptual, lambda n: on_step("tuning", n, total), priors)
 
     def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
@@ -199,11 +199,11 @@ class Inverter:
     @torch.no_grad()
     def is_strange(self, inversion: Inversion, photo: Tensor) -> bool:
         """Whether a photo `[1, C, R, R]` shows something else than the encoder's photos; False without an encoder."""
-        if self.encoder is None or self.options.encoder is None:
+        if self.encoder is None:
             return False
         latents, photo = inversion.latents.to(self.device), photo.to(self.device)
         distance = reconstruction_distances(self.G, latents, photo, default_perceptual(self.device)).item()
-        return is_strange(distance, read_encoder_header(self.options.encoder))
+        return is_strange(distance, self.encoder_header)
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
         """Return the same inverter whose projector searches otherwise."""
@@ -226,14 +226,12 @@ class Inverter:
     def restore(self, inversion: Inversion, photo: Tensor) -> "Restoration":
         """Return the restored version of a photo `[1, C, R, R]` in [-1, 1], mixed with it by the options' fidelity."""
         with self.tuned(inversion) as G:
-            return _mix(G, inversion.latents.to(self.device), photo.to(self.device), self.options.fidelity)
+            return self._mix(G, inversion.latents.to(self.device), photo.to(self.device), self.options.fidelity)
 
-
-@torch.no_grad()
-def _mix(G: Generator, latents: Latents, photos: Tensor, fidelity: float) -> Restoration:
-    """Return the restored versions of photos `[N, C, R, R]` with these codes, mixed with them."""
-    noise = stored_noise(G, len(latents))
-    reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
-    quiet = synthesize(G, latents, G.synthesis.without_degradation_noise(noise)).clamp(-1, 1)
-    restored, shares = blend(photos, sharp, reconstruction, quiet, fidelity)
-    return Restoration(reconstruction, restored.clamp(-1, 1), shares)
+    @torch.no_grad()
+    def _mix(self, G: Generator, latents: Latents, photos: Tensor, fidelity: float) -> Restoration:
+        """Return the restored versions of photos `[N, C, R, R]` with these codes by `G`, mixed with them."""
+        noise = stored_noise(G, len(latents))
+        reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
+        detail = usual_detail(self.encoder_header, G.img_resolution)
+        return Restoration(reconstruction, blend(photos, sharp, fidelity, detail).clamp(-1, 1))

@@ -23,7 +23,7 @@ from inversion.encoders.files import require_network, save_encoder, start_from
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm, weighted_code_sum, weighted_sum
 from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderRunDirectory, draw_grid, encoder_tick_line
-from inversion.familiarity import usual_distances
+from inversion.familiarity import usual_results
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from networks.generators.interface import Generator
@@ -250,8 +250,8 @@ class EncoderRun(Run):
         path = self.directory.network_path(self.images_seen)
         licence = self.config.data.licence or self.licence
         trainer = self.trainer
-        usual = usual_distances(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
-        facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, reconstruction=usual)
+        usual = usual_results(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
+        facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, **usual)
         save_encoder(path, self.trainer.encoder_ema, self.trainer.G, self.network_sha256, facts)
         return str(path)
 

@@ -8,26 +8,63 @@ import torch
 from images.datasets.dataset import ImageDataset
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
-from inversion.familiarity import MARGIN, is_strange, reconstruction_distances, usual_distances
+from inversion.familiarity import (
+    MARGIN,
+    MOST_DETAIL,
+    is_strange,
+    reconstruction_distances,
+    usual_detail,
+    usual_results,
+)
+from inversion.fidelity import bands, detail_ratios, sigmas
 from inversion.perceptual import default_perceptual
 from networks.latents import Latents
 from tests.support.networks import quality_generator
 from tests.support.runs import write_images
+from tests.support.tolerance import assert_close
 
 CPU = torch.device("cpu")
 
 
-def test_usual_distances_are_those_of_degraded_photos(tmp_path):
+def test_usual_results_are_those_of_degraded_photos(tmp_path):
     G = quality_generator().eval().requires_grad_(False)
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
     encoder = build_encoder(config, G).eval()
     data = write_images(tmp_path / "photos.zip")
     sharp, noisy = (ImageDataset(data, degradation=recipe) for recipe in (None, "noise"))
-    usual = [usual_distances(encoder, G, dataset, seed=3) for dataset in (sharp, noisy)]
-    assert usual[0] != usual[1]
+    usual = [usual_results(encoder, G, dataset, seed=3) for dataset in (sharp, noisy)]
+    assert usual[0]["reconstruction"] != usual[1]["reconstruction"]
     for found in usual:
-        assert found.keys() == {"p50", "p99"} and 0 < found["p50"] < found["p99"] < math.inf
-    assert usual_distances(encoder, G, noisy, seed=3) == usual[1]
+        assert found.keys() == {"reconstruction", "detail"}
+        distances = found["reconstruction"]
+        assert distances.keys() == {"p50", "p99"} and 0 < distances["p50"] < distances["p99"] < math.inf
+        assert len(found["detail"]) == 1 + len(sigmas(G.img_resolution)) and min(found["detail"]) > 0
+    assert usual_results(encoder, G, noisy, seed=3) == usual[1]
+
+
+def test_detail_tells_how_much_smoother_images_are():
+    images = torch.randn(4, 3, 64, 64)
+    parts = list(bands(images))
+    smoother = 0.5 * parts[0] + sum(parts[1:])
+    ratios = detail_ratios(images, smoother)
+    assert_close(detail_ratios(images, images), torch.ones_like(ratios))
+    assert (ratios[:, 0] > 3).all() and (ratios[:, 1:] < 1.8).all()
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ([2.0, 1.5, 1, 1.25], [2.0, 1.5, 1.0, 1.25]),
+        ([0.5, 99.0, -1.0, 1.0], [1.0, MOST_DETAIL, 1.0, 1.0]),
+        ([2.0, 1.5, 1.25], None),
+        ([2.0, 1.5, 1.0, float("nan")], None),
+        ([2.0, 1.5, 1.0, "1"], None),
+        ("2111", None),
+        (None, None),
+    ],
+)
+def test_detail_of_a_header_is_taken_where_it_makes_sense(detail, expected):
+    assert usual_detail({"detail": detail}, resolution=64) == expected
 
 
 def test_the_networks_own_images_have_no_distance():
