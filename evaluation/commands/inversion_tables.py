@@ -143,7 +143,7 @@ def _table_options(command: Command) -> Command:
     "methods",
     type=click.Choice(list(METHODS), case_sensitive=False),
     multiple=True,
-    help="Method, may be repeated.  [default: encoder+PTI where there is an encoder, else projector+PTI]",
+    help="Method, may be repeated.  [default: encoder where there is one, else projector+PTI]",
 )
 @click.option(
     "--track",
@@ -172,7 +172,7 @@ def restoration_command(
     prepare_directory(flags.outdir)
     photos = flags.photos
     encoder = flags.encoder or find_encoder(flags.network)
-    methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if encoder is None else "encoder+PTI",)
+    methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if encoder is None else "encoder",)
     _check_methods(flags, methods, has_encoder=encoder is not None)
     inverters = {method: _method_inverter(flags, method) for method in methods}
     first = next(iter(inverters.values()))

@@ -68,12 +68,12 @@ class TuningFlags:
     """The flags of pivotal tuning, as they were given.
 
     Attributes:
-        tuning: name of the settings that flags change.
+        tuning: name of the settings that flags change; None: the default ones.
         tuning_steps: largest number of steps; 0 turns tuning off.
         stop_psnr: PSNR in dB at which tuning ends.
     """
 
-    tuning: str = "default"
+    tuning: str | None = None
     tuning_steps: int | None = None
     stop_psnr: float | None = None
 
@@ -103,13 +103,12 @@ _TUNING = [
     click.option(
         "--tuning",
         type=click.Choice(list(TUNINGS)),
-        default="default",
         help="Settings of pivotal tuning: default, or those published, which take 500 steps.",
     ),
     click.option(
         "--tuning-steps",
         type=click.IntRange(min=0),
-        help="Most steps of pivotal tuning; 0: none.  [default: the settings']",
+        help="Most steps of pivotal tuning; 0: none.  [default: the settings'; of restore 0 after an encoder]",
     ),
     click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: the settings', 30 dB]"),
 ]
@@ -146,9 +145,17 @@ def network_options(command: Command) -> Command:
     return add_options(gather_flags("inverting", InverterFlags)(command), _INVERTER)
 
 
-def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_quality: bool) -> Inverter:
-    """Return the inverter that flags ask for; `tuning` is None for commands that never tune."""
+def make_inverter(
+    flags: InverterFlags, tuning: TuningFlags | None, needs_quality: bool, tunes_after_encoder: bool = True
+) -> Inverter:
+    """Return the inverter that flags ask for.
+
+    `tuning` is None for commands that never tune; those for which an encoder's codes suffice only tune after one when
+    flags of tuning are given.
+    """
     encoder = choose_encoder(flags)
+    if encoder is not None and not tunes_after_encoder and not _mentions_tuning(flags, tuning):
+        tuning = TuningFlags(tuning_steps=0)
     steps = ENCODER_STEPS if flags.steps is None and encoder is not None else flags.steps
     values = {
         "projector.steps": steps,
@@ -162,9 +169,7 @@ def make_inverter(flags: InverterFlags, tuning: TuningFlags | None, needs_qualit
     options = InversionOptions(
         encoder=encoder,
         projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
-        tuning=_stage_options(
-            "tuning", TUNINGS["default" if tuning is None else tuning.tuning], texts, "--tuning-steps"
-        ),
+        tuning=_stage_options("tuning", TUNINGS[(tuning and tuning.tuning) or "default"], texts, "--tuning-steps"),
         perceptual=flags.perceptual,
         **({} if flags.fidelity is None else {"fidelity": flags.fidelity}),
     )
@@ -242,6 +247,11 @@ def _stage_options(name: str, defaults: Options, texts: Mapping[str, str], flag:
         if field != "steps":
             raise UserError(f"{name}.{field} has no effect without steps; leave it out, or give {flag} above 0")
     return None
+
+
+def _mentions_tuning(flags: InverterFlags, tuning: TuningFlags | None) -> bool:
+    """Whether any flag of tuning was given."""
+    return tuning != TuningFlags() or any(text.startswith("tuning.") for text in flags.overrides)
 
 
 def _parse_override(text: str, stages: Sequence[str]) -> tuple[str, str]:

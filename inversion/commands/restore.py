@@ -49,7 +49,7 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     python invert.py restore --network=qc.safetensors --encoder=encoder.safetensors -i photos -o restored
     python invert.py restore --network=qc.safetensors --align=cat --paste-back -i photo.jpg -o restored
     """
-    inverter = make_inverter(inverting, tuning, needs_quality=True)
+    inverter = make_inverter(inverting, tuning, needs_quality=True, tunes_after_encoder=False)
     reader = make_reader(align, inverter)
     check_codes(job)
 

@@ -64,6 +64,13 @@ def reconstruct(G: Generator, latents: Latents) -> tuple[Tensor, Tensor]:
     return sharp, degraded
 
 
+def degrade_known(G: Generator, known: Latents, q: Tensor) -> Tensor:
+    """Return `G(w, q)` `[N, C, R, R]` with the stored noise for known `w`; gradients flow to `q` alone."""
+    with torch.no_grad():
+        content = G.synthesis.content(known, stored_noise(G, len(known)))
+    return G.synthesis.image(content, q)
+
+
 def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int) -> Pairs:
     """Return a batch of photos followed by own samples; random numbers depend on the seed and `images_seen` alone."""
     photos = _photo_pairs(config, G, batch, images_seen)

@@ -21,7 +21,7 @@ from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import require_network, save_encoder, start_from
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm, weighted_code_sum, weighted_sum
-from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
+from inversion.encoders.pairs import Pairs, degrade_known, make_pairs, open_photos, reconstruct
 from inversion.encoders.run import EncoderRunDirectory, draw_grid, encoder_tick_line
 from inversion.familiarity import usual_results
 from metrics.weights.directory import WeightsDirectory
@@ -95,12 +95,19 @@ class EncoderTrainer:
         self.statistics.report("Loss/total", loss)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Return the weighted sum of all terms, and report each."""
+        """Return the weighted sum of all terms, and report each.
+
+        The degraded images of own samples are those of their known w, so that q is learnt free of w's error, which a q
+        that blurs would hide.
+        """
         weights = self.config.loss
         encoder = self.encoder
         with self._autocast():
             predicted: Latents = encoder(pairs.degraded)
         sharp, degraded = reconstruct(self.G, predicted)  # [N, C, R, R] each
+        if predicted.q is not None and pairs.known is not None:
+            at_known_w = degrade_known(self.G, pairs.known, predicted.q[-len(pairs.known) :])
+            degraded = torch.cat([degraded[: -len(at_known_w)], at_known_w])
         if predicted.q is None:
             total = weighted_sum(self._report("sharp", self._distances(sharp, pairs.sharp)), weights.sharp)
         else:

@@ -77,10 +77,6 @@ class Synthesis(nn.Module, abc.ABC):
         """Return every layer's noise: `random` (from `rng`, or torch's global state), `const`, or `none`."""
 
     @abc.abstractmethod
-    def without_degradation_noise(self, noise: Noise) -> Noise:
-        """Return a noise without that of the DegradBlocks, which then add none; the layers keep theirs."""
-
-    @abc.abstractmethod
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         """Run the first `blocks` blocks (default: the trunk) on codes, whose `q` has no effect there."""
 

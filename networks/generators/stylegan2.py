@@ -112,9 +112,7 @@ class SynthesisBlock(nn.Module):
         shortcut = None if self.skip is None else self.skip(x, gain=self.residual_gain)
         return self.conv0(x, ws[:, 0], noise[0]), shortcut
 
-    def leave(
-        self, y: Tensor, shortcut: Tensor | None, img: Tensor | None, ws: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def leave(self, y: Tensor, shortcut: Tensor | None, img: Tensor | None, ws: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the block's features and the image so far, from the output `y` of conv1."""
         x = y if shortcut is None else y + shortcut
         img = None if img is None else upsample2d(img, self.resample_filter)
@@ -167,10 +165,6 @@ class SynthesisNetwork(interface.Synthesis):
         assert noise_mode in ("random", "const", "none"), f"unknown noise mode {noise_mode}"
         blocks = [self.block(index) for index in range(self.num_blocks)]
         return [[_noise(const, noise_mode, batch, rng) for const in block.noise_consts()] for block in blocks]
-
-    def without_degradation_noise(self, noise: Noise) -> Noise:
-        layers = [self.block(index).num_conv for index in range(self.num_blocks)]
-        return [entry[:count] + [None] * (len(entry) - count) for entry, count in zip(noise, layers, strict=True)]
 
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         start = Content(None, None, latents.ws, noise, block=0)

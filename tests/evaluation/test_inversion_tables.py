@@ -356,8 +356,8 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
         assert (options.tuning is None) == ("PTI" not in method)
     assert found["projector"].projector.steps == 5 and found["encoder+PTI"].tuning.lr == 0.01
     found.clear()
-    command("restoration", *flags(files, tmp_path, encoder=encoder, steps=None), code=1)
-    assert list(found) == ["encoder+PTI"]
+    command("restoration", *flags(files, tmp_path, encoder=encoder, steps=None, **{"tuning-steps": None}), code=1)
+    assert list(found) == ["encoder"]
     assert TRACKS == ("blur", "super_resolution", "noise", "jpeg", "multiple")
 
 
@@ -371,7 +371,7 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
         ),
         ({}, ["--method=projector"], "--tuning-steps has no effect with --method=projector; leave it out, or take a"),
         (
-            {"steps": None, "encoder": "encoders/encoder.safetensors"},
+            {"steps": None, "tuning-steps": None, "encoder": "encoders/encoder.safetensors"},
             ["--set=projector.lr=1"],
             "--set projector.lr=1 has no effe",
         ),

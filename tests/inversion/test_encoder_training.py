@@ -22,7 +22,7 @@ from inversion.encoders import training
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
-from inversion.encoders.pairs import Pairs, make_pairs, open_photos, reconstruct
+from inversion.encoders.pairs import Pairs, degrade_known, make_pairs, open_photos, reconstruct
 from inversion.encoders.training import EncoderTrainer, learning_rate, train_encoder
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
@@ -175,6 +175,28 @@ def test_both_reconstructions_are_those_of_the_codes(G):
     assert_close(degraded, synthesize(G, latents))
     assert_close(sharp, synthesize(G, latents.sharp()))
     assert not torch.allclose(sharp, degraded)
+
+
+def test_a_known_w_makes_the_degraded_image_of_any_q(G):
+    known, q = Latents(torch.randn(3, G.num_ws, G.w_dim)), torch.randn(3, G.q_dim, requires_grad=True)
+    images = degrade_known(G, known, q)
+    assert_close(images, synthesize(G, Latents(known.ws, q)))
+    (gradient,) = torch.autograd.grad(images.square().sum(), q)
+    assert gradient.any()
+
+
+def test_q_of_own_samples_is_learnt_at_their_known_w(network, photos, G):
+    """Only photos hold q to images that the predicted w makes."""
+    config = config_of(network, photos, data__own_share=0.75, loss__own_q=0.0)
+    pairs = make_pairs(config, G, first_batch(config, G), 0)
+    trainer = EncoderTrainer(config, G, NOWHERE)
+    trainer.loss(pairs)
+    predicted = trainer.encoder(pairs.degraded)
+    own = len(pairs.known)
+    known = degrade_known(G, pairs.known, predicted.q[-own:])
+    images = torch.cat([synthesize(G, predicted[:-own]), known])
+    expected = (images - pairs.degraded).square().mean((1, 2, 3))
+    assert trainer.statistics.read()["Loss/degraded/l2"] == pytest.approx(expected.mean().item(), rel=1e-3)
 
 
 def test_terms_of_equal_images_are_zero_and_carry_gradients():

@@ -19,6 +19,7 @@ from images.photos import from_network, read_photo
 from images.squares import centre_square
 from images.video_reader import read_clip
 from inversion.commands import video as command_video
+from inversion.commands.options import InverterFlags, TuningFlags, make_inverter
 from inversion.directions.direction import Direction, load_direction, normalise, save_direction
 from inversion.directions.editing import edited_images
 from inversion.encoders.encoder import build_encoder
@@ -803,3 +804,25 @@ def test_strange_and_coarse_photos_are_said(files, tmp_path):
         said = run(*command, "-o", tmp_path / name).stderr
         assert ("wide.JPG: this does not look like cat faces" in said) == (name == "strange")
         assert "wide.JPG: the part that is restored has " in said and "and the network makes 16; the result is" in said
+
+
+@pytest.mark.parametrize(
+    ("tuning", "overrides", "steps"),
+    [
+        ({}, [], None),
+        ({"tuning_steps": 1}, [], 1),
+        ({"stop_psnr": 60}, [], 100),
+        ({"tuning": "paper"}, [], 500),
+        ({}, ["tuning.steps=2"], 2),
+    ],
+)
+def test_restoring_tunes_after_an_encoder_only_where_it_is_asked_to(files, tuning, overrides, steps):
+    """Other commands always do, as what they show is the network's image alone."""
+    found = []
+    for encoder, tunes in ((files / "encoders" / "encoder.safetensors", False), (None, False), (None, True)):
+        flags = InverterFlags(
+            str(files / "qc.safetensors"), encoder and str(encoder), encoder is None, overrides=overrides, device="cpu"
+        )
+        options = make_inverter(flags, TuningFlags(**tuning), needs_quality=True, tunes_after_encoder=tunes).options
+        found.append(options.tuning and options.tuning.steps)
+    assert found == [steps, steps or 100, steps or 100]

@@ -99,9 +99,7 @@ def _variables(state: dict[str, Any], file_size: int) -> dict[str, Tensor]:
     return as_tensors(((name, value) for name, value in state["variables"]), file_size)
 
 
-def _renamed(
-    variables: Mapping[str, Tensor], rename: Callable[[str], Renamed]
-) -> Iterator[tuple[str, Tensor]]:
+def _renamed(variables: Mapping[str, Tensor], rename: Callable[[str], Renamed]) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in variables.items():
         found = rename(name)
         if found is None:
