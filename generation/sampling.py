@@ -104,9 +104,7 @@ class SeedRandom:
 
 
 @torch.no_grad()
-def generate(
-    G: Generator, seeds: Sequence[int], qualities: Sequence[Quality], sampling: Sampling
-) -> Iterator[Views]:
+def generate(G: Generator, seeds: Sequence[int], qualities: Sequence[Quality], sampling: Sampling) -> Iterator[Views]:
     """Yield the images of `seeds` at all `qualities`, a batch of seeds at a time.
 
     An image depends on its seed and code, never on what else is in its batch; all images of a seed have the same noise.
