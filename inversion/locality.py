@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,10 +35,11 @@ class CodesInBlocks:
         return functional_call(tuned, weights, (self.content, self.q)).img
 
 
+@dataclass
 class Locality:
     """The term of one photo; without any weight it is zero.
 
-    Args:
+    Attributes:
         options: options of the tuning.
         G: generator, untuned.
         frozen: its blocks that are not tuned.
@@ -46,21 +48,12 @@ class Locality:
         perceptual: perceptual distance.
     """
 
-    def __init__(
-        self,
-        options: TuningOptions,
-        G: Generator,
-        frozen: SynthesisPart,
-        tuned: SynthesisPart,
-        latents: Latents,
-        perceptual: Perceptual,
-    ):
-        self.options = options
-        self.G = G
-        self.frozen = frozen
-        self.tuned = tuned
-        self.latents = latents
-        self.perceptual = perceptual
+    options: TuningOptions
+    G: Generator
+    frozen: SynthesisPart
+    tuned: SynthesisPart
+    latents: Latents
+    perceptual: Perceptual
 
     def term(self, weights: dict[str, Tensor], step: int) -> Tensor:
         """Return how much the images at other codes have changed, weighed; 0 in the steps between.
@@ -120,14 +113,5 @@ class BallLocality(Locality):
         return self.at(self.latents.ws + options.locality_distance * way / way.norm(dim=2, keepdim=True))
 
 
-def locality_term(
-    options: TuningOptions,
-    G: Generator,
-    frozen: SynthesisPart,
-    tuned: SynthesisPart,
-    latents: Latents,
-    perceptual: Perceptual,
-) -> Locality:
-    """Return the term that `options.locality` names, for the codes of one photo."""
-    kind = {"share": ShareLocality, "ball": BallLocality}[options.locality]
-    return kind(options, G, frozen, tuned, latents, perceptual)
+# `tuning.locality` -> term.
+LOCALITIES: dict[str, type[Locality]] = {"share": ShareLocality, "ball": BallLocality}

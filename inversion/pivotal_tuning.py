@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from images.ranges import to_levels
-from inversion.locality import CodesInBlocks, locality_term
+from inversion.locality import LOCALITIES, CodesInBlocks
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.tuned_weights import TunedWeights
 from inversion.tuning_options import TuningOptions
@@ -102,7 +102,7 @@ class _Photo:
         self.distance = target.new_tensor(float("inf"))  # perceptual, at the step before
         frozen, self.blocks = G.synthesis.parts(options.blocks)
         self.pivot = CodesInBlocks(G, frozen, self.blocks, latents)
-        self.locality = locality_term(options, G, frozen, self.blocks, latents, perceptual)
+        self.locality = LOCALITIES[options.locality](options, G, frozen, self.blocks, latents, perceptual)
         self.weights = {
             name: parameter.detach().clone().requires_grad_(True)
             for name, parameter in self.blocks.own_parameters().items()

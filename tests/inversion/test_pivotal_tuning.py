@@ -7,7 +7,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import render, synthesize
 from generation.sampling import ws_of_seeds
-from inversion.locality import CodesInBlocks, locality_term
+from inversion.locality import LOCALITIES, CodesInBlocks
 from inversion.perceptual import default_perceptual
 from inversion.pivotal_tuning import tune
 from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
@@ -199,7 +199,9 @@ def test_the_balls_codes_are_new_each_time_and_equally_far():
     G = frozen(quality_generator())
     latents, _ = photos(G, 1)
     options = TuningOptions(locality="ball", locality_distance=3.0)
-    term = locality_term(options, G, *G.synthesis.parts(None), latents, default_perceptual(torch.device("cpu")))
+    term = LOCALITIES[options.locality](
+        options, G, *G.synthesis.parts(None), latents, default_perceptual(torch.device("cpu"))
+    )
     ws = [term.codes(number).content.ws for number in range(3)]
     for one in ws:
         assert_close((one - latents.ws).norm(dim=2), torch.full([1, G.num_ws], 3.0))

@@ -224,7 +224,7 @@ def trainers(run_files):
     return {mode: train(new_trainer(config), 1) for mode, config in configs.items()}
 
 
-@pytest.mark.parametrize(("mode", "find"), every_place())
+@pytest.mark.parametrize(("mode", "find"), list(every_place()))
 def test_a_bad_number_anywhere_is_found_before_a_save(trainers, mode, find):
     """The tensor that holds it is named; without it, nothing is said."""
     trainer = trainers[mode]
