@@ -5,8 +5,6 @@ needs its encoder made anew with `--for-network`.
 """
 
 import os
-from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -14,9 +12,9 @@ from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
+from exchange.encoder_headers import header_for_network, measure_anew
 from generation.quality_codes import seed_code
 from generation.rendering import synthesize
 from generation.sampling import ws_of_seeds
@@ -34,13 +32,14 @@ DISCRIMINATORS = "D_"
 
 @click.command(context_settings=SETTINGS)
 @click.argument("source", type=NetworkFile())
-@click.option("-o", "--output", required=True, help="File to write.")
+@click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 @click.option("--subject", help="What the images show, such as `cat faces`, for the header.  [default: as it is]")
 @click.option("--licence", help="Licence for the header.  [default: as it is]")
 @click.option(
     "--keep-discriminators", is_flag=True, help="Keep the discriminators, so that training can start from it."
 )
 @click.option("--for-network", type=NetworkFile(), help="Slim network that a slim encoder is for.")
+@click.option("--photos", type=PATH, metavar="PATH", help="Photos that an encoder is measured on anew, for its header.")
 @one_sentence_errors
 def main(
     source: str,
@@ -49,6 +48,7 @@ def main(
     licence: str | None,
     keep_discriminators: bool,
     for_network: str | None,
+    photos: str | None,
 ) -> None:
     """Write a network or an encoder with half of its bytes; refuse where an image would change by a grey level.
 
@@ -56,18 +56,24 @@ def main(
     python -m exchange.slim runs/qc/network-snapshot-000200.safetensors -o cats.safetensors --subject="cat faces"
     python -m exchange.slim runs/encoder/encoder-000100.safetensors -o cats-encoder.safetensors \\
         --for-network=cats.safetensors
+
+    An encoder of a plain network may be given to a QC network that was made of it with --degrad-only, as the sharp
+    images are the same; q is then fitted to each photo.
     """
     header = read_header(source)
     header |= {key: value for key, value in {"subject": subject, "licence": licence}.items() if value is not None}
-    if header.get("kind") == ENCODER:
-        header["network"] = {**header["network"], "sha256": _network_of_encoder(source, header, for_network)}
-    elif for_network is not None:
-        raise UserError(f"--for-network is for encoders, and {source} is a network; leave it out")
     tensors = load_tensors(source)
+    if header.get("kind") == ENCODER:
+        header = header_for_network(source, header, tensors, for_network)
+    elif for_network is not None or photos is not None:
+        flag = "--photos" if for_network is None else "--for-network"
+        raise UserError(f"{flag} is for encoders, and {source} is a network; leave it out")
     if not keep_discriminators and "generator" in header:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(DISCRIMINATORS)}
         header["discriminator"] = None
     save_tensors(output, {name: _halve(tensor) for name, tensor in tensors.items()}, header)
+    if for_network is not None and photos is not None:
+        measure_anew(output, for_network, photos)
     if "generator" in header:
         _require_same_images(source, output)
     click.echo(f"{output}: {os.path.getsize(output):,} bytes, {source} has {os.path.getsize(source):,}")
@@ -79,20 +85,6 @@ def _halve(tensor: Tensor) -> Tensor:
         return tensor
     half = tensor.half()
     return half if half.isfinite().all() else tensor
-
-
-def _network_of_encoder(source: str, header: dict[str, Any], for_network: str | None) -> str:
-    """Return the SHA-256 of the network that a slim encoder is for: one with the same images as the encoder's own."""
-    if for_network is None:
-        raise UserError(f"{source} is an encoder; name its slim network with --for-network=FILE")
-    G, _ = load_generator(for_network)
-    stored = {"resolution": G.img_resolution, "num_ws": G.num_ws, "w_dim": G.w_dim, "q_dim": G.q_dim or None}
-    if any(header["network"].get(name) != value for name, value in stored.items()):
-        raise UserError(f"{source} is for a network of another shape than {for_network}; give the network it is for")
-    average = load_tensors(source)["encoder.w_avg"].float()
-    if not torch.allclose(average, G.mapping.w_avg, atol=1e-2):
-        raise UserError(f"{source} is for a network with another mean w than {for_network}; give the network it is for")
-    return sha256(Path(for_network))
 
 
 def _require_same_images(source: str, output: str) -> None:

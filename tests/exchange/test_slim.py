@@ -11,10 +11,14 @@ from generation.sampling import ws_of_seeds
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import load_encoder, save_encoder
+from inversion.inverter import InversionOptions, Inverter
 from networks.files import load_discriminator, load_generator
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator, write_network
+from tests.support.runs import write_images
 from torch_utils.checkpoint import read_header
+
+CPU = torch.device("cpu")
 
 
 def slim(source, output, *flags):
@@ -85,3 +89,31 @@ def test_what_does_not_fit_is_one_sentence(network, tmp_path):
         result = slim(source, tmp_path / "out.safetensors", *flags)
         assert result.exit_code == 1 and sentence in result.output and result.output.count("\n") == 1
         assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_an_encoder_of_a_plain_network_serves_the_qc_network_made_of_it(tmp_path):
+    """It finds the same w, and q is fitted; what it makes of photos is measured anew."""
+    plain, quality = small_generator(), quality_generator()
+    quality.mapping.load_state_dict(plain.mapping.state_dict())
+    base, qc = (write_network(tmp_path / f"{k}.safetensors", G) for k, G in (("base", plain), ("qc", quality)))
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    facts = {"kimg": 3, "degradation": "noise", "reconstruction": {"p50": 1e9, "p99": 1e9}}
+    save_encoder(tmp_path / "encoder.safetensors", build_encoder(config, plain).eval(), plain, sha256(base), facts)
+    arguments = tmp_path / "encoder.safetensors", tmp_path / "qc-encoder.safetensors", f"--for-network={qc}"
+    result = slim(*arguments, f"--photos={write_images(tmp_path / 'photos.zip')}")
+    assert result.exit_code == 0, result.output
+    header = read_header(arguments[1])
+    assert header["reconstruction"]["p99"] < 1e9 and min(header["detail"]) > 0 and header["degradation"] == "noise"
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    found = load_encoder(arguments[1], qc, quality)(images)
+    expected = load_encoder(arguments[0], base, plain)(images)
+    assert found.q is None
+    torch.testing.assert_close(found.ws, expected.ws, rtol=1e-2, atol=1e-2)
+    inverter = Inverter(qc, CPU, InversionOptions(encoder=str(arguments[1]), projector=None, tuning=None))
+    assert inverter.codes(images).q.shape == (2, quality.q_dim)
+
+
+@pytest.mark.parametrize("flag", ["--for-network", "--photos"])
+def test_flags_of_encoders_are_no_flags_of_networks(network, tmp_path, flag):
+    result = slim(network, tmp_path / "slim.safetensors", f"{flag}={network}")
+    assert result.exit_code == 1 and f"{flag} is for encoders, and" in result.output
