@@ -9,7 +9,7 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.commands.images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
 from evaluation.commands.inversion_tables import (
@@ -32,8 +32,10 @@ from torch_utils.memory import keep_freed_memory
 
 @click.group(invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True)
 @click.option("--network", type=NetworkFile(), help="Network whose images are measured.")
-@click.option("--images", metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
-@click.option("--data", metavar="PATH", help="Folder or zip of the real images, as dataset_tool.py writes it.")
+@click.option("--images", type=PATH, metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
+@click.option(
+    "--data", type=PATH, metavar="PATH", help="Folder or zip of the real images, as dataset_tool.py writes it."
+)
 @click.option("--metrics", "names", default="fd_cifar", help="Names of metrics, with commas; --list shows all.")
 @click.option(
     "--quality",
@@ -68,11 +70,18 @@ from torch_utils.memory import keep_freed_memory
     default="stored",
     help="Precision of the network's computations.",
 )
-@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
 @click.option(
-    "--cache-dir", metavar="DIR", help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]"
+    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
 )
-@click.option("-o", "--outdir", metavar="DIR", help="Folder for results, each appended to DIR/metric-NAME.jsonl.")
+@click.option(
+    "--cache-dir",
+    type=PATH,
+    metavar="DIR",
+    help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]",
+)
+@click.option(
+    "-o", "--outdir", type=PATH, metavar="DIR", help="Folder for results, each appended to DIR/metric-NAME.jsonl."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print whole records as JSON.")
 @click.option("--list", "lists_metrics", is_flag=True, help="Print the names of all metrics, and stop.")
 @click.pass_context

@@ -9,7 +9,7 @@ import click
 
 from dnnlib.cli import OneLine
 from dnnlib.errors import UserError, as_user_error
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
 from images.datasets.sources import DRAWN_SIZE, open_source
@@ -19,8 +19,10 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
 @click.command(help=__doc__, context_settings=SETTINGS)
-@click.option("--source", required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N.")
-@click.option("--dest", required=True, help="New archive (OUT.zip) or new folder.")
+@click.option(
+    "--source", type=PATH, required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N."
+)
+@click.option("--dest", type=PATH, required=True, help="New archive (OUT.zip) or new folder.")
 @click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")
 @click.option(
     "--crop", type=click.Choice(CROPS), default="none", help="Part of an image to keep where it is not square."

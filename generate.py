@@ -10,7 +10,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.output import write_content_walk, write_images, write_quality_walk
@@ -28,7 +28,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 @click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Network file, such as a network-snapshot.")
 @click.option("--seeds", required=True, metavar="LIST", help="Numbers of the images, such as 0-7,12.")
-@click.option("--outdir", default="out", help="Folder of the results; files of the same name are replaced.")
+@click.option("--outdir", type=PATH, default="out", help="Folder of the results; files of the same name are replaced.")
 @click.option("--trunc", type=float, default=1.0, help="Truncation psi; below 1: closer to the mean, less varied.")
 @click.option("--class", "class_index", type=int, help="Class of the images, for a conditional network.")
 @click.option(

@@ -12,7 +12,7 @@ from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
+from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
 from evaluation.snapshots import snapshot_metrics
@@ -64,8 +64,8 @@ FIELDS = {
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
-@click.option("--data", required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
+@click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
+@click.option("--data", type=PATH, required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
 @click.option(
     "--mode",
     type=click.Choice(["base", "qc"]),
@@ -128,7 +128,10 @@ FIELDS = {
     "--best", help="Metric that decides which network is the best, as NAME/QUALITY.  [default: the first, sharp]"
 )
 @click.option(
-    "--weights-dir", metavar="DIR", help="Directory of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]"
+    "--weights-dir",
+    type=PATH,
+    metavar="DIR",
+    help="Directory of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]",
 )
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")

@@ -21,7 +21,7 @@ from degradations.batched.degrade import degrade_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.prefetch import on_device
@@ -50,13 +50,13 @@ class Stage:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", required=True, metavar="PATH", help="Folder or zip of images.")
+@click.option("--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of images.")
 @click.option("--images", type=click.IntRange(min=1), default=512, help="Number of images.")
 @click.option("--recipe", "names", multiple=True, help="Recipe of degradations, may be repeated.  [default: all]")
 @click.option("--workers", type=click.IntRange(min=1), default=2, help="Number of processes that deliver images.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
+@click.option("-o", "--json", "json_path", type=PATH, metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     data: str,

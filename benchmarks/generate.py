@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.machine import describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from evaluation.tables.runtime import PAPER
 from networks.config import Dtype, GeneratorConfig, QualityConfig, Variant
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
@@ -29,7 +29,7 @@ DEFAULT_PRECISIONS: tuple[Dtype, ...] = ("fp32", "bf16")
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", help="QC network; without one, fresh weights of a preset, which take as long.")
+@click.option("--network", type=PATH, help="QC network; without one, fresh weights of a preset, which take as long.")
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256", help="Preset of the networks.")
 @click.option("--resolution", default=256, help="Side of the preset's images.")
 @click.option("--variant", default="paper", help="Variant of the preset's DegradBlocks.")
@@ -43,7 +43,7 @@ DEFAULT_PRECISIONS: tuple[Dtype, ...] = ("fp32", "bf16")
 @click.option("--batch", "batches", multiple=True, default=[1, 8, 32], help="Batch size, may be repeated.")
 @click.option("--repeats", default=10, help="Number of calls that are timed.")
 @click.option("--device", default=None, help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("--json", "json_path", default=None, help="JSON file for the numbers.")
+@click.option("--json", "json_path", type=PATH, default=None, help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     network: str | None,

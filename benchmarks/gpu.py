@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from torch_utils.distributed import best_device
 
 ROOT = Path(__file__).parent.parent
@@ -82,7 +82,9 @@ def parts() -> list[Part]:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--outdir", required=True, help="Folder for a table and a JSON file of each part, and summary.json.")
+@click.option(
+    "--outdir", type=PATH, required=True, help="Folder for a table and a JSON file of each part, and summary.json."
+)
 @click.option("--budget", default=530.0, help="Seconds for all parts together; those that no longer fit are left out.")
 @click.option("--only", multiple=True, help="Name of a part, may be repeated.  [default: all]")
 @click.option("--smoke", is_flag=True, help="Use the smallest sizes on the CPU, to see that everything works.")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
 from generation.rendering import render
@@ -33,7 +33,9 @@ BATCH = 64
 
 @click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="QC network whose images are measured.")
-@click.option("--data", required=True, help="Folder or zip of sharp photos, which are degraded for comparison.")
+@click.option(
+    "--data", type=PATH, required=True, help="Folder or zip of sharp photos, which are degraded for comparison."
+)
 @click.option("--recipe", default="mixture", help="Recipe that degrades them.")
 @click.option("--images", default=512, help="Number of images on either side.")
 @one_sentence_errors

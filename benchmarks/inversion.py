@@ -20,7 +20,7 @@ from benchmarks.machine import describe, now
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
 from generation.rendering import synthesize
@@ -46,7 +46,10 @@ HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline
 @click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into.")
 @click.option(
-    "--data", metavar="PATH", help="Folder or zip of photos, which are degraded.  [default: the network's own images]"
+    "--data",
+    type=PATH,
+    metavar="PATH",
+    help="Folder or zip of photos, which are degraded.  [default: the network's own images]",
 )
 @click.option("--encoder", type=NetworkFile(), help="Encoder that is timed as well.")
 @click.option("--photos", type=click.IntRange(min=1), default=4, help="Number of photos in one call.")
@@ -56,7 +59,7 @@ HEADINGS = f"{'stage':<44}{'steps':>8}{'s/step':>10}{'s/photo':>10}{'of baseline
     "--measured-steps", type=click.IntRange(min=2), default=8, help="Steps of arrangements that never stop early."
 )
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
+@click.option("-o", "--json", "json_path", type=PATH, metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     network: str,

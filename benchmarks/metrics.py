@@ -22,7 +22,7 @@ from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from evaluation.evaluate import Result, Sources, evaluate
 from evaluation.job import QUALITIES, prepare_device, require_same_format
@@ -54,7 +54,7 @@ class Stage:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
+@click.option("--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of the real images.")
 @click.option(
     "--network", type=NetworkFile(), help="Network that generates images.  [default: sharp real images in their place]"
 )
@@ -62,13 +62,13 @@ class Stage:
     "--images", type=click.IntRange(min=4), help="Number of real images, and of generated ones.  [default: all]"
 )
 @click.option("--detector", "name", default="cifar", help="Detector of the features; its metrics are timed.")
-@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.")
+@click.option("--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read; none in the stages."
 )
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("-o", "--json", "json_path", metavar="FILE", help="JSON file for the numbers.")
+@click.option("-o", "--json", "json_path", type=PATH, metavar="FILE", help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     data: str,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe, seconds
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from networks.layers import RESAMPLE_TAPS
 from networks.resolutions import DTYPES, channels_at
 from torch_utils.cuda import operators
@@ -73,7 +73,7 @@ class Case:
 )
 @click.option("--compile/--no-compile", "with_compile", default=True, help="Also time torch.compile of the torch path.")
 @click.option("--device", default=None, help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("--json", "json_path", default=None, help="JSON file for the numbers.")
+@click.option("--json", "json_path", type=PATH, default=None, help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     resolution: int,

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from degradations.primitive import apply_primitive
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from images.datasets.dataset import ImageDataset
 from metrics.detector import Detector, load_detector
 from metrics.distances.frechet import frechet_distance, moments
@@ -39,11 +39,11 @@ Change = Callable[[int, np.ndarray], np.ndarray]  # index, uint8 [H, W, C] -> ui
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--data", required=True, help="Folder or zip of sharp photos.")
-@click.option("--other", help="Folder or zip of photos of something else, of the same size.")
+@click.option("--data", type=PATH, required=True, help="Folder or zip of sharp photos.")
+@click.option("--other", type=PATH, help="Folder or zip of photos of something else, of the same size.")
 @click.option("--images", type=click.IntRange(min=8), default=2000, help="Number of photos, the first of the set.")
 @click.option("--detector", "name", default="cifar", help="Detector whose distances are printed.")
-@click.option("--weights-dir", help="Directory of published weights.")
+@click.option("--weights-dir", type=PATH, help="Directory of published weights.")
 @click.option("--device", help="Device: cuda or cpu.  [default: the best there is]")
 @one_sentence_errors
 @torch.no_grad()

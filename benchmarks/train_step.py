@@ -20,7 +20,7 @@ import torch
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from images.datasets.batches import Batch
 from networks.config import Dtype, MappingConfig
 from networks.files import ImageFormat, save_network
@@ -76,7 +76,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
 @click.option("--repeats", default=3, help="Number of calls that are timed.")
 @click.option("--device", default=None, help="Device: cuda, mps or cpu.  [default: the best there is]")
-@click.option("--json", "json_path", default=None, help="JSON file for the numbers.")
+@click.option("--json", "json_path", type=PATH, default=None, help="JSON file for the numbers.")
 @one_sentence_errors
 def main(
     preset: str | None,

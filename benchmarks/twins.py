@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
 from generation.sampling import ws_of_seeds
@@ -26,7 +26,9 @@ QUARTILES = (0, 25, 50, 75, 100)
 @click.command(context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="QC network whose images are compared.")
 @click.option("--base", type=NetworkFile(), help="Network it was trained from, to compare the sharp images with.")
-@click.option("--data", help="Folder or zip of real photos, to compare with the training mixture's effect on them.")
+@click.option(
+    "--data", type=PATH, help="Folder or zip of real photos, to compare with the training mixture's effect on them."
+)
 @click.option("--seeds", default=64, help="Number of seeds.")
 @click.option("--codes", default=32, help="Number of quality codes.")
 @click.option("--quality-scale", default=1.0, help="Factor of every code.")

@@ -10,7 +10,7 @@ import numpy as np
 from degradations import Applied, apply_primitive, degrade
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.limits import IMAGE_BYTES
 from dnnlib.parsing import existing
 from dnnlib.reading import open_file
@@ -19,26 +19,27 @@ from images.decoding import decode, image_errors
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("photo", type=Path)
+@click.argument("photo", type=PATH)
 @click.option("--recipe", metavar="NAME", help="Name of the mixture or track to apply  [default: mixture]")
 @click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
-@click.option("-o", "--output", type=Path, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
-def main(photo: Path, recipe: str | None, primitive: str | None, seed: int, output: Path | None) -> None:
+@click.option("-o", "--output", type=PATH, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
+def main(photo: str, recipe: str | None, primitive: str | None, seed: int, output: str | None) -> None:
     """Degrade PHOTO, write the result as PNG and print what was done as JSON."""
     try:
         if recipe is not None and primitive is not None:
             raise UserError("--recipe and --primitive exclude each other; give one of them")
         kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
         name = "mixture" if name is None else name
-        image, record = run(read_photo(photo), kind, name, np.random.default_rng(seed))
-        output = output or photo.with_name(f"{photo.stem}-{name}-{seed}.png")
-        check_output(output, photo)
-        write_png(output, image)
+        image, record = run(read_photo(Path(photo)), kind, name, np.random.default_rng(seed))
+        source = Path(photo)
+        dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
+        check_output(dest, source)
+        write_png(dest, image)
     except UserError as error:
         raise click.ClickException(str(error)) from error
     applied = [entry.to_json() for entry in record]
-    click.echo(json.dumps({"output": str(output), kind: name, "seed": seed, "applied": applied}, indent=2))
+    click.echo(json.dumps({"output": str(dest), kind: name, "seed": seed, "applied": applied}, indent=2))
 
 
 def run(image: np.ndarray, kind: str, name: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:

@@ -3,13 +3,32 @@
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import click
 
 from dnnlib.errors import UserError
 
 # Settings of every click command.
 SETTINGS = {"show_default": True, "max_content_width": 120}
+
+
+class LocalPath(click.ParamType):
+    """Type of a command-line option or argument that is a path on this machine.
+
+    A `~` at its beginning is the home folder: shells expand it where a word begins, and not in `--outdir=~/run`.
+    """
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path as text; whether something is there is not looked at."""
+        return os.path.expanduser(value)
+
+
+PATH = LocalPath()
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]

@@ -11,12 +11,12 @@ MAX_INTEGERS = 10_000_000
 
 
 def integers(text: str) -> list[int]:
-    """Parse `0-7,12` into [0, 1, ..., 7, 12]; order and repetitions are kept.
+    """Parse `0-7,12` or `0-7 12` into [0, 1, ..., 7, 12]; order and repetitions are kept.
 
     Raises UserError for anything else, for a range that runs backwards, and for more than ten million numbers.
     """
     numbers: list[int] = []
-    for part in text.replace(" ", "").split(","):
+    for part in re.split(r"\s*,\s*|\s+", re.sub(r"(?<=[0-9])\s*-\s*(?=[0-9])", "-", text.strip())):
         match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part)
         if not match:
             part, text = part[:40], text[:200]

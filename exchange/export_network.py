@@ -7,7 +7,7 @@ import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.registry import Registry
 from dnnlib.remote.locations import NetworkFile
 from exchange.exportable import ExportRequest
@@ -18,7 +18,9 @@ EXPORTERS = Registry("exchange.exporters", "format")
 
 @click.command(context_settings=SETTINGS)
 @click.argument("network", type=NetworkFile())
-@click.option("-o", "--output", required=True, metavar="FILE", help="File to write; it is replaced in one step.")
+@click.option(
+    "-o", "--output", type=PATH, required=True, metavar="FILE", help="File to write; it is replaced in one step."
+)
 @click.option("--format", "name", help=f"Format: {', '.join(EXPORTERS.names())}.  [default: by the extension]")
 @click.option(
     "--part",

@@ -12,7 +12,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file, sha256, write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.reading import read_json
 from dnnlib.remote import hugging_face
 from dnnlib.remote.locations import NetworkFile
@@ -34,6 +34,7 @@ def main() -> None:
 @click.option("--licence", help="Licence of the network.  [default: that in its header]")
 @click.option(
     "--results",
+    type=PATH,
     metavar="FILE",
     help="JSON file of results, name to number.  [default: metric-*.jsonl beside the network]",
 )
@@ -72,7 +73,7 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
 
 @main.command()
 @click.argument("source")
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder for the files.")
+@click.option("-o", "--output", type=PATH, required=True, metavar="FOLDER", help="Folder for the files.")
 @one_sentence_errors
 def pull(source: str, output: str) -> None:
     """Fetch a network and its model card from hf://owner/name[@revision], or from a folder, and check its hash.

@@ -12,7 +12,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.registry import Registry
 from inversion.encoders import published_psp
 from inversion.encoders.files import require_network, save_encoder
@@ -26,9 +26,9 @@ FORMATS = Registry("networks.published.formats", "format")
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("source", metavar="SOURCE")
-@click.option("-o", "--output", required=True, metavar="FILE", help="File to write, NAME.safetensors.")
-@click.option("--network", metavar="FILE", help="Imported network that an encoder is for.")
+@click.argument("source", type=PATH, metavar="SOURCE")
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="File to write, NAME.safetensors.")
+@click.option("--network", type=PATH, metavar="FILE", help="Imported network that an encoder is for.")
 @click.option("--licence", default="", help="Licence of the published network, noted in the file.")
 @one_sentence_errors
 def main(source: str, output: str, network: str | None, licence: str) -> None:

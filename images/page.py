@@ -4,6 +4,7 @@ python -m images.page out --picture="Restored photos=out/restored/*-strip.png" -
 """
 
 import html
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def parse_section(text: str) -> Section:
     title, separator, pattern = text.partition("=")
     if not separator:
         raise UserError(f"--picture={text} has no pattern; write --picture=TITLE=PATTERN")
+    pattern = os.path.expanduser(pattern)
     files = tuple(sorted(Path().glob(pattern) if not Path(pattern).is_absolute() else _glob_absolute(pattern)))
     if not files:
         raise UserError(f"no picture fits {pattern}; check the pattern of --picture={title}=...")

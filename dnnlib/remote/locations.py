@@ -66,7 +66,7 @@ class NetworkFile(click.ParamType):
         if ctx is not None and ctx.resilient_parsing:
             return value
         try:
-            path = str(resolve(value))
+            path = str(resolve(os.path.expanduser(value)))
             if looks_like_a_name(path):
                 names = ", ".join(SHIPPED)
                 raise UserError(f"there is no file {path}; give a path, or a network of the program: {names}")

@@ -12,7 +12,7 @@ import tqdm
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from evaluation.streams.files import frame_batches, image_batches, pair_batches
 from images.files import ImageFiles
 from metrics.detector import load_detector
@@ -27,14 +27,16 @@ from torch_utils.precision import with_float64
 device_option = click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
 batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Number of images in a batch.")
 weights_option = click.option(
-    "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
 )
-output_option = click.option("-o", "--output", metavar="FILE", help="JSON file for the numbers of every image.")
+output_option = click.option(
+    "-o", "--output", type=PATH, metavar="FILE", help="JSON file for the numbers of every image."
+)
 
 
 @click.command("pairs", context_settings=SETTINGS)
-@click.argument("a", metavar="IMAGES")
-@click.argument("b", metavar="REFERENCES")
+@click.argument("a", type=PATH, metavar="IMAGES")
+@click.argument("b", type=PATH, metavar="REFERENCES")
 @click.option(
     "--metrics",
     "names",
@@ -67,8 +69,10 @@ def pairs_command(
 
 
 @click.command("niqe", context_settings=SETTINGS)
-@click.argument("images", metavar="IMAGES")
-@click.option("--pristine", metavar="FILE", help="Model of sharp photos (.mat or .npz).  [default: the published one]")
+@click.argument("images", type=PATH, metavar="IMAGES")
+@click.option(
+    "--pristine", type=PATH, metavar="FILE", help="Model of sharp photos (.mat or .npz).  [default: the published one]"
+)
 @weights_option
 @batch_option
 @device_option
@@ -93,8 +97,10 @@ def niqe_command(
 
 
 @click.command("fit-niqe", context_settings=SETTINGS)
-@click.argument("photos", metavar="PHOTOS")
-@click.option("-o", "--output", default="niqe.npz", metavar="FILE", help="File of the model, for niqe --pristine.")
+@click.argument("photos", type=PATH, metavar="PHOTOS")
+@click.option(
+    "-o", "--output", type=PATH, default="niqe.npz", metavar="FILE", help="File of the model, for niqe --pristine."
+)
 @click.option(
     "--block", type=int, default=96, help="Side of the blocks in pixels; a photo needs at least one, better many."
 )
@@ -113,7 +119,7 @@ def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: s
 
 
 @click.command("identity-consistency", context_settings=SETTINGS)
-@click.argument("videos", metavar="VIDEO...", nargs=-1, required=True)
+@click.argument("videos", type=PATH, metavar="VIDEO...", nargs=-1, required=True)
 @weights_option
 @batch_option
 @device_option

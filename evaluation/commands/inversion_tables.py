@@ -10,7 +10,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
-from dnnlib.flags import SETTINGS, Command, add_options, gather_flags
+from dnnlib.flags import PATH, SETTINGS, Command, add_options, gather_flags
 from dnnlib.remote.locations import NetworkFile
 from evaluation.job import prepare_device
 from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions
@@ -106,7 +106,9 @@ class TableFlags:
 _OPTIONS = [
     click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into."),
     click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"),
-    click.option("--data", required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."),
+    click.option(
+        "--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."
+    ),
     click.option(
         "--images", type=click.IntRange(min=1), metavar="N", help="Number of photos, the first ones.  [default: all]"
     ),
@@ -123,10 +125,13 @@ _OPTIONS = [
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Number of photos inverted at once."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations."),
     click.option(
-        "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+        "--weights-dir",
+        type=PATH,
+        metavar="DIR",
+        help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]",
     ),
     click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
-    click.option("-o", "--outdir", default="tables", help="Folder of the table and of its finished parts."),
+    click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table and of its finished parts."),
 ]
 
 
@@ -154,7 +159,7 @@ def _table_options(command: Command) -> Command:
     help="Kind of degradation, may be repeated.",
 )
 @click.option("--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet; 0: no sheets.")
-@click.option("--pristine", metavar="FILE", help="NIQE's model, by fit-niqe.  [default: the published one]")
+@click.option("--pristine", type=PATH, metavar="FILE", help="NIQE's model, by fit-niqe.  [default: the published one]")
 @one_sentence_errors
 def restoration_command(
     flags: TableFlags, methods: tuple[str, ...], tracks: tuple[str, ...], sheet: int, pristine: str | None
@@ -195,6 +200,7 @@ def inversion_command(flags: TableFlags) -> None:
 @click.option(
     "--direction",
     "directions",
+    type=PATH,
     multiple=True,
     metavar="FILE",
     help="Direction of edits, may be repeated.  [default: SeFa's first three]",
@@ -223,11 +229,14 @@ def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude:
 @click.option(
     "--scorer",
     "text",
+    type=PATH,
     required=True,
     metavar="NAME",
     help="Scorer of the edited property: a name of `invert.py directions --list`, or FILE.pt in TorchScript.",
 )
-@click.option("--direction", metavar="FILE", help="Direction of the edits.  [default: InterFaceGAN's for the scorer]")
+@click.option(
+    "--direction", type=PATH, metavar="FILE", help="Direction of the edits.  [default: InterFaceGAN's for the scorer]"
+)
 @click.option(
     "--samples", type=click.IntRange(min=2), default=10_000, help="Number of w that this default is computed from."
 )

@@ -1,5 +1,6 @@
 """The commands that make tables: `calc_metrics.py table1`, `classify`, `runtime`."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import SETTINGS, Command, add_options
+from dnnlib.flags import PATH, SETTINGS, Command, add_options
 from dnnlib.remote.locations import NetworkFile, resolve
 from evaluation.job import Job
 from evaluation.tables.classify import ClassifyOptions, classify_table
@@ -24,7 +25,7 @@ from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
 
 _OPTIONS = [
-    click.option("-o", "--outdir", default="tables", help="Folder of the table, as markdown and JSON."),
+    click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table, as markdown and JSON."),
     click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
 ]
 
@@ -41,14 +42,19 @@ def _table_options(command: Command) -> Command:
 @click.option(
     "--ablation", "ablations", multiple=True, metavar="A=FILE", help="Network of an ablation A to F, for Table 4."
 )
-@click.option("--data", required=True, metavar="PATH", help="Folder or zip of the real images.")
+@click.option("--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of the real images.")
 @click.option("--metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
 @click.option("--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images.")
 @click.option("--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun).")
-@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
 @click.option(
-    "--cache-dir", metavar="DIR", help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]"
+    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+)
+@click.option(
+    "--cache-dir",
+    type=PATH,
+    metavar="DIR",
+    help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]",
 )
 @_table_options
 @one_sentence_errors
@@ -156,5 +162,5 @@ def _parse_ablations(texts: Sequence[str]) -> Mapping[str, str]:
             raise unknown_name("ablation", name, PAPER_ABLATIONS)
         if not separator:
             raise UserError(f"--ablation={text} has no network; write --ablation={name}=FILE")
-        networks[name] = str(resolve(path))
+        networks[name] = str(resolve(os.path.expanduser(path)))
     return networks

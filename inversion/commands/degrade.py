@@ -9,7 +9,7 @@ import click
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from generation.quality_codes import MAX_SEED
 from images.photos import from_network
 from images.sheets import save_png
@@ -41,12 +41,18 @@ OWN, SHARP = "own", "sharp"
 @click.option(
     "--to",
     "end",
+    type=PATH,
     required=True,
     metavar="WHAT",
     help="Degradation to give: seed:5 (a new one), a photo to copy it from, or sharp.",
 )
 @click.option(
-    "--from", "start", default=OWN, metavar="WHAT", help="Degradation to start from: one of these, or the photo's own."
+    "--from",
+    "start",
+    type=PATH,
+    default=OWN,
+    metavar="WHAT",
+    help="Degradation to start from: one of these, or the photo's own.",
 )
 @click.option(
     "--alpha",

@@ -9,7 +9,7 @@ import click
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS, gather_flags
+from dnnlib.flags import PATH, SETTINGS, gather_flags
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.sampling import check_class
@@ -67,7 +67,9 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
 @click.command("directions", context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot, plain or QC.")
 @click.option("--method", type=click.Choice(METHODS.names()), required=True, help="Method that finds the directions.")
-@click.option("-o", "--outdir", required=True, help="Folder of the results; files of the same name are replaced.")
+@click.option(
+    "-o", "--outdir", type=PATH, required=True, help="Folder of the results; files of the same name are replaced."
+)
 @click.option("-k", "--count", type=click.IntRange(min=1), help="Number of directions of sefa and pca.  [default: 8]")
 @click.option("--layers", default="all", metavar="LIST", help="Numbers of the ws that directions apply to, as 0-3.")
 @click.option("--samples", type=click.IntRange(min=2), default=10_000, help="Number of w that are sampled.")
@@ -75,16 +77,23 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
 @click.option(
     "--scorer",
     "scorers",
+    type=PATH,
     multiple=True,
     metavar="NAME",
     help="For interfacegan: what the direction changes; a name of --list, or FILE.pt in TorchScript, or FILE.pt#3 for "
     "one of several outputs. May be given several times.",
 )
 @click.option(
-    "--labels", multiple=True, metavar="FILE", help="For interfacegan: labels or scores by seed, .csv or .json."
+    "--labels",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="For interfacegan: labels or scores by seed, .csv or .json.",
 )
 @click.option("--ends", type=float, help="For interfacegan: share of the samples at either end.  [default: 0.3]")
-@click.option("--without", multiple=True, metavar="FILE", help="For interfacegan: a direction that must not change.")
+@click.option(
+    "--without", type=PATH, multiple=True, metavar="FILE", help="For interfacegan: a direction that must not change."
+)
 @click.option("--preview-seeds", default="0-2", metavar="LIST", help="Seeds of the images that preview.png shows.")
 @click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: all classes]")
 @click.option("--batch", type=click.IntRange(min=1), help="Images rendered at once.  [default: 64 on a GPU, else 16]")

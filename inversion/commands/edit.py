@@ -6,7 +6,7 @@ import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from images.photos import from_network
 from images.sheets import save_png
 from inversion.commands.options import (
@@ -32,7 +32,12 @@ from inversion.tuned_weights import Inversion
 @click.command("edit", context_settings=SETTINGS)
 @photo_options
 @click.option(
-    "--direction", "path", required=True, metavar="FILE", help="Direction to edit along; see the command directions."
+    "--direction",
+    "path",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="Direction to edit along; see the command directions.",
 )
 @click.option(
     "--strength",

@@ -13,7 +13,7 @@ import tqdm
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import Command, add_options, gather_flags, parse_assignment
+from dnnlib.flags import PATH, Command, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
@@ -93,10 +93,13 @@ _INVERTER = [
         "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any option of a stage: projector.lr=0.05."
     ),
     click.option(
-        "--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+        "--weights-dir",
+        type=PATH,
+        metavar="DIR",
+        help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]",
     ),
     click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
-    click.option("--align", metavar="DETECTOR", help="Cut out the face: cat, human, or a YuNet .onnx file."),
+    click.option("--align", type=PATH, metavar="DETECTOR", help="Cut out the face: cat, human, or a YuNet .onnx file."),
     click.option("--no-align", "align", flag_value="", help="Cut out the middle square.  [default]"),
 ]
 _TUNING = [
@@ -113,9 +116,11 @@ _TUNING = [
     click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: the settings', 30 dB]"),
 ]
 _JOB = [
-    click.option("-i", "--input", "source", required=True, metavar="PATH", help="A photo, or a folder of photos."),
-    click.option("-o", "--outdir", required=True, metavar="DIR", help="Folder of the results."),
-    click.option("--codes", metavar="DIR", help="Folder of codes by an earlier command, to be used again."),
+    click.option(
+        "-i", "--input", "source", type=PATH, required=True, metavar="PATH", help="A photo, or a folder of photos."
+    ),
+    click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results."),
+    click.option("--codes", type=PATH, metavar="DIR", help="Folder of codes by an earlier command, to be used again."),
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
 ]
 

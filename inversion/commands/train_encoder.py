@@ -8,7 +8,7 @@ import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
-from dnnlib.flags import SETTINGS, fields_of_flags, parse_assignment
+from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
 from images.datasets.dataset import check_recipe
@@ -50,8 +50,8 @@ FIELDS = {
 
 @click.command("train-encoder", context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
-@click.option("--data", required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
-@click.option("--outdir", required=True, help="Directory of this run; the same command again continues it.")
+@click.option("--data", type=PATH, required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
+@click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
 @click.option("--width", type=float, help="Factor of all channels; ir_se50 has only 1.")
 @click.option("--space", type=click.Choice(["w", "w+"]), help="One w for all layers, or one for each.  [default: w+]")
@@ -87,7 +87,9 @@ FIELDS = {
 )
 @click.option("--licence", help="Licence of the photos, stored in the encoders.  [default: the network's]")
 @click.option("--seed", type=int, help="Seed of all random numbers.")
-@click.option("--weights-dir", metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]")
+@click.option(
+    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
+)
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 @wrong_use_errors

@@ -11,7 +11,7 @@ import tqdm
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from generation.rendering import synthesize
 from images.photos import from_network
 from images.video_reader import check_name, read_clip, write_clip
@@ -26,11 +26,11 @@ RENDER_BATCH = 16  # frames in one pass through the network
 
 
 @click.command("video", context_settings=SETTINGS)
-@click.option("-i", "--input", "source", required=True, metavar="FILE", help="A video file.")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
+@click.option("-i", "--input", "source", type=PATH, required=True, metavar="FILE", help="A video file.")
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
 @network_options
 @click.option("--keep-quality", is_flag=True, help="Keep the clip's degradation; without, the clip is restored.")
-@click.option("--direction", "direction_path", metavar="FILE", help="Direction to edit the clip along.")
+@click.option("--direction", "direction_path", type=PATH, metavar="FILE", help="Direction to edit the clip along.")
 @click.option("--strength", type=float, default=2.0, callback=check_finite, help="Strength of the edit.")
 @click.option("--paste-back", "pastes", is_flag=True, help="Write the whole frames, with the result in its place.")
 @click.option(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from images.datasets.labels import read_labels
 from images.files import ImageFiles
 from metrics.backbones.cifar import CLASSES, CifarNetwork, load_stored, predict
@@ -57,11 +57,13 @@ class Settings:
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--train", "train_path", required=True, help="Labelled images, as dataset_tool.py writes CIFAR-10.")
-@click.option("--test", "test_path", required=True, help="Labelled images to measure the accuracy with.")
-@click.option("-o", "--output", default="cifar10.safetensors", help="File of the classifier.")
+@click.option(
+    "--train", "train_path", type=PATH, required=True, help="Labelled images, as dataset_tool.py writes CIFAR-10."
+)
+@click.option("--test", "test_path", type=PATH, required=True, help="Labelled images to measure the accuracy with.")
+@click.option("-o", "--output", type=PATH, default="cifar10.safetensors", help="File of the classifier.")
 @click.option("--epochs", type=click.IntRange(min=1), default=10, help="Number of passes over the images.")
-@click.option("--init-from", metavar="FILE", help="Stored classifier to train further.")
+@click.option("--init-from", type=PATH, metavar="FILE", help="Stored classifier to train further.")
 @click.option("--peak-lr", type=float, default=1.0, help="Factor of the learning rate; less suits a second round.")
 @click.option(
     "--batch", type=click.IntRange(min=2), default=BATCH, help="Images in a step; the learning rate scales with it."

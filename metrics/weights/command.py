@@ -7,7 +7,7 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import sha256
-from dnnlib.flags import SETTINGS
+from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.fetch import fetch as download
 from metrics.weights.directory import DEFAULT_DIRECTORY, VARIABLE, WeightsDirectory
 from metrics.weights.published import PUBLISHED, PublishedFile, published_file
@@ -17,7 +17,10 @@ ALL = "all"
 
 @click.command("weights", context_settings=SETTINGS)
 @click.option(
-    "--weights-dir", metavar="DIR", help=f"Directory of the files.  [default: ${VARIABLE}, or {DEFAULT_DIRECTORY}]"
+    "--weights-dir",
+    type=PATH,
+    metavar="DIR",
+    help=f"Directory of the files.  [default: ${VARIABLE}, or {DEFAULT_DIRECTORY}]",
 )
 @click.option("--fetch", "names", metavar="NAME", multiple=True, help="Name to download, or all; may be repeated.")
 @click.option("--sha256", default="", metavar="HEX", help="SHA-256 of a single --fetch, or its first digits.")
