@@ -28,7 +28,7 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
     "--crop", type=click.Choice(CROPS), default="none", help="Part of an image to keep where it is not square."
 )
 @click.option(
-    "--filter", "filter_name", type=click.Choice(list(FILTERS)), default="lanczos", help="Filter for resizing."
+    "--filter", "filter_name", type=click.Choice(list(FILTERS)), help="Filter for resizing.  [default: lanczos]"
 )
 @click.option("--max-images", type=click.IntRange(min=1), help="Stop after that many images.")
 @click.option("--labels", type=click.Choice(["auto", "folders", "none"]), default="auto", help="Source of the labels.")
@@ -43,7 +43,7 @@ def convert(
     dest: str,
     resolution: int | None,
     crop: str,
-    filter_name: str,
+    filter_name: str | None,
     max_images: int | None,
     labels: str,
     background: str,
@@ -54,8 +54,10 @@ def convert(
     if resolution is not None and resolution & (resolution - 1):
         lower = 1 << (resolution.bit_length() - 1)
         raise UserError(f"--resolution {resolution} is not a power of two; try {lower} or {2 * lower}")
+    if filter_name is not None and resolution is None:
+        raise UserError(f"--filter={filter_name} has no effect without --resolution; add it, or leave --filter out")
     options = Options(
-        shape=Shape(resolution, crop, filter_name),
+        shape=Shape(resolution, crop, filter_name or "lanczos"),
         mode=None if gray is None else "L" if gray else "RGB",
         background=_colour(background),
         file_format=file_format,

@@ -11,11 +11,7 @@ from degradations import Applied, apply_primitive, degrade
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from dnnlib.flags import PATH, SETTINGS
-from dnnlib.limits import IMAGE_BYTES
-from dnnlib.parsing import existing
-from dnnlib.reading import open_file
-from images.convert import to_gray_or_rgb
-from images.decoding import decode, image_errors
+from images.photos import read_gray_or_colour
 
 
 @click.command(context_settings=SETTINGS)
@@ -31,7 +27,7 @@ def main(photo: str, recipe: str | None, primitive: str | None, seed: int, outpu
             raise UserError("--recipe and --primitive exclude each other; give one of them")
         kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
         name = "mixture" if name is None else name
-        image, record = run(read_photo(Path(photo)), kind, name, np.random.default_rng(seed))
+        image, record = run(read_gray_or_colour(photo), kind, name, np.random.default_rng(seed))
         source = Path(photo)
         dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
         check_output(dest, source)
@@ -56,17 +52,6 @@ def check_output(output: Path, photo: Path) -> None:
         raise UserError(f"the output {output} is not a .png file, the one format written; name it {output.stem}.png")
     if output.resolve() == photo.resolve():
         raise UserError(f"the output {output} is the photo itself; choose another name for -o")
-
-
-def read_photo(path: Path) -> np.ndarray:
-    """Read an upright photo as uint8 [H, W, 3] (RGB), or [H, W, 1] when it is gray; transparency is dropped."""
-    path, cure = existing(path, "photo"), "name a whole image file, such as PNG or JPEG"
-    with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure) as file:
-        image = decode(file.read())
-        if image.has_transparency_data:
-            image = image.convert("L" if image.mode in ("LA", "La") else "RGB")
-        pixels = np.array(to_gray_or_rgb(image, background=(0, 0, 0)))
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

@@ -7,7 +7,9 @@ import PIL.Image
 import PIL.ImageOps
 
 from dnnlib.errors import UserError
+from images.profiles import to_srgb
 
+WHITE = (255, 255, 255)
 FILTERS = {name: PIL.Image.Resampling[name.upper()] for name in ("box", "bilinear", "hamming", "bicubic", "lanczos")}
 CROPS = ("none", "center", "center-wide")
 WIDE = 4 / 3
@@ -15,13 +17,14 @@ WIDE = 4 / 3
 Box = tuple[int, int, int, int]
 
 
-def to_gray_or_rgb(image: PIL.Image.Image, background: tuple[int, int, int]) -> PIL.Image.Image:
-    """Return the upright image in mode L or RGB, with `background` behind transparent pixels.
+def to_gray_or_rgb(image: PIL.Image.Image, background: tuple[int, int, int] = WHITE) -> PIL.Image.Image:
+    """Return the upright image in mode L or RGB, sRGB, with `background` behind transparent pixels.
 
-    16-bit gray is scaled to 8 bits; CMYK, YCbCr, LAB, HSV and palettes become RGB.
-    Colour profiles are not applied. Raises ValueError for floats and 32-bit integers, whose range is unknown.
+    This is how all commands see a photo. 16-bit gray is scaled to 8 bits; CMYK, YCbCr, LAB, HSV and palettes become
+    RGB; a colour profile is converted to sRGB where Pillow can, and otherwise ignored. Raises ValueError for floats and
+    32-bit integers, whose range is unknown.
     """
-    image = PIL.ImageOps.exif_transpose(image)
+    image = to_srgb(PIL.ImageOps.exif_transpose(image))
     if image.mode.startswith("I"):
         return _to_eight_bits(image)
     if image.mode == "F":

@@ -3,6 +3,7 @@
 Without such a list Pillow tries everything that it knows on any file, and one of its readers starts Ghostscript.
 """
 
+import contextlib
 import io
 import struct
 import warnings
@@ -24,7 +25,10 @@ except ImportError:
     pyspng = None
 
 # Pillow's names of the formats that are read, whatever a file is called; JPEG includes MPO.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF")
+# Packages that read a format which this build of Pillow does not; pillow-heif registers itself as Pillow's reader.
+READERS = {"AVIF": "a newer pillow", "JPEG2000": "another build of pillow", "HEIF": "pillow-heif"}
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 PLAIN_MODES = ("L", "RGB")
 CURE = "replace the file"
 
@@ -39,6 +43,7 @@ def open_image(file: IO[bytes]) -> PIL.Image.Image:
     Args:
         file: bytes of an image in one of `FORMATS`, of at most `limits.PIXELS` pixels.
     """
+    _require_reader(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         image = PIL.Image.open(file, formats=_known_formats())
@@ -79,6 +84,37 @@ def _known_formats() -> list[str]:
     """Return those of `FORMATS` that this build of Pillow reads."""
     PIL.Image.init()
     return [name for name in FORMATS if name in PIL.Image.OPEN]
+
+
+def _require_reader(file: IO[bytes]) -> None:
+    """Raise ValueError for an image of a format that is known and not readable here."""
+    head = file.read(32)
+    file.seek(0)
+    name = _rare_format(head)
+    if name == "HEIF":
+        _register_heif()
+    if name is not None and name not in _known_formats():
+        raise ValueError(
+            f"it is {name}, which needs {READERS[name]} (pip install --upgrade {READERS[name].split()[-1]})"
+        )
+
+
+def _rare_format(head: bytes) -> str | None:
+    """Return Pillow's name of the format of a file that begins so, where not every Pillow reads it."""
+    if head.startswith((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")):
+        return "JPEG2000"
+    if head[4:8] != b"ftyp":
+        return None
+    is_avif = any(brand in head[8:] for brand in (b"avif", b"avis"))
+    return "AVIF" if is_avif else "HEIF" if head[8:12] in HEIF_BRANDS else None
+
+
+def _register_heif() -> None:
+    """Let Pillow read HEIF by pillow-heif, where that is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 def _reason(error: Exception) -> str:

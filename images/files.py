@@ -3,10 +3,8 @@
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -17,10 +15,11 @@ from dnnlib.archives import open_zip
 from dnnlib.errors import UserError, one_line
 from dnnlib.parsing import existing
 from dnnlib.reading import explained, open_file, parse_json, read_at_most
+from images.convert import to_gray_or_rgb
 from images.decoding import CURE, UnreadableImageError, decode, decode_plain, image_errors, open_image
+from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over, zip_names
+from images.profiles import is_srgb
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-METADATA = "dataset.json"
 EXIF_ORIENTATION = 0x0112
 
 
@@ -50,6 +49,7 @@ class ImageHeader(NamedTuple):
     height: int
     mode: str
     orientation: int
+    is_srgb: bool
 
 
 class ImageFiles:
@@ -59,7 +59,7 @@ class ImageFiles:
     never read from, and the handle is not pickled.
 
     Args:
-        path: folder (searched recursively) or zip archive; hidden files and those added by macOS are left out.
+        path: folder (searched recursively, through links too) or zip archive; see `images.listing` for what counts.
         cures: ends of the sentences about images that cannot be used.
 
     Raises UserError when nothing is there, when it is neither folder nor zip, and when it holds no image.
@@ -71,13 +71,21 @@ class ImageFiles:
         self.is_zip = not self.path.is_dir()
         self._archive: zipfile.ZipFile | None = None
         self._archive_process = 0
-        everything = self._zip().namelist() if self.is_zip else list(_files_below(self.path))
-        self.has_metadata = METADATA in everything
-        self.names = sorted(name for name in everything if _is_image(name))
+        self._entries = zip_names(self._zip().namelist(), self.path) if self.is_zip else {}  # stored names by names
+        everything, loops = (list(self._entries), []) if self.is_zip else files_below(self.path)
+        listing = list_images(everything, self._read_json, loops)
+        self.names, self.base, self._metadata = listing.images, listing.base, listing.metadata
         if not self.names:
-            raise UserError(f"no images in {self.path}; it needs files that end in {', '.join(EXTENSIONS)}")
+            others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
+            raise UserError(f"no images in {self.path}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
         if self.is_zip:
             self._check_directory()
+        tell_passed_over(self.path, listing.passed_over)
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether there is a `dataset.json`, at the top or in the one folder that holds all images."""
+        return self._metadata is not None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,19 +105,21 @@ class ImageFiles:
         """
         digest = hashlib.sha256()
         for name in self.names:
-            if self.is_zip:
-                entry = self._zip().getinfo(name)
-                content = f"{entry.CRC:08x} {entry.file_size}"
-            else:
-                content = hashlib.sha256(self.read(name)).hexdigest()
+            content = self.checksum(name) if self.is_zip else hashlib.sha256(self.read(name)).hexdigest()
             digest.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    def checksum(self, name: str) -> str:
+        """Return CRC and size of a file, by the directory of the archive."""
+        entry = self._entry(name)
+        return f"{entry.CRC:08x} {entry.file_size}"
 
     def header(self, name: str) -> ImageHeader:
         """Return size and mode without decoding pixels; raise UnreadableImageError when the file is no image."""
         with self._image_errors(name), self._open(name, limits.IMAGE_BYTES) as file, open_image(file) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, 1) if "exif" in image.info else 1
-            return ImageHeader(image.width, image.height, image.mode, orientation)
+            srgb = is_srgb(image.info.get("icc_profile"))
+            return ImageHeader(image.width, image.height, image.mode, orientation, srgb)
 
     def pixels(self, name: str) -> np.ndarray:
         """Return the pixels as stored, uint8 `[H, W, C]` with C = 1 for gray and 3 for RGB.
@@ -129,13 +139,23 @@ class ImageFiles:
         with self._image_errors(name):
             return decode(data)
 
+    def picture(self, name: str) -> np.ndarray:
+        """Return the pixels as people see them, uint8 `[H, W, C]`, whatever the file: see `to_gray_or_rgb`.
+
+        Raises UnreadableImageError for a damaged file.
+        """
+        data = self.read(name)
+        with self._image_errors(name):
+            pixels = np.array(to_gray_or_rgb(decode(data)))
+        return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+
     def metadata(self) -> dict[str, Any]:
         """Return the content of `dataset.json`, or {} without one; raise UserError when it is not a JSON object."""
-        if not self.has_metadata:
+        if self._metadata is None:
             return {}
-        what, limit = f"{METADATA} in {self.path}", limits.METADATA_BYTES
-        with explained(lambda: what, "make it again"), self._open(METADATA, limit) as file:
-            content = parse_json(read_at_most(file, limit))
+        what = f"{self._metadata} in {self.path}"
+        with explained(lambda: what, "make it again"):
+            content = self._parse(self._metadata)
         if not isinstance(content, dict):
             raise UserError(f'{what} is not an object; write {{"labels": [["00/img.png", 3], ...]}}')
         return content
@@ -143,10 +163,24 @@ class ImageFiles:
     def _open(self, name: str, limit: int) -> IO[bytes]:
         if not self.is_zip:
             return open_file(self.path / name, limit, self.cures.damaged, UnreadableImageError)
-        entry = self._zip().getinfo(name)
+        entry = self._entry(name)
         if entry.file_size > limit:
             raise ValueError(f"it has {entry.file_size:,} bytes when unpacked, at most {limit:,} are read")
         return self._zip().open(entry)
+
+    def _entry(self, name: str) -> zipfile.ZipInfo:
+        return self._zip().getinfo(self._entries[name])
+
+    def _parse(self, name: str) -> Any:
+        limit = limits.METADATA_BYTES
+        with self._open(name, limit) as file:
+            return parse_json(read_at_most(file, limit))
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            return self._parse(name)
+        except Exception:  # noqa: BLE001 - whoever needs it reads it again, and says what is wrong
+            return None
 
     def _zip(self) -> zipfile.ZipFile:
         """Return the archive, opened by this process."""
@@ -163,7 +197,8 @@ class ImageFiles:
         What is called no image may be one, so those files are opened, which compares their names with those beside
         their contents; images are opened when they are read.
         """
-        others = set(self._zip().namelist()) - {*self.names, METADATA}
+        used = {self._entries[name] for name in [*self.names, *([self._metadata] if self._metadata else [])]}
+        others = set(self._zip().namelist()) - used
         with explained(lambda: str(self.path), self.cures.source):
             for name in sorted(others):
                 self._zip().open(name).close()
@@ -175,19 +210,6 @@ class ImageFiles:
 def wrong_mode(what: str, mode: str, cures: Cures) -> UserError:
     """Return the error for an image that is neither 8-bit gray nor 8-bit RGB."""
     return UserError(f"{what} has mode {mode}, not 8-bit gray (L) or RGB", cures.mode)
-
-
-def _files_below(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            yield (Path(parent) / name).relative_to(folder).as_posix()
-
-
-def _is_image(name: str) -> bool:
-    parts = name.split("/")
-    hidden = parts[-1].startswith(".") or "__MACOSX" in parts
-    return name.lower().endswith(EXTENSIONS) and not hidden
 
 
 def _no_zip(error: Exception) -> str:

@@ -1,52 +1,62 @@
 """Photos: files of any kind to upright RGB pixels, and square crops of them to the network and back."""
 
-import io
+import functools
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageCms
 import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from dnnlib.limits import IMAGE_BYTES
+from dnnlib.limits import IMAGE_BYTES, METADATA_BYTES
 from dnnlib.parsing import existing
-from dnnlib.reading import open_file
+from dnnlib.reading import open_file, read_json
 from images.convert import to_gray_or_rgb
 from images.decoding import UnreadableImageError, decode, image_errors
-from images.files import EXTENSIONS
+from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over
 from images.ranges import from_levels, to_uint8
 from images.squares import Square, centre_square, cut
 
-# Cameras also write the last ones; files that Pillow cannot open are reported, not skipped silently.
-PHOTO_EXTENSIONS = (*EXTENSIONS, ".gif", ".jfif", ".mpo", ".avif", ".heic", ".heif")
-WHITE = (255, 255, 255)
 MAX_SIDE = 32_766  # px; OpenCV's warps count in 16 bits
-PROFILED_MODES = ("RGB", "RGBA", "CMYK")
 
 
 def photo_files(path: str | os.PathLike) -> list[Path]:
-    """Return the path of a photo, or all photos below a folder in sorted order, without hidden files and folders.
+    """Return the path of a photo, or all photos below a folder in sorted order; see `images.listing` for what counts.
 
     Raises UserError when `path` does not exist, and for a folder without photos.
     """
     path = existing(path, "photo")
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in _visible_files(path) if file.suffix.lower() in PHOTO_EXTENSIONS)
-    if not files:
-        raise UserError(f"no photos in {path}; it needs files that end in {', '.join(PHOTO_EXTENSIONS)}")
-    return files
+    names, loops = files_below(path)
+    listing = list_images(names, functools.partial(_json_or_none, path), loops)
+    if not listing.images:
+        others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
+        raise UserError(f"no photos in {path}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
+    tell_passed_over(path, listing.passed_over)
+    return [path / name for name in listing.images]
+
+
+def _json_or_none(folder: Path, name: str) -> Any:
+    try:
+        return read_json(folder / name, METADATA_BYTES)
+    except UserError:
+        return None
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """Return a photo as uint8 `[H, W, 3]`, sRGB, upright.
+    """Return a photo as uint8 `[H, W, 3]`; see `read_gray_or_colour`."""
+    pixels = read_gray_or_colour(path)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
-    Of several frames the first is read; 16 bits become 8, gray becomes RGB, and transparent pixels get a white
-    background. A colour profile is converted to sRGB where Pillow can, and otherwise ignored.
+
+def read_gray_or_colour(path: str | os.PathLike) -> np.ndarray:
+    """Return a photo as uint8 `[H, W, 3]`, or `[H, W, 1]` where it is gray: upright, in sRGB, in front of white.
+
+    Of several frames the first is read; see `images.convert.to_gray_or_rgb`.
 
     Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more pixels than
     `dnnlib.limits.PIXELS` and for sides above MAX_SIDE.
@@ -54,10 +64,11 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
     path = existing(path, "photo")
     cure = "save it again as PNG or JPEG, or smaller"
     with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure, UnreadableImageError) as file:
-        image = to_gray_or_rgb(_to_srgb(decode(file.read())), WHITE).convert("RGB")
+        image = to_gray_or_rgb(decode(file.read()))
     if max(image.size) > MAX_SIDE:
         raise UnreadableImageError(f"{path} has a side of {max(image.size)} pixels, at most {MAX_SIDE} work; crop it")
-    return np.array(image)
+    pixels = np.array(image)
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
 
 def to_network(photo: np.ndarray, resolution: int, channels: int = 3, square: Square | None = None) -> Tensor:
@@ -86,34 +97,3 @@ def from_network(images: Tensor) -> np.ndarray:
     """Return float images `[N, 1 or 3, R, R]` in [-1, 1] as uint8 `[N, R, R, 3]`; values outside are clipped."""
     pixels = to_uint8(images.detach())
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
-
-
-def _to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Return the image in sRGB where it has a usable profile of another colour space, else unchanged."""
-    if image.mode not in PROFILED_MODES or not image.info.get("icc_profile"):
-        return image
-    try:
-        profile = PIL.ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        if PIL.ImageCms.getProfileDescription(profile).startswith("sRGB"):
-            return image
-        srgb = PIL.ImageCms.createProfile("sRGB")
-        mode = "RGB" if image.mode == "CMYK" else image.mode
-        converted = PIL.ImageCms.profileToProfile(image, profile, srgb, outputMode=mode)
-        assert converted is not None, "a conversion in place"
-        _copy_exif(image, converted)
-        return converted
-    except (PIL.ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return image
-
-
-def _copy_exif(image: PIL.Image.Image, converted: PIL.Image.Image) -> None:
-    """Copy the EXIF data, which hold the orientation, and all other information except the colour profile."""
-    converted.info.update({key: value for key, value in image.info.items() if key != "icc_profile"})
-    if "exif" not in image.info and (exif := image.getexif()):
-        converted.info["exif"] = exif.tobytes()
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        yield from (Path(parent) / name for name in files if not name.startswith("."))

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.parsing import existing
-from images.files import EXTENSIONS, ImageFiles
+from images.files import ImageFiles
+from images.listing import EXTENSIONS
 from images.video_reader import read_clip
 
 
@@ -19,7 +20,7 @@ def image_batches(files: ImageFiles, batch: int) -> Iterator[tuple[list[str], Te
     names: list[str] = []
     images: list[np.ndarray] = []
     for name in files.names:
-        pixels = files.pixels(name)
+        pixels = files.picture(name)
         if images and (len(images) == batch or pixels.shape != images[0].shape):
             yield names, _stack(images)
             names, images = [], []
@@ -41,7 +42,7 @@ def pair_batches(a: ImageFiles, b: ImageFiles, batch: int) -> Iterator[tuple[lis
         extra = next(partners[stem] for stem in partners if stem not in _by_stem(a))
         raise UserError(f"{extra} of {b.path} has no partner in {a.path}; give folders with the same names")
     for names, images in image_batches(a, batch):
-        others = [b.pixels(partners[_stem(name)]) for name in names]
+        others = [b.picture(partners[_stem(name)]) for name in names]
         for name, other in zip(names, others, strict=True):
             if other.shape != (*images.shape[2:], images.shape[1]):
                 here, there = (f"{w}x{h} with {c} channels" for h, w, c in (images[0].movedim(0, 2).shape, other.shape))

@@ -241,6 +241,8 @@ def _check_format(files: ImageFiles, name: str, header: ImageHeader) -> None:
         raise wrong_mode(what, header.mode, files.cures)
     if header.orientation != 1:
         raise UserError(f"{what} is stored turned (EXIF orientation {header.orientation}); {_cure(files, size)}")
+    if not header.is_srgb:
+        raise UserError(f"{what} has another colour space than sRGB (its profile); {_cure(files, size)}")
     if header.width != header.height:
         raise UserError(f"{stored}, not a square; {_cure(files, size)}")
     if size < 4 or size & (size - 1):

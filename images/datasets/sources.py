@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ def open_source(text: str, labels: str = "auto", drawn_size: int = DRAWN_SIZE) -
 
     Args:
         text: folder, zip, `cifar-10-python.tar.gz`, `*-images-idx3-ubyte.gz`, folder of an LSUN lmdb, or `drawn:N`.
-        labels: "auto" takes the labels of the source, "folders" numbers its topmost folders, "none" drops all labels.
+        labels: "auto" takes the labels of the source, "folders" numbers its topmost folders, below
+            one that holds all images, "none" drops all labels.
         drawn_size: side of the images of `drawn:N`.
 
     Raises UserError when nothing is there, and when it has another format than its name says.
@@ -59,6 +61,8 @@ def _without_labels(source: Source) -> Iterator[LabelledImage]:
 
 def _open(text: str, labels: str, drawn_size: int) -> Source:
     if text.startswith("drawn:"):
+        if labels == "folders":
+            raise UserError(f"--labels=folders has no effect on {text}, which has kinds of faces; leave it out")
         return _drawn_source(text, drawn_size)
     path = existing(text, "image source")
     reader = _archive_reader(path)
@@ -92,21 +96,36 @@ def _file_source(files: ImageFiles, labels: str) -> Source:
 
 def _labels_of_files(files: ImageFiles, labels: str) -> Sequence[Label | None]:
     if labels == "folders":
-        loose = [name for name in files.names if "/" not in name]
-        if loose:
-            raise UserError(
-                f"{loose[0]} of {files.path} is in no folder; put each class into its own or use --labels=auto"
-            )
-        numbers = {folder: number for number, folder in enumerate(sorted({_folder(name) for name in files.names}))}
-        return [numbers[_folder(name)] for name in files.names]
+        return _folder_numbers(files)
     metadata = files.metadata()
     if labels == "auto" and metadata.get("labels"):
         return read_labels(files, metadata)
     return [None] * len(files)
 
 
-def _folder(name: str) -> str:
-    return name.split("/")[0]
+def _folder_numbers(files: ImageFiles) -> list[int]:
+    """Return the number of each image's folder among the topmost ones, below a folder that holds all of them.
+
+    Raises UserError for images beside those folders, and where all images would be of one class.
+    """
+    above = _common_folder(files.names)
+    folders = [name[len(above) :].rpartition("/")[0].partition("/")[0] for name in files.names]
+    if "" in folders and (above == "" or any(folders)):
+        loose = files.names[folders.index("")]
+        raise UserError(f"{loose} of {files.path} is in no folder; put each class into its own or use --labels=auto")
+    if not any(folders):
+        raise UserError(
+            f"all images of {files.path} are in the folder {above.rstrip('/')}, which would be the one class; put each "
+            "class into a folder of its own or use --labels=none"
+        )
+    numbers = {folder: number for number, folder in enumerate(sorted(set(folders)))}
+    return [numbers[folder] for folder in folders]
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """Return the innermost folder that holds all files, with a `/` at its end; "" for the topmost one."""
+    prefix = posixpath.commonprefix([name[: name.rfind("/") + 1] for name in names])
+    return prefix[: prefix.rfind("/") + 1]
 
 
 def _digest(files: ImageFiles) -> str:

@@ -23,7 +23,7 @@ from images.convert import Shape, to_gray_or_rgb
 from images.datasets.labels import Label
 from images.datasets.sources import CURES, Source
 from images.decoding import UnreadableImageError, image_errors
-from images.files import METADATA
+from images.listing import METADATA
 
 # File extension and Pillow's arguments of each format.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -290,6 +290,19 @@ def noise_image(seed, height=16, width=16):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def test_pairs_compare_what_people_see(tmp_path):
+    """The same picture as PNG, turned with its EXIF orientation, and with full alpha."""
+    image = noise_image(1)
+    a = folder_of(tmp_path / "a", {"x.png": image, "y.png": image})
+    b = folder_of(tmp_path / "b", {})
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 3
+    PIL.Image.fromarray(image[::-1, ::-1].copy()).save(b / "x.png", exif=exif)
+    PIL.Image.fromarray(image).convert("RGBA").save(b / "y.png")
+    printed = command("pairs", a, b, "--device=cpu", "--metrics=psnr")
+    assert "inf" in printed and "(2 in all)" in printed
+
+
 def test_pairs_have_the_values_of_their_formulas(tmp_path):
     a = folder_of(tmp_path / "a", {"x.png": 100, "y.png": noise_image(1), "z.png": noise_image(2, 24, 32)})
     b = folder_of(tmp_path / "b", {"x.bmp": 110, "y.png": noise_image(1), "z.png": noise_image(3, 24, 32)})

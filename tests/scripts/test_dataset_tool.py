@@ -156,6 +156,22 @@ def test_archive_holds_pixels_labels_and_origin(capsys, tmp_path, photos):
     }
 
 
+def test_results_below_the_source_stay_out_of_the_next_call(capsys, photos, tmp_path):
+    """Written three times into the source itself, the data set stays what it is."""
+    count = len(ImageDataset(convert(capsys, source=photos, dest=tmp_path / "a.zip", resolution=16)).files)
+    for name in ("one", "two", "three"):
+        dest = convert(capsys, source=photos, dest=photos / name, resolution=16)
+        assert len(ImageDataset(dest).files) == count
+
+
+def test_folders_below_a_single_one_are_the_classes(capsys, photos, tmp_path):
+    plain = ImageDataset(convert(capsys, source=photos, dest=tmp_path / "a.zip", labels="folders"), use_labels=True)
+    (tmp_path / "above").mkdir()
+    photos.rename(tmp_path / "above" / "data")
+    lower = convert(capsys, source=tmp_path / "above", dest=tmp_path / "b.zip", labels="folders")
+    assert ImageDataset(lower, use_labels=True).label_digest() == plain.label_digest() and plain.label_dim > 1
+
+
 def test_same_input_gives_the_same_bytes_and_sorted_stored_entries(capsys, tmp_path, photos):
     first, second = (
         convert(capsys, source=photos, dest=tmp_path / name, resolution=16, labels="folders")
@@ -341,6 +357,9 @@ def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, d
         ({"source": "drawn:2", "background": "pink"}, 1, ["pink"]),
         ({"source": "drawn:2", "dest": "none/a.zip"}, 1, ["none", "make it first"]),
         ({"source": "in", "labels": "folders"}, 1, ["a.png", "in no folder"]),
+        ({"source": "drawn:2", "labels": "folders"}, 1, ["--labels=folders has no effect on drawn:2"]),
+        ({"source": "drawn:2", "filter": "box"}, 1, ["--filter=box has no effect without --resolution"]),
+        ({"source": "above", "labels": "folders"}, 1, ["are in the folder only, which would be the one class"]),
         ({"source": "in"}, 1, ["b.png", "40x32", "--crop=center"]),
         ({"source": "in", "crop": "center", "max_images": 1}, 0, []),
         ({"source": "odd"}, 1, ["a.png", "24", "power of two", "--resolution=16"]),
@@ -361,6 +380,7 @@ def test_errors_are_one_sentence(capsys, tmp_path, monkeypatch, flags, code, par
     save(random_pixels(0, (32, 32)), Path("gray/a.png"))
     save(random_pixels(0), Path("gray/b.png"))
     save(np.zeros((32, 32), np.float32), Path("float/a.tif"))
+    save(random_pixels(0), Path("above/only/a.png"))
     Path("empty").mkdir()
     for name in ("damaged.tar.gz", "t-images-idx3-ubyte.gz"):
         Path(name).write_bytes(b"\x1f\x8bnothing")

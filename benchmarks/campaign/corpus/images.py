@@ -14,11 +14,10 @@ import numpy as np
 import PIL.Image
 
 from benchmarks.campaign.corpus.readers import Reader, digest
-from degradations.__main__ import read_photo as read_photo_to_degrade
 from images.datasets.dataset import ImageDataset
 from images.datasets.sources import Source, open_source
 from images.files import ImageFiles
-from images.photos import read_photo
+from images.photos import read_gray_or_colour, read_photo
 from images.video_reader import read_clip
 from tests.support.clips import EVEN, make
 
@@ -162,8 +161,8 @@ def _video(ending: str) -> Reader:
 READERS = [
     *(_image_reader(kind, way, WAYS[way]) for kind in FORMATS for way in WAYS if (kind, way) != PALETTE),
     _image_reader("PNG", "in pairs", _read_pixels),
-    _image_reader("PNG", "degraded", lambda path: digest(read_photo_to_degrade(path))),
-    _image_reader("JPEG", "degraded", lambda path: digest(read_photo_to_degrade(path))),
+    _image_reader("PNG", "degraded", lambda path: digest(read_gray_or_colour(path))),
+    _image_reader("JPEG", "degraded", lambda path: digest(read_gray_or_colour(path))),
     Reader("data set .zip", "data.zip", lambda path: _write_dataset(path, False), _read_dataset, True),
     Reader("data set .zip with its record", "data.zip", lambda path: _write_dataset(path, True), _read_dataset, True),
     Reader(
