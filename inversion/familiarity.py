@@ -24,7 +24,7 @@ from torch_utils.purposes import EncoderPurpose
 
 PHOTOS = 64  # photos that an encoder's distances are measured on
 PERCENTILES = {"p50": 50, "p99": 99}
-COMMON = 10  # percentile of `detail`: nine of ten sharp photos have more
+COMMON = 2  # percentile of `detail`: nearly all sharp photos have more
 MOST_DETAIL = 10.0  # greatest ratio of powers that a header may tell
 MARGIN = 1.25  # times the 99th percentile, beyond which a photo is strange
 
