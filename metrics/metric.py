@@ -50,6 +50,18 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
+def note_of_few(least: int, meaning: str, **counts: int) -> tuple[str, ...]:
+    """Return a note where a statistic is of too few images to mean what it usually does.
+
+    Args:
+        least: number of images from which on there is none.
+        meaning: what fewer images do to the numbers.
+        counts: number of images of each set, by name.
+    """
+    few = [f"{count} {name}" for name, count in counts.items() if count < least]
+    return (f"only {' and '.join(few)}, fewer than {least}: {meaning}",) if few else ()
+
+
 @dataclass(frozen=True)
 class LatentPath:
     """The pairs of images that a path length compares: where latents are interpolated, and by which step.

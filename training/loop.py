@@ -109,6 +109,7 @@ def _train(
     state, notes = directory.prepare(config, identity) if identity is not None else (None, [])
     world.barrier()
     if not world.is_first:
+        directory.name_by(config)
         state = directory.load_state()
     degrading = DegradeOn(config.data, world.device)
     if state is not None:

@@ -11,6 +11,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import write_text
 from torch_utils.checkpoint import read_header
 from training import records
+from training.moments import by_moment
 
 # What a run writes, beside its networks and drawings, and what of it a continued run adds to or cuts.
 CONFIG = "config.json"
@@ -41,9 +42,12 @@ class Ownership:
 
     def networks(self) -> list[Path]:
         """Return the files of the run's networks by their age, the newest last; the best one comes first."""
-        numbered = sorted(self.folder.glob(f"{self.network_name}-[0-9]*.safetensors"))
         best = self.folder / f"{self.network_name}-best.safetensors"
-        return ([best] if _is_network(best) else []) + numbered
+        return ([best] if _is_network(best) else []) + self.numbered_networks()
+
+    def numbered_networks(self) -> list[Path]:
+        """Return the files of all networks but the best one by their moments, the newest last."""
+        return sorted(self.folder.glob(f"{self.network_name}-[0-9]*.safetensors"), key=by_moment)
 
     def records(self) -> list[Path]:
         """Return the files of the run's records."""

@@ -18,6 +18,7 @@ from torch_utils.checksums import checksums, differing, named_leaves
 from torch_utils.finite import first_not_finite
 from training import records
 from training.config import TrainConfig, defining
+from training.moments import digits_needed, moment_name
 from training.ownership import CONFIG, LOG, STATE, STATS, UNMEASURED, Ownership
 
 STATE_VERSION = 1
@@ -39,6 +40,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        self.digits = 0  # behind the point of the moments in names
         self.ownership = Ownership(self.path, self.network_name, self.drawings)
 
     @property
@@ -53,7 +55,15 @@ class RunDirectory:
 
     def network_path(self, images_seen: int) -> Path:
         """Where the network of this moment goes."""
-        return self.path / f"{self.network_name}-{images_seen // 1000:06d}.safetensors"
+        return self.path / f"{self.network_name}-{self.moment(images_seen)}.safetensors"
+
+    def moment(self, images_seen: int) -> str:
+        """Return a moment as it is in the names of files."""
+        return moment_name(images_seen, self.digits)
+
+    def name_by(self, config: Any) -> None:
+        """Let the names of files have as many digits as the ticks of a run need."""
+        self.digits = digits_needed(config.run.kimg, config.run.kimg_per_tick, config.batch)
 
     @property
     def best_path(self) -> Path:
@@ -97,6 +107,7 @@ class RunDirectory:
         Raises UserError for a directory of a run with another configuration or on other data, for one that holds what
         no such run may replace, and for a damaged state.
         """
+        self.name_by(config)
         self.ownership.remove_leftovers()
         state, notes = self.load_state(), []
         if state is None:
@@ -173,7 +184,7 @@ class RunDirectory:
         """Delete all but the newest `keep` networks."""
         if keep is None:
             return
-        for path in sorted(self.path.glob(f"{self.network_name}-[0-9]*.safetensors"))[:-keep]:
+        for path in self.ownership.numbered_networks()[:-keep]:
             path.unlink()
             log(f"Deleted {path.name}, as --keep-snapshots={keep} asks")
 

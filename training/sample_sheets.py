@@ -41,5 +41,5 @@ def draw_fakes(directory: RunDirectory, dataset: ImageDataset, G: Generator, see
         for part in (slice(i, i + AT_ONCE) for i in range(0, count, AT_ONCE)):
             quality = {} if q is None else {"q": q[part]}
             images.append(to_uint8(G(z[part], c[part], noise_mode="const", **quality)))
-        path = directory.path / f"fakes{images_seen // 1000:06d}{suffix}.png"
+        path = directory.path / f"fakes{directory.moment(images_seen)}{suffix}.png"
         save_png(path, sheet(np.concatenate(images), columns))

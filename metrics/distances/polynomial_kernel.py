@@ -4,9 +4,15 @@ import numpy as np
 
 from metrics.distances.rows import check_rows
 
+SUBSET_SIZE = 1000  # rows of a subset, in KID as published
+
 
 def kernel_distance(
-    real: np.ndarray, fake: np.ndarray, random: np.random.RandomState, subsets: int = 100, subset_size: int = 1000
+    real: np.ndarray,
+    fake: np.ndarray,
+    random: np.random.RandomState,
+    subsets: int = 100,
+    subset_size: int = SUBSET_SIZE,
 ) -> float:
     """Return the squared maximum mean discrepancy under the kernel (x.y / D + 1)^3, averaged over random subsets.
 

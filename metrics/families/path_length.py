@@ -1,11 +1,14 @@
 """PPL, perceptual path length (Karras et al. 2019; 2020 for ppl2_wend)."""
 
 from metrics.distances.path_length import path_length
-from metrics.metric import FeatureSets, LatentPath, Metric, Outcome
+from metrics.metric import FeatureSets, LatentPath, Metric, Outcome, note_of_few
+
+LEAST = 1000  # pairs of images
 
 
 def _compute(sets: FeatureSets) -> Outcome:
-    return Outcome({"": path_length(sets.fakes[:, 0])})
+    notes = note_of_few(LEAST, "the mean is noisy, as few large distances make it", fakes=len(sets.fakes))
+    return Outcome({"": path_length(sets.fakes[:, 0])}, notes)
 
 
 def _metric(name: str, detector: str, path: LatentPath) -> Metric:

@@ -86,7 +86,7 @@ def test_each_snapshot_and_stream_is_a_line(finished, mode, qualities):
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
 def test_a_line_is_the_measurement_of_the_stored_network(run_files, finished, mode):
-    G, _ = load_generator(finished[mode] / "network-snapshot-000000.safetensors")
+    G, _ = load_generator(finished[mode] / "network-snapshot-000000.032.safetensors")
     reals = loop.open_dataset(config_of(run_files, mode))
     for line in lines_of(finished[mode])[-1:]:
         rows = cifar().features(all_images(fake_stream(FakeSource(G, line["quality"]), 8))).numpy()
@@ -112,7 +112,7 @@ def test_training_is_the_same_bit_for_bit_without_metrics(run_files, finished, t
     assert states[0]["trainer"]["images_seen"] == 32
     assert changed(*(snapshot(state) for state in states)) == set()
     assert read_stats(finished[mode]) == read_stats(tmp_path / "run")
-    name = "network-snapshot-000000.safetensors"
+    name = "network-snapshot-000000.032.safetensors"
     assert changed(*(snapshot(load_tensors(outdir / name)) for outdir in (finished[mode], tmp_path / "run"))) == set()
 
 
@@ -167,7 +167,7 @@ def test_the_best_network_is_kept(run_files, tmp_path, fake_values, monkeypatch,
     assert (header["best"]["metric"], header["best"]["quality"]) == (request.name, quality)
     load_generator(tmp_path / "run" / "network-snapshot-best.safetensors")
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert f"network-snapshot-best.safetensors is now network-snapshot-000000.safetensors: {request.name}" in log
+    assert f"network-snapshot-best.safetensors is now network-snapshot-{header['kimg']:010.3f}.safetensors: {request.name}" in log
 
 
 def test_the_best_network_is_that_of_its_snapshot(run_files, tmp_path, fake_values):
@@ -177,7 +177,7 @@ def test_the_best_network_is_that_of_its_snapshot(run_files, tmp_path, fake_valu
     run(config_of(run_files, kimg=0.008), tmp_path / "short", None)
     best, short = (
         load_tensors(tmp_path / name)
-        for name in ("run/network-snapshot-best.safetensors", "short/network-snapshot-000000.safetensors")
+        for name in ("run/network-snapshot-best.safetensors", "short/network-snapshot-000000.008.safetensors")
     )
     assert changed(snapshot(best), snapshot(short)) == set()
 

@@ -1,12 +1,24 @@
 """The names of metrics: what people type, and what results are called."""
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from metrics.detector import DETECTORS
-from metrics.metric import FIELD_COUNT, METRICS, Request, check_counts, detectors_of, known_metrics, parse_requests
+from metrics.metric import (
+    FIELD_COUNT,
+    METRICS,
+    FeatureSets,
+    Request,
+    check_counts,
+    detectors_of,
+    known_metrics,
+    note_of_few,
+    parse_requests,
+)
 
 KNOWN = known_metrics()
 
@@ -129,3 +141,16 @@ def test_every_family_is_complete(family):
 def test_scores_and_shares_are_better_when_larger_and_distances_when_smaller():
     for name, metric in KNOWN.items():
         assert metric.larger_is_better == name.startswith(("is", "pr")), name
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_statistics_of_too_few_images_carry_a_note(name):
+    rows = np.random.default_rng(0).uniform(0.1, 1, (20, 40)).astype(np.float32)
+    rows = rows[:, :1] if KNOWN[name].output == "distances" else rows / rows.sum(1, keepdims=True)
+    [note] = KNOWN[name].compute(FeatureSets(rows, rows, 0, torch.device("cpu"))).notes
+    assert "20 fakes" in note
+
+
+def test_enough_images_carry_none():
+    assert note_of_few(20, "too few", fakes=20, reals=21) == ()
+    assert note_of_few(20, "too few", fakes=19, reals=3) == ("only 19 fakes and 3 reals, fewer than 20: too few",)

@@ -74,7 +74,7 @@ def command(outdir, run_files, *extra):
 
 
 def assert_same_run(outdir, expected):
-    network = "network-snapshot-000000.safetensors"
+    network = f"network-snapshot-{KIMG:010.3f}.safetensors"
     assert (outdir / network).read_bytes() == (expected / network).read_bytes()
     states = [snapshot(load_state(path / "training-state.pt")) for path in (outdir, expected)]
     assert not changed(*states)
