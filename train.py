@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import click
@@ -25,7 +25,7 @@ from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device, is_first_process, planned_processes, run
 from torch_utils.precision import fastest_dtype
 from training import presets
-from training.config import TrainConfig, batch_per_process
+from training.config import TrainConfig, batch_per_process, without_effect
 from training.loop import image_format, open_dataset, train
 from training.run_directory import RunDirectory
 
@@ -162,6 +162,8 @@ def main(
         hook = None
         if metrics is not None:
             hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
+        elif weights_dir is not None:
+            raise UserError(f"--weights-dir={weights_dir} has no effect without --metrics; add --metrics=NAMES")
         elif best is not None:
             raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
         if dry_run:
@@ -206,7 +208,20 @@ def resolve(
     config = with_overrides(config, values)
     if init_from is not None:
         _require_same_architecture(config, init_from)
+    _require_effects(config, values)
     return config, images
+
+
+def _require_effects(config: TrainConfig, values: Mapping[str, str]) -> None:
+    """Raise UserError where a field was set that changes nothing, and where augmentation is asked for that does not."""
+    flags = {field: f"--{flag.replace('_', '-')}" for flag, fields in FIELDS.items() for field in fields}
+    for field, reason in without_effect(config).items():
+        if values.get(field, "false") != "false":
+            name = flags.get(field, f"--set {field}")
+            value = values[field].strip('"')
+            raise UserError(f"{name}={value} has no effect with {reason}; leave it out, or change the other")
+    if config.augment.mode == "fixed" and config.augment.p == 0:
+        raise UserError("--aug=fixed augments nothing with --aug-p=0; add for example --aug-p=0.2, or give --aug=none")
 
 
 def _require_same_architecture(config: TrainConfig, init_from: str) -> None:

@@ -197,6 +197,27 @@ class TrainConfig:
         return ("degraded",) if self.train_degrad_only else ("sharp", "degraded")
 
 
+QC_ONLY = (
+    *("data.degradation", "data.degrade_on", "data.degrade_wait", "train_all", "train_degrad_only"),
+    *("loss.distill_weight", "loss.distill_norm", "loss.content_weight", "augment.pipe_degraded"),
+)
+
+
+def without_effect(config: TrainConfig) -> dict[str, str]:
+    """Return the fields that have no effect on such a run, with what makes them so."""
+    fields: dict[str, str] = {}
+    if config.mode == "base":
+        fields |= dict.fromkeys(QC_ONLY, "--mode=base")
+    if config.augment.mode == "fixed":
+        fields |= dict.fromkeys(("augment.target", "augment.interval", "augment.kimg"), "--aug=fixed")
+    if config.augment.mode == "none":
+        names = [field.name for field in dataclasses.fields(AugmentConfig) if field.name != "mode"]
+        fields |= dict.fromkeys((f"augment.{name}" for name in names), "--aug=none")
+    if config.data.degrade_on != "auto":
+        fields.setdefault("data.degrade_wait", f"--degrade-on={config.data.degrade_on}")
+    return fields
+
+
 def batch_per_process(config: TrainConfig, processes: int) -> tuple[int, int]:
     """Return (images a process, images it handles at once); raise UserError when they do not divide.
 

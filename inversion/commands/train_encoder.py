@@ -8,6 +8,7 @@ import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
+from dnnlib.errors import UserError
 from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
@@ -128,6 +129,8 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
         },
     )
     config = with_overrides(config, values)
+    if config.arcface and config.init_from is not None:
+        raise UserError(f"--arcface has no effect with --init-from={config.init_from}; leave one of them out")
     if config.data.degradation is not None:
         check_recipe(config.data.degradation)
     return config

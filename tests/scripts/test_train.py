@@ -186,12 +186,11 @@ def test_ablation_is_that_of_the_presets(command, shared, letter):
 FLAGS = [
     ("--mirror", "data.mirror", True),
     ("--subset=5", "data.subset", 5),
-    ("--degradation=noise", "data.degradation", "noise"),
     ("--licence=CC BY 4.0", "data.licence", "CC BY 4.0"),
     ("--licence=2024", "data.licence", "2024"),
     ("--seed=3", "seed", 3),
     ("--gamma=7", "loss.r1_gamma", 7.0),
-    ("--aug=fixed", "augment.mode", "fixed"),
+    ("--aug=none", "augment.mode", "none"),
     ("--aug-p=0.25", "augment.p", 0.25),
     ("--target=0.75", "augment.target", 0.75),
     ("--augpipe=bg", "augment.pipe", "bg"),
@@ -207,6 +206,13 @@ FLAGS = [
     ("--device=cpu:0", "run.device", "cpu:0"),
     ("--batch=32", "batch", 32),
 ]
+
+
+def test_flags_of_qc_training_set_their_fields(command, shared):
+    qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
+    config, _ = resolved(command(*qc, "--degradation=noise", "--degrade-on=workers", "--aug=fixed", "--aug-p=0.2"))
+    assert (config.data.degradation, config.data.degrade_on) == ("noise", "workers")
+    assert (config.augment.mode, config.augment.p) == ("fixed", 0.2)
 
 
 def value_at(config, path):
@@ -372,6 +378,16 @@ WRONG = [
     (["--variant=paper"], "generator.quality is set, must be left out without --mode=qc"),
     (["--set=generator.quality.blocks=9"], "generator.quality is set, must be left out without --mode=qc"),
     (["--mode=qc"], "--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE"),
+    (["--degradation=rain"], "--degradation=rain has no effect with --mode=base; leave it out, or change the other"),
+    (["--degrade-on=workers"], "--degrade-on=workers has no effect with --mode=base"),
+    (["--set=train_all=true"], "--set train_all=true has no effect with --mode=base"),
+    (["--set=loss.distill_weight=3"], "--set loss.distill_weight=3 has no effect with --mode=base"),
+    (["--aug=none", "--target=0.6"], "--target=0.6 has no effect with --aug=none"),
+    (["--preset=stylegan2", "--aug-p=0.1"], "--aug-p=0.1 has no effect with --aug=none"),
+    (["--aug=none", "--augpipe=bg"], "--augpipe=bg has no effect with --aug=none"),
+    (["--aug=fixed", "--aug-p=0.2", "--target=0.6"], "--target=0.6 has no effect with --aug=fixed"),
+    (["--aug=fixed"], "--aug=fixed augments nothing with --aug-p=0; add for example --aug-p=0.2, or give --aug=none"),
+    (["--weights-dir=weights"], "--weights-dir=weights has no effect without --metrics; add --metrics=NAMES"),
     (["--degrad-only"], "train_degrad_only is set, must be left out without --mode=qc"),
     (["--augpipe=bgx"], "unknown augmentation pipe 'bgx'; did you mean 'bg'? Known: bg, bgc, "),
     (["--set=augment.overrides.xflip=2"], "xflip is 2.0, must be from 0 to 1"),
