@@ -3,14 +3,13 @@
 import os
 import random
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.campaign.support.commands import Command, finish, start
-from benchmarks.campaign.support.kinds import Kind, damaged, differences, leftovers, prepare
+from benchmarks.campaign.support.kinds import Kind, Row, damaged, differences, for_each_kind, leftovers
 
 KILLS = 24  # of each kind of run; 67 with --full, 201 in all
 KILLS_FULL = 67
@@ -19,15 +18,13 @@ SAVES = 20  # calls of os.replace in a run, about
 Hook = Callable[[], None]
 
 
-def main(full: bool, seed: int) -> list[dict[str, object]]:
+def main(full: bool, seed: int) -> list[Row]:
     """Kill runs of each kind, and return a row for each."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = prepare(Path(folder) / "kinds")
-        return [campaign(kind, Path(folder) / kind.name, KILLS_FULL if full else KILLS, rng) for kind in kinds]
+    rng, count = random.Random(seed), KILLS_FULL if full else KILLS
+    return for_each_kind(lambda kind, folder: campaign(kind, folder, count, rng))
 
 
-def campaign(kind: Kind, folder: Path, kills: int, rng: random.Random) -> dict[str, object]:
+def campaign(kind: Kind, folder: Path, kills: int, rng: random.Random) -> Row:
     """Disturb runs of one kind until there were so many kills, and return the row about them."""
     counts: Counter[str] = Counter()
     wrong: Counter[str] = Counter()

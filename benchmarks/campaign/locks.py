@@ -1,25 +1,23 @@
 """The same command several times at once, and over one that runs or has died: one process works in a folder."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.campaign.support.commands import Command, finish, start
-from benchmarks.campaign.support.kinds import Kind, differences, leftovers, prepare
+from benchmarks.campaign.support.kinds import Kind, Row, differences, for_each_kind, leftovers
 
 AT_ONCE = 8
 ROUNDS = 1  # 5 with --full
 ROUNDS_FULL = 5
 
 
-def main(full: bool, seed: int) -> list[dict[str, object]]:
+def main(full: bool, seed: int) -> list[Row]:
     """Start commands at once, one after another, and after a death; return a row for each kind of run."""
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = prepare(Path(folder) / "kinds")
-        return [campaign(kind, Path(folder) / kind.name, ROUNDS_FULL if full else ROUNDS) for kind in kinds]
+    rounds = ROUNDS_FULL if full else ROUNDS
+    return for_each_kind(lambda kind, folder: campaign(kind, folder, rounds))
 
 
-def campaign(kind: Kind, folder: Path, rounds: int) -> dict[str, object]:
+def campaign(kind: Kind, folder: Path, rounds: int) -> Row:
     """Return the row about one kind of run."""
     ran = refused = equal = 0
     wrong: list[str] = []

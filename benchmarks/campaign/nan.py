@@ -3,7 +3,6 @@
 import contextlib
 import io
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.campaign.support.commands import Command, finish
-from benchmarks.campaign.support.kinds import Kind, leftovers, prepare
+from benchmarks.campaign.support.kinds import Kind, Row, for_each_kind, leftovers
 from inversion.encoders.training import EncoderTrainer
 from torch_utils.checksums import named_leaves
 from training.trainer import Trainer
@@ -21,14 +20,12 @@ STEPS = (3, 4)  # ticks are every other step
 Place = Callable[[Any], Tensor | None]
 
 
-def main(full: bool, seed: int) -> list[dict[str, object]]:
+def main(full: bool, seed: int) -> list[Row]:
     """Spoil trainings of each kind, and return a row for each."""
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = prepare(Path(folder) / "kinds", metrics=False)
-        return [campaign(kind, Path(folder) / kind.name, full) for kind in kinds]
+    return for_each_kind(lambda kind, folder: campaign(kind, folder, full), metrics=False)
 
 
-def campaign(kind: Kind, folder: Path, full: bool) -> dict[str, object]:
+def campaign(kind: Kind, folder: Path, full: bool) -> Row:
     """Return the row about one kind of run."""
     cases = [(place, value, step) for place in places(kind) for value in (math.nan, math.inf) for step in STEPS]
     if not full:  # each place once

@@ -3,12 +3,11 @@
 import os
 import random
 import signal
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 from benchmarks.campaign.support.commands import finish, start
-from benchmarks.campaign.support.kinds import Kind, differences, leftovers, prepare
+from benchmarks.campaign.support.kinds import Kind, Row, differences, for_each_kind, leftovers
 
 SIGNALS = 12  # to each kind of run; 67 with --full
 SIGNALS_FULL = 67
@@ -16,15 +15,13 @@ SIGNALS_A_RUN = 3
 LATER = 1.3  # seconds after which a signal is a second request
 
 
-def main(full: bool, seed: int) -> list[dict[str, object]]:
+def main(full: bool, seed: int) -> list[Row]:
     """Send signals to runs of each kind, and return a row for each."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = prepare(Path(folder) / "kinds")
-        return [campaign(kind, Path(folder) / kind.name, SIGNALS_FULL if full else SIGNALS, rng) for kind in kinds]
+    rng, count = random.Random(seed), SIGNALS_FULL if full else SIGNALS
+    return for_each_kind(lambda kind, folder: campaign(kind, folder, count, rng))
 
 
-def campaign(kind: Kind, folder: Path, signals: int, rng: random.Random) -> dict[str, object]:
+def campaign(kind: Kind, folder: Path, signals: int, rng: random.Random) -> Row:
     """Return the row about one kind of run."""
     counts: Counter[str] = Counter()
     wrong: list[str] = []

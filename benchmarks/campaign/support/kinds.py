@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ VARYING = ("time", "Timing/", "Resources/", "seconds", "torch", "machine")
 UNCOMPARED = ("events.out.tfevents.", "log.txt", "config.json")
 
 
+Row = dict[str, object]  # of a table, by the names of columns
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of run.
@@ -51,6 +56,12 @@ class Kind:
     def command(self, outdir: Path, *extra: str) -> list[str]:
         """Return the command line of a run in a folder."""
         return [*self.arguments, f"--outdir={outdir}", *extra]
+
+
+def for_each_kind(measure: Callable[[Kind, Path], Row], metrics: bool = True) -> list[Row]:
+    """Return the rows of `measure(kind, folder)` for all kinds of runs, each in a folder of its own that goes again."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [measure(kind, Path(folder) / kind.name) for kind in prepare(Path(folder) / "kinds", metrics)]
 
 
 def prepare(folder: Path, metrics: bool = True) -> list[Kind]:

@@ -1,6 +1,6 @@
 """Whether a QC network's degraded images have the noise and the JPEG blocks of really degraded photos.
 
-python -m benchmarks.grain --network pretrained/afhqcat64-qc.safetensors --data afhqcat64-train.zip
+python -m benchmarks.method.grain --network pretrained/afhqcat64-qc.safetensors --data afhqcat64-train.zip
 
 Each image's grain is what a Gaussian of sigma 1 px takes from it: its standard deviation in grey levels, over images
 (a mixture has some without any noise and some with much), and its correlations in the noisiest quarter of the images,

@@ -1,6 +1,6 @@
 """Rank sets of images by distances (FID, KID, PR, LPIPS): stronger blur, noise or compression should be further away.
 
-python -m benchmarks.ranking --data=afhqcat64-train.zip --other=trucks64.zip
+python -m benchmarks.method.ranking --data=afhqcat64-train.zip --other=trucks64.zip
 """
 
 from collections.abc import Callable, Iterator
