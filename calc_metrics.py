@@ -9,7 +9,7 @@ import click
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH, SETTINGS, require_effect
 from dnnlib.remote.locations import NetworkFile
 from evaluation.commands.images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
 from evaluation.commands.inversion_tables import (
@@ -28,6 +28,9 @@ from metrics.weights.directory import WeightsDirectory
 from networks.config import Dtype
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
+
+# Parameters that say how a network's images are made.
+OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
 
 
 @click.group(invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True)
@@ -121,12 +124,18 @@ def main(
     python calc_metrics.py --images=restored/ --data=sharp/ --metrics=fd_cifar
     """
     if context.invoked_subcommand is not None:
+        reason = f"before the command {context.invoked_subcommand}; write it behind, where the command has it"
+        require_effect([name for name in context.params if name], reason)
         return
     if lists_metrics:
         click.echo("\n".join(known_metrics()))
         return
     if (network is None) == (images is None):
         raise UserError("what is measured must be one of --network=FILE and --images=PATH; give one of them")
+    if images is not None:
+        require_effect(OF_NETWORKS, "with --images")
+    if "degraded" not in qualities:
+        require_effect(["degradation"], "without --quality=degraded; add it, or leave it out")
     job = Job(
         requests=tuple(parse_requests(names, samples)),
         qualities=tuple(dict.fromkeys(qualities)),

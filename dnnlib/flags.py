@@ -11,6 +11,8 @@ import click
 
 from dnnlib.errors import UserError
 
+COMMANDLINE = click.core.ParameterSource.COMMANDLINE
+
 # Settings of every click command.
 SETTINGS = {"show_default": True, "max_content_width": 120}
 
@@ -51,6 +53,26 @@ def parse_assignment(text: str) -> tuple[str, str]:
     if not separator:
         raise UserError(f"--set {text} has no value; write --set field=value")
     return name, value
+
+
+def given_flags() -> dict[str, str]:
+    """Return the longest name of each option that the command line gives, such as `--noise-mode`, by its parameter."""
+    context = click.get_current_context()
+    given = (o for o in context.command.params if context.get_parameter_source(o.name or "") is COMMANDLINE)
+    return {option.name: max(option.opts, key=len) for option in given if option.name is not None}
+
+
+def require_effect(names: Sequence[str], reason: str) -> None:
+    """Raise UserError where the command line gives an option that has no effect.
+
+    Args:
+        names: parameters of such options.
+        reason: what makes them so, such as `with --images`; and after `;` what to do, unless to leave the option out.
+    """
+    given = given_flags()
+    for name in names:
+        if name in given:
+            raise UserError(f"{given[name]} has no effect {reason}" + ("" if "; " in reason else "; leave it out"))
 
 
 def add_options(command: Command, options: Sequence[Decorator]) -> Command:

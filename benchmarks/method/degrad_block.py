@@ -1,6 +1,6 @@
 """What a DegradBlock can express: the last block alone, fitted to one degradation with direct supervision.
 
-python -m benchmarks.method.degrad_block --network pretrained/afhqcat64-base.safetensors [--degradation jpeg] [--steps N]
+python -m benchmarks.method.degrad_block --network pretrained/BASE.safetensors [--degradation jpeg] [--steps N]
 
 The code is fixed to one vector, images are the network's own, and the target is the same image degraded: by JPEG of
 quality 30, or by noise that is drawn anew each time (compared by its statistics, since its values cannot be foreseen).

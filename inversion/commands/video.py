@@ -11,7 +11,7 @@ import tqdm
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH, SETTINGS, require_effect
 from generation.rendering import synthesize
 from images.photos import from_network
 from images.video_reader import check_name, read_clip, write_clip
@@ -60,6 +60,8 @@ def video(
     python invert.py video --network=qc.safetensors --encoder=encoder.safetensors --align=human --paste-back \\
         -i clip.mp4 -o restored.mp4
     """
+    if direction_path is None:
+        require_effect(["strength"], "without --direction; add it, or leave it out")
     path = check_name(output)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError(f"the folder of --output={output} is not there, or cannot be written to; name another")

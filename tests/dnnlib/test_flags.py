@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import SETTINGS, add_options, fields_of_flags, gather_flags, parse_assignment
+from dnnlib.flags import SETTINGS, add_options, fields_of_flags, gather_flags, parse_assignment, require_effect
 
 FIELDS = {"lr": ("optimizer_g.lr", "optimizer_d.lr"), "data": ("data.path",), "mirror": ("data.mirror",)}
 
@@ -85,3 +85,27 @@ def test_help_lists_options_in_order_and_shows_defaults():
     text = CliRunner().invoke(resize_command([]), ["--help"]).output
     assert text.index("--width") < text.index("--height") < text.index("--name")
     assert "[default: x]" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ([], "fine"),
+        (["--other=1"], "fine"),
+        (["--step-count=3"], "--step-count has no effect without --walk; leave it out"),  # its default, but given
+        (["-s", "4"], "--step-count has no effect without --walk; leave it out"),
+    ],
+)
+def test_given_options_without_effect_are_refused(arguments, answer):
+    @click.command()
+    @click.option("-s", "--step-count", type=int, default=3)
+    @click.option("--other", type=int)
+    def command(step_count, other):
+        try:
+            require_effect(["step_count"], "without --walk")
+        except UserError as error:
+            click.echo(str(error))
+        else:
+            click.echo("fine")
+
+    assert CliRunner().invoke(command, arguments).output == answer + "\n"

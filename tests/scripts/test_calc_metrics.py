@@ -103,6 +103,10 @@ WRONG = {
     "metric": (["--network=a.pt", "--metrics=fd_cifr"], "did you mean 'fd50k_cifar'"),
     "samples": (["--network=a.pt", "--samples=0"], "--samples=0 is too few"),
     "missing": (["--network=a.pt"], "network a.pt does not exist"),
+    "trunc": (["--images=b", "--trunc=1"], "--trunc has no effect with --images; leave it out"),
+    "class": (["--images=b", "--class=1"], "--class has no effect with --images; leave it out"),
+    "degradation": (["--network=a.pt", "--degradation=blur"], "--degradation has no effect without --quality=degraded"),
+    "group": (["--seed=3", "pairs", "a", "b"], " has no effect before the command pairs; write it behind"),
     "device": (["--network=a.pt", "--device=tpu"], "unknown device 'tpu'"),
 }
 
