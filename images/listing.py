@@ -25,6 +25,7 @@ METADATA = "dataset.json"
 CODES = "codes.json"  # of generate.py
 # Files by which a folder shows itself as results of this program.
 RECORDS = ("done-*.jsonl", "training-state.pt", "stats.jsonl")
+RECORD_ENDINGS = (".json", ".jsonl", ".pt")
 FIGURES = ("grid.png", "quality.png", "content.png", "content-*.png")  # of generate.py, beside its images
 NAMED = 3  # folders and links that a remark names
 
@@ -155,15 +156,17 @@ def _metadata(names: set[str], images: Sequence[str]) -> tuple[str | None, str]:
 def _results(names: Sequence[str], base: str, read_json: ReadJson) -> list[str]:
     """Return the folders below `base` that hold results of this program, without those within another."""
     found: list[str] = []
-    for name in names:
+    for name in filter(_is_record, names):
         folder, _, file = name.rpartition("/")
         is_inner = folder and f"{folder}/" != base and not _is_below(name, found)
-        if is_inner and (_is_record(file) and _is_ours(name, file, read_json)):
+        if is_inner and _is_ours(name, file, read_json):
             found = [*(other for other in found if not _is_below(f"{other}/", [folder])), folder]
     return sorted(found)
 
 
 def _is_record(name: str) -> bool:
+    if not name.endswith(RECORD_ENDINGS):  # most names, in no time
+        return False
     file = name.rpartition("/")[2]
     return file in (METADATA, CODES) or any(fnmatch.fnmatchcase(file, pattern) for pattern in RECORDS)
 
