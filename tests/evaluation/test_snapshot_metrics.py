@@ -167,7 +167,10 @@ def test_the_best_network_is_kept(run_files, tmp_path, fake_values, monkeypatch,
     assert (header["best"]["metric"], header["best"]["quality"]) == (request.name, quality)
     load_generator(tmp_path / "run" / "network-snapshot-best.safetensors")
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert f"network-snapshot-best.safetensors is now network-snapshot-{header['kimg']:010.3f}.safetensors: {request.name}" in log
+    assert (
+        f"network-snapshot-best.safetensors is now network-snapshot-{header['kimg']:010.3f}.safetensors: {request.name}"
+        in log
+    )
 
 
 def test_the_best_network_is_that_of_its_snapshot(run_files, tmp_path, fake_values):
