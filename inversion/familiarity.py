@@ -15,8 +15,8 @@ from torch import Tensor
 from generation.rendering import synthesize
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
+from inversion.bands import detail_ratios, sigmas
 from inversion.encoders.encoder import Encoder
-from inversion.fidelity import detail_ratios, sigmas
 from inversion.perceptual import Perceptual, default_perceptual
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -40,7 +40,7 @@ def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: i
     """Return what an encoder makes of photos spread over a data set, degraded as in training, for its header.
 
     Returns: `reconstruction`, percentiles of the distances between the photos and `G(w, q)`, and `detail`, how much
-        more power nearly every sharp photo has than `G(w, 0)` in each band of `inversion.fidelity`.
+        more power nearly every sharp photo has than `G(w, 0)` in each band of `inversion.bands`.
     """
     perceptual = default_perceptual(G.device)
     indices = range(0, dataset.num_images, max(1, dataset.num_images // PHOTOS))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from images.datasets.dataset import ImageDataset
+from inversion.bands import bands, detail_ratios, sigmas
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.familiarity import (
@@ -16,7 +17,6 @@ from inversion.familiarity import (
     usual_detail,
     usual_results,
 )
-from inversion.fidelity import bands, detail_ratios, sigmas
 from inversion.perceptual import default_perceptual
 from networks.latents import Latents
 from tests.support.networks import quality_generator

@@ -1,10 +1,17 @@
 """Fidelity: which image counts where, and the ends of the scale."""
 
+import io
+
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from dnnlib.errors import UserError
-from inversion.fidelity import band_energies, bands, blend, detail_ratios, gaussian, noise_power, sigmas
+from images.photos import from_network
+from inversion.bands import band_energies, bands, detail_ratios, gaussian, sigmas
+from inversion.damage import blocking, noise_power
+from inversion.fidelity import blend
 from inversion.inverter import InversionOptions
 from tests.support.tolerance import assert_close
 
@@ -91,6 +98,42 @@ def test_noise_of_the_photo_is_told_by_its_quiet_places(sharp, channels, strengt
     found = noise_power(photo, sharp)
     assert (found > 0.6 * strength**2).all() and (found < 1.2 * strength**2).all()
     assert noise_power(sharp, sharp).max() == 0 and noise_power(gaussian(sharp, 2.0), sharp).max() == 0
+
+
+def compressed(images, quality):
+    """Images through JPEG."""
+    results = []
+    for image in images:
+        file = io.BytesIO()
+        PIL.Image.fromarray(from_network(image[None])[0]).save(file, "JPEG", quality=quality)
+        with PIL.Image.open(file) as opened:
+            results.append(torch.from_numpy(np.array(opened)).permute(2, 0, 1) / 127.5 - 1)
+    return torch.stack(results)
+
+
+@pytest.mark.parametrize(("quality", "expected"), [(10, 1), (90, 0)])
+def test_blocks_of_strong_compression_are_told(sharp, quality, expected):
+    assert_close(blocking(compressed(sharp, quality)), torch.full([2], float(expected)))
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("compressed", 0.5, 1), ("blurred", 0, 0), ("noisy", 0, 0)])
+def test_only_the_compressed_example_has_blocks(name, least, most):
+    with PIL.Image.open(f"examples/bad-cats/{name}.png") as image:
+        photo = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 127.5 - 1
+    assert least <= blocking(photo).item() <= most
+
+
+@pytest.mark.parametrize("change", [lambda images: images, lambda images: images + noise(0.3), torch.zeros_like])
+def test_what_is_not_compressed_has_no_blocks(sharp, change):
+    assert blocking(change(sharp)).max() == 0
+    assert blocking(sharp[..., :15, :15]).max() == 0, "one block alone"
+
+
+def test_blocks_give_way_to_the_networks_detail(sharp):
+    """What is coarser than a block comes from the photo still."""
+    photo, shifted = compressed(sharp, 10), sharp + 0.4
+    mixed = blend(photo, shifted, 0.5)
+    assert error(mixed, sharp) < 0.7 * min(error(photo, sharp), error(shifted, sharp))
 
 
 def test_noise_does_not_come_back_from_the_photo(sharp):

@@ -1,0 +1,43 @@
+"""Damage that a photo itself tells: the power of its noise, and the blocks of JPEG."""
+
+import torch
+from torch import Tensor
+
+from inversion.bands import SMALLEST, band_energies, bands, local_power
+
+QUIET = 0.15  # share of the places that are the quietest ones
+QUIET_POWER = 0.85  # power of white noise in the places of that rank, over its mean power
+BLOCK = 8  # side of JPEG's blocks in pixels; the first begins at the image's corner
+EDGES = (1.1, 1.7)  # power of the blocks' edges over that of the finest band: about JPEG's qualities 20 and 10
+
+
+def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
+    """Return the power `[N]` of white noise that photos `[N, C, R, R]` have beyond sharp images of the same kind.
+
+    It is told by the quietest places, where an image has no detail.
+    """
+    finest, energy = next(bands(photo)), band_energies(photo)[0]
+    quiet = [local_power(band, overall=0).flatten(1).quantile(QUIET, dim=1) for band in (finest, next(bands(restored)))]
+    return (quiet[0] - quiet[1]).clamp(min=0) / (energy * QUIET_POWER)
+
+
+def blocking(photo: Tensor) -> Tensor:
+    """Return how far photos `[N, C, R, R]` show the blocks of JPEG rather than fine detail, `[N]` from 0 to 1."""
+    if photo.shape[-1] < 2 * BLOCK:
+        return photo.new_zeros([len(photo)])
+    edges = (_edge_power(photo) + _edge_power(photo.transpose(2, 3))) / 2
+    finest = next(bands(photo)).square().mean((1, 2, 3)).clamp(min=SMALLEST)
+    return ((edges / finest - EDGES[0]) / (EDGES[1] - EDGES[0])).clamp(0, 1)
+
+
+def _edge_power(photo: Tensor) -> Tensor:
+    """Return the power `[N]` of the steps at vertical edges of blocks beyond that of other steps, half of a step's.
+
+    Medians over the edges, since contours of what the photo shows lie on some of them.
+    """
+    side = photo.shape[-1] // BLOCK * BLOCK
+    steps = photo[..., :side, :side].diff(dim=3).square().mean(1)  # [N, side, side - 1]
+    segments = steps.unflatten(1, (-1, BLOCK)).mean(2)  # [N, side / 8, side - 1]
+    is_edge = torch.arange(1, side, device=photo.device) % BLOCK == 0
+    at_edges, others = (segments[..., chosen].flatten(1).median(dim=1).values for chosen in (is_edge, ~is_edge))
+    return (at_edges - others).clamp(min=0) / 2
