@@ -35,7 +35,7 @@ class EncoderRunDirectory(RunDirectory):
 
     def grid_path(self, images_seen: int) -> Path:
         """Return the path of the sheet of photos of this moment."""
-        return self.path / f"grid{images_seen // 1000:06d}.png"
+        return self.path / f"grid{self.moment(images_seen)}.png"
 
     @staticmethod
     def defining(config: EncoderConfig) -> EncoderConfig:

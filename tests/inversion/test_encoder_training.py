@@ -248,12 +248,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(network, photos, finished, tm
     whole, parts = (torch.load(tmp_path / n / "training-state.pt", weights_only=True) for n in ("run", "parts"))
     assert changed(snapshot(whole), snapshot(parts)) == set()
     assert read_stats(finished) == read_stats(tmp_path / "parts")
-    name = "encoder-000000.safetensors"
+    name = "encoder-000000.016.safetensors"
     assert (finished / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def test_what_a_run_leaves(network, photos, G, finished):
-    path = finished / "encoder-000000.safetensors"
+    path = finished / "encoder-000000.016.safetensors"
     header = read_header(path)
     assert header["kind"] == "encoder" and header["licence"] == "of the network" and header["degradation"] == "noise"
     assert header["kimg"] == 0.016 and header["network"]["resolution"] == 16 and header["network"]["q_dim"] == 4
@@ -261,14 +261,14 @@ def test_what_a_run_leaves(network, photos, G, finished):
     assert len(encoder(torch.zeros(2, 3, 16, 16))) == 2
     assert [record["images_seen"] for record in read_stats(finished)] == [8, 16]
     assert list(finished.glob("events.*"))
-    with PIL.Image.open(finished / "grid000000.png") as grid:
+    with PIL.Image.open(finished / "grid000000.000.png") as grid:
         assert grid.size == (8 * 16, 8 * 16)
     train_encoder(config_of(network, photos), finished, CPU, NOWHERE)
     assert "Nothing to do: the run has its 0.016 kimg; raise --kimg" in (finished / "log.txt").read_text()
 
 
 def test_the_grid_shows_degraded_reconstruction_restored_and_sharp(finished):
-    with PIL.Image.open(finished / "grid000000.png") as grid:
+    with PIL.Image.open(finished / "grid000000.000.png") as grid:
         tiles = np.asarray(grid).reshape(8, 16, 8, 16, 3).swapaxes(1, 2)  # [rows, columns, H, W, C]
     with PIL.Image.open(BytesIO(png(0))) as photo:
         assert np.array_equal(tiles[0, 3], np.asarray(photo))
@@ -280,12 +280,12 @@ def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
     base = write_base(tmp_path / "base.safetensors")
     train_encoder(config_of(base, photos, data__degradation=None), tmp_path / "run", CPU, NOWHERE)
     G, _ = load_generator(base)
-    encoder = load_encoder(tmp_path / "run" / "encoder-000000.safetensors", base, G)
+    encoder = load_encoder(tmp_path / "run" / "encoder-000000.016.safetensors", base, G)
     assert encoder(torch.zeros(1, 3, 16, 16)).q is None
     assert {name for name in read_stats(tmp_path / "run")[-1] if name.startswith("Loss/")} == {
         *["Loss/total", "Loss/sharp/l2", "Loss/w/norm", "Loss/own/w"]
     }
-    with PIL.Image.open(tmp_path / "run" / "grid000000.png") as grid:
+    with PIL.Image.open(tmp_path / "run" / "grid000000.000.png") as grid:
         assert grid.size == (4 * 16, 8 * 16)
 
 
@@ -305,14 +305,14 @@ def test_a_plain_generator_may_be_trained_on_degraded_photos(photos, tmp_path):
 
 def test_an_encoder_begins_with_another_ones_weights(network, photos, G, finished, tmp_path):
     """That of a QC network gives all of its weights, that of a plain one those of the network for w."""
-    start = finished / "encoder-000000.safetensors"
+    start = finished / "encoder-000000.016.safetensors"
     config = config_of(network, photos, init_from=str(start), seed=5)
     fresh = snapshot(EncoderTrainer(config_of(network, photos, seed=5), G, NOWHERE).encoder)
     trained = snapshot(EncoderTrainer(config, G, NOWHERE).encoder)
     assert changed(trained, snapshot(load_encoder(start, network, G))) == set()
     base = write_base(tmp_path / "base.safetensors")
     train_encoder(config_of(base, photos), tmp_path / "plain", CPU, NOWHERE)
-    plain = tmp_path / "plain" / "encoder-000000.safetensors"
+    plain = tmp_path / "plain" / "encoder-000000.016.safetensors"
     mixed = snapshot(EncoderTrainer(config_of(network, photos, init_from=str(plain), seed=5), G, NOWHERE).encoder)
     content = {name for name in mixed if name.startswith(".content.")}
     plain_weights = snapshot(load_encoder(plain, base, load_generator(base)[0]))
@@ -321,7 +321,7 @@ def test_an_encoder_begins_with_another_ones_weights(network, photos, G, finishe
 
 
 def test_an_encoder_of_other_sizes_is_no_beginning(network, photos, G, finished):
-    config = config_of(network, photos, init_from=str(finished / "encoder-000000.safetensors"), encoder__width=0.25)
+    config = config_of(network, photos, init_from=str(finished / "encoder-000000.016.safetensors"), encoder__width=0.25)
     with pytest.raises(UserError, match="is an encoder of other sizes; start from one with the same --backbone"):
         EncoderTrainer(config, G, NOWHERE)
     with pytest.raises(UserError, match="is no encoder; give an encoder-"):
@@ -352,7 +352,7 @@ BAD = {
 @pytest.mark.parametrize(("place", "name"), BAD.values(), ids=BAD)
 def test_what_is_not_finite_leaves_the_last_state(network, photos, finished, monkeypatch, place, name):
     """An infinity that comes up while a run goes on reaches neither the state nor a file of an encoder."""
-    saved = [finished / "training-state.pt", finished / "encoder-000000.safetensors"]
+    saved = [finished / "training-state.pt", finished / "encoder-000000.016.safetensors"]
     before = [path.read_bytes() for path in saved]
     load = EncoderTrainer.load_state_dict
 
@@ -417,7 +417,7 @@ def test_command_trains(network, photos, tmp_path):
     arguments = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", "--kimg=0.008", *FLAGS]
     result = CliRunner().invoke(train_encoder_command, arguments)
     assert result.exit_code == 0, result.output
-    assert "Done: " in result.output and (tmp_path / "run" / "encoder-000000.safetensors").exists()
+    assert "Done: " in result.output and (tmp_path / "run" / "encoder-000000.008.safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ NO_LABEL = "the label of 7.png in dataset.json in DATA is {!r}, not a class of 0
 # What writes the data, flags, and the sentence: a pattern, where DATA stands for the path.
 REFUSED_DATA = [
     (lambda folder: None, [], "^image source DATA does not exist; check the path$"),
-    (no_images, [], "^no images in DATA; "),
+    (no_images, [], "^no images in DATA "),
     (text_file, [], "DATA .*neither a folder nor a whole zip archive"),
     (one_larger, [], "^7.png in DATA has 32x32 pixels of mode RGB, unlike 0.png with 16x16 .*dataset_tool.py"),
     (of_size(16, 8), [], "has 16x8 pixels, not a square"),
