@@ -1,5 +1,6 @@
 """Headers of encoders that are given to another file of their network, or to a QC network made of it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from images.datasets.dataset import ImageDataset
-from inversion.encoders.files import load_encoder
+from inversion.encoders.files import KIND, load_encoder, require_same_shape
 from inversion.familiarity import usual_results
 from networks.files import load_generator
-from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.loading import blaming_header
 
 HALF = 1e-3  # relative error of half precision
 SEED = 0  # of the degradations of the photos
@@ -35,26 +36,29 @@ def header_for_network(
     if for_network is None:
         raise UserError(f"{source} is an encoder; name its slim network with --for-network=FILE")
     G, _ = load_generator(for_network)
-    network = dict(header["network"])
-    encoder = dict(header["encoder"])
-    if network.get("q_dim") is None and G.q_dim > 0:
-        network["q_dim"], encoder["q_width"] = G.q_dim, 0
-    if any(network.get(name) != value for name, value in _shape(G).items()):
-        raise UserError(f"{source} is for a network of another shape than {for_network}; give the network it is for")
-    average = tensors["encoder.w_avg"].float()
+    trained_for = header.get("network")
+    is_of_plain = isinstance(trained_for, dict) and not trained_for.get("q_dim")
+    require_same_shape(source, trained_for, for_network, G, besides=("q_dim",) if is_of_plain else ())
+    with blaming_header(source, KIND):
+        encoder = {**header["encoder"], "q_width": 0} if is_of_plain and G.q_dim > 0 else header["encoder"]
+        network = {**header["network"], "q_dim": G.q_dim or None, "sha256": sha256(Path(for_network))}
+        average = tensors["encoder.w_avg"].float()
     if not torch.allclose(average, G.mapping.w_avg, rtol=HALF, atol=HALF):
         raise UserError(f"{source} is for a network with another mean w than {for_network}; give the network it is for")
-    return {**header, "encoder": encoder, "network": {**network, "sha256": sha256(Path(for_network))}}
+    return {**header, "encoder": encoder, "network": network}
 
 
 def measure_anew(path: str, network: str, photos: str) -> None:
-    """Replace in an encoder's header what it makes of photos, degraded by the recipe that it was trained with."""
+    """Replace in an encoder's header what it makes of photos, degraded by the recipe that it was trained with.
+
+    Raises UserError, and deletes the file, for photos that are missing or do not fit the network.
+    """
     G, _ = load_generator(network)
     header = read_header(path)
-    dataset = ImageDataset(photos, resolution=G.img_resolution, degradation=header.get("degradation"))
-    encoder = load_encoder(path, network, G)
-    save_tensors(path, load_tensors(path), header | usual_results(encoder, G, dataset, SEED))
-
-
-def _shape(G: Generator) -> dict[str, int | None]:
-    return {"resolution": G.img_resolution, "num_ws": G.num_ws, "w_dim": G.w_dim, "q_dim": G.q_dim or None}
+    try:
+        dataset = ImageDataset(photos, resolution=G.img_resolution, degradation=header.get("degradation"))
+        results = usual_results(load_encoder(path, network, G), G, dataset, SEED)
+    except UserError:
+        os.remove(path)
+        raise
+    save_tensors(path, load_tensors(path), header | results)

@@ -88,7 +88,7 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     Raises UserError for an encoder of other sizes.
     """
     header = read_encoder_header(path)
-    _require_same_shape(path, header.get("network"), "the network", G, besides=("q_dim",))
+    require_same_shape(path, header.get("network"), "the network", G, besides=("q_dim",))
     kept = encoder.state_dict()
     statistics = {"w_avg": kept["w_avg"], "w_spread": kept["w_spread"]}
     start = load_tensors(path, PREFIX) | statistics
@@ -121,7 +121,7 @@ def _require_same_network(
     path: str | os.PathLike, trained_for: Any, network_path: str | os.PathLike, G: Generator
 ) -> None:
     """Raise UserError unless the encoder's header names this network."""
-    _require_same_shape(path, trained_for, network_path, G)
+    require_same_shape(path, trained_for, network_path, G)
     if trained_for.get("sha256") != sha256(Path(network_path)):
         raise UserError(
             f"{path} was trained for another network than {network_path}; give that one's encoder, or train one with "
@@ -129,14 +129,22 @@ def _require_same_network(
         )
 
 
-def _require_same_shape(
+def require_same_shape(
     path: str | os.PathLike,
     trained_for: Any,
     network: str | os.PathLike,
     G: Generator,
     besides: Sequence[str] = (),
 ) -> None:
-    """Raise UserError unless the encoder's header names a network of the same shape; numbers `besides` may differ."""
+    """Raise UserError unless an encoder's header names a network of the same shape; numbers `besides` may differ.
+
+    Args:
+        path: file of the encoder, for the error.
+        trained_for: `network` of its header.
+        network: file of the network, or words for it.
+        G: that network.
+        besides: names of numbers that are not compared.
+    """
     if not isinstance(trained_for, dict):
         raise UserError(f"the header of {path} names no network; copy or download it again")
     for name, value in _shape(G).items():

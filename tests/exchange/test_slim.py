@@ -16,7 +16,7 @@ from networks.files import load_discriminator, load_generator
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.runs import write_images
-from torch_utils.checkpoint import read_header
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 CPU = torch.device("cpu")
 
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_one_sentence(network, tmp_path):
     loud = write_network(tmp_path / "loud.safetensors", large)
     for source, flags, sentence in [
         (encoder, [], "is an encoder; name its slim network with --for-network=FILE"),
-        (encoder, [f"--for-network={plain}"], "is for a network of another shape than"),
+        (encoder, [f"--for-network={plain}"], "is for a network with q_dim"),
         (encoder, [f"--for-network={other}"], "is for a network with another mean w than"),
         (network, [f"--for-network={other}"], "--for-network is for encoders, and"),
         (loud, [], "grey levels of 255 in half precision; ship it as it is"),
@@ -113,7 +113,40 @@ def test_an_encoder_of_a_plain_network_serves_the_qc_network_made_of_it(tmp_path
     assert inverter.codes(images).q.shape == (2, quality.q_dim)
 
 
+def test_photos_that_are_not_there_leave_no_file(network, tmp_path):
+    G, _ = load_generator(network)
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    save_encoder(tmp_path / "encoder.safetensors", build_encoder(config, G).eval(), G, sha256(network), {})
+    arguments = tmp_path / "encoder.safetensors", tmp_path / "slim.safetensors", f"--for-network={network}"
+    result = slim(*arguments, f"--photos={tmp_path / 'missing'}")
+    assert result.exit_code == 1 and "missing does not exist" in result.output and not arguments[1].exists()
+
+
 @pytest.mark.parametrize("flag", ["--for-network", "--photos"])
 def test_flags_of_encoders_are_no_flags_of_networks(network, tmp_path, flag):
     result = slim(network, tmp_path / "slim.safetensors", f"{flag}={network}")
     assert result.exit_code == 1 and f"{flag} is for encoders, and" in result.output
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda header: header.pop("network"), "names no network"),
+        (lambda header: header.update(network="cats"), "names no network"),
+        (lambda header: header["network"].update(channels=1), "is for a network with channels 1"),
+        (lambda header: header.pop("encoder"), "encoder.safetensors"),
+        (lambda header: header.update(encoder=[1]), "encoder.safetensors"),
+    ],
+)
+def test_an_encoder_whose_header_does_not_fit_is_refused(tmp_path, change, sentence):
+    plain, quality = small_generator(), quality_generator()
+    base, qc = (write_network(tmp_path / f"{k}.safetensors", G) for k, G in (("base", plain), ("qc", quality)))
+    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, build_encoder(config, plain).eval(), plain, sha256(base), {})
+    header = read_header(path)
+    change(header)
+    save_tensors(path, load_tensors(path), header)
+    result = slim(path, tmp_path / "slim.safetensors", f"--for-network={qc}")
+    assert result.exit_code == 1 and result.output.startswith("Error: ") and sentence in result.output
+    assert not (tmp_path / "slim.safetensors").exists()
