@@ -18,6 +18,7 @@ from evaluation.commands.inversion_tables import (
     restoration_command,
     stability_command,
 )
+from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
 from evaluation.commands.tables import classify_command, runtime_command, table1_command
 from evaluation.job import QUALITIES, Job, measure
 from evaluation.results import append_records, result_line
@@ -25,6 +26,7 @@ from evaluation.streams.fakes import FakeOptions
 from metrics.metric import known_metrics, parse_requests
 from metrics.weights.command import weights
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
@@ -58,30 +60,23 @@ OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, help="Seed of the first generated image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of degradations and random subsets.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images.")
+@workers_option
 @click.option(
     "--on-bad-image",
     type=click.Choice(["fail", "skip"]),
     default="fail",
     help="What happens to real images that cannot be read.",
 )
-@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun).")
-@click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@gpus_option
+@device_option
 @click.option(
     "--precision",
     type=click.Choice(["stored", "fp32", "bf16"]),
     default="stored",
     help="Precision of the network's computations.",
 )
-@click.option(
-    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
-)
-@click.option(
-    "--cache-dir",
-    type=PATH,
-    metavar="DIR",
-    help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]",
-)
+@weights_dir_option
+@cache_dir_option
 @click.option(
     "-o", "--outdir", type=PATH, metavar="DIR", help="Folder for results, each appended to DIR/metric-NAME.jsonl."
 )

@@ -17,6 +17,7 @@ from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
+from metrics.weights.option import weights_dir_option
 from networks.config import GeneratorConfig, Variant
 from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
 from networks.generators.interface import Generator
@@ -127,12 +128,7 @@ FIELDS = {
 @click.option(
     "--best", help="Metric that decides which network is the best, as NAME/QUALITY.  [default: the first, sharp]"
 )
-@click.option(
-    "--weights-dir",
-    type=PATH,
-    metavar="DIR",
-    help="Directory of published weights for metrics.  [default: $QC_STYLEGAN_WEIGHTS]",
-)
+@weights_dir_option
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
 @one_sentence_errors

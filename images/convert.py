@@ -36,6 +36,15 @@ def to_gray_or_rgb(image: PIL.Image.Image, background: tuple[int, int, int] = WH
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
+def gray_or_rgb_pixels(image: PIL.Image.Image) -> np.ndarray:
+    """Return an image as people see it, in front of white, uint8 `[H, W, 1]` where it is gray, else `[H, W, 3]`.
+
+    Raises ValueError as `to_gray_or_rgb` does.
+    """
+    pixels = np.array(to_gray_or_rgb(image))
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+
+
 def _compose(image: PIL.Image.Image, background: tuple[int, int, int], is_gray: bool) -> PIL.Image.Image:
     """Return an RGBA image in front of a background, in mode L where both are gray, else RGB."""
     scene = PIL.Image.new("RGBA", image.size, (*background, 255))

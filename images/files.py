@@ -15,7 +15,7 @@ from dnnlib.archives import open_zip
 from dnnlib.errors import UserError, one_line
 from dnnlib.parsing import existing
 from dnnlib.reading import explained, open_file, parse_json, read_at_most
-from images.convert import to_gray_or_rgb
+from images.convert import gray_or_rgb_pixels
 from images.decoding import CURE, UnreadableImageError, decode, decode_plain, image_errors, open_image
 from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over, zip_names
 from images.profiles import is_srgb
@@ -140,14 +140,13 @@ class ImageFiles:
             return decode(data)
 
     def picture(self, name: str) -> np.ndarray:
-        """Return the pixels as people see them, uint8 `[H, W, C]`, whatever the file: see `to_gray_or_rgb`.
+        """Return the pixels as people see them, uint8 `[H, W, C]`, whatever the file: see `gray_or_rgb_pixels`.
 
         Raises UnreadableImageError for a damaged file.
         """
         data = self.read(name)
         with self._image_errors(name):
-            pixels = np.array(to_gray_or_rgb(decode(data)))
-        return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+            return gray_or_rgb_pixels(decode(data))
 
     def metadata(self) -> dict[str, Any]:
         """Return the content of `dataset.json`, or {} without one; raise UserError when it is not a JSON object."""

@@ -14,7 +14,7 @@ from dnnlib.errors import UserError
 from dnnlib.limits import IMAGE_BYTES, METADATA_BYTES
 from dnnlib.parsing import existing
 from dnnlib.reading import open_file, read_json
-from images.convert import to_gray_or_rgb
+from images.convert import gray_or_rgb_pixels
 from images.decoding import UnreadableImageError, decode, image_errors
 from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over
 from images.ranges import from_levels, to_uint8
@@ -56,7 +56,7 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
 def read_gray_or_colour(path: str | os.PathLike) -> np.ndarray:
     """Return a photo as uint8 `[H, W, 3]`, or `[H, W, 1]` where it is gray: upright, in sRGB, in front of white.
 
-    Of several frames the first is read; see `images.convert.to_gray_or_rgb`.
+    Of several frames the first is read; see `images.convert.gray_or_rgb_pixels`.
 
     Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more pixels than
     `dnnlib.limits.PIXELS` and for sides above MAX_SIDE.
@@ -64,11 +64,11 @@ def read_gray_or_colour(path: str | os.PathLike) -> np.ndarray:
     path = existing(path, "photo")
     cure = "save it again as PNG or JPEG, or smaller"
     with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure, UnreadableImageError) as file:
-        image = to_gray_or_rgb(decode(file.read()))
-    if max(image.size) > MAX_SIDE:
-        raise UnreadableImageError(f"{path} has a side of {max(image.size)} pixels, at most {MAX_SIDE} work; crop it")
-    pixels = np.array(image)
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+        pixels = gray_or_rgb_pixels(decode(file.read()))
+    longest = max(pixels.shape[:2])
+    if longest > MAX_SIDE:
+        raise UnreadableImageError(f"{path} has a side of {longest} pixels, at most {MAX_SIDE} work; crop it")
+    return pixels
 
 
 def to_network(photo: np.ndarray, resolution: int, channels: int = 3, square: Square | None = None) -> Tensor:

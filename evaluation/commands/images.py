@@ -13,6 +13,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
 from dnnlib.flags import PATH, SETTINGS
+from evaluation.commands.options import device_option
 from evaluation.streams.files import frame_batches, image_batches, pair_batches
 from images.files import ImageFiles
 from metrics.detector import load_detector
@@ -21,14 +22,11 @@ from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, read_pristine, write_pristine
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from torch_utils.distributed import best_device
 from torch_utils.precision import with_float64
 
-device_option = click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
 batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Number of images in a batch.")
-weights_option = click.option(
-    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
-)
 output_option = click.option(
     "-o", "--output", type=PATH, metavar="FILE", help="JSON file for the numbers of every image."
 )
@@ -43,7 +41,7 @@ output_option = click.option(
     default="psnr,ssim,pd_cifar",
     help="Names of measures, with commas; also lpips_alex, lpips_vgg, identity, ...",
 )
-@weights_option
+@weights_dir_option
 @batch_option
 @device_option
 @output_option
@@ -73,7 +71,7 @@ def pairs_command(
 @click.option(
     "--pristine", type=PATH, metavar="FILE", help="Model of sharp photos (.mat or .npz).  [default: the published one]"
 )
-@weights_option
+@weights_dir_option
 @batch_option
 @device_option
 @output_option
@@ -120,7 +118,7 @@ def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: s
 
 @click.command("identity-consistency", context_settings=SETTINGS)
 @click.argument("videos", type=PATH, metavar="VIDEO...", nargs=-1, required=True)
-@weights_option
+@weights_dir_option
 @batch_option
 @device_option
 @output_option

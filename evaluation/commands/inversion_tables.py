@@ -12,6 +12,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
 from dnnlib.flags import PATH, SETTINGS, Command, add_options, gather_flags
 from dnnlib.remote.locations import NetworkFile
+from evaluation.commands.options import device_option
 from evaluation.job import prepare_device
 from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions
 from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
@@ -34,6 +35,7 @@ from inversion.encoders.files import find_encoder
 from inversion.inverter import Inverter
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from torch_utils.precision import with_float64
 
 
@@ -124,13 +126,8 @@ _OPTIONS = [
     ),
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Number of photos inverted at once."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations."),
-    click.option(
-        "--weights-dir",
-        type=PATH,
-        metavar="DIR",
-        help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]",
-    ),
-    click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
+    weights_dir_option,
+    device_option,
     click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table and of its finished parts."),
 ]
 

@@ -13,6 +13,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, SETTINGS, Command, add_options
 from dnnlib.remote.locations import NetworkFile, resolve
+from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
 from evaluation.job import Job
 from evaluation.tables.classify import ClassifyOptions, classify_table
 from evaluation.tables.runtime import runtime_table
@@ -20,13 +21,14 @@ from evaluation.tables.table import Table, write_table
 from evaluation.tables.table1 import PAPER_ABLATIONS, table1, table4
 from metrics.metric import parse_requests
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
 from torch_utils.distributed import World, run
 from torch_utils.memory import keep_freed_memory
 
 _OPTIONS = [
     click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table, as markdown and JSON."),
-    click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]"),
+    device_option,
 ]
 
 
@@ -45,17 +47,10 @@ def _table_options(command: Command) -> Command:
 @click.option("--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of the real images.")
 @click.option("--metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
-@click.option("--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images.")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun).")
-@click.option(
-    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
-)
-@click.option(
-    "--cache-dir",
-    type=PATH,
-    metavar="DIR",
-    help="Cache of real images' features.  [default: $QC_STYLEGAN_CACHE/features]",
-)
+@workers_option
+@gpus_option
+@weights_dir_option
+@cache_dir_option
 @_table_options
 @one_sentence_errors
 def table1_command(

@@ -25,6 +25,7 @@ from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.tuning_options import TUNINGS, TuningOptions
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 
@@ -92,12 +93,7 @@ _INVERTER = [
     click.option(
         "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any option of a stage: projector.lr=0.05."
     ),
-    click.option(
-        "--weights-dir",
-        type=PATH,
-        metavar="DIR",
-        help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]",
-    ),
+    weights_dir_option,
     click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
     click.option("--align", type=PATH, metavar="DETECTOR", help="Cut out the face: cat, human, or a YuNet .onnx file."),
     click.option("--no-align", "align", flag_value="", help="Cut out the middle square.  [default]"),

@@ -18,6 +18,7 @@ from inversion.encoders.files import require_network
 from inversion.encoders.run import EncoderRunDirectory
 from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
 from torch_utils.distributed import best_device
 from torch_utils.precision import fastest_dtype
 
@@ -88,9 +89,7 @@ FIELDS = {
 )
 @click.option("--licence", help="Licence of the photos, stored in the encoders.  [default: the network's]")
 @click.option("--seed", type=int, help="Seed of all random numbers.")
-@click.option(
-    "--weights-dir", type=PATH, metavar="DIR", help="Directory of published weights.  [default: $QC_STYLEGAN_WEIGHTS]"
-)
+@weights_dir_option
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 @wrong_use_errors
