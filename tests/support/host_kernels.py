@@ -16,6 +16,7 @@ import torch
 from torch_utils.cuda import operators
 from torch_utils.cuda.driver import parameters
 from torch_utils.cuda.launch import Kernel, Launch, read_source
+from torch_utils.ops import bias_act
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 _functions: dict[Kernel, ctypes._CFuncPtr] = {}
@@ -70,11 +71,17 @@ def _registered_for_cpu():
 
 
 @contextlib.contextmanager
-def on_host() -> Iterator[pytest.MonkeyPatch]:
-    """Let `bias_act` and `upfirdn2d` compute by the kernels on the CPU; yield what patches more for as long."""
+def on_host(is_traced: bool | None = None) -> Iterator[pytest.MonkeyPatch]:
+    """Let `bias_act` and `upfirdn2d` compute by the kernels on the CPU; yield what patches more for as long.
+
+    `is_traced` decides whether they call torch's operators, as under a compiler; None leaves that to the ops.
+    """
     _registered_for_cpu()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operators, "DEVICE_TYPE", "cpu")
         patch.setattr(operators, "_ready", lambda device: True)
         patch.setattr(operators, "execute", execute)
+        if is_traced is not None:
+            patch.setattr(operators, "is_traced", lambda: is_traced)
+        patch.setattr(bias_act, "SMALLEST_FOR_KERNEL", 0)
         yield patch

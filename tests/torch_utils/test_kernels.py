@@ -67,10 +67,10 @@ def compiled(used_kernels):
     host_kernels.build(used_kernels)
 
 
-def assert_equal_paths(results, dtype):
+def assert_equal_paths(results, dtype, is_traced):
     """Compare what `results()` gives by the torch path and by the kernels."""
     expected = results()
-    with host_kernels.on_host():
+    with host_kernels.on_host(is_traced):
         actual = results()
     assert_same_results(actual, expected, dtype)
     return actual
@@ -100,9 +100,10 @@ def test_cases_reach_every_kernel(used_kernels):
     gain=st.sampled_from([1.0, 4.0, 0.3]),
     batch=st.integers(0, 3),
     seed=st.integers(0, 1000),
+    is_traced=st.booleans(),
 )
-def test_upfirdn2d_equals_the_torch_path(case, flip, gain, batch, seed):
-    actual = assert_equal_paths(lambda: upfirdn2d_results(case, flip, gain, batch, seed), case[1])
+def test_upfirdn2d_equals_the_torch_path(case, flip, gain, batch, seed, is_traced):
+    actual = assert_equal_paths(lambda: upfirdn2d_results(case, flip, gain, batch, seed), case[1], is_traced)
     assert batch == 0 or actual["y"].is_contiguous(memory_format=case[2])
 
 
@@ -137,13 +138,18 @@ def test_any_filter_and_factors(taps, size, up, down, before, spare, flip):
 @needs_compiler
 @pytest.mark.usefixtures("compiled")
 @settings(max_examples=100)
-@given(case=st.sampled_from(BIAS_ACT_CASES), gain=st.sampled_from([None, 0.5, -0.7]), seed=st.integers(0, 1000))
-@example(case=("swish", None, ((2, 3, 4, 16), 1), torch.bfloat16), gain=None, seed=325)  # where a sum nearly cancels
-def test_bias_act_equals_the_torch_path(case, gain, seed):
+@given(
+    case=st.sampled_from(BIAS_ACT_CASES),
+    gain=st.sampled_from([None, 0.5, -0.7]),
+    seed=st.integers(0, 1000),
+    is_traced=st.booleans(),
+)
+@example(("swish", None, ((2, 3, 4, 16), 1), torch.bfloat16), None, 325, True)  # where a sum nearly cancels
+def test_bias_act_equals_the_torch_path(case, gain, seed, is_traced):
     act, clamp, _, dtype = case
     if clamp is not None and dtype != torch.float32:
         seed = 0  # rounding decides on which side of the bound a number lies, so these have none beside it
-    assert_equal_paths(lambda: bias_act_results(case, gain, None, seed), dtype)
+    assert_equal_paths(lambda: bias_act_results(case, gain, None, seed), dtype, is_traced)
 
 
 @needs_compiler
@@ -524,9 +530,11 @@ def driver(counted, monkeypatch):
         driver = Driver(broken)
         monkeypatch.setattr(kernel_driver, "_driver", lambda: driver)
         monkeypatch.setattr(kernel_driver, "load", kernel_driver.load.__wrapped__)
+        bias_act_kernel.plan.cache_clear()  # launches keep the handle of their kernel
         monkeypatch.setattr(compiler, "_call", lambda function: ([90],))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
         monkeypatch.setattr(torch.cuda, "device", lambda device: operators.disabled())
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=99))
         return driver
 
@@ -546,6 +554,9 @@ def test_a_launch_as_the_driver_sees_it(driver):
     assert (function, grid, shared, stream, extra) == (7, [1, 1, 1, 256, 1, 1], 0, 99, 0)
     assert values == (x.data_ptr(), x.data_ptr(), 0, 0, b.data_ptr(), 24, 4, 3, 0.25, 2.0, 0.0)
     assert [kind.__name__ for kind in kinds] == ["c_void_p"] * 5 + ["c_long"] * 3 + ["c_float"] * 3
+    operators.execute(launch, [x, x, None, None, b])
+    names = [name for name, _ in recorded.calls]
+    assert names.count("cuModuleLoadData") == 1 and names.count("cuLaunchKernel") == 2
 
 
 @pytest.mark.parametrize("broken", ["cuModuleLoadData", "cuLaunchKernel"])

@@ -16,6 +16,7 @@ from tests.support.kernel_cases import (
 )
 from tests.support.tolerance import assert_close
 from torch_utils.cuda import operators
+from torch_utils.ops import bias_act as bias_act_op
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.upfirdn2d import upfirdn2d
 
@@ -28,8 +29,15 @@ def _exact_convolutions(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-def assert_equal_paths(results, dtype):
-    actual = results()
+@pytest.fixture(autouse=True)
+def _kernels_for_small_tensors(monkeypatch):
+    monkeypatch.setattr(bias_act_op, "SMALLEST_FOR_KERNEL", 0)
+
+
+def assert_equal_paths(results, dtype, is_traced):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operators, "is_traced", lambda: is_traced)
+        actual = results()
     with operators.disabled():
         expected = results()
     assert_same_results(actual, expected, dtype)
@@ -48,10 +56,11 @@ def test_kernels_can_be_had(device):
     gain=st.sampled_from([1.0, 4.0, 0.3]),
     batch=st.integers(0, 70),
     seed=st.integers(0, 1000),
+    is_traced=st.booleans(),
 )
-def test_upfirdn2d_equals_the_torch_path(device, case, flip, gain, batch, seed):
+def test_upfirdn2d_equals_the_torch_path(device, case, flip, gain, batch, seed, is_traced):
     where = torch.device("cuda", device)
-    assert_equal_paths(lambda: upfirdn2d_results(case, flip, gain, batch, seed, where), case[1])
+    assert_equal_paths(lambda: upfirdn2d_results(case, flip, gain, batch, seed, where), case[1], is_traced)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -61,13 +70,14 @@ def test_upfirdn2d_equals_the_torch_path(device, case, flip, gain, batch, seed):
     gain=st.sampled_from([None, 0.5, -0.7]),
     layout=st.sampled_from(LAYOUTS),
     seed=st.integers(0, 1000),
+    is_traced=st.booleans(),
 )
-def test_bias_act_equals_the_torch_path(device, case, gain, layout, seed):
+def test_bias_act_equals_the_torch_path(device, case, gain, layout, seed, is_traced):
     act, clamp, _, dtype = case
     if clamp is not None and dtype != torch.float32:
         seed = 0  # rounding decides on which side of the bound a number lies, so these have none beside it
     where = torch.device("cuda", device)
-    assert_equal_paths(lambda: bias_act_results(case, gain, None, seed, layout, where), dtype)
+    assert_equal_paths(lambda: bias_act_results(case, gain, None, seed, layout, where), dtype, is_traced)
 
 
 def layer(x, b):

@@ -5,14 +5,11 @@ import functools
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torch_utils.cuda.compiler import KernelError, compile_kernel, target
 from torch_utils.cuda.launch import Kernel, Launch
-
-_CTYPES = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float32: ctypes.c_float}
 
 
 @functools.cache
@@ -30,25 +27,34 @@ def execute(launch: Launch, tensors: list[Tensor | None]) -> None:
     output = tensors[0]
     assert output is not None, "the first argument of every kernel is its output"
     device = output.device.index
-    function = load(launch.kernel, device)
-    stream = torch.cuda.current_stream(device).cuda_stream
+    if device == torch.cuda.current_device():
+        _execute(launch, tensors, device)
+        return
     with torch.cuda.device(device):
-        _bind_context(device)
-        grid = (launch.blocks, 1, 1, launch.threads, 1, 1)
-        _call("cuLaunchKernel", function, *grid, 0, stream, parameters(launch, tensors), 0)
+        _execute(launch, tensors, device)
+
+
+def _execute(launch: Launch, tensors: list[Tensor | None], device: int) -> None:
+    """Launch on torch's current device."""
+    function = _function(launch, device)
+    stream = torch.cuda.current_stream(device).cuda_stream
+    _bind_context(device)
+    grid = (launch.blocks, 1, 1, launch.threads, 1, 1)
+    _call("cuLaunchKernel", function, *grid, 0, stream, parameters(launch, tensors), 0)
+
+
+def _function(launch: Launch, device: int) -> Any:
+    """Return `load`'s handle, which the launch itself keeps: looking it up by the kernel hashes many words."""
+    function = launch.functions.get(device)
+    if function is None:
+        function = launch.functions[device] = load(launch.kernel, device)
+    return function
 
 
 def parameters(launch: Launch, tensors: list[Tensor | None]) -> tuple[tuple, tuple]:
     """Return the values and the types of a kernel's arguments: pointers first, then scalars."""
-    pointers = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
-    values, types = _scalars(launch)
-    return pointers + values, (ctypes.c_void_p,) * len(pointers) + types
-
-
-@functools.lru_cache(maxsize=1024)
-def _scalars(launch: Launch) -> tuple[tuple, tuple]:
-    values = tuple(scalar.item() for scalar in launch.scalars)
-    return values, tuple(_CTYPES[type(scalar)] for scalar in launch.scalars)
+    pointers = tuple([0 if tensor is None else tensor.data_ptr() for tensor in tensors])
+    return pointers + launch.values, (ctypes.c_void_p,) * len(pointers) + launch.types
 
 
 def _bind_context(device: int) -> None:

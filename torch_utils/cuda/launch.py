@@ -1,9 +1,11 @@
 """Kernel launches as plain data: planned anywhere, executed by a GPU or by a test."""
 
+import ctypes
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ TYPES = {torch.float32: "Float32", torch.float16: "Float16", torch.bfloat16: "BF
 
 # A number among a kernel's arguments, of exactly the type of its parameter.
 Scalar = np.int32 | np.int64 | np.float32
+_CTYPES: dict[type, type] = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float32: ctypes.c_float}
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,30 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel, a grid of `blocks` times `threads`, and the scalars after the pointers in its arguments."""
+    """A kernel, a grid of `blocks` times `threads`, and the scalars after the pointers in its arguments.
+
+    `functions` keeps the driver's handle of the kernel by the index of the device.
+    """
 
     kernel: Kernel
     blocks: int
     threads: int
     scalars: tuple[Scalar, ...]
+    functions: dict[int, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         assert 0 < self.blocks <= MOST_BLOCKS, f"{self.blocks} blocks, a grid holds 1 to {MOST_BLOCKS}"
         assert 0 < self.threads <= THREADS, f"{self.threads} threads, kernels are compiled for at most {THREADS}"
+
+    @functools.cached_property
+    def values(self) -> tuple[int | float, ...]:
+        """The scalars as Python's numbers."""
+        return tuple(scalar.item() for scalar in self.scalars)
+
+    @functools.cached_property
+    def types(self) -> tuple[type, ...]:
+        """The scalars' C types."""
+        return tuple(_CTYPES[type(scalar)] for scalar in self.scalars)
 
 
 # Function that executes a launch on tensors (None: a null pointer), which are the first arguments of the kernel.

@@ -36,6 +36,11 @@ def serve(x: Tensor) -> bool:
     return _enabled and x.device.type == DEVICE_TYPE and x.dtype in TYPES and _ready(x.device.index)
 
 
+def is_traced() -> bool:
+    """Return whether a compiler or exporter watches: it must find the operators, everything else may run faster."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
     """Take the path in plain torch within a `with` statement."""
