@@ -132,6 +132,9 @@ class RunConfig:
     # torch.compile for the passes that are derived once: more images a second on a GPU, minutes until the first. It
     # needs Triton there, and a C++ compiler on a CPU, which gains nothing.
     compile: bool = False
+    # CUDA graphs for the same passes: more images a second where the batch of a GPU is so small that the host cannot
+    # start kernels as fast as they run; seconds until the first image.
+    graphs: bool = False
     tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
     def __post_init__(self) -> None:
@@ -144,6 +147,7 @@ class RunConfig:
         require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
+        require(not (self.graphs and self.compile), "run.graphs", "true", "left out with run.compile")
         require(self.rank_timeout > 0, "run.rank_timeout", self.rank_timeout, "above 0")
 
 

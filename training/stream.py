@@ -14,9 +14,9 @@ from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
 from training.augment.adaptive import AdaptiveStrength
 from training.augment.pipe import PIPES, AugmentPipe
-from training.compiled import first_order
 from training.config import TrainConfig
 from training.optimization.optimizer import lazy_adam, load_optimizer
+from training.passes.first_order import first_order
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Stream:
     name: str
     index: int
     D: Discriminator
-    logits_once: Callable[..., Tensor]  # D, perhaps compiled, for passes whose derivative is taken once
+    logits_once: Callable[..., Tensor]  # D, perhaps compiled or graphed, for passes whose derivative is taken once
     optimizer: torch.optim.Optimizer
     augment: AugmentPipe | None
     strength: AdaptiveStrength | None
@@ -72,7 +72,7 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
-    logits_once = first_order(D, config.run.compile)
+    logits_once = first_order(D.forward, D, config.run, in_flight=2)  # of fakes and of reals
     pl_mean = torch.zeros([], device=world.device)
     return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)
 

@@ -19,12 +19,12 @@ from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom, derive_seed
 from torch_utils.stats import Statistics
 from training import losses
-from training.compiled import GeneratorPasses
 from training.config import TrainConfig, batch_per_process
 from training.optimization.ema import ema_decay, update_ema
 from training.optimization.finite_guard import FiniteGuard, require_finite
 from training.optimization.optimizer import lazy_adam, load_optimizer
 from training.optimization.phase import Network, Phase
+from training.passes.first_order import GeneratorPasses
 from training.stream import Stream, build_stream
 
 
@@ -76,8 +76,8 @@ class Trainer:
                 self.G.freeze_plain()
             elif self._frozen:
                 self.G.freeze_trunk()
-            self.passes = GeneratorPasses(self.G, config.run.compile)
-            self.teacher_passes = None if self.teacher is None else GeneratorPasses(self.teacher, config.run.compile)
+            self.passes = GeneratorPasses(self.G, config.run)
+            self.teacher_passes = None if self.teacher is None else GeneratorPasses(self.teacher, config.run)
             names = config.streams
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
         self.optimizer_g = lazy_adam(

@@ -42,10 +42,10 @@ def precision_of_cuda():
         owner.allow_tf32 = value
 
 
-def new_trainer(base, device, dtype="fp32", variant="released", compiled=False, **changes):
+def new_trainer(base, device, dtype="fp32", variant="released", run=None, **changes):
     precision = {"precision": {"dtype": dtype, "blocks": 2}}
     quality = {"quality": {"variant": variant}}
-    run = {"compile": compiled, "device": device.type}
+    run = {"device": device.type} | (run or {})
     config = tiny_config("", base, generator=precision | quality, discriminator=precision, run=run, **changes)
     allow_tf32(config)
     return wake(trainer.Trainer(config, IMAGES, World(0, 1, device)))
@@ -123,7 +123,24 @@ def test_features_stay_channels_last(base, dtype):
     assert not {found for found in layouts.found if not is_known("released", "G", *found)}
 
 
-def test_compiled_passes_have_the_same_gradients(base, monkeypatch):
+@pytest.mark.parametrize("passes", ["graphs", "compile"])
+def test_passes_of_other_kinds_have_the_same_gradients(base, monkeypatch, passes):
     monkeypatch.setattr(trainer, "BatchRandom", HostDraws)
-    subjects = [new_trainer(base, GPU, compiled=compiled, augment={"mode": "none"}) for compiled in (True, False)]
-    assert_same_gradients(*map(gradients_by_phase, subjects), rtol=2e-3)
+    subjects = [new_trainer(base, GPU, run=run, augment={"mode": "none"}) for run in ({passes: True}, {})]
+    for subject in subjects:
+        assert_same_gradients(gradients_by_phase(subject), gradients_by_phase(subjects[-1]), rtol=2e-3)
+
+
+@pytest.mark.parametrize("aug", ["none", "ada"])
+@pytest.mark.parametrize("degrad_only", [False, True])
+def test_graphed_steps_train_as_eager_ones_do(base, aug, degrad_only):
+    """Several steps, so that graphs are replayed with other images, codes and weights than they were recorded with."""
+    weights = []
+    for graphs in (True, False):
+        changes = {"train_degrad_only": degrad_only, "augment": {"mode": aug}}
+        subject = new_trainer(base, GPU, variant="paper+", run={"graphs": graphs}, **changes)
+        for _ in range(6):
+            subject.step(new_batch())
+        weights.append({name: weight.detach().cpu() for name, weight in subject.G.trainable_parameters().items()})
+    for name, weight in weights[1].items():
+        assert_close(weights[0][name], weight, rtol=2e-2, what=name)

@@ -40,5 +40,4 @@ def update_ema(average: Averaged, network: Averaged, decay: float) -> None:
     averages = dict(average.named_parameters())
     weights = dict(network.named_parameters())
     torch._foreach_lerp_([averages[name] for name in names], [weights[name] for name in names], 1 - decay)
-    for kept, value in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(value)
+    torch._foreach_copy_(list(average.buffers()), list(network.buffers()))

@@ -1,0 +1,181 @@
+"""Passes as CUDA graphs, one for the forward pass and one for its derivative.
+
+A step of these networks is thousands of short kernels. Below some batch size the host takes longer to start them than
+the GPU to run them; a graph is started as one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+WARM_UPS = 3  # passes before a recording, in which kernels are compiled and algorithms are chosen
+
+Replay = Callable[[], None]
+Capture = Callable[[Callable[[], Any]], tuple[Replay, Any]]
+
+
+class GraphedPass:
+    """A function of tensors that is recorded at its first call with each kind of arguments, and replayed from then on.
+
+    Results live in memory that later calls write to: those with a derivative until `in_flight` more calls of their
+    kind, those without for as long as they are needed.
+
+    Args:
+        function: takes and returns trees of tensors and constants (lists, tuples, named tuples); draws nothing, and
+            does not make the host wait.
+        network: whose parameters it uses; their values may change, their memory may not.
+        in_flight: how many calls there may be before the derivative of the first is taken.
+    """
+
+    def __init__(self, function: Callable[..., Any], network: nn.Module, in_flight: int = 1):
+        self.function = function
+        self.parameters = list(network.parameters())
+        self.in_flight = in_flight
+        self._rings: dict[tuple, list[Recording]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, tree = tree_flatten(arguments)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        constants = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+        with_derivative = torch.is_grad_enabled()
+        kinds = tuple((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in tensors)
+        trained = tuple(parameter.requires_grad for parameter in self.parameters)
+        ring = self._rings.setdefault((repr(tree), constants, with_derivative, kinds, trained), [])
+        if len(ring) < (self.in_flight if with_derivative else 1):
+            ring.append(Recording(self.function, _Arguments(tree, constants), tensors, self.parameters))
+        else:
+            ring.append(ring.pop(0))
+        return ring[-1].run(tensors)
+
+
+class _Arguments:
+    """A tree of tensors and constants without its tensors; a constant stands in a tuple, a tensor's place is None."""
+
+    def __init__(self, tree: TreeSpec, constants: tuple):
+        self.tree = tree
+        self.constants = constants
+
+    def fill(self, tensors: list[Tensor]) -> Any:
+        """Return the tree with these tensors."""
+        remaining = iter(tensors)
+        leaves = [next(remaining) if constant is None else constant[0] for constant in self.constants]
+        return tree_unflatten(leaves, self.tree)
+
+
+class Recording:
+    """One recorded call: its memory, and what replays it and its derivative."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: _Arguments,
+        tensors: list[Tensor],
+        parameters: list[nn.Parameter],
+    ):
+        self.inputs = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in tensors]
+        filled = arguments.fill(self.inputs)
+        self.call = lambda: function(*filled)
+        everything = [*self.inputs, *parameters] if torch.is_grad_enabled() else []
+        self.sources = [tensor for tensor in everything if tensor.requires_grad]
+        self.others = parameters
+        device = self.inputs[0].device
+        warm_up(device, lambda: self._derive(self.call()))
+        capture = capture_on(device)
+        self.replay_forward, result = capture(self.call)
+        leaves, self.tree = tree_flatten(result)
+        self.constants = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+        self.outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        self.derived = [output for output in self.outputs if output.requires_grad and output.grad_fn is not None]
+        self.output_gradients = [torch.ones_like(output) for output in self.derived]
+        self.replay_backward: Replay | None = None
+        self.gradients: tuple[Tensor | None, ...] = ()
+        if self.derived and self.sources:
+            self.replay_backward, self.gradients = capture(self._gradients)
+
+    def run(self, tensors: list[Tensor]) -> Any:
+        """Return the function's result for other tensors of the same kinds."""
+        if self.replay_backward is None:
+            self.forward(tensors)
+            outputs = [output.detach().clone() for output in self.outputs]
+        else:
+            computed = iter(_Replay.apply(self, *tensors, *self.others))
+            outputs = [next(computed) if _is_in(output, self.derived) else output.detach() for output in self.outputs]
+        for place, output in enumerate(self.outputs):
+            for tensor, own in zip(tensors, self.inputs, strict=True):
+                if output is own:
+                    outputs[place] = tensor  # handed through
+        return _Arguments(self.tree, self.constants).fill(outputs)
+
+    def forward(self, tensors: list[Tensor]) -> None:
+        """Compute the outputs in place."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.inputs, [tensor.detach() for tensor in tensors])
+        self.replay_forward()
+
+    def backward(self, output_gradients: tuple[Tensor, ...]) -> list[Tensor | None]:
+        """Return the gradients of inputs and parameters, in memory of their own."""
+        assert self.replay_backward is not None, "a pass with gradients has a recorded derivative"
+        torch._foreach_copy_(self.output_gradients, list(output_gradients))
+        self.replay_backward()
+        kept = [gradient for gradient in self.gradients if gradient is not None]
+        copies = iter(torch._foreach_mul(kept, 1.0))
+        by_source = [None if gradient is None else next(copies) for gradient in self.gradients]
+        remaining = iter(by_source)
+        return [next(remaining) if _is_in(tensor, self.sources) else None for tensor in (*self.inputs, *self.others)]
+
+    def _gradients(self) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(self.derived, self.sources, self.output_gradients, allow_unused=True)
+
+    def _derive(self, result: Any) -> None:
+        """Take the derivative of a result, if it has one, and drop it."""
+        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+        if outputs and self.sources:
+            ones = [torch.ones_like(output) for output in outputs]
+            torch.autograd.grad(outputs, self.sources, ones, allow_unused=True)
+
+
+class _Replay(torch.autograd.Function):
+    """A recording with its derivative, for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, recording: Recording, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.recording = recording
+        recording.forward(list(tensors[: len(recording.inputs)]))
+        return tuple(output.detach() for output in recording.derived)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.recording.backward(output_gradients)
+
+
+def _is_in(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    return any(tensor is other for other in tensors)
+
+
+def warm_up(device: torch.device, function: Callable[[], None]) -> None:
+    """Run a function a few times beside the current stream, as recordings want it."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            function()
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def capture_on(device: torch.device) -> Capture:
+    """Return a function that records work for a device; all that it records shares its memory."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def capture(function: Callable[[], Any]) -> tuple[Replay, Any]:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of this process copy images to the device meanwhile, which they may.
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            result = function()
+        return graph.replay, result
+
+    return capture
