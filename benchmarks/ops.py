@@ -3,7 +3,9 @@
 python -m benchmarks.ops [--resolution 512 --batch 32 --dtype bf16] [--json FILE]
 """
 
+import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +16,8 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.machine import describe, seconds
+from benchmarks.launches import Inputs, time_calls
+from benchmarks.machine import describe
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from networks.layers import RESAMPLE_TAPS
@@ -22,11 +25,10 @@ from networks.resolutions import DTYPES, channels_at
 from torch_utils.cuda import operators
 from torch_utils.distributed import best_device
 from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
+from torch_utils.ops.upfirdn2d import Padding, setup_filter, upfirdn2d
 
-CALLS = 20  # most calls in one measurement, so that the CPU's clock is fine enough
-LONG_ENOUGH = 0.05  # seconds of one measurement; slow ops make fewer calls
-# up, down and padding of the 4x4 filter
+ACTIVATION = ("lrelu", 0.2, math.sqrt(2), 256.0)  # name, alpha, gain and clamp, as in the networks
+# up, down and padding of the 4x4 filter; the derivative of each is one of them, with other padding
 RESAMPLINGS = {
     "up 2": (2, 1, (2, 1, 2, 1)),
     "down 2": (1, 2, (1, 1, 1, 1)),
@@ -41,13 +43,17 @@ class Case:
 
     Attributes:
         name: name of the op, and the size.
-        run: the op, a function of `x`.
-        x: input `[N, C, H, W]`.
+        inputs: images `[N, C, H, W]`, the arguments of both functions, all of which are read.
+        kernel: the op as the operator that a CUDA kernel computes.
+        plain: the op in plain torch.
+        is_derivative: whether `plain` is a derivative by autograd.
     """
 
     name: str
-    run: Callable[[Tensor], Tensor]
-    x: Tensor
+    inputs: Inputs
+    kernel: Callable[..., Tensor]
+    plain: Callable[..., Tensor]
+    is_derivative: bool = False
 
 
 @click.command(context_settings=SETTINGS)
@@ -86,16 +92,16 @@ def main(
     device: str | None,
     json_path: str | None,
 ) -> None:
-    """Print time and bytes a second of each op, as a share of what a copy moves."""
+    """Print time and bytes a second of each op, as a share of what a copy moves; all is timed in the same way."""
     chosen = best_device(device)
     rate = copy_rate(chosen)
     click.echo(f"{describe(chosen)}; batch {batch}; a large copy moves {rate / 1e9:.0f} GB/s (read + written)")
     if not operators.serve(torch.empty(1, device=chosen)):
         click.echo("no CUDA kernels here: torch path only")
     records = []
-    for dtype in dtypes:
-        for layout in layouts:
-            click.echo(f"\n{dtype}, {layout}\n{'op':<58}{'path':>9}{'ms':>9}{'GB/s':>8}{'of copy':>9}")
+    for layout in layouts:
+        for dtype in dtypes:
+            click.echo(f"\n{dtype}, {layout}\n{'op':<58}{'path':>9}{'timed by':>10}{'ms':>9}{'GB/s':>8}{'of copy':>9}")
             for case in cases(resolution, channel_base, channel_max, batch, DTYPES[dtype], layout, chosen):
                 for record in measure(case, rate, with_compile, chosen):
                     records.append(record | {"dtype": dtype, "layout": layout})
@@ -123,77 +129,73 @@ def cases(
         x = images(batch, channels, resolution, resolution).contiguous(memory_format=memory)
         b = torch.randn(channels, device=device)
         size = f"{channels} x {resolution}x{resolution}"
-        yield Case(f"bias_act lrelu, {size}", partial(_bias_act, b=b), x)
-        yield Case(f"bias_act lrelu backward, {size}", _BiasActBackward(x, b), x)
+        yield from bias_act_cases(x, b, size)
         for name, (up, down, padding) in RESAMPLINGS.items():
             side = resolution // up if up > 1 else resolution + (1 if up == down else 0)
             small = images(batch, channels, side, side).contiguous(memory_format=memory)
-            run = partial(upfirdn2d, f=outer, up=up, down=down, padding=padding)
-            yield Case(f"upfirdn2d 4x4 {name}, {channels} x {side}x{side}", run, small)
+            yield upfirdn2d_case(f"4x4 {name}, {channels} x {side}x{side}", small, outer, up, down, padding)
         resolution *= 2
     rgb = images(batch, 3, largest, largest).contiguous(memory_format=memory)
     for up, down in ((2, 1), (1, 2)):
-        run = partial(upfirdn2d, f=long, up=up, down=down, padding=(6, 5, 6, 5))
-        yield Case(f"upfirdn2d 12 + 12 up {up} down {down}, 3 x {largest}x{largest}", run, rgb)
+        yield upfirdn2d_case(f"12 + 12 up {up} down {down}, 3 x {largest}x{largest}", rgb, long, up, down, (6, 5, 6, 5))
 
 
-def _bias_act(x: Tensor, b: Tensor) -> Tensor:
-    return bias_act(x, b, act="lrelu", clamp=256.0)
+def bias_act_cases(x: Tensor, b: Tensor, size: str) -> Iterator[Case]:
+    """Yield the op, and its derivative by x alone, which reads a gradient and the output and writes a gradient."""
+    act, alpha, gain, clamp = ACTIVATION
+    plain = partial(bias_act, b=b, act=act, alpha=alpha, gain=gain, clamp=clamp)
+    arguments: dict[str, Any] = {"dim": 1, "act": act, "alpha": alpha, "gain": gain, "clamp": clamp}
+    kernel = partial(torch.ops.qc_stylegan.bias_act, b=b, **arguments)
+    yield Case(f"bias_act lrelu, {size}", (x,), kernel, plain)
+    with torch.no_grad(), operators.disabled():
+        y = plain(x)
+    slope = partial(torch.ops.qc_stylegan.bias_act_slope, b=None, **arguments, from_output=True)
+    inputs = torch.randn_like(x), y
+    yield Case(f"bias_act lrelu backward, {size}", inputs, slope, _Derivative(plain, x), is_derivative=True)
 
 
-class _BiasActBackward:
-    """The derivative by x alone, which reads a gradient and the output and writes a gradient.
+def upfirdn2d_case(name: str, x: Tensor, f: Tensor, up: int, down: int, padding: Padding) -> Case:
+    """Return the case of a filter `f`."""
+    kernel = partial(
+        torch.ops.qc_stylegan.upfirdn2d, f=f, up=[up] * 2, down=[down] * 2, padding=padding, flip=False, gain=1.0
+    )
+    return Case(f"upfirdn2d {name}", (x,), kernel, partial(upfirdn2d, f=f, up=up, down=down, padding=padding))
 
-    Attributes:
-        reads: number of tensors of the size of `x` that are read.
-    """
 
-    reads = 2
+class _Derivative:
+    """The derivative by `x` of a function, by autograd; the function itself is called once."""
 
-    def __init__(self, x: Tensor, b: Tensor) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
+        self.function = function
         self.x = x.detach().requires_grad_()
-        self.b = b
-        self.outputs: dict[bool, Tensor] = {}  # by whether a kernel computes
+        self.y: Tensor | None = None
 
-    def __call__(self, grad: Tensor) -> Tensor:
-        served = operators.serve(grad)
-        if served not in self.outputs:
-            self.outputs[served] = _bias_act(self.x, self.b)
-        return torch.autograd.grad(self.outputs[served], self.x, grad, retain_graph=True)[0]
+    def __call__(self, grad: Tensor, _: Tensor) -> Tensor:
+        if self.y is None:
+            with torch.enable_grad():
+                self.y = self.function(self.x)
+        return torch.autograd.grad(self.y, self.x, grad, retain_graph=True)[0]
 
 
 def measure(case: Case, rate: float, with_compile: bool, device: torch.device) -> Iterator[dict[str, Any]]:
     """Print and yield one record for each path."""
-    paths = {"kernel": case.run} if operators.serve(case.x) else {}
-    paths["torch"] = _without_kernels(case.run)
-    if with_compile and not isinstance(case.run, _BiasActBackward):
+    paths = {"kernel": case.kernel} if operators.serve(case.inputs[0]) else {}
+    paths["torch"] = _without_kernels(case.plain)
+    if with_compile and not case.is_derivative:
         torch.compiler.reset()
-        paths["compiled"] = _without_kernels(torch.compile(case.run, dynamic=False))
-    with torch.enable_grad() if isinstance(case.run, _BiasActBackward) else torch.no_grad():
-        read = case.x.nbytes * getattr(case.run, "reads", 1)
-        for path, run in paths.items():
-            moved = read + run(case.x).nbytes
-            time = _seconds(partial(run, case.x), device)
-            share = moved / time / rate
-            click.echo(f"{case.name:<58}{path:>9}{time * 1e3:>9.3f}{moved / time / 1e9:>8.0f}{share:>8.0%}")
-            yield {"op": case.name, "path": path, "seconds": time, "bytes": moved, "share": share}
+        paths["compiled"] = _without_kernels(torch.compile(case.plain, dynamic=False))
+    for path, run in paths.items():
+        timing = time_calls(run, case.inputs, device, capture=path == "kernel" or not case.is_derivative)
+        speed = timing.bytes / timing.seconds
+        numbers = f"{timing.seconds * 1e3:>9.3f}{speed / 1e9:>8.0f}{speed / rate:>9.0%}"
+        click.echo(f"{case.name:<58}{path:>9}{timing.how:>10}{numbers}")
+        yield {"op": case.name, "path": path, "share": speed / rate} | dataclasses.asdict(timing)
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Return the time of one of several calls in a row."""
-    calls = max(1, min(CALLS, int(LONG_ENOUGH / seconds(call, device, repeats=1))))
-    return seconds(partial(_repeat, call, calls), device) / calls
-
-
-def _repeat(call: Callable[[], object], times: int) -> None:
-    for _ in range(times):
-        call()
-
-
-def _without_kernels(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def plain(x: Tensor) -> Tensor:
+def _without_kernels(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def plain(*inputs: Tensor) -> Tensor:
         with operators.disabled():
-            return run(x)
+            return run(*inputs)
 
     return plain
 
@@ -201,8 +203,8 @@ def _without_kernels(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tens
 def copy_rate(device: torch.device) -> float:
     """Return the bytes a second, read and written, of a copy that exceeds every cache."""
     source = torch.ones((1 << 28) if device.type == "cuda" else (1 << 24), device=device)
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / _seconds(partial(target.copy_, source), device)
+    timing = time_calls(torch.empty_like(source).copy_, (source,), device)
+    return timing.bytes / timing.seconds
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time a training step, phase by phase, in both modes.
+"""Time a training step, phase by phase and as a whole, in both modes.
 
 python -m benchmarks.train_step [--resolution 64 --channel-base 8192 --channel-max 256 --batch 8] [--textbook]
 python -m benchmarks.train_step --preset paper256 --resolution 256 --batch 32 --plain --compiled
@@ -18,16 +18,15 @@ import click
 import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
+from benchmarks.steps import profile_steps, random_batch, time_steps
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
-from images.datasets.batches import Batch
 from networks.config import Dtype, MappingConfig
 from networks.files import ImageFormat, save_network
 from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
-from torch_utils.memory import peak_memory
 from training import presets
 from training.config import AugmentConfig, TrainConfig
 from training.loop import allow_tf32
@@ -59,11 +58,19 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
     "[default: fp32, bf16, on a GPU also tf32]",
 )
 @click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice(["base", "qc"]),
+    default=["base", "qc"],
+    help="Mode of training: without and with a quality code, may be repeated.",
+)
+@click.option(
     "--variant",
     "variants",
     multiple=True,
     default=["released", "paper"],
-    help="Variant of the DegradBlock, may be repeated.",
+    help="Variant of the DegradBlock in mode qc, may be repeated.",
 )
 @click.option(
     "--aug",
@@ -74,7 +81,13 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--textbook", is_flag=True, help="Also time the step as it is usually arranged.")
 @click.option("--plain", is_flag=True, help="Also time the step without CUDA kernels of our own.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
-@click.option("--repeats", default=3, help="Number of calls that are timed.")
+@click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="Number of whole steps that are timed in a row.  [default: the interval of R1, which has all phases]",
+)
+@click.option("--profile", type=PATH, help="Text file for tables of what two steps spend their time on.")
 @click.option("--device", default=None, help="Device: cuda, mps or cpu.  [default: the best there is]")
 @click.option("--json", "json_path", type=PATH, default=None, help="JSON file for the numbers.")
 @one_sentence_errors
@@ -86,21 +99,26 @@ def main(
     mapping_layers: int | None,
     batch: int,
     precisions: tuple[Precision, ...],
+    modes: tuple[str, ...],
     variants: tuple[str, ...],
     aug: Literal["none", "ada"],
     textbook: bool,
     plain: bool,
     compiled: bool,
     repeats: int,
+    steps: int | None,
+    profile: str | None,
     device: str | None,
     json_path: str | None,
 ) -> None:
-    """Print seconds for each phase and for an average step, and how much faster ours is than other arrangements."""
+    """Print seconds for each phase and for a whole step, and how much faster ours is than other arrangements."""
     chosen = best_device(device)
     prepare(chosen)
     images = ImageFormat(resolution, 3, 0)
     others = [name for name, flag in (("textbook", textbook), ("plain", plain), ("compiled", compiled)) if flag]
     records: list[dict[str, Any]] = []
+    if profile:
+        Path(profile).write_text("")
     for precision in precisions or (DEFAULT_ON_CUDA if chosen.type == "cuda" else DEFAULT):
         config = _config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug)
         allow_tf32(config)
@@ -109,9 +127,10 @@ def main(
         rate = convolution_rate(chosen, DTYPES[config.generator.precision.dtype])
         click.echo(f"\n{precision}: a large convolution runs at {rate / 1e9:.0f} GFLOP/s")
         with tempfile.TemporaryDirectory() as folder:
-            for mode, mode_config in _modes(config, images, variants, Path(folder), chosen).items():
-                records.append({"precision": precision, "mode": mode})
-                for numbers in _compare(mode, mode_config, images, chosen, rate, others, repeats):
+            for title, mode_config in _modes(config, images, modes, variants, Path(folder), chosen).items():
+                records.append({"precision": precision, "mode": title})
+                table = (profile, f"{title}, {precision}") if profile else None
+                for numbers in _compare(title, mode_config, images, chosen, rate, others, repeats, steps, table):
                     records[-1] |= numbers
                     if json_path:  # each time, since the next may take too much memory or time
                         report = {"machine": describe(chosen), "resolution": resolution, "batch": config.batch}
@@ -119,17 +138,22 @@ def main(
 
 
 def _modes(
-    config: TrainConfig, images: ImageFormat, variants: Sequence[str], folder: Path, device: torch.device
+    config: TrainConfig,
+    images: ImageFormat,
+    modes: Sequence[str],
+    variants: Sequence[str],
+    folder: Path,
+    device: torch.device,
 ) -> dict[str, TrainConfig]:
     """Return the configurations by mode: base, and qc with each variant, which starts from a network in `folder`."""
-    network = str(folder / "base.safetensors")
-    trainer = Trainer(config, images, World(0, 1, device))
-    save_network(network, trainer.G_ema, {"sharp": trainer.streams[0].D}, {})
-    modes = {"base": config}
-    for name in variants:
+    found = {"base": config} if "base" in modes else {}
+    if "qc" in modes:
+        network = str(folder / "base.safetensors")
+        trainer = Trainer(config, images, World(0, 1, device))
+        save_network(network, trainer.G_ema, {"sharp": trainer.streams[0].D}, {})
         qc = presets.as_qc(config, network, config.generator)
-        modes[f"qc, {name} block"] = presets.with_quality(qc, variant=name)
-    return modes
+        found |= {f"qc, {name} block": presets.with_quality(qc, variant=name) for name in variants}
+    return found
 
 
 def _config(
@@ -180,11 +204,20 @@ def _compare(
     rate: float,
     others: Sequence[str],
     repeats: int,
+    steps: int | None,
+    table: tuple[str, str] | None,
 ) -> Iterator[dict[str, Any]]:
-    """Measure our step, then the other arrangements of it; yield what is added to the record each time."""
+    """Measure our step, then the other arrangements of it; yield what is added to the record each time.
+
+    `table` is the file of a profile of our steps, and its title.
+    """
     world = World(0, 1, device)
-    ours = _measure(mode, Trainer(config, images, world), rate, repeats)
+    trainer = Trainer(config, images, world)
+    ours = _measure(mode, trainer, rate, repeats, steps)
     yield ours
+    if table is not None:
+        profile_steps(trainer, *table)
+    del trainer  # its memory is not that of the others
     arrangements: dict[str, tuple[Callable[[], AbstractContextManager[Any]], type[Trainer], TrainConfig]] = {
         "textbook": (arranged_as_usual, TextbookTrainer, config),
         "plain": (operators.disabled, Trainer, config),
@@ -193,7 +226,7 @@ def _compare(
     for name in others:
         context, kind, other_config = arrangements[name]
         with context():
-            numbers = _measure(f"{mode}, {name}", kind(other_config, images, world), rate, repeats)
+            numbers = _measure(f"{mode}, {name}", kind(other_config, images, world), rate, repeats, steps)
         click.echo(f"{mode}: {numbers['seconds'] / ours['seconds']:.2f} times the time of ours when {name}")
         yield {name: numbers}
 
@@ -204,9 +237,8 @@ def _with_compile(config: TrainConfig) -> TrainConfig:
 
 def _phases(trainer: Trainer) -> dict[str, tuple[Callable[[], object], int]]:
     """Return each phase of the step on random images, and how many steps it runs once in, by name."""
-    loss, batch = trainer.config.loss, trainer.config.batch
-    images = torch.randint(0, 256, (batch, 3, trainer.images.resolution, trainer.images.resolution), dtype=torch.uint8)
-    rounds = list(trainer._rounds(Batch(images, images, torch.zeros(batch, 0))))
+    loss = trainer.config.loss
+    rounds = list(trainer._rounds(random_batch(trainer)))
     fakes = [trainer.make_fakes(round_) for round_ in rounds]
     phases: dict[str, tuple[Callable[[], object], int]] = {
         "G": (lambda: trainer.train_generator(rounds), 1),
@@ -220,29 +252,36 @@ def _phases(trainer: Trainer) -> dict[str, tuple[Callable[[], object], int]]:
     return phases
 
 
-def _measure(title: str, trainer: Trainer, rate: float, repeats: int) -> dict[str, Any]:
-    """Time every phase, and add them up as often as each runs."""
-    batch, device = trainer.config.batch, trainer.world.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    phases = _phases(trainer)
+def _measure(title: str, trainer: Trainer, rate: float, repeats: int, steps: int | None) -> dict[str, Any]:
+    """Time every phase, then whole steps, in which the host may run ahead from one phase to the next."""
     click.echo(f"\n{title}\n{'phase':<16}{'seconds':>9}{'every':>7}{'GFLOP':>9}{'of conv rate':>14}")
+    times, total, operations = _measure_phases(trainer, rate, repeats)
+    _print_step("average step", total, operations, rate)
+    whole = time_steps(trainer, steps or trainer.config.loss.r1_interval)
+    _print_step("whole step", whole.seconds, operations, rate)
+    speed, memory = trainer.config.batch / whole.seconds, whole.peak_memory / 2**30
+    click.echo(f"{speed:.1f} images/s; the host launches a step in {whole.host_seconds:.4f} s; at most {memory:.2f} GB")
+    numbers = {"seconds": whole.seconds, "host_seconds": whole.host_seconds, "images_per_second": speed}
+    numbers |= {"gflop": operations / 1e9, "share": operations / whole.seconds / rate, "peak_memory_gb": memory}
+    return numbers | {"average_step": total, "phases": times}
+
+
+def _measure_phases(trainer: Trainer, rate: float, repeats: int) -> tuple[dict[str, float], float, float]:
+    """Return the seconds of each phase, their sum as often as each runs, and the operations of that."""
     total = total_operations = 0.0
     times = {}
-    for name, (function, interval) in phases.items():
+    for name, (function, interval) in _phases(trainer).items():
         operations = _operations(function)
-        times[name] = time = seconds(function, device, repeats)
+        times[name] = time = seconds(function, trainer.world.device, repeats)
         total += time / interval
         total_operations += operations / interval
         click.echo(f"{name:<16}{time:>9.4f}{interval:>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}")
-    share = total_operations / total / rate
-    memory = peak_memory(device) / 2**30
-    click.echo(
-        f"{'average step':<16}{total:>9.4f}{'':>7}{total_operations / 1e9:>9.0f}{share:>13.0%}"
-        f"   {batch / total:.1f} images/s, the arithmetic alone {total_operations / rate:.2f} s, {memory:.2f} GB"
-    )
-    numbers = {"gflop": total_operations / 1e9, "share": share, "peak_memory_gb": memory, "phases": times}
-    return {"seconds": total, "images_per_second": batch / total} | numbers
+    return times, total, total_operations
+
+
+def _print_step(name: str, time: float, operations: float, rate: float) -> None:
+    alone = f"the arithmetic alone {operations / rate:.4f} s"
+    click.echo(f"{name:<16}{time:>9.4f}{'':>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}   {alone}")
 
 
 def _operations(function: Callable[[], object]) -> int:

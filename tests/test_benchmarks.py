@@ -1,6 +1,7 @@
 """The benchmarks run, and count what they say they count; what they measure is left to them."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from benchmarks import data, generate, gpu, inversion, metrics, ops, textbook, train_step, twins
+from benchmarks import data, generate, gpu, inversion, launches, metrics, ops, steps, textbook, train_step, twins
 from benchmarks.machine import Operations
 from inversion.tuning_options import TuningOptions
 from networks.latents import Latents
@@ -34,19 +35,43 @@ def test_operations_counts_a_convolution_and_its_derivatives(groups):
 
 
 def test_train_step(tmp_path):
-    path = tmp_path / "numbers.json"
-    flags = [*gpu.TINY_TRAIN_STEP, "--variant=released", "--textbook", f"--json={path}"]
+    path, profile = tmp_path / "numbers.json", tmp_path / "profile.txt"
+    profile.write_text("of an earlier call")
+    flags = [*gpu.TINY_TRAIN_STEP, "--textbook", f"--json={path}", f"--profile={profile}"]
     result = CliRunner().invoke(train_step.main, flags, catch_exceptions=False)
-    for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "base, textbook", "base, plain"):
+    for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "whole step", "base, textbook", "base, plain"):
         assert phase in result.output
     report = json.loads(path.read_text())
-    assert [record["mode"] for record in report["records"]] == ["base", "qc, paper block", "qc, released block"]
+    assert [record["mode"] for record in report["records"]] == ["base", "qc, paper block"]
     for record in report["records"]:
         times, intervals = record["phases"], {"G_reg": 4, "D_sharp_reg": 16, "D_degraded_reg": 16}
-        assert record["seconds"] == pytest.approx(sum(time / intervals.get(name, 1) for name, time in times.items()))
+        average = sum(time / intervals.get(name, 1) for name, time in times.items())
+        assert record["average_step"] == pytest.approx(average)
         assert record["images_per_second"] == pytest.approx(report["batch"] / record["seconds"])
+        assert 0 < record["host_seconds"] <= record["seconds"] and record["peak_memory_gb"] > 0
         assert record["plain"]["gflop"] == pytest.approx(record["gflop"])
         assert record["gflop"] > 0 and len(times) == (5 if record["mode"] == "base" else 7)
+    titles = [line for line in profile.read_text().splitlines() if "two steps" in line]
+    assert [title.partition(":")[0] for title in titles] == [f"{record['mode']}, fp32" for record in report["records"]]
+    assert "aten::convolution_backward" in profile.read_text()
+
+
+@pytest.mark.parametrize(("mode", "names"), [("base", ["base"]), ("qc", ["qc, paper block", "qc, adain block"])])
+def test_train_step_of_one_mode(tmp_path, mode, names):
+    config = train_step._config(16, "fp32", "demo", 4, 64, 8, None, "none")
+    modes = train_step._modes(config, IMAGES, [mode], ["paper", "adain"], tmp_path, torch.device("cpu"))
+    assert list(modes) == names and {config.mode for config in modes.values()} == {mode}
+
+
+def test_whole_steps_have_each_phase_as_often_as_training_does(run_files, monkeypatch, tmp_path):
+    """One that warms up, all that are timed, and two of a profile, which begin with path lengths."""
+    trainer, found = Trainer(tiny_config(run_files[0]), IMAGES, ALONE), []
+    monkeypatch.setattr(trainer, "step", lambda batch: found.append((trainer.steps, (batch.images + 1).shape)))
+    timing = steps.time_steps(trainer, 16)
+    assert len(found) == 1 + 16 and set(found) == {(0, (8, 3, 16, 16))}
+    assert 0 < timing.host_seconds <= timing.seconds
+    steps.profile_steps(trainer, str(tmp_path / "profile.txt"), "title")
+    assert found[-1][0] == trainer.config.loss.pl_interval and len(found) == 1 + 16 + 2
 
 
 def test_train_step_of_a_preset():
@@ -97,22 +122,59 @@ def test_gpu_goes_on_when_a_part_fails(tmp_path, monkeypatch):
         ("good", "done", "argument small"),
     ]
     assert (tmp_path / "good.txt").read_text() == "argument small\n"
+    with tarfile.open(tmp_path / gpu.ARCHIVE) as archive:
+        assert archive.getnames() == ["bad.txt", "good.txt", "slow.txt", "summary.json"]
+        assert archive.extractfile("slow.txt").read() == b"so far\n"
+        assert archive.extractfile("summary.json").read() == (tmp_path / "summary.json").read_bytes()
     none = CliRunner().invoke(gpu.main, [f"--outdir={tmp_path}", "--smoke", "--budget=0", "--only=good"])
     assert none.exit_code == 1 and "left out: no time" in none.output
+    unknown = CliRunner().invoke(gpu.main, [f"--outdir={tmp_path}", "--smoke", "--only=god"])
+    assert unknown.exit_code == 1 and "unknown part 'god'; did you mean 'good'?" in unknown.output
+
+
+def test_gpu_packs_tables_and_numbers_alone(tmp_path, monkeypatch):
+    code = "import sys, pathlib; [pathlib.Path(path).write_text('1') for path in sys.argv[1:]]"
+    files = ["OUTDIR/made.txt", "OUTDIR/made.json", "OUTDIR/made.zip", "SCRATCH/data.zip"]
+    monkeypatch.setattr(gpu, "parts", lambda: [gpu.Part("part", 60, ["-c", code, *files], writes_json=False)])
+    result = CliRunner().invoke(gpu.main, [f"--outdir={tmp_path}", "--smoke"], catch_exceptions=False)
+    assert result.exit_code == 0 and not list(tmp_path.rglob("data.zip"))
+    with tarfile.open(tmp_path / gpu.ARCHIVE) as archive:
+        assert archive.getnames() == ["made.json", "made.txt", "part.txt", "summary.json"]
 
 
 def test_gpu_runs_commands_that_there_are():
-    """Every part's module takes the flags that it is given, in either size."""
+    """Every part's module takes the flags that it is given, in either size, and its tests exist."""
     known = {"benchmarks.train_step": train_step.main, "benchmarks.generate": generate.main}
     known |= {"benchmarks.ops": ops.main, "benchmarks.data": data.main}
     checked = 0
     for part in gpu.parts():
         for smoke in (False, True):
-            flags = part.command(Path("out"), smoke)[3:] if part.smoke is not None or not smoke else []
+            flags = part.command(Path("out"), Path("tmp"), smoke)[3:] if part.smoke is not None or not smoke else []
             if part.arguments[1] in known:
                 known[part.arguments[1]].make_context(part.name, flags)
                 checked += 1
+        tests = [argument for argument in part.arguments if argument.startswith("tests/")]
+        assert all((gpu.ROOT / path).is_file() for path in tests) and bool(tests) == part.name.startswith("test_")
     assert checked >= 8
+
+
+def test_small_inputs_take_turns_so_that_no_cache_holds_them():
+    inputs = (torch.randn(4, 4).t(), torch.randn(3))
+    sets = launches.input_sets(inputs, moved=100, calls=50, l2_size=1000)
+    assert len(sets) == 20 and len({tensor.data_ptr() for pair in sets for tensor in pair}) == 40
+    for pair in sets:
+        assert all(
+            torch.equal(*both) and both[0].stride() == both[1].stride() for both in zip(pair, inputs, strict=True)
+        )
+    assert len(launches.input_sets(inputs, moved=1900, calls=50, l2_size=1000)) == 3
+    assert len(launches.input_sets(inputs, moved=100, calls=5, l2_size=1000)) == 5
+    assert launches.input_sets(inputs, moved=2000, calls=50, l2_size=1000) == [inputs]
+
+
+def test_calls_go_through_the_sets_in_turn():
+    seen = []
+    launches._in_turn(lambda x: seen.append(x) or x, [("a",), ("b",), ("c",)], calls=7)
+    assert "".join(seen) == "abcabca"
 
 
 @pytest.mark.parametrize("up,down", [(1, 1), (2, 1), (1, 2)])

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from benchmarks import ops
+from benchmarks import launches, ops
+from tests.support import host_kernels
+from tests.support.tolerance import assert_close
 from torch_utils import doctor
 from torch_utils.cuda import compiler
 from torch_utils.cuda.compiler import KernelError
@@ -42,7 +45,7 @@ def test_doctor_compiles_and_counts(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("flag", ["--no-compile", "--compile"])
 def test_ops_benchmark_on_the_cpu(tmp_path, flag, monkeypatch):
-    monkeypatch.setattr(ops, "CALLS", 1)
+    monkeypatch.setattr(launches, "CALLS", 1)
     monkeypatch.setattr(ops.torch, "compile", lambda function, dynamic: function)
     path = tmp_path / "numbers.json"
     flags = ["--resolution=4", "--batch=1", "--channel-base=16", "--dtype=fp32", "--layout=nhwc", "--device=cpu"]
@@ -50,8 +53,20 @@ def test_ops_benchmark_on_the_cpu(tmp_path, flag, monkeypatch):
     assert result.exit_code == 0 and "torch path only" in result.output
     records = json.loads(path.read_text())["records"]
     assert {record["path"] for record in records} == {"torch", *(["compiled"] if flag == "--compile" else [])}
+    assert {record["how"] for record in records} == {"clock"}
     moved = {record["op"]: record["bytes"] for record in records}
     assert moved["bias_act lrelu, 4 x 4x4"] == 2 * 4 * 16 * 4
     assert moved["bias_act lrelu backward, 4 x 4x4"] == 3 * 4 * 16 * 4
     assert moved["upfirdn2d 4x4 up 2, 4 x 2x2"] == 4 * (4 + 16) * 4
     assert moved["upfirdn2d 4x4 after a convolution, 4 x 5x5"] == 4 * (25 + 16) * 4
+
+
+@pytest.mark.skipif(not host_kernels.COMPILER, reason="no C++ compiler")
+def test_ops_benchmark_compares_paths_that_compute_the_same():
+    """The operators are called as the ops call them, the derivative from the output."""
+    with host_kernels.on_host():
+        for case in ops.cases(4, 64, 8, 2, torch.float32, "nhwc", torch.device("cpu")):
+            with torch.no_grad():
+                actual, expected = case.kernel(*case.inputs), ops._without_kernels(case.plain)(*case.inputs)
+            assert_close(actual, expected, what=case.name)
+            assert launches.time_calls(case.kernel, case.inputs, torch.device("cpu")).bytes > 0

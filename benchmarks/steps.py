@@ -1,0 +1,76 @@
+"""Whole training steps in a row: the time that device and host take, the memory, and what the time goes to."""
+
+import gc
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.machine import now
+from images.datasets.batches import Batch
+from torch_utils.memory import peak_memory
+from training.trainer import Trainer
+
+WARM_UP = {"cuda": 4}  # steps before those that are timed, by type of device; 1 elsewhere
+ROWS = 40  # of a profile
+
+
+@dataclass(frozen=True)
+class StepTiming:
+    """What a step takes, on average over several.
+
+    Attributes:
+        seconds: from one to the next.
+        host_seconds: until the host has launched it. A GPU's queue holds about a thousand launches, then the host waits
+            for it: a host that is much quicker than its GPU takes nearly as long.
+        peak_memory: bytes, largest in any of them; that of the process on a CPU.
+    """
+
+    seconds: float
+    host_seconds: float
+    peak_memory: int
+
+
+def random_batch(trainer: Trainer) -> Batch:
+    """Return random images, sharp and degraded, in memory from which a GPU copies without a wait."""
+    side, channels = trainer.images.resolution, trainer.images.channels
+    images = torch.randint(0, 256, (trainer.config.batch, channels, side, side), dtype=torch.uint8)
+    batch = Batch(images, images, torch.zeros(len(images), 0))
+    return Batch(*(tensor.pin_memory() for tensor in batch.tensors())) if _is_gpu(trainer) else batch
+
+
+def time_steps(trainer: Trainer, count: int) -> StepTiming:
+    """Time `count` steps in a row; the interval of R1 gives every phase its share."""
+    device, batch = trainer.world.device, random_batch(trainer)
+    for _ in range(WARM_UP.get(device.type, 1)):
+        trainer.step(batch)
+    gc.collect()  # so that earlier trainers are gone
+    if _is_gpu(trainer):
+        torch.cuda.reset_peak_memory_stats(device)
+    start = now(device)
+    for _ in range(count):
+        trainer.step(batch)
+    launched = time.perf_counter()
+    end = now(device)
+    return StepTiming((end - start) / count, (launched - start) / count, peak_memory(device))
+
+
+def profile_steps(trainer: Trainer, path: str, title: str) -> None:
+    """Append a table of two steps to a file; the first of them regularises the generator, R1 is in neither."""
+    batch = random_batch(trainer)
+    trainer.steps = trainer.config.loss.pl_interval
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _is_gpu(trainer) else [])]
+    now(trainer.world.device)
+    with profile(activities=activities) as profiler:
+        for _ in range(2):
+            trainer.step(batch)
+        now(trainer.world.device)
+    key = "self_device_time_total" if _is_gpu(trainer) else "self_cpu_time_total"
+    table = profiler.key_averages().table(sort_by=key, row_limit=ROWS, max_name_column_width=90)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"{title}: two steps, the first with path lengths, none with R1\n{table}\n")
+
+
+def _is_gpu(trainer: Trainer) -> bool:
+    return trainer.world.device.type == "cuda"
