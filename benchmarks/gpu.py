@@ -68,7 +68,7 @@ def parts() -> list[Part]:
     """Return the parts, the most important first."""
     test = ["-m", "pytest", "-vv", "--durations=5"]  # with names, so that the log names a test that is stopped
     of_kernels, of_step = "tests/torch_utils/test_kernels_gpu.py", "tests/training/test_step_gpu.py"
-    step_tests = [of_step, "tests/degradations/test_batched.py", "-k", "gpu and not compiled"]
+    step_tests = [of_step, "tests/degradations/test_batched.py", "-k", "gpu and not compile"]
     train_step, generate = ["-m", "benchmarks.train_step"], ["-m", "benchmarks.generate"]
     in_bf16 = ["--variant=paper", "--precision=bf16"]
     in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # the most important first, as time may run out
@@ -77,21 +77,29 @@ def parts() -> list[Part]:
     sizes = {side: [f"--preset=paper{side}", f"--resolution={side}"] for side in (256, 512)}
     sizes[128] = ["--preset=auto", "--resolution=128", "--batch=64", "--channel-base=16384", "--channel-max=256"]
     base = [*train_step, "--mode=base", "--profile=OUTDIR/profile128.txt"]
-    profile = ["--mode=qc", "--repeats=1", "--profile=OUTDIR/profile256.txt"]
+    once = [*in_bf16, "--repeats=1"]
     return [
         Part("doctor", 60, ["-m", "torch_utils.doctor"], writes_json=False),
         Part("test_step", 60, [*test, *step_tests], writes_json=False),
-        Part("test_kernels", 120, [*test, of_kernels, "-k", "not compiled"], writes_json=False),
+        Part("test_kernels", 120, [*test, of_kernels, "-k", "not compile"], writes_json=False),
         Part("train_step128", 60, base, [*sizes[128], "--precision=bf16", "--plain"], TINY_TRAIN_STEP),
         Part("train_step256", 150, train_step, [*sizes[256], "--batch=32", *in_all, "--plain"], TINY_TRAIN_STEP),
-        Part("profile256", 60, train_step, [*sizes[256], "--batch=32", *in_bf16, *profile], smoke=None),
+        Part(
+            "profile256",
+            60,
+            train_step,
+            [*sizes[256], "--batch=32", *once, "--mode=qc", "--profile=OUTDIR/profile256.txt"],
+            smoke=None,
+        ),
+        Part("graphs128", 60, train_step, [*sizes[128], *once, "--mode=base", "--graphs"], smoke=None),
+        Part("graphs256", 90, train_step, [*sizes[256], "--batch=32", *once, "--mode=qc", "--graphs"], smoke=None),
         Part("ops", 90, ["-m", "benchmarks.ops", "--no-compile"], smoke=None),
         Part("generate256", 40, generate, sizes[256], TINY_GENERATE),
         Part("train_step512", 90, train_step, [*sizes[512], "--batch=16", *in_bf16, "--plain"], smoke=None),
         Part("generate512", 40, generate, sizes[512], smoke=None),
         Part("draw", 60, [*draw, "--dest=SCRATCH/drawn.zip"], ["--resolution=256"], ["--resolution=16"], False),
         Part("data", 60, ["-m", "benchmarks.data", "--data=SCRATCH/drawn.zip"], ["--recipe=mixture"], tiny_data),
-        Part("test_compiled", 150, [*test, of_kernels, of_step, "-k", "compiled"], writes_json=False),
+        Part("test_compiled", 150, [*test, of_kernels, of_step, "-k", "compile"], writes_json=False),
         Part("compiled256", 120, train_step, [*sizes[256], "--batch=32", *in_bf16, "--compiled"], smoke=None),
     ]
 

@@ -1,8 +1,10 @@
-"""Whole training steps in a row: the time that device and host take, the memory, and what the time goes to."""
+"""The parts of a training step; whole steps: what time device and host take, and where it goes; the memory."""
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -10,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import now
 from images.datasets.batches import Batch
 from torch_utils.memory import peak_memory
+from training.config import LossConfig
 from training.trainer import Trainer
 
 WARM_UP = {"cuda": 4}  # steps before those that are timed, by type of device; 1 elsewhere
@@ -38,6 +41,28 @@ def random_batch(trainer: Trainer) -> Batch:
     images = torch.randint(0, 256, (trainer.config.batch, channels, side, side), dtype=torch.uint8)
     batch = Batch(images, images, torch.zeros(len(images), 0))
     return Batch(*(tensor.pin_memory() for tensor in batch.tensors())) if _is_gpu(trainer) else batch
+
+
+def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
+    """Return each phase of the step on random images, by name."""
+    rounds = list(trainer._rounds(random_batch(trainer)))
+    fakes = [trainer.make_fakes(round_) for round_ in rounds]
+    found: dict[str, Callable[[], object]] = {
+        "G": lambda: trainer.train_generator(rounds),
+        "G_reg": lambda: trainer.regularize_generator(rounds),
+        "fakes": lambda: [trainer.make_fakes(round_) for round_ in rounds],
+    }
+    for stream in trainer.streams:
+        found[f"D_{stream.name}"] = partial(trainer.train_discriminator, stream, rounds, fakes)
+        found[f"D_{stream.name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds)
+    return found
+
+
+def interval_of(phase: str, loss: LossConfig) -> int:
+    """Return how many steps a phase runs once in."""
+    if not phase.endswith("_reg"):
+        return 1
+    return loss.pl_interval if phase == "G_reg" else loss.r1_interval
 
 
 def time_steps(trainer: Trainer, count: int) -> StepTiming:

@@ -8,9 +8,8 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ import click
 import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
-from benchmarks.steps import profile_steps, random_batch, time_steps
+from benchmarks.steps import interval_of, phases, profile_steps, time_steps
 from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
@@ -28,7 +27,7 @@ from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
 from training import presets
-from training.config import AugmentConfig, TrainConfig
+from training.config import AugmentConfig, LossConfig, TrainConfig
 from training.loop import allow_tf32
 from training.trainer import Trainer
 
@@ -81,6 +80,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--textbook", is_flag=True, help="Also time the step as it is usually arranged.")
 @click.option("--plain", is_flag=True, help="Also time the step without CUDA kernels of our own.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
+@click.option("--graphs", is_flag=True, help="Also time the step with run.graphs, on a GPU.")
 @click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
 @click.option(
     "--steps",
@@ -105,6 +105,7 @@ def main(
     textbook: bool,
     plain: bool,
     compiled: bool,
+    graphs: bool,
     repeats: int,
     steps: int | None,
     profile: str | None,
@@ -115,7 +116,8 @@ def main(
     chosen = best_device(device)
     prepare(chosen)
     images = ImageFormat(resolution, 3, 0)
-    others = [name for name, flag in (("textbook", textbook), ("plain", plain), ("compiled", compiled)) if flag]
+    flags = {"textbook": textbook, "plain": plain, "compiled": compiled, "with graphs": graphs}
+    others = [name for name, flag in flags.items() if flag]
     records: list[dict[str, Any]] = []
     if profile:
         Path(profile).write_text("")
@@ -221,41 +223,32 @@ def _compare(
     arrangements: dict[str, tuple[Callable[[], AbstractContextManager[Any]], type[Trainer], TrainConfig]] = {
         "textbook": (arranged_as_usual, TextbookTrainer, config),
         "plain": (operators.disabled, Trainer, config),
-        "compiled": (contextlib.nullcontext, Trainer, _with_compile(config)),
+        "compiled": (contextlib.nullcontext, Trainer, _with_run(config, compile=True)),
+        "with graphs": (contextlib.nullcontext, Trainer, _with_run(config, graphs=True)),
     }
     for name in others:
+        counts = ours["operations"] if name == "with graphs" else None
         context, kind, other_config = arrangements[name]
         with context():
-            numbers = _measure(f"{mode}, {name}", kind(other_config, images, world), rate, repeats, steps)
+            numbers = _measure(f"{mode}, {name}", kind(other_config, images, world), rate, repeats, steps, counts)
         click.echo(f"{mode}: {numbers['seconds'] / ours['seconds']:.2f} times the time of ours when {name}")
         yield {name: numbers}
 
 
-def _with_compile(config: TrainConfig) -> TrainConfig:
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, compile=True))
+def _with_run(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, **changes))
 
 
-def _phases(trainer: Trainer) -> dict[str, tuple[Callable[[], object], int]]:
-    """Return each phase of the step on random images, and how many steps it runs once in, by name."""
-    loss = trainer.config.loss
-    rounds = list(trainer._rounds(random_batch(trainer)))
-    fakes = [trainer.make_fakes(round_) for round_ in rounds]
-    phases: dict[str, tuple[Callable[[], object], int]] = {
-        "G": (lambda: trainer.train_generator(rounds), 1),
-        "G_reg": (lambda: trainer.regularize_generator(rounds), loss.pl_interval),
-        "fakes": (lambda: [trainer.make_fakes(round_) for round_ in rounds], 1),
-    }
-    for stream in trainer.streams:
-        name = f"D_{stream.name}"
-        phases[name] = partial(trainer.train_discriminator, stream, rounds, fakes), 1
-        phases[f"{name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds), loss.r1_interval
-    return phases
+def _measure(
+    title: str, trainer: Trainer, rate: float, repeats: int, steps: int | None, counts: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """Time every phase, then whole steps, in which the host may run ahead from one phase to the next.
 
-
-def _measure(title: str, trainer: Trainer, rate: float, repeats: int, steps: int | None) -> dict[str, Any]:
-    """Time every phase, then whole steps, in which the host may run ahead from one phase to the next."""
+    `counts` are the operations of each phase, where they are known.
+    """
     click.echo(f"\n{title}\n{'phase':<16}{'seconds':>9}{'every':>7}{'GFLOP':>9}{'of conv rate':>14}")
-    times, total, operations = _measure_phases(trainer, rate, repeats)
+    times, counts = _measure_phases(trainer, rate, repeats, counts or {})
+    total, operations = (_average(of, trainer.config.loss) for of in (times, counts))
     _print_step("average step", total, operations, rate)
     whole = time_steps(trainer, steps or trainer.config.loss.r1_interval)
     _print_step("whole step", whole.seconds, operations, rate)
@@ -263,20 +256,25 @@ def _measure(title: str, trainer: Trainer, rate: float, repeats: int, steps: int
     click.echo(f"{speed:.1f} images/s; the host launches a step in {whole.host_seconds:.4f} s; at most {memory:.2f} GB")
     numbers = {"seconds": whole.seconds, "host_seconds": whole.host_seconds, "images_per_second": speed}
     numbers |= {"gflop": operations / 1e9, "share": operations / whole.seconds / rate, "peak_memory_gb": memory}
-    return numbers | {"average_step": total, "phases": times}
+    return numbers | {"average_step": total, "phases": times, "operations": counts}
 
 
-def _measure_phases(trainer: Trainer, rate: float, repeats: int) -> tuple[dict[str, float], float, float]:
-    """Return the seconds of each phase, their sum as often as each runs, and the operations of that."""
-    total = total_operations = 0.0
-    times = {}
-    for name, (function, interval) in _phases(trainer).items():
-        operations = _operations(function)
+def _measure_phases(
+    trainer: Trainer, rate: float, repeats: int, counts: dict[str, int]
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the seconds and the operations of each phase; what `counts` has is not counted again."""
+    times, operations = {}, {}
+    for name, function in phases(trainer).items():
+        interval = interval_of(name, trainer.config.loss)
+        operations[name] = count = counts[name] if name in counts else _operations(function)
         times[name] = time = seconds(function, trainer.world.device, repeats)
-        total += time / interval
-        total_operations += operations / interval
-        click.echo(f"{name:<16}{time:>9.4f}{interval:>7}{operations / 1e9:>9.0f}{operations / time / rate:>13.0%}")
-    return times, total, total_operations
+        click.echo(f"{name:<16}{time:>9.4f}{interval:>7}{count / 1e9:>9.0f}{count / time / rate:>13.0%}")
+    return times, operations
+
+
+def _average(of_phases: Mapping[str, float], loss: LossConfig) -> float:
+    """Return the sum over the phases of a step, each as often as it runs."""
+    return sum(value / interval_of(name, loss) for name, value in of_phases.items())
 
 
 def _print_step(name: str, time: float, operations: float, rate: float) -> None:

@@ -34,9 +34,10 @@ def test_operations_counts_a_convolution_and_its_derivatives(groups):
     assert counter.count == 2 * forward
 
 
-def test_train_step(tmp_path):
-    path, profile = tmp_path / "numbers.json", tmp_path / "profile.txt"
+def test_train_step(tmp_path, monkeypatch):
+    path, profile, profiled = tmp_path / "numbers.json", tmp_path / "profile.txt", []
     profile.write_text("of an earlier call")
+    monkeypatch.setattr(train_step, "profile_steps", lambda trainer, *table: profiled.append(table))
     flags = [*gpu.TINY_TRAIN_STEP, "--textbook", f"--json={path}", f"--profile={profile}"]
     result = CliRunner().invoke(train_step.main, flags, catch_exceptions=False)
     for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "whole step", "base, textbook", "base, plain"):
@@ -51,9 +52,25 @@ def test_train_step(tmp_path):
         assert 0 < record["host_seconds"] <= record["seconds"] and record["peak_memory_gb"] > 0
         assert record["plain"]["gflop"] == pytest.approx(record["gflop"])
         assert record["gflop"] > 0 and len(times) == (5 if record["mode"] == "base" else 7)
-    titles = [line for line in profile.read_text().splitlines() if "two steps" in line]
-    assert [title.partition(":")[0] for title in titles] == [f"{record['mode']}, fp32" for record in report["records"]]
-    assert "aten::convolution_backward" in profile.read_text()
+    assert profiled == [(str(profile), f"{record['mode']}, fp32") for record in report["records"]]
+    assert profile.read_text() == ""
+
+
+def test_train_step_counts_a_graphed_step_as_an_eager_one(monkeypatch):
+    """What is replayed, no counter sees."""
+    asked = []
+    monkeypatch.setattr(train_step, "Trainer", lambda config, images, world: config)
+    monkeypatch.setattr(
+        train_step, "_measure", lambda *arguments: asked.append(arguments) or {"seconds": 1, "operations": {"G": 5}}
+    )
+    config = train_step._config(16, "fp32", "demo", 4, 64, 8, None, "none")
+    others = ["compiled", "with graphs"]
+    list(train_step._compare("base", config, IMAGES, torch.device("cpu"), 1.0, others, 1, None, None))
+    assert [arguments[5:] for arguments in asked] == [(), (None,), ({"G": 5},)]
+    assert [(arguments[1].run.compile, arguments[1].run.graphs) for arguments in asked[1:]] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 @pytest.mark.parametrize(("mode", "names"), [("base", ["base"]), ("qc", ["qc, paper block", "qc, adain block"])])
@@ -71,6 +88,8 @@ def test_whole_steps_have_each_phase_as_often_as_training_does(run_files, monkey
     assert len(found) == 1 + 16 and set(found) == {(0, (8, 3, 16, 16))}
     assert 0 < timing.host_seconds <= timing.seconds
     steps.profile_steps(trainer, str(tmp_path / "profile.txt"), "title")
+    assert (tmp_path / "profile.txt").read_text().startswith("title: two steps")
+    assert "aten::add" in (tmp_path / "profile.txt").read_text()
     assert found[-1][0] == trainer.config.loss.pl_interval and len(found) == 1 + 16 + 2
 
 
