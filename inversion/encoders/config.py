@@ -27,6 +27,7 @@ class EncoderNetworkConfig:
     width: float = 1.0  # factor of all channels of w's network
     q_width: float = 1.0  # factor of all channels of q's network; 0: there is none, and q is fitted to each photo
     space: Literal["w", "w+"] = "w+"  # one w for all layers, or one for each
+    heads: Literal["separate", "shared"] = "separate"  # one for each w, as published, or for all that read one map
     input_size: int = 256  # side that images are resized to
     slope: float = 0.2  # slope of the heads' leaky ReLU below zero; 0.01 in published encoders
     align_corners: bool = False  # how the feature pyramid enlarges maps; True in published encoders

@@ -39,7 +39,9 @@ class CodeNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone
         sides = [config.input_size // stride for stride in STRIDES]
-        self.heads = StylePyramid(backbone.channels, sides, count, features, config.slope, config.align_corners)
+        self.heads = StylePyramid(
+            backbone.channels, sides, count, features, config.slope, config.align_corners, config.heads == "shared"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.heads(self.backbone.maps(images)).float()  # [N, count, features]

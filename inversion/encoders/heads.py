@@ -36,7 +36,7 @@ class StyleHead(nn.Module):
 
 
 class StylePyramid(nn.Module):
-    """A feature pyramid and, for each code, a head on one of its levels.
+    """A feature pyramid and, for each code, a head on one of its levels; or a head on each level for all its codes.
 
     Args:
         channels: channels of the backbone's maps, finest first.
@@ -45,6 +45,7 @@ class StylePyramid(nn.Module):
         features: width of a code.
         slope: slope of the leaky ReLU below zero.
         align_corners: how maps are enlarged, as in torch's `interpolate`.
+        shared: whether the codes of a level come from one head.
     """
 
     def __init__(
@@ -55,14 +56,16 @@ class StylePyramid(nn.Module):
         features: int,
         slope: float = 0.2,
         align_corners: bool = False,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
+        self.features = features
         width = channels[-1]
-        self.heads = nn.ModuleList(
-            nn.ModuleList(StyleHead(width, side, features, slope) for _ in range(heads))
-            for heads, side in zip(style_counts(count), reversed(sides), strict=False)
-        )
+        self.heads = nn.ModuleList()
+        for codes, side in zip(style_counts(count), reversed(sides), strict=False):
+            widths = [codes * features] if shared else [features] * codes
+            self.heads.append(nn.ModuleList(StyleHead(width, side, outputs, slope) for outputs in widths))
         shallower = list(channels[-2::-1])[: len(self.heads) - 1]  # the deepest map enters as it is
         self.laterals = nn.ModuleList(nn.Conv2d(narrow, width, 1) for narrow in shallower)
 
@@ -75,5 +78,5 @@ class StylePyramid(nn.Module):
                 finer = self.laterals[level - 1](maps[-1 - level])  # [N, width, side, side]
                 coarser = F.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
                 x = finer + coarser
-            codes += [head(x) for head in heads.children()]  # [N, features] each
-        return torch.stack(codes, dim=1)  # [N, count, features]
+            codes += [head(x).unflatten(1, (-1, self.features)) for head in heads.children()]  # [N, codes, features]
+        return torch.cat(codes, dim=1)  # [N, count, features]
