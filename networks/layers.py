@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
 from torch_utils.ops.upfirdn2d import setup_filter
 
 RESAMPLE_TAPS = (1, 3, 3, 1)
@@ -178,7 +178,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map `x [N, C, H, W]` and `w [N, w_dim]` to `[N, img_channels, H, W]`."""
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
+        x = modulated_projection(x, self.weight, styles)
         return bias_act(x, self.bias, clamp=self.conv_clamp)
 
 

@@ -132,7 +132,7 @@ def _face_of_row(row: np.ndarray) -> Face:
     return Face(left + width / 2, top + height / 2, (width + height) / 2, landmarks=row[4:14].reshape(5, 2))
 
 
-def _detect(cascade: cv2.CascadeClassifier, gray: np.ndarray, is_mirrored: bool) -> list[Face]:
+def _detect(cascade: "cv2.CascadeClassifier", gray: np.ndarray, is_mirrored: bool) -> list[Face]:
     """Return the faces that a cascade finds in a gray photo, uint8 `[H, W]`, or in its mirror image."""
     image = np.ascontiguousarray(gray[:, ::-1]) if is_mirrored else gray
     smallest = max(1, round(min(gray.shape) * SMALLEST_FACE))

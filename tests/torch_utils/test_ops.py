@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from tests.support.tolerance import assert_close
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.modulated_conv2d import demodulation, modulated_conv2d, modulated_projection
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
 FILTER = setup_filter([1, 3, 3, 1])
@@ -170,3 +170,24 @@ def test_resampling_keeps_constants():
     assert_close(upsample2d(x, FILTER)[inner], torch.full((1, 1, 8, 8), 0.7), rtol=1e-6)
     assert downsample2d(x, FILTER).shape == (1, 1, 4, 4)
     assert_close(downsample2d(x, FILTER)[:, :, 1:-1, 1:-1], torch.full((1, 1, 2, 2), 0.7), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_modulated_projection_is_a_modulated_1x1_convolution(dtype):
+    """In values and in first and second gradients."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 4, 6, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(3, 5, 1, 1, dtype=torch.float64, requires_grad=True)
+    styles = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
+    probes = torch.randn(2, 3, 4, 6, dtype=dtype), torch.randn(2, 5, 4, 6, dtype=dtype)
+
+    def derive(y):
+        first = torch.autograd.grad(y, [x, weight, styles], probes[0], create_graph=True)
+        return [y, *first, *torch.autograd.grad(first[0], [weight, styles], probes[1])]
+
+    expected = derive(modulated_conv2d(x, weight, styles, demodulate=False))
+    actual = derive(modulated_projection(x, weight, styles))
+    assert actual[0].is_contiguous(memory_format=torch.channels_last)
+    for value, wanted in zip(actual, expected, strict=True):
+        assert value.dtype == wanted.dtype
+        assert_close(value.double(), wanted.double(), rtol=1e-9 if dtype == torch.float64 else 0.05)

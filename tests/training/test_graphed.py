@@ -26,7 +26,7 @@ def capture_on(device):
     return capture
 
 
-def gradients(recording):
+def gradients(recording, _):
     """Autograd keeps nothing from one replay to the next on a CPU, so the pass is run again for its derivative."""
     with torch.enable_grad():
         leaves = tree_leaves(recording.call())

@@ -119,7 +119,7 @@ def test_features_stay_channels_last(base, dtype):
     [round_] = subject._rounds(new_batch())
     with Layouts(second_order=False) as layouts:
         subject.train_generator([round_])
-    assert layouts.convolutions > 20
+    assert layouts.convolutions > 15
     assert not {found for found in layouts.found if not is_known("released", "G", *found)}
 
 
@@ -127,8 +127,8 @@ def test_features_stay_channels_last(base, dtype):
 def test_passes_of_other_kinds_have_the_same_gradients(base, monkeypatch, passes):
     monkeypatch.setattr(trainer, "BatchRandom", HostDraws)
     subjects = [new_trainer(base, GPU, run=run, augment={"mode": "none"}) for run in ({passes: True}, {})]
-    for subject in subjects:
-        assert_same_gradients(gradients_by_phase(subject), gradients_by_phase(subjects[-1]), rtol=2e-3)
+    for _ in range(2):  # the second time, graphs are replayed
+        assert_same_gradients(*map(gradients_by_phase, subjects), rtol=2e-3)
 
 
 @pytest.mark.parametrize("aug", ["none", "ada"])

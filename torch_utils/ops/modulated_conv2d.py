@@ -1,10 +1,12 @@
 """Convolution whose input channels are scaled by a style (StyleGAN2, section 2.2)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from torch_utils.ops.conv2d_resample import conv2d_resample
 
+TENSOR_CORE_ROWS = 8  # outputs of a matrix product come in multiples of it, or a GPU falls back to slow kernels
 
 def modulated_conv2d(
     x: Tensor,
@@ -51,6 +53,28 @@ def modulated_conv2d(
         return x * scale if noise is None else torch.addcmul(noise, x, scale)
     x = x if gain == 1 else x * gain
     return x if noise is None else x + noise
+
+
+def modulated_projection(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """Scale the channels of `x` and combine them at each pixel: a modulated 1x1 convolution without demodulation.
+
+    The styles scale the weight, of which there is one a sample: `x` is read once, and nothing of its size is written.
+
+    Args:
+        x: `[N, C_in, H, W]`, any floating dtype, channels_last.
+        weight: `[C_out, C_in, 1, 1]`, float32, with few outputs.
+        styles: `[N, C_in]`, float32.
+
+    Returns:
+        `[N, C_out, H, W]` in the dtype of `x`, channels_last.
+    """
+    outputs = weight.shape[0]
+    scaled = (weight.flatten(1) * styles[:, None]).to(x.dtype)  # [N, C_out, C_in]
+    if x.device.type == "cuda":
+        scaled = F.pad(scaled, (0, 0, 0, -outputs % TENSOR_CORE_ROWS))
+    pixels = x.flatten(2).transpose(1, 2)  # [N, H * W, C_in]
+    y = (pixels @ scaled.transpose(1, 2))[:, :, :outputs]  # [N, H * W, C_out]
+    return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:

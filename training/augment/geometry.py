@@ -22,7 +22,7 @@ def augment_geometry(images: Tensor, draws: Draws, config: AugmentPipeConfig) ->
     inverses = [*_blits(draws, config, width, height), *_general_transforms(draws, config, width, height)]
     if not inverses:
         return images
-    return where_active(draws.active, warp, images, functools.reduce(torch.matmul, inverses))
+    return where_active(draws.active, warp, images, functools.reduce(_product, inverses))
 
 
 def warp(images: Tensor, lookup: Tensor) -> Tensor:
@@ -114,5 +114,11 @@ def _translation(x: Tensor, y: Tensor) -> Tensor:
 def _affine(*entries: Tensor | int) -> Tensor:
     """Stack the upper two rows, tensors [N] or numbers, into homogeneous matrices [N, 3, 3]."""
     like = next(entry for entry in entries if isinstance(entry, Tensor))
-    full = [entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in (*entries, 0, 0, 1)]
+    constants = {0: torch.zeros_like(like), 1: torch.ones_like(like)}
+    full = [entry if isinstance(entry, Tensor) else constants[entry] for entry in (*entries, 0, 0, 1)]
     return torch.stack(full, dim=1).view(-1, 3, 3)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return the product of matrices `[N, 3, 3]` in full precision, which a GPU's tf32 would make a tenth of a pixel."""
+    return (a[:, :, :, None] * b[:, None]).sum(2)

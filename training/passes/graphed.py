@@ -86,15 +86,21 @@ class Recording:
         warm_up(device, lambda: self._derive(self.call()))
         capture = capture_on(device)
         self.replay_forward, result = capture(self.call)
-        leaves, self.tree = tree_flatten(result)
-        self.constants = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
-        self.outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        self.derived = [output for output in self.outputs if output.requires_grad and output.grad_fn is not None]
-        self.output_gradients = [torch.ones_like(output) for output in self.derived]
+        leaves, tree = tree_flatten(result)
+        outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        self.results = _Arguments(tree, tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves))
+        self.handed_through = [_place(output, self.inputs) for output in outputs]
+        self.is_derived = [output.grad_fn is not None for output in outputs]
+        derived = [output for output in outputs if output.grad_fn is not None]
+        self.output_gradients = [torch.ones_like(output) for output in derived]
         self.replay_backward: Replay | None = None
         self.gradients: tuple[Tensor | None, ...] = ()
-        if self.derived and self.sources:
-            self.replay_backward, self.gradients = capture(self._gradients)
+        if derived and self.sources:
+            self.replay_backward, self.gradients = capture(lambda: self._gradients(derived))
+        # Without autograd's nodes, which would keep the parameters bound to the stream of the recording.
+        self.outputs = [output.detach() for output in outputs]
+        self.derived = [output for output, is_derived in zip(self.outputs, self.is_derived, strict=True) if is_derived]
+        self.is_source = [_place(tensor, self.sources) is not None for tensor in (*self.inputs, *parameters)]
 
     def run(self, tensors: list[Tensor]) -> Any:
         """Return the function's result for other tensors of the same kinds."""
@@ -103,12 +109,10 @@ class Recording:
             outputs = [output.detach().clone() for output in self.outputs]
         else:
             computed = iter(_Replay.apply(self, *tensors, *self.others))
-            outputs = [next(computed) if _is_in(output, self.derived) else output.detach() for output in self.outputs]
-        for place, output in enumerate(self.outputs):
-            for tensor, own in zip(tensors, self.inputs, strict=True):
-                if output is own:
-                    outputs[place] = tensor  # handed through
-        return _Arguments(self.tree, self.constants).fill(outputs)
+            pairs = zip(self.outputs, self.is_derived, strict=True)
+            outputs = [next(computed) if is_derived else output for output, is_derived in pairs]
+        places = zip(outputs, self.handed_through, strict=True)
+        return self.results.fill([output if place is None else tensors[place] for output, place in places])
 
     def forward(self, tensors: list[Tensor]) -> None:
         """Compute the outputs in place."""
@@ -123,12 +127,11 @@ class Recording:
         self.replay_backward()
         kept = [gradient for gradient in self.gradients if gradient is not None]
         copies = iter(torch._foreach_mul(kept, 1.0))
-        by_source = [None if gradient is None else next(copies) for gradient in self.gradients]
-        remaining = iter(by_source)
-        return [next(remaining) if _is_in(tensor, self.sources) else None for tensor in (*self.inputs, *self.others)]
+        of_sources = iter([None if gradient is None else next(copies) for gradient in self.gradients])
+        return [next(of_sources) if is_source else None for is_source in self.is_source]
 
-    def _gradients(self) -> tuple[Tensor | None, ...]:
-        return torch.autograd.grad(self.derived, self.sources, self.output_gradients, allow_unused=True)
+    def _gradients(self, outputs: list[Tensor]) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(outputs, self.sources, self.output_gradients, allow_unused=True)
 
     def _derive(self, result: Any) -> None:
         """Take the derivative of a result, if it has one, and drop it."""
@@ -145,7 +148,7 @@ class _Replay(torch.autograd.Function):
     def forward(ctx: Any, recording: Recording, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.recording = recording
         recording.forward(list(tensors[: len(recording.inputs)]))
-        return tuple(output.detach() for output in recording.derived)
+        return tuple(output.detach() for output in recording.derived)  # other tensors, which autograd may mark
 
     @staticmethod
     @once_differentiable
@@ -153,8 +156,9 @@ class _Replay(torch.autograd.Function):
         return None, *ctx.recording.backward(output_gradients)
 
 
-def _is_in(tensor: Tensor, tensors: list[Tensor]) -> bool:
-    return any(tensor is other for other in tensors)
+def _place(tensor: Tensor, tensors: list[Tensor]) -> int | None:
+    """Return the place of this very tensor among others, or None."""
+    return next((place for place, other in enumerate(tensors) if other is tensor), None)
 
 
 def warm_up(device: torch.device, function: Callable[[], None]) -> None:
