@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from tests.support.tolerance import assert_close
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.modulated_conv2d import demodulation, modulated_conv2d, modulated_projection
+from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
 FILTER = setup_filter([1, 3, 3, 1])

@@ -55,7 +55,8 @@ def test_other_values_of_inputs_and_weights(layer):
         expected_gradients = torch.autograd.grad(expected, [x, layer.weight, layer.bias], probe)
         y = graph(x)
         assert torch.equal(y, expected)
-        for actual, wanted in zip(torch.autograd.grad(y, [x, layer.weight, layer.bias], probe), expected_gradients, strict=True):
+        actual_gradients = torch.autograd.grad(y, [x, layer.weight, layer.bias], probe)
+        for actual, wanted in zip(actual_gradients, expected_gradients, strict=True):
             assert torch.equal(actual, wanted)
         with torch.no_grad():
             layer.weight.mul_(-2)

@@ -120,5 +120,5 @@ def _affine(*entries: Tensor | int) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return the product of matrices `[N, 3, 3]` in full precision, which a GPU's tf32 would make a tenth of a pixel."""
+    """Return the product of matrices `[N, 3, 3]` in full precision, where tf32 would be off by a tenth of a pixel."""
     return (a[:, :, :, None] * b[:, None]).sum(2)

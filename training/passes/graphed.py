@@ -33,6 +33,7 @@ class GraphedPass:
 
     def __init__(self, function: Callable[..., Any], network: nn.Module, in_flight: int = 1):
         self.function = function
+        self.network = network
         self.parameters = list(network.parameters())
         self.in_flight = in_flight
         self._rings: dict[tuple, list[Recording]] = {}
@@ -46,7 +47,7 @@ class GraphedPass:
         trained = tuple(parameter.requires_grad for parameter in self.parameters)
         ring = self._rings.setdefault((repr(tree), constants, with_derivative, kinds, trained), [])
         if len(ring) < (self.in_flight if with_derivative else 1):
-            ring.append(Recording(self.function, _Arguments(tree, constants), tensors, self.parameters))
+            ring.append(Recording(self.function, _Arguments(tree, constants), tensors, self.network))
         else:
             ring.append(ring.pop(0))
         return ring[-1].run(tensors)
@@ -74,14 +75,15 @@ class Recording:
         function: Callable[..., Any],
         arguments: _Arguments,
         tensors: list[Tensor],
-        parameters: list[nn.Parameter],
+        network: nn.Module,
     ):
         self.inputs = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in tensors]
         filled = arguments.fill(self.inputs)
-        self.call = lambda: function(*filled)
-        everything = [*self.inputs, *parameters] if torch.is_grad_enabled() else []
+        self.parameters = list(network.parameters())
+        aliases = {own: nn.Parameter(own.detach(), own.requires_grad) for own in self.parameters}
+        self.call = lambda: _with_parameters(network, aliases, lambda: function(*filled))
+        everything = [*self.inputs, *aliases.values()] if torch.is_grad_enabled() else []
         self.sources = [tensor for tensor in everything if tensor.requires_grad]
-        self.others = parameters
         device = self.inputs[0].device
         warm_up(device, lambda: self._derive(self.call()))
         capture = capture_on(device)
@@ -97,10 +99,9 @@ class Recording:
         self.gradients: tuple[Tensor | None, ...] = ()
         if derived and self.sources:
             self.replay_backward, self.gradients = capture(lambda: self._gradients(derived))
-        # Without autograd's nodes, which would keep the parameters bound to the stream of the recording.
         self.outputs = [output.detach() for output in outputs]
         self.derived = [output for output, is_derived in zip(self.outputs, self.is_derived, strict=True) if is_derived]
-        self.is_source = [_place(tensor, self.sources) is not None for tensor in (*self.inputs, *parameters)]
+        self.is_source = [_place(tensor, self.sources) is not None for tensor in (*self.inputs, *aliases.values())]
 
     def run(self, tensors: list[Tensor]) -> Any:
         """Return the function's result for other tensors of the same kinds."""
@@ -108,7 +109,7 @@ class Recording:
             self.forward(tensors)
             outputs = [output.detach().clone() for output in self.outputs]
         else:
-            computed = iter(_Replay.apply(self, *tensors, *self.others))
+            computed = iter(_Replay.apply(self, *tensors, *self.parameters))
             pairs = zip(self.outputs, self.is_derived, strict=True)
             outputs = [next(computed) if is_derived else output for output, is_derived in pairs]
         places = zip(outputs, self.handed_through, strict=True)
@@ -159,6 +160,23 @@ class _Replay(torch.autograd.Function):
 def _place(tensor: Tensor, tensors: list[Tensor]) -> int | None:
     """Return the place of this very tensor among others, or None."""
     return next((place for place, other in enumerate(tensors) if other is tensor), None)
+
+
+def _with_parameters(network: nn.Module, aliases: dict[nn.Parameter, nn.Parameter], function: Callable[[], Any]) -> Any:
+    """Return what a function computes while a network has other parameters with the same memory.
+
+    Autograd binds a parameter to the stream of the pass that used it first, and a recording may not wait for another
+    stream. So it has parameters that no other pass knows.
+    """
+    owners = [(module, name) for module in network.modules() for name in module._parameters]
+    own = [module._parameters[name] for module, name in owners]
+    try:
+        for (module, name), parameter in zip(owners, own, strict=True):
+            module._parameters[name] = None if parameter is None else aliases[parameter]
+        return function()
+    finally:
+        for (module, name), parameter in zip(owners, own, strict=True):
+            module._parameters[name] = parameter
 
 
 def warm_up(device: torch.device, function: Callable[[], None]) -> None:
