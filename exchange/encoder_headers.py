@@ -12,10 +12,11 @@ from dnnlib.files import sha256
 from images.datasets.dataset import ImageDataset
 from inversion.encoders.files import KIND, load_encoder, require_same_shape
 from inversion.familiarity import usual_results
-from networks.files import load_generator
+from networks.files import load
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.loading import blaming_header
 
+CPU = torch.device("cpu")
 HALF = 1e-3  # relative error of half precision
 SEED = 0  # of the degradations of the photos
 
@@ -35,7 +36,7 @@ def header_for_network(
     """
     if for_network is None:
         raise UserError(f"{source} is an encoder; name its slim network with --for-network=FILE")
-    G, _ = load_generator(for_network)
+    G = load(for_network, CPU, "fp32")
     trained_for = header.get("network")
     is_of_plain = isinstance(trained_for, dict) and not trained_for.get("q_dim")
     require_same_shape(source, trained_for, for_network, G, besides=("q_dim",) if is_of_plain else ())
@@ -53,7 +54,7 @@ def measure_anew(path: str, network: str, photos: str) -> None:
 
     Raises UserError, and deletes the file, for photos that are missing or do not fit the network.
     """
-    G, _ = load_generator(network)
+    G = load(network, CPU, "fp32")
     header = read_header(path)
     try:
         dataset = ImageDataset(photos, resolution=G.img_resolution, degradation=header.get("degradation"))

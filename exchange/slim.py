@@ -20,7 +20,7 @@ from generation.rendering import synthesize
 from generation.sampling import ws_of_seeds
 from images.ranges import to_levels
 from inversion.encoders.files import KIND as ENCODER
-from networks.files import load_generator
+from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
@@ -89,7 +89,7 @@ def _halve(tensor: Tensor) -> Tensor:
 
 def _require_same_images(source: str, output: str) -> None:
     """Raise UserError, and delete the output, where a pixel differs by more than a grey level."""
-    images = [_images(load_generator(path)[0]) for path in (source, output)]
+    images = [_images(load(path, torch.device("cpu"), "fp32")) for path in (source, output)]
     change = (images[0] - images[1]).abs().max().item()
     if change > MOST_LEVELS:
         os.remove(output)
@@ -99,11 +99,13 @@ def _require_same_images(source: str, output: str) -> None:
 @torch.no_grad()
 def _images(G: Generator) -> Tensor:
     """Return images of some seeds in grey levels, through a code a seed where the network has one."""
-    q = None
-    if G.q_dim:
-        q = torch.cat([torch.as_tensor(seed_code(seed, G.q_dim)) for seed in range(SEEDS)]).float()  # [N, q_dim]
-    latents = Latents(ws_of_seeds(G, range(SEEDS)), q)
-    return to_levels(torch.cat([synthesize(G, latents), synthesize(G, latents.sharp())]).clamp(-1, 1))
+    images = []
+    for seed in range(SEEDS):
+        ws = ws_of_seeds(G, [seed])  # [1, num_ws, w_dim]
+        images.append(synthesize(G, Latents(ws)))
+        if G.q_dim:
+            images.append(synthesize(G, Latents(ws, torch.as_tensor(seed_code(seed, G.q_dim)).float())))
+    return to_levels(torch.cat(images).clamp(-1, 1))
 
 
 if __name__ == "__main__":

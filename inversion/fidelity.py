@@ -19,6 +19,7 @@ from inversion.bands import SMALLEST, band_energies, bands, local_power, sigmas
 from inversion.damage import BLOCK, blocking, noise_power
 
 LEAST_GAIN = 0.5  # what the photo tells is amplified by at most the inverse
+BLURRED, WHOLE = 0.6, 0.8  # mean gain of the finest band: a photo below has lost detail, one above is only a smooth one
 
 
 def blend(photo: Tensor, restored: Tensor, fidelity: float, detail: Sequence[float] | None = None) -> Tensor:
@@ -47,12 +48,22 @@ def _told(photo: Tensor, restored: Tensor, trust: float, detail: Sequence[float]
     are_finer_than_blocks = [sigma <= BLOCK / 4 for sigma in sigmas(photo.shape[-1])] + [False]
     ratios = [1.0] * len(energies) if detail is None else detail
     beyond = torch.zeros_like(photo)
+    lost: Tensor | None = None  # how far a photo counts as blurred, [N, 1, 1, 1]
     for index, (seen, known) in enumerate(zip(bands(photo), bands(restored), strict=True)):
         noise = energies[index] * white + are_finer_than_blocks[index] * blocks * local_power(seen)  # [N, 1, R, R]
-        is_coarsest = index == len(energies) - 1
-        gain = 1.0 if is_coarsest else _gain(seen, ratios[index] * local_power(known), noise)  # colours stay
+        gain = _gain(seen, ratios[index] * local_power(known), noise)
+        lost = _lost(gain) if lost is None else lost
+        gain = torch.ones_like(gain) if index == len(energies) - 1 else 1 - lost * (1 - gain)  # colours stay
         beyond = beyond + _filtered(seen - gain * known, gain, noise, trust)
     return beyond
+
+
+def _lost(finest_gain: Tensor) -> Tensor:
+    """Return how far photos count as blurred, `[N, 1, 1, 1]` from 0 to 1, from the gain of their finest band.
+
+    Blur and shrinking take the finest band first; one that is there with most of its power was not taken.
+    """
+    return ((WHOLE - finest_gain.mean((1, 2, 3), keepdim=True)) / (WHOLE - BLURRED)).clamp(0, 1)
 
 
 def _gain(seen: Tensor, sharp_power: Tensor, noise: Tensor) -> Tensor:
@@ -60,8 +71,8 @@ def _gain(seen: Tensor, sharp_power: Tensor, noise: Tensor) -> Tensor:
     return ((local_power(seen) - noise).clamp(min=0) / sharp_power.clamp(min=SMALLEST)).sqrt().clamp(max=1)
 
 
-def _filtered(missed: Tensor, gain: Tensor | float, noise: Tensor, trust: float) -> Tensor:
+def _filtered(missed: Tensor, gain: Tensor, noise: Tensor, trust: float) -> Tensor:
     """Return what a band of the photo tells beyond the network's image."""
     signal = (local_power(missed) - noise).clamp(min=0)
     share = trust**2 * signal / (trust * signal + (2 - trust) * noise).clamp(min=SMALLEST)
-    return share * missed / torch.as_tensor(gain).clamp(min=LEAST_GAIN)
+    return share * missed / gain.clamp(min=LEAST_GAIN)
