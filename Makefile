@@ -14,7 +14,7 @@ DEMO_SEEDS ?= 0-5
 DEMO_TRAIN_SIZE ?= 64
 DEMO_TRAIN_IMAGES ?= 300
 DEMO_TRAIN_KIMG ?= 0.4
-DEMO_BASE ?= cats-base
+DEMO_BASE ?= cats64-base
 DEMO_NETWORK ?= cats
 DEMO_RESTORE ?=
 
@@ -34,11 +34,11 @@ $(DEMO)/index.html: $(DEMO)/restored/done-restore.jsonl $(DEMO)/samples/grid.png
 	$(PY) -m images.page $(DEMO) --title="QC-StyleGAN: what make demo made" \
 	  --picture="Three bad photos, what the network sees in them, and the photos restored=$(DEMO)/restored/*-strip.png" \
 	  --picture="Made from seeds: sharp, then through four quality codes=$(DEMO)/samples/grid.png" \
-	  --picture="A minute of training on drawn faces, from the cats' network: real images=$(DEMO)/run/reals.png" \
+	  --picture="A minute of training on drawn faces, from the small cats' network: real images=$(DEMO)/run/reals.png" \
 	  --picture="and the network's images at the end=$(DEMO)/run/fakes-last.png" \
 	  --next="$(PY) invert.py restore --network=cats -i YOUR_PHOTOS -o restored --align=cat --paste-back" \
 	  --next="$(PY) generate.py --network=cats --seeds=100-107 --quality=random --grid --outdir=out" \
-	  --next="$(PY) dataset_tool.py --source=YOUR_PHOTOS --dest=photos.zip --resolution=64 --crop=center"
+	  --next="$(PY) dataset_tool.py --source=YOUR_PHOTOS --dest=photos.zip --resolution=128 --crop=center"
 
 $(DEMO)/restored/done-restore.jsonl: $(READY)
 	$(PY) invert.py restore --network=$(DEMO_NETWORK) -i examples/bad-cats -o $(DEMO)/restored $(DEMO_RESTORE)

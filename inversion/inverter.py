@@ -20,7 +20,7 @@ from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
 from inversion.familiarity import is_strange, reconstruction_distances, usual_detail
 from inversion.fidelity import blend
-from inversion.fit_quality import fit_quality
+from inversion.fit_quality import QualityOptions, fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
@@ -32,7 +32,6 @@ from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents
 
-FIT_STEPS = 60  # for q, after an encoder of w alone
 PRIOR_FIDELITY = 0.5  # fidelity of the restored photos that tuning may be bound to
 
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -62,6 +61,7 @@ class InversionOptions:
         projector: how the projector searches, from the encoder's codes where there is one; None: not at all, which
             needs an encoder.
         tuning: how the generator is tuned; None: not at all.
+        quality: how `q` is fitted where the encoder gives w alone; None: it stays zero.
         perceptual: name of the perceptual distance of projector and tuning.
         fidelity: how much restored photos keep of the photo, from 0 to 1, see `inversion.fidelity`.
     """
@@ -69,6 +69,7 @@ class InversionOptions:
     encoder: str | None = None
     projector: ProjectorOptions | None = field(default_factory=ProjectorOptions)
     tuning: TuningOptions | None = field(default_factory=TuningOptions)
+    quality: QualityOptions | None = field(default_factory=QualityOptions)
     perceptual: str = "cifar"
     fidelity: float = 0.5
 
@@ -89,6 +90,10 @@ class Restoration:
 
     reconstruction: Tensor
     restored: Tensor
+
+
+def _report_quality(on_step: OnStep, total: int, done: int) -> None:
+    on_step("quality", done, total)
 
 
 class Inverter:
@@ -190,10 +195,12 @@ class Inverter:
         """Return latents with a `q` fitted to the images, where the network has one and the encoder gives none."""
         if latents.q is not None or self.G.q_dim == 0:
             return latents
+        options = self.options.quality
+        if options is None:
+            return dataclasses.replace(latents, q=targets.new_zeros(len(latents), self.G.q_dim))
         noise = stored_noise(self.G, len(latents))
-        q = fit_quality(
-            self.G, latents, noise, targets, FIT_STEPS, on_step=lambda done: on_step("quality", done, FIT_STEPS)
-        )
+        report = functools.partial(_report_quality, on_step, options.steps)
+        q = fit_quality(self.G, latents, noise, targets, options.steps, options.lr, on_step=report)
         return dataclasses.replace(latents, q=q)
 
     @torch.no_grad()

@@ -6,9 +6,12 @@ FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 
 # Name -> file in FOLDER.
 SHIPPED = {
-    "cats": "afhqcat64-qc.safetensors",
-    "cats-base": "afhqcat64-base.safetensors",
-    "cats-encoder": "afhqcat64-encoder.safetensors",
+    "cats": "afhqcat128-qc.safetensors",
+    "cats-base": "afhqcat128-base.safetensors",
+    "cats-encoder": "afhqcat128-encoder.safetensors",
+    "cats64": "afhqcat64-qc.safetensors",
+    "cats64-base": "afhqcat64-base.safetensors",
+    "cats64-encoder": "afhqcat64-encoder.safetensors",
 }
 
 

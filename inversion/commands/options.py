@@ -18,6 +18,7 @@ from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
 from inversion.encoders.files import find_encoder
+from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.invert import PhotoJob
 from inversion.photos.jobs import Summary
@@ -165,12 +166,13 @@ def make_inverter(
         "tuning.stop_psnr": None if tuning is None else tuning.stop_psnr,
     }
     texts = {name: json.dumps(value) for name, value in values.items() if value is not None}
-    stages = ("projector",) if tuning is None else ("projector", "tuning")
+    stages = ("projector", "quality") if tuning is None else ("projector", "tuning", "quality")
     texts |= dict(_parse_override(text, stages) for text in flags.overrides)
     options = InversionOptions(
         encoder=encoder,
         projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
         tuning=_stage_options("tuning", TUNINGS[(tuning and tuning.tuning) or "default"], texts, "--tuning-steps"),
+        quality=_stage_options("quality", QualityOptions(), texts, "--set quality.steps"),
         perceptual=flags.perceptual,
         **({} if flags.fidelity is None else {"fidelity": flags.fidelity}),
     )

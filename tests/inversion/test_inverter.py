@@ -204,6 +204,6 @@ def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path)
     steps = []
     inverter.encoder.forward = lambda images: Latents(ws)
     found = inverter.codes(target, lambda *step: steps.append(step))
-    assert steps[-1] == ("quality", 60, 60) and torch.equal(found.ws, ws)
+    assert steps[-1] == ("quality", 20, 20) and torch.equal(found.ws, ws)
     before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), found))
     assert after < 0.5 * before
