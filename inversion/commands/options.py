@@ -32,7 +32,7 @@ from torch_utils.memory import keep_freed_memory
 
 ENCODER_STEPS = 0  # default of --steps where an encoder is given
 
-Options = TypeVar("Options", ProjectorOptions, TuningOptions)
+Options = TypeVar("Options", ProjectorOptions, TuningOptions, QualityOptions)
 Number = TypeVar("Number", float, tuple[float, ...])
 
 

@@ -8,6 +8,7 @@ from torch_utils.ops.conv2d_resample import conv2d_resample
 
 TENSOR_CORE_ROWS = 8  # outputs of a matrix product come in multiples of it, or a GPU falls back to slow kernels
 
+
 def modulated_conv2d(
     x: Tensor,
     weight: Tensor,

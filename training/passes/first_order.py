@@ -1,7 +1,7 @@
 """Passes whose derivative is taken once: they may be compiled or graphed. R1 and path lengths stay eager."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def first_order(function: Callable[P, T], network: nn.Module, run: RunConfig, in
         in_flight: how many calls there may be before the derivative of the first is taken.
     """
     if run.graphs:
-        return GraphedPass(function, network, in_flight)
+        return cast(Callable[P, T], GraphedPass(function, network, in_flight))
     return torch.compile(function, dynamic=False) if run.compile else function
 
 
