@@ -100,6 +100,8 @@ def _train(
 ) -> None:
     """Train in a directory that this process, or the first one, has locked."""
     prepare_processor(world.device)
+    if config.run.graphs and world.device.type != "cuda":
+        raise UserError(f"run.graphs is true, and a {world.device.type} device has no CUDA graphs; leave it out")
     if world.device.type != "cpu":
         torch.backends.cudnn.benchmark = True
         allow_tf32(config)

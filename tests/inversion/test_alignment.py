@@ -1,5 +1,6 @@
 """Alignment: squares of faces by their boxes and landmarks, detectors on stand-ins, and no face as a sentence."""
 
+import importlib.util
 import math
 
 import cv2
@@ -162,6 +163,15 @@ def test_small_faces_are_left_out_and_nothing_ends_the_search(fake_cat):
 @pytest.mark.parametrize("shape", [(120, 90), (1, 1), (5, 300)])
 def test_opencvs_cascades_find_nothing_in_a_flat_photo(name, shape):
     assert find_detector(name)(np.full((*shape, 3), 127, np.uint8)) == []
+
+
+def test_an_opencv_without_cascades_is_named(monkeypatch):
+    """As from version 5 on; the module loads, since other commands import it too."""
+    monkeypatch.delattr(face_detectors.cv2, "CascadeClassifier")
+    again = importlib.util.spec_from_file_location("again", face_detectors.__file__)
+    again.loader.exec_module(importlib.util.module_from_spec(again))
+    with pytest.raises(UserError, match=r"^OpenCV .* lacks its cascade for cat faces; install a version below 5$"):
+        face_detectors.find_detector("cat")
 
 
 def test_yunet_rows_become_faces(monkeypatch, tmp_path):

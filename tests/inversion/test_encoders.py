@@ -54,11 +54,14 @@ def test_pyramid_takes_maps_of_any_side(input_size, num_ws):
     pyramid = StylePyramid(channels, sides, num_ws, 5)
     maps = [torch.randn(2, width, side, side) for width, side in zip(channels, sides, strict=True)]
     assert pyramid(maps).shape == (2, num_ws, 5)
+    assert StylePyramid(channels, sides, num_ws, 5, shared=True)(maps).shape == (2, num_ws, 5)
 
 
-def test_coarse_codes_hear_only_the_deepest_map_and_fine_ones_hear_all():
+@pytest.mark.parametrize("shared", [False, True])
+def test_coarse_codes_hear_only_the_deepest_map_and_fine_ones_hear_all(shared):
     channels, sides = (4, 8, 16), (16, 8, 4)
-    pyramid = StylePyramid(channels, sides, 10, 5)
+    pyramid = StylePyramid(channels, sides, 10, 5, shared=shared)
+    assert [len(heads) for heads in pyramid.heads] == ([1, 1, 1] if shared else [3, 4, 3])
     maps = [torch.randn(1, w, side, side, requires_grad=True) for w, side in zip(channels, sides, strict=True)]
     codes = pyramid(maps)
     for row, heard in ((0, [False, False, True]), (2, [False, False, True]), (3, [False, True, True]), (9, [True] * 3)):

@@ -68,6 +68,13 @@ def test_a_sharp_photo_that_the_network_misses_stays_as_it_is(sharp):
     assert error(blend(sharp, missed, 0.5), sharp) < 0.01 * error(missed, sharp)
 
 
+@pytest.mark.parametrize("contrast", [0.85, 0.95])
+def test_a_photo_that_is_only_smoother_than_the_networks_image_stays_as_it_is(sharp, contrast):
+    """A degradation that leaves most of the finest band leaves the coarser ones whole."""
+    photo = contrast * sharp
+    assert_close(blend(photo, sharp, 0.5), photo, rtol=1e-3)
+
+
 def test_a_blurred_photo_gets_the_networks_detail(sharp):
     photo = gaussian(sharp, 3.0)
     assert error(blend(photo, sharp, 0.5), sharp) < 0.3 * error(photo, sharp)

@@ -12,7 +12,7 @@ from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
-from inversion.tuned_weights import TunedWeights, load_inversion, save_inversion
+from inversion.tuned_weights import Inversion, TunedWeights, load_inversion, save_inversion
 from inversion.tuning_options import TuningOptions
 from metrics.detectors.cifar import WEIGHTS
 from metrics.weights.directory import WeightsDirectory
@@ -207,3 +207,9 @@ def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path)
     assert steps[-1] == ("quality", 20, 20) and torch.equal(found.ws, ws)
     before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), found))
     assert after < 0.5 * before
+    inverter.options = replace(inverter.options, quality=None)
+    without = inverter.codes(target)
+    assert not without.q.any()  # which changes what is shown of the photo, and nothing of what is restored
+    restored = [inverter.restore(Inversion(codes[:1]), target[:1]) for codes in (found, without)]
+    assert torch.equal(restored[0].restored, restored[1].restored)
+    assert not torch.equal(restored[0].reconstruction, restored[1].reconstruction)

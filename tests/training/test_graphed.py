@@ -5,7 +5,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from dnnlib.errors import UserError
-from tests.support.runs import flatten, new_trainer, tiny_config, train, wake
+from tests.support.runs import flatten, new_trainer, run_here, tiny_config, train, wake
 from tests.support.tolerance import assert_close
 from training.config import RunConfig
 from training.passes import graphed
@@ -146,6 +146,12 @@ def test_a_step_is_the_eager_one(run_files, changes):
     for name, value in eager.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             assert_close(graphed_[name], value, rtol=1e-4, what=name)
+
+
+def test_only_gpus_have_graphs(run_files, tmp_path):
+    config = tiny_config(run_files[0], run={"graphs": True})
+    with pytest.raises(UserError, match=r"^run.graphs is true, and a cpu device has no CUDA graphs; leave it out$"):
+        run_here(config, tmp_path / "run")
 
 
 def test_graphs_and_the_compiler_exclude_each_other():
