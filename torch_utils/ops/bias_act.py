@@ -65,7 +65,8 @@ def bias_act(
         assert b.ndim == 1 and b.shape[0] == x.shape[dim], f"bias {tuple(b.shape)} for axis {dim} of {tuple(x.shape)}"
     if b is None and act == "linear" and gain == 1 and clamp is None:
         return x
-    if x.numel() >= SMALLEST_FOR_KERNEL and operators.serve(x):
+    # What is traced serves any size, and must not decide by one.
+    if operators.serve(x) and (operators.is_traced() or x.numel() >= SMALLEST_FOR_KERNEL):
         return bias_act_kernel.bias_act(x, b, dim, act, alpha, gain, clamp)
     function = activation.function
     if b is not None:

@@ -74,7 +74,7 @@ def modulated_projection(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
     if x.device.type == "cuda":
         scaled = F.pad(scaled, (0, 0, 0, -outputs % TENSOR_CORE_ROWS))
     pixels = x.flatten(2).transpose(1, 2)  # [N, H * W, C_in]
-    y = (pixels @ scaled.transpose(1, 2))[:, :, :outputs]  # [N, H * W, C_out]
+    y = torch.bmm(pixels, scaled.transpose(1, 2))[:, :, :outputs]  # [N, H * W, C_out]
     return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
