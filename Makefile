@@ -37,14 +37,14 @@ $(DEMO)/index.html: $(DEMO)/restored/done-restore.jsonl $(DEMO)/samples/grid.png
 	  --picture="A minute of training on drawn faces, from the small cats' network: real images=$(DEMO)/run/reals.png" \
 	  --picture="and the network's images at the end=$(DEMO)/run/fakes-last.png" \
 	  --next="$(PY) invert.py restore --network=cats -i YOUR_PHOTOS -o restored --align=cat --paste-back" \
-	  --next="$(PY) generate.py --network=cats --seeds=100-107 --quality=random --grid --outdir=out" \
+	  --next="$(PY) generate.py --network=cats --seeds=100-107 --trunc=0.7 --quality=random --grid --outdir=out" \
 	  --next="$(PY) dataset_tool.py --source=YOUR_PHOTOS --dest=photos.zip --resolution=128 --crop=center"
 
 $(DEMO)/restored/done-restore.jsonl: $(READY)
 	$(PY) invert.py restore --network=$(DEMO_NETWORK) -i examples/bad-cats -o $(DEMO)/restored $(DEMO_RESTORE)
 
 $(DEMO)/samples/grid.png: $(READY)
-	$(PY) generate.py --network=$(DEMO_NETWORK) --seeds=$(DEMO_SEEDS) --degradations=4 --grid --outdir=$(DEMO)/samples
+	$(PY) generate.py --network=$(DEMO_NETWORK) --seeds=$(DEMO_SEEDS) --trunc=0.7 --degradations=4 --grid --outdir=$(DEMO)/samples
 
 $(DEMO)/run/fakes-last.png: $(DEMO)/drawn.zip
 	$(PY) train.py --outdir=$(DEMO)/run --data=$< --preset=demo --init-from=$(DEMO_BASE) --batch=8 \

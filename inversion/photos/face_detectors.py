@@ -73,8 +73,8 @@ class CascadeDetector:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cascades = [_cascade(file) for file in CASCADES[name]]
-        if any(cascade is None or cascade.empty() for cascade in self.cascades):
+        self.cascades = _cascades(name)
+        if not self.cascades or any(cascade.empty() for cascade in self.cascades):
             raise UserError(f"OpenCV {cv2.__version__} lacks its cascade for {name} faces; install a version below 5")
 
     def __call__(self, photo: np.ndarray) -> list[Face]:
@@ -131,11 +131,12 @@ def _face_of_row(row: np.ndarray) -> Face:
     return Face(left + width / 2, top + height / 2, (width + height) / 2, landmarks=row[4:14].reshape(5, 2))
 
 
-def _cascade(file: str) -> "cv2.CascadeClassifier | None":
-    """Return one of OpenCV's cascades; None where OpenCV has none any more."""
+def _cascades(name: str) -> list["cv2.CascadeClassifier"]:
+    """Return OpenCV's cascades for faces of a kind; none where OpenCV has no cascades any more."""
     if not hasattr(cv2, "CascadeClassifier"):
-        return None
-    return cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, file))  # type: ignore[attr-defined]
+        return []
+    folder = cv2.data.haarcascades  # type: ignore[attr-defined]  # missing in the stubs
+    return [cv2.CascadeClassifier(os.path.join(folder, file)) for file in CASCADES[name]]
 
 
 def _detect(cascade: "cv2.CascadeClassifier", gray: np.ndarray, is_mirrored: bool) -> list[Face]:
