@@ -1,7 +1,6 @@
 """`bias_act` as operators of torch, computed by `bias_act.cu`, with first and second derivatives."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from torch_utils.cuda import operators
 from torch_utils.cuda.launch import THREADS, TYPES, Kernel, Launch, Scalar, alignment
+from torch_utils.cuda.operators import Find
 
 _ARGUMENTS = "Tensor? b, int dim, str act, float alpha, float gain, float? clamp"
 _SIGN_DECIDES = ("linear", "relu", "lrelu")  # activations whose slope follows from the sign of the output
@@ -164,14 +164,14 @@ def _save_for_slope(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.save_for_backward(output if ctx.from_output else x, b)
 
 
-def _value_backward(slope: Callable[..., Tensor], ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """`slope` computes `bias_act_slope` and has a derivative itself."""
+def _value_backward(find: Find, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     reference, b = ctx.saved_tensors
     _, act, _, gain, clamp = ctx.arguments
     if act == "linear" and clamp is None:
         dx = grad if gain == 1 else grad * gain
     else:
-        dx = slope(grad, reference, None if ctx.from_output else b, *ctx.arguments, ctx.from_output)
+        shift = None if ctx.from_output else b
+        dx = find("bias_act_slope")(grad, reference, shift, *ctx.arguments, ctx.from_output)
     return dx, _sum_to_bias(ctx, dx), *[None] * 5
 
 
@@ -182,10 +182,10 @@ def _save_for_curvature(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.save_for_backward(grad if is_curved else None, reference, b)
 
 
-def _slope_backward(slope: Callable[..., Tensor], ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
+def _slope_backward(find: Find, ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
     """The slope is piecewise constant where it follows from a sign; otherwise it depends on x and b alike."""
     grad, reference, b = ctx.saved_tensors
-    to_grad = slope(h, reference, b, *ctx.arguments, ctx.from_output)
+    to_grad = find("bias_act_slope")(h, reference, b, *ctx.arguments, ctx.from_output)
     if grad is None or not any(ctx.needs_input_grad[1:3]):
         return to_grad, None, None, *[None] * 6
     dx = torch.ops.qc_stylegan.bias_act_curvature(h, reference, grad, b, *ctx.arguments)
@@ -200,43 +200,12 @@ def _sum_to_bias(ctx: Any, dx: Tensor, at: int = 1) -> Tensor | None:
     return dx.sum([axis for axis in range(dx.ndim) if axis != dim], dtype=torch.float32)
 
 
-_traced_slope = torch.ops.qc_stylegan.bias_act_slope
-operators.differentiate("bias_act", functools.partial(_value_backward, _traced_slope), _save_for_slope)
-operators.differentiate("bias_act_slope", functools.partial(_slope_backward, _traced_slope), _save_for_curvature)
-
-
-class _Value(torch.autograd.Function):
-    """`bias_act` without `torch.library`, whose own way to a derivative takes the host several times as long."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        y = _value(*inputs)
-        _save_for_slope(ctx, inputs, y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _value_backward(_Slope.apply, ctx, grad)
-
-
-class _Slope(torch.autograd.Function):
-    """`bias_act_slope` without `torch.library`."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        dx = _slope(*inputs)
-        _save_for_curvature(ctx, inputs, dx)
-        return dx
-
-    @staticmethod
-    def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
-        return _slope_backward(_Slope.apply, ctx, h)
-
+operators.differentiate("bias_act", _value_backward, _save_for_slope)
+operators.differentiate("bias_act_slope", _slope_backward, _save_for_curvature)
 
 operators.PROBES.append(plan(0, torch.float32, 1, None, True, "linear", 0.0, 1.0, None).kernel)
 
 
 def bias_act(x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None) -> Tensor:
     """`torch_utils.ops.bias_act.bias_act` with all its arguments, for tensors that `operators.serve` accepts."""
-    function = torch.ops.qc_stylegan.bias_act if operators.is_traced() else _Value.apply
-    return function(x, None if b is None else b.float(), dim, act, alpha, gain, clamp)
+    return operators.call("bias_act", x, None if b is None else b.float(), dim, act, alpha, gain, clamp)

@@ -24,8 +24,10 @@ DEVICE_TYPE = "cuda"
 
 IMPLEMENTATIONS: dict[str, Callable] = {}  # name of the operator -> function that computes it
 PROBES: list[Kernel] = []  # kernels that must load before any is used
+_EAGER: dict[str, Callable[..., Tensor]] = {}  # name of an operator with a derivative -> function that autograd knows
 
 F = TypeVar("F", bound=Callable)
+Find = Callable[[str], Callable[..., Tensor]]  # from the name of an operator to what computes it
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 _enabled = True
@@ -129,6 +131,38 @@ def shape_of(name: str) -> Callable[[F], F]:
     return torch.library.register_fake(f"{NAMESPACE}::{name}", lib=_library)
 
 
-def differentiate(name: str, backward: Callable[..., Any], save: Callable[..., None]) -> None:
-    """Register an operator's derivative; `save(ctx, inputs, output)` saves what `backward(ctx, grad)` needs."""
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
+def differentiate(name: str, backward: Callable[..., tuple], save: Callable[..., None]) -> None:
+    """Register an operator's derivative.
+
+    Args:
+        name: name of the operator, which is implemented already.
+        backward: function `(find, ctx, grad)` that returns the gradients of all inputs; `find(name)` gives the
+            operators that it computes them by.
+        save: function `(ctx, inputs, output)` that saves what `backward` needs.
+    """
+
+    class Eager(torch.autograd.Function):
+        """The operator without `torch.library`, whose own way to a derivative takes the host several times as long."""
+
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Tensor:
+            output = IMPLEMENTATIONS[name](*inputs)
+            save(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple:
+            return backward(_EAGER.__getitem__, ctx, grad)
+
+    _EAGER[name] = Eager.apply
+    traced = functools.partial(backward, _traced)
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", traced, setup_context=save, lib=_library)
+
+
+def call(name: str, *arguments: Any) -> Tensor:
+    """Return what an operator with a derivative computes, in the way that suits who asks."""
+    return _traced(name)(*arguments) if is_traced() else _EAGER[name](*arguments)
+
+
+def _traced(name: str) -> Callable[..., Tensor]:
+    return getattr(torch.ops.qc_stylegan, name)

@@ -1,13 +1,13 @@
 """`upfirdn2d` as an operator of torch, computed by the `upfirdn2d_*.cu`, with derivatives of any order."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_utils.cuda import operators
+from torch_utils.cuda.operators import Find
 from torch_utils.cuda.upfirdn2d_plan import Axis, Resampling, plan, resampling
 
 operators.define(
@@ -57,8 +57,8 @@ def _save_for_transposed(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.out_size = output.shape[2:]
 
 
-def _transposed(function: Callable[..., Tensor], ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The transposed map: `up` and `down` exchanged, the taps reversed; `function` computes the operator."""
+def _transposed(find: Find, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The transposed map: `up` and `down` exchanged, the taps reversed."""
     (f,) = ctx.saved_tensors
     up, down, (x0, _, y0, _), flip, gain = ctx.arguments
     padding: list[int] = []
@@ -67,26 +67,10 @@ def _transposed(function: Callable[..., Tensor], ctx: Any, grad: Tensor) -> tupl
         (ctx.in_size[0], ctx.out_size[0], f.shape[0], y0, 1),
     ):
         padding += [taps - before - 1, (size - 1) * up[i] - out * down[i] + before + 1]
-    return function(grad, f, down, up, padding, not flip, gain), *[None] * 6
+    return find("upfirdn2d")(grad, f, down, up, padding, not flip, gain), *[None] * 6
 
 
-_traced = torch.ops.qc_stylegan.upfirdn2d
-operators.differentiate("upfirdn2d", functools.partial(_transposed, _traced), _save_for_transposed)
-
-
-class _Upfirdn2d(torch.autograd.Function):
-    """`upfirdn2d` without `torch.library`, whose own way to a derivative takes the host several times as long."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        y = _value(*inputs)
-        _save_for_transposed(ctx, inputs, y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _transposed(_Upfirdn2d.apply, ctx, grad)
-
+operators.differentiate("upfirdn2d", _transposed, _save_for_transposed)
 
 _PROBE = Axis(size=8, taps=4, up=1, down=1, pad=0)
 for _separable in (False, True):
@@ -108,5 +92,4 @@ def upfirdn2d(
 
     Factors are (x, y), padding is (x0, x1, y0, y1), and `f` is on the device of `x`.
     """
-    function = torch.ops.qc_stylegan.upfirdn2d if operators.is_traced() else _Upfirdn2d.apply
-    return function(x, f.float(), up, down, padding, flip_filter, float(gain))
+    return operators.call("upfirdn2d", x, f.float(), up, down, padding, flip_filter, float(gain))
