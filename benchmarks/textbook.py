@@ -4,6 +4,7 @@ Each image has its own convolution weights (one grouped convolution for the batc
 pass and the teacher each run the whole network.
 """
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -85,10 +86,11 @@ class arranged_as_usual:  # noqa: N801 - reads as a statement
     """Within this context, layers use modulated weights."""
 
     def __init__(self) -> None:
-        self.ours = layers.modulated_conv2d
+        self.ours = layers.modulated_conv2d, layers.modulated_projection
 
     def __enter__(self) -> None:
         layers.modulated_conv2d = modulated_conv2d
+        layers.modulated_projection = functools.partial(modulated_conv2d, demodulate=False)
 
     def __exit__(self, *_: object) -> None:
-        layers.modulated_conv2d = self.ours
+        layers.modulated_conv2d, layers.modulated_projection = self.ours
