@@ -9,7 +9,7 @@ import torch
 
 from dnnlib.errors import UserError
 from evaluation.evaluate import Result, evaluate
-from evaluation.job import load_detectors, network_sources, prepare_device
+from evaluation.job import load_detectors, network_sources
 from evaluation.results import append_records, result_line
 from evaluation.streams.fakes import FakeSource
 from evaluation.streams.reals import real_stream
@@ -19,6 +19,7 @@ from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.distributed import World
+from torch_utils.precision import full_float32
 from training import records
 from training.config import TrainConfig
 from training.loop import SnapshotReport, open_dataset
@@ -51,8 +52,19 @@ class SnapshotMetrics:
         return ("sharp", "degraded") if self.config.mode == "qc" else ("sharp",)
 
     def __call__(self, world: World, path: Path, G_ema: Generator, images_seen: int) -> SnapshotReport:
-        """Measure a snapshot; every process calls."""
-        prepare_device(world.device)
+        """Measure a snapshot; every process calls. Training goes on in the precision that it had before."""
+        with full_float32():
+            results = self._measure(world, path, G_ema, images_seen)
+        if not world.is_first:
+            return SnapshotReport([], {})
+        lines = [line for result in results.values() for line in result_line(result).splitlines()]
+        lines += self._keep_best(path, results[self.best])
+        self._record(list(results.values()), images_seen)
+        scalars = {f"Metrics/{name}/{q}": v for (_, q), r in results.items() for name, v in r.values.items()}
+        return SnapshotReport(lines, scalars)
+
+    def _measure(self, world: World, path: Path, G_ema: Generator, images_seen: int) -> dict[tuple[str, str], Result]:
+        """Return the results by metric and quality."""
         detectors = load_detectors(world, self.requests, self.weights)
         cache, reals = FeatureCache(self.cache_dir), open_dataset(self.config)
         results: dict[tuple[str, str], Result] = {}
@@ -63,13 +75,7 @@ class SnapshotMetrics:
             for result in evaluate(world, self.requests, sources, detectors, cache, self.config.seed):
                 result.record.update(images_seen=images_seen, quality=quality, network=path.name)
                 results[result.name, quality] = result
-        if not world.is_first:
-            return SnapshotReport([], {})
-        lines = [line for result in results.values() for line in result_line(result).splitlines()]
-        lines += self._keep_best(path, results[self.best])
-        self._record(list(results.values()), images_seen)
-        scalars = {f"Metrics/{name}/{q}": v for (_, q), r in results.items() for name, v in r.values.items()}
-        return SnapshotReport(lines, scalars)
+        return results
 
     def check(self) -> None:
         """Raise UserError, before training begins, for too few images and missing weights."""

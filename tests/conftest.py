@@ -42,6 +42,18 @@ def run_files(tmp_path_factory):
     return write_images(folder / "images.zip"), write_base(folder / "base.safetensors")
 
 
+@pytest.fixture
+def precision_of_cuda():
+    """Yield what has torch's switches for tf32, and leave these as they were."""
+    import torch
+
+    owners = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [owner.allow_tf32 for owner in owners]
+    yield owners
+    for owner, value in zip(owners, before, strict=True):
+        owner.allow_tf32 = value
+
+
 @pytest.fixture(scope="session")
 def network_files(tmp_path_factory):
     """Return a folder with networks of 16x16 pixels and an encoder; no test changes it.

@@ -1,5 +1,7 @@
-"""Mixed precision: the fastest type for convolutions on each device."""
+"""Precision: the fastest type for convolutions on each device, and float32 without shortcuts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -23,6 +25,18 @@ def suits(device: torch.device, dtype: str) -> bool:
     if device.type == "cuda" and dtype == "fp16":
         return True
     return dtype in ("fp32", fastest_dtype(device))
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 without TensorFloat-32 on GPUs, as published numbers were; afterwards as before."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def with_float64(device: torch.device) -> torch.device:

@@ -84,6 +84,23 @@ def test_each_snapshot_and_stream_is_a_line(finished, mode, qualities):
     assert log.count("fd8_cifar ") >= 2 * len(qualities) and log.index("fd8_cifar") < log.index("Done: ")
 
 
+def test_training_keeps_its_precision(precision_of_cuda, run_files, finished, tmp_path, monkeypatch):
+    """Metrics are exact; what comes after them in training computes as before, tf32 on a GPU."""
+    for owner in precision_of_cuda:
+        owner.allow_tf32 = True
+    within, evaluate = [], snapshots.evaluate
+
+    def note(*arguments):
+        within.extend(owner.allow_tf32 for owner in precision_of_cuda)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(snapshots, "evaluate", note)
+    path = finished["base"] / "network-snapshot-000000.032.safetensors"
+    (tmp_path / "run").mkdir()
+    hook_of(config_of(run_files, "base"), tmp_path / "run")(ALONE, path, load_generator(path)[0], 32)
+    assert within == [False, False] and all(owner.allow_tf32 for owner in precision_of_cuda)
+
+
 @pytest.mark.parametrize("mode", ["base", "qc"])
 def test_a_line_is_the_measurement_of_the_stored_network(run_files, finished, mode):
     G, _ = load_generator(finished[mode] / "network-snapshot-000000.032.safetensors")

@@ -149,15 +149,6 @@ def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path
         loop.train(World(0, 1, META), config, tmp_path)
 
 
-@pytest.fixture
-def precision_of_cuda():
-    owners = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = [owner.allow_tf32 for owner in owners]
-    yield owners
-    for owner, value in zip(owners, before, strict=True):
-        owner.allow_tf32 = value
-
-
 @pytest.mark.parametrize("dtype,tf32,allowed", [("bf16", None, True), ("fp32", None, False), ("bf16", False, False)])
 def test_tf32_comes_with_bf16(precision_of_cuda, dtype, tf32, allowed):
     for owner in precision_of_cuda:

@@ -12,7 +12,10 @@ from torch_utils.seeding import BatchRandom
 from training import trainer
 from training.loop import allow_tf32
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.usefixtures("precision_of_cuda"),
+]
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -31,15 +34,6 @@ class HostDraws(BatchRandom):
 @pytest.fixture
 def base(run_files):
     return run_files[1]
-
-
-@pytest.fixture(autouse=True)
-def precision_of_cuda():
-    owners = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = [owner.allow_tf32 for owner in owners]
-    yield
-    for owner, value in zip(owners, before, strict=True):
-        owner.allow_tf32 = value
 
 
 def new_trainer(base, device, dtype="fp32", variant="released", run=None, **changes):

@@ -18,6 +18,7 @@ from torch.jit import ScriptModule
 
 from dnnlib.errors import UserError
 from dnnlib.reading import open_file
+from torch_utils.precision import full_float32
 from torch_utils.untrusted.torchscript_code import rewrite_sources
 from torch_utils.untrusted.torchscript_pickle import check_objects
 
@@ -45,13 +46,8 @@ def load_torchscript(path: str | os.PathLike, device: torch.device) -> ScriptMod
 
 def run_exactly(module: ScriptModule, *inputs: Any, **options: Any) -> torch.Tensor:
     """Return `module(*inputs, **options)`, computed without TensorFloat-32, like the published numbers."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
+    with full_float32():
         return module(*inputs, **options)
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def _load(copy: Path, path: Path, device: torch.device) -> ScriptModule:
