@@ -43,7 +43,7 @@ class GeneratorPasses:
 
     def content(self, ws: Tensor, noise: Noise, blocks: int | None = None) -> Content:
         """Return the state after the first `blocks` blocks (None: the trunk) for `ws [N, num_ws, w_dim]`."""
-        blocks = self.trunk_blocks if blocks is None else blocks
+        blocks = self.trunk_blocks if blocks is None else blocks  # of a plain network none, and nothing to record
         return self._content(ws, noise, blocks) if blocks > 0 else self._content_of(ws, noise, 0)
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:

@@ -5,6 +5,7 @@ the GPU to run them; a graph is started as one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,26 +40,34 @@ class GraphedPass:
         self._rings: dict[tuple, list[Recording]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        leaves, tree = tree_flatten(arguments)
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        constants = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+        structure, tensors = split(arguments)
         with_derivative = torch.is_grad_enabled()
         kinds = tuple((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in tensors)
         trained = tuple(parameter.requires_grad for parameter in self.parameters)
-        ring = self._rings.setdefault((repr(tree), constants, with_derivative, kinds, trained), [])
+        ring = self._rings.setdefault((structure.key, with_derivative, kinds, trained), [])
         if len(ring) < (self.in_flight if with_derivative else 1):
-            ring.append(Recording(self.function, _Arguments(tree, constants), tensors, self.network))
+            ring.append(Recording(self.function, structure, tensors, self.network))
         else:
             ring.append(ring.pop(0))
         return ring[-1].run(tensors)
 
 
-class _Arguments:
-    """A tree of tensors and constants without its tensors; a constant stands in a tuple, a tensor's place is None."""
+@dataclass(frozen=True)
+class Structure:
+    """A tree of tensors and constants without its tensors.
 
-    def __init__(self, tree: TreeSpec, constants: tuple):
-        self.tree = tree
-        self.constants = constants
+    Attributes:
+        tree: its shape.
+        constants: for each leaf None where it is a tensor, else a tuple with the constant.
+    """
+
+    tree: TreeSpec
+    constants: tuple[tuple[Any] | None, ...]
+
+    @property
+    def key(self) -> tuple:
+        """What is the same for equal structures."""
+        return repr(self.tree), self.constants
 
     def fill(self, tensors: list[Tensor]) -> Any:
         """Return the tree with these tensors."""
@@ -67,13 +76,20 @@ class _Arguments:
         return tree_unflatten(leaves, self.tree)
 
 
+def split(value: Any) -> tuple[Structure, list[Tensor]]:
+    """Return the structure of a tree and its tensors."""
+    leaves, tree = tree_flatten(value)
+    constants = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+    return Structure(tree, constants), [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
 class Recording:
     """One recorded call: its memory, and what replays it and its derivative."""
 
     def __init__(
         self,
         function: Callable[..., Any],
-        arguments: _Arguments,
+        arguments: Structure,
         tensors: list[Tensor],
         network: nn.Module,
     ):
@@ -85,15 +101,13 @@ class Recording:
         everything = [*self.inputs, *aliases.values()] if torch.is_grad_enabled() else []
         self.sources = [tensor for tensor in everything if tensor.requires_grad]
         device = self.inputs[0].device
-        warm_up(device, lambda: self._derive(self.call()))
+        warm_up(device, self._try)
         capture = capture_on(device)
         self.replay_forward, result = capture(self.call)
-        leaves, tree = tree_flatten(result)
-        outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        self.results = _Arguments(tree, tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves))
+        self.results, outputs = split(result)
         self.handed_through = [_place(output, self.inputs) for output in outputs]
         self.is_derived = [output.grad_fn is not None for output in outputs]
-        derived = [output for output in outputs if output.grad_fn is not None]
+        derived = _derived(outputs)
         self.output_gradients = [torch.ones_like(output) for output in derived]
         self.replay_backward: Replay | None = None
         self.gradients: tuple[Tensor | None, ...] = ()
@@ -134,9 +148,9 @@ class Recording:
     def _gradients(self, outputs: list[Tensor]) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(outputs, self.sources, self.output_gradients, allow_unused=True)
 
-    def _derive(self, result: Any) -> None:
-        """Take the derivative of a result, if it has one, and drop it."""
-        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+    def _try(self) -> None:
+        """Do once, and drop, what is going to be recorded."""
+        outputs = _derived(split(self.call())[1])
         if outputs and self.sources:
             ones = [torch.ones_like(output) for output in outputs]
             torch.autograd.grad(outputs, self.sources, ones, allow_unused=True)
@@ -155,6 +169,11 @@ class _Replay(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.recording.backward(output_gradients)
+
+
+def _derived(outputs: list[Tensor]) -> list[Tensor]:
+    """Return the outputs that have a derivative."""
+    return [output for output in outputs if output.grad_fn is not None]
 
 
 def _place(tensor: Tensor, tensors: list[Tensor]) -> int | None:
