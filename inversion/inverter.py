@@ -141,6 +141,13 @@ class Inverter:
         return self.G.device
 
     @property
+    def fits_quality(self) -> bool:
+        """Whether `q` is searched for by itself: after an encoder of w alone, where no projector searches for both."""
+        if self.encoder is None or self.options.projector is not None:
+            return False
+        return self.G.q_dim > 0 and self.encoder.quality is None
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that the codes of a photo depend on, as JSON; its restored image depends on the fidelity as well."""
         options = dataclasses.asdict(self.options)

@@ -38,6 +38,8 @@ from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 from torch_utils.precision import with_float64
 
+STAGES = ("encoder", "projector", "quality", "tuning")  # of an inversion
+
 
 @dataclass(frozen=True)
 class TableFlags:
@@ -282,14 +284,14 @@ def _check_methods(flags: TableFlags, methods: Iterable[str], has_encoder: bool)
         **{f"--set {text}": (text.partition(".")[0], text) for text in flags.overrides},
     }
     for flag, (stage, value) in given.items():
-        if stage in ("encoder", "projector", "tuning") and stage not in stages and value is not None:
+        if stage in STAGES and stage not in stages and value is not None:
             raise UserError(f"{flag} has no effect with {named}; leave it out, or take a method with {stage}")
 
 
 def _method_inverter(flags: TableFlags, method: str) -> Inverter:
     """Return the inverter of a method of Table 2, from the flags of the method's stages."""
     stages = _stages(method)
-    unused = tuple(f"{stage}." for stage in ("encoder", "projector", "tuning") if stage not in stages)
+    unused = tuple(f"{stage}." for stage in STAGES if stage not in stages)
     own = dataclasses.replace(
         flags,
         encoder=flags.encoder if "encoder" in stages else None,
@@ -305,9 +307,9 @@ def _method_inverter(flags: TableFlags, method: str) -> Inverter:
 
 
 def _stages(method: str) -> list[str]:
-    """Return the stages of a method: encoder or projector, and tuning."""
+    """Return the stages of a method: encoder (and the search for q) or projector, and tuning."""
     by_encoder, tunes = METHODS[method]
-    return ["encoder" if by_encoder else "projector"] + ["tuning"] * tunes
+    return (["encoder", "quality"] if by_encoder else ["projector"]) + ["tuning"] * tunes
 
 
 def _load_direction(path: str, inverter: Inverter) -> Direction:

@@ -180,7 +180,14 @@ def make_inverter(
     if device.type == "cpu":
         keep_freed_memory()
     weights = WeightsDirectory.find(flags.weights_dir)
-    return Inverter(flags.network, device, options, weights, needs_quality)
+    inverter = Inverter(flags.network, device, options, weights, needs_quality)
+    for text in flags.overrides:
+        if text.startswith("quality.") and not inverter.fits_quality:
+            raise UserError(
+                f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
+                "--steps; leave it out"
+            )
+    return inverter
 
 
 def choose_encoder(flags: InverterFlags) -> str | None:

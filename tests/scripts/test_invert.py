@@ -662,6 +662,11 @@ def test_what_is_required(command):
             ["--steps=0", "--tuning-steps=0"],
             "without an encoder the projector must search; give --encoder=FILE or --steps above 0",
         ),
+        (["--set=quality.steps=3"], "--set quality.steps=3 has no effect: q is searched for by itself only after an "),
+        (
+            ["--encoder=encoders/encoder.safetensors", "--set=quality.lr=1"],
+            "--set quality.lr=1 has no effect: q is searched for by itself only after an encoder of w alone, without ",
+        ),
         (["--stop-psnr=nan"], "stop_psnr is nan, must be a finite number"),
         (["--perceptual=lpips_vg"], "unknown perceptual distance 'lpips_vg'; did you mean 'lpips_vgg'?"),
         (["--perceptual=lpips_vgg", "--weights-dir=nowhere"], "vgg16"),
