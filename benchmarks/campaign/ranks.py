@@ -16,7 +16,13 @@ ROUNDS = 2  # of each way to lose a process; 10 with --full
 ROUNDS_FULL = 10
 TIMEOUT = 8.0  # of run.rank_timeout
 LIMIT = 120.0  # seconds until a process counts as hanging for ever
-WAYS = {"first rank killed": 0, "second rank killed": 1, "second rank stopped (SIGSTOP)": 1, "parent killed": None}
+WAYS = {
+    "first rank killed": 0,
+    "second rank killed": 1,
+    "first rank stopped (SIGSTOP)": 0,
+    "second rank stopped (SIGSTOP)": 1,
+    "parent killed": None,
+}
 
 
 def main(full: bool, seed: int) -> list[dict[str, object]]:
