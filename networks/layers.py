@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
+from torch_utils.ops.rings import ring_size
 from torch_utils.ops.upfirdn2d import setup_filter
 
 RESAMPLE_TAPS = (1, 3, 3, 1)
@@ -137,10 +138,19 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0, extra: bool = False) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise: Tensor | None,
+        gain: float = 1.0,
+        extra: bool = False,
+        ring: Tensor | None = None,
+    ) -> Tensor:
         """Map `x [N, C_in, h, w]` and `w [N, w_dim]` to `[N, out_channels (+ extra_channels if extra), H, W]`.
 
-        `noise` is `[N or 1, 1, H, W]` with unit variance, or None.
+        `noise` is `[N or 1, 1, H, W]` with unit variance, or None; `ring` stands in place of zero padding, or of the
+        zeros around the enlarged features where the layer upsamples (`ring_shape`).
         """
         weight, bias = (self.weight, self.bias) if extra else self._main()
         factor = folded_gain("lrelu", gain)
@@ -154,9 +164,17 @@ class SynthesisLayer(nn.Module):
             resample_filter=self.resample_filter,
             flip_weight=self.up == 1,
             gain=factor,
+            ring=ring,
         )
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return bias_act(x, bias * factor, act="lrelu", gain=1, clamp=clamp)
+
+    @property
+    def ring_shape(self) -> tuple[int, int]:
+        """Channels and pixels of the ring that this layer may read (Bai et al. 2022)."""
+        if self.up == 1:
+            return self.weight.shape[1], ring_size(self.resolution + 2)
+        return self.out_channels, ring_size(self.resolution + 3)
 
     def _main(self) -> tuple[Tensor, Tensor]:
         if self.weight.shape[0] == self.out_channels:

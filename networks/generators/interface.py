@@ -1,7 +1,7 @@
 """What the rest of the program may ask of a generator, whatever its kind."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
-from networks.latents import Latents
+from networks.latents import Features, Latents, Padding, is_code
 from networks.mapping import MappingNetwork
 
 # For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None, and then that of its DegradBlock, if any.
@@ -31,6 +31,8 @@ class Content(NamedTuple):
         ws: `[N, num_ws, w_dim]`.
         noise: the noise of all layers.
         block: index of the next block.
+        padding: what surrounds the features of layers; None: zeros.
+        features: what replaces the features of the first layers; None: nothing.
     """
 
     x: Tensor | None
@@ -38,6 +40,8 @@ class Content(NamedTuple):
     ws: Tensor
     noise: Noise
     block: int
+    padding: Padding | None = None
+    features: Features | None = None
 
 
 class Synthesis(nn.Module, abc.ABC):
@@ -79,6 +83,14 @@ class Synthesis(nn.Module, abc.ABC):
     @abc.abstractmethod
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
         """Run the first `blocks` blocks (default: the trunk) on codes, whose `q` has no effect there."""
+
+    @abc.abstractmethod
+    def layer_output(self, latents: Latents, noise: Noise, layer: int) -> Tensor:
+        """Return the features that layer K makes of codes, `G(w^{1:K})`, `[N, C, S, S]`; their own have no effect."""
+
+    @abc.abstractmethod
+    def code_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape, without the rows, of every code that this network takes, by its name in `Latents`."""
 
     @abc.abstractmethod
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
@@ -165,6 +177,25 @@ class Generator(nn.Module, abc.ABC):
     def q_dim(self) -> int:
         """Width of the quality code, D_q; 0 for a generator without one."""
         return 0
+
+    def code_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape, without the rows, of every code that this network takes, by its name in `Latents`."""
+        return self.synthesis.code_shapes() | ({"q": (self.q_dim,)} if self.q_dim > 0 else {})
+
+    def misfit(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Return why this network does not take codes, as words such as `q of [8], not [16]`; None where it does.
+
+        Args:
+            shapes: shape of each code without the rows, by name; other names have no effect.
+        """
+        known = self.code_shapes()
+        for name, shape in shapes.items():
+            wanted = known.get(name.removesuffix(".in_image"))
+            if is_code(name) and wanted is None:
+                return f"{name}, which this network has no place for"
+            if wanted is not None and tuple(shape) != wanted:
+                return f"{name} of {list(shape)}, not {list(wanted)}"
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -7,7 +7,7 @@ from dnnlib.config import require
 from networks.config import GeneratorConfig, QualityConfig
 from networks.generators import interface, stylegan2
 from networks.generators.degrad_block import AnyBatchDegradBlock, PaperDegradBlock
-from networks.generators.interface import Content, Noise
+from networks.generators.interface import Content
 from networks.generators.quality_block import OwnConvolutionBlock, QualityBlock, ReleasedQualityBlock
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock, SynthesisNetwork
 
@@ -40,13 +40,12 @@ class QualitySynthesis(SynthesisNetwork):
         index: int,
         x: Tensor | None,
         img: Tensor | None,
-        ws: Tensor,
-        noise: Noise,
+        content: Content,
         q: Tensor | None = None,
         both: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         quality = (q, both) if index in self.head else ()
-        return self.block(index)(x, img, self.block_ws(ws, index), noise[index], *quality)
+        return self.block(index)(x, img, *self.inputs(index, content), *quality)
 
     def traceable(self) -> SynthesisNetwork:
         synthesis = super().traceable()

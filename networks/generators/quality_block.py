@@ -14,6 +14,7 @@ from networks.generators.degrad_block import (
     Projection,
     combine_components,
 )
+from networks.generators.inserts import NOTHING, Inserts
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock
 from networks.layers import split
 
@@ -29,26 +30,30 @@ class QualityBlock(SynthesisBlock, abc.ABC):
         img: Tensor | None,
         ws: Tensor,
         noise: list[Tensor | None],
+        inserts: Inserts = NOTHING,
         q: Tensor | None = None,
         both: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """As `SynthesisBlock.forward`, seen through `q [N, D_q]`.
 
         With `both`, the result has 2 N rows: the sharp images, then the degraded ones. What enters may still have N
-        rows, which both share; then everything up to conv1 is computed once.
+        rows, which both share; then everything up to conv1 is computed once. A ring surrounds what conv1 reads, but not
+        what the DegradBlock reads, so that DB(f, q) stays linear in q.
         """
         if q is None:
-            return super().forward(x, img, ws, noise)
+            return super().forward(x, img, ws, noise, inserts)
+        assert inserts.f is None and inserts.x is None, "features are inserted before the DegradBlocks"
         rows = ws.shape[0] if x is None else x.shape[0]  # N, or 2 N behind another such block
         layer_noise = [_fill(layer, rows) for layer in noise[: self.num_conv]]
-        f, shortcut = self.enter(x, _filled(ws, rows), layer_noise)  # [N or 2 N, C, R, R]
+        entering = Inserts(ring0=_fill(inserts.ring0, rows))
+        f, shortcut = self.enter(x, _filled(ws, rows), layer_noise, entering)  # [N or 2 N, C, R, R]
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
         if self.conv_clamp is None:
-            contents, residual = self.contents_and_residual(f, w, noise, q)
+            contents, residual = self.contents_and_residual(f, w, noise, q, inserts.ring1)
         else:
             # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
             strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
-            contents, residual = self.contents_and_residual(f, w, noise, q / strength)
+            contents, residual = self.contents_and_residual(f, w, noise, q / strength, inserts.ring1)
             residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
             residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
         degraded = contents[-1] + residual  # [N, C, R, R]
@@ -59,9 +64,12 @@ class QualityBlock(SynthesisBlock, abc.ABC):
 
     @abc.abstractmethod
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor, ring: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """Return conv1(f) for each `len(q)` rows of `f`, and the residual DB(f, q) of the last of them."""
+        """Return conv1(f) for each `len(q)` rows of `f`, and the residual DB(f, q) of the last of them.
+
+        `ring [N, C, P]` surrounds what conv1 reads; None: zeros.
+        """
 
 
 class OwnConvolutionBlock(QualityBlock):
@@ -80,12 +88,13 @@ class OwnConvolutionBlock(QualityBlock):
         return [*super().noise_consts(), *self.degrade.noise_consts()]
 
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor, ring: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
         rows = f.shape[0]
         layer_noise = _fill(noise[self.num_conv - 1], rows)
         own_noise = noise[self.num_conv] if len(noise) > self.num_conv else None  # [N or 1, maps, R, R]
-        y = self.conv1(f, _filled(w, rows), layer_noise, gain=self.residual_gain)  # [N or 2 N, C, R, R]
+        # [N or 2 N, C, R, R]
+        y = self.conv1(f, _filled(w, rows), layer_noise, gain=self.residual_gain, ring=_fill(ring, rows))
         return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q, own_noise)
 
 
@@ -100,13 +109,15 @@ class ReleasedQualityBlock(QualityBlock):
         self.convq = Projection(quality.width, width, width, quality.depth, kernel_size=1)
 
     def contents_and_residual(
-        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor
+        self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor, ring: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
         *sharp, f = split(f, q.shape[0], 0)  # the last N rows are to be degraded
         layer_noise = noise[self.num_conv - 1]
-        outputs = self.conv1(f, w, layer_noise, gain=self.residual_gain, extra=True)  # [N, C + D_q * L, R, R]
+        outputs = self.conv1(
+            f, w, layer_noise, gain=self.residual_gain, extra=True, ring=ring
+        )  # [N, C + D_q * L, R, R]
         y, extra = split(outputs, [self.out_channels, self.extra_channels], 1)
-        contents = [self.conv1(rows, w, layer_noise, gain=self.residual_gain) for rows in sharp]
+        contents = [self.conv1(rows, w, layer_noise, gain=self.residual_gain, ring=ring) for rows in sharp]
         return [*contents, y], self.convq(combine_components(extra, q))
 
 

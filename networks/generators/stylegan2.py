@@ -1,6 +1,7 @@
 """StyleGAN2's generator: modulated convolutions driven by `w`. Parameter names are those of published checkpoints."""
 
 import copy
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
 from networks.generators import interface
+from networks.generators.inserts import NOTHING, Inserts, entering, inserts_of
 from networks.generators.interface import Content, Noise, Rng, SynthesisPart
 from networks.latents import Latents
 from networks.layers import RESAMPLE_TAPS, Convolution, SynthesisLayer, ToRGB
@@ -85,36 +87,53 @@ class SynthesisBlock(nn.Module):
             self.skip = Convolution(shape.in_channels, width, 1, bias=False, up=2)
 
     def forward(
-        self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise: list[Tensor | None]
+        self,
+        x: Tensor | None,
+        img: Tensor | None,
+        ws: Tensor,
+        noise: list[Tensor | None],
+        inserts: Inserts = NOTHING,
     ) -> tuple[Tensor, Tensor | None]:
         """Map features `[N, C_in, R/2, R/2]` and an image `[N, 3, R/2, R/2]` to those of resolution R.
 
         `ws` is `[N, num_conv + 1, w_dim]`: one for each convolution and one for the image.
         """
-        f, shortcut = self.enter(x, ws, noise)  # [N, C_out, R, R]
+        f, shortcut = self.enter(x, ws, noise, inserts)  # [N, C_out, R, R]
         last = self.num_conv - 1
-        y = self.conv1(f, ws[:, last], noise[last], gain=self.residual_gain)  # [N, C_out, R, R]
-        return self.leave(y, shortcut, img, ws)
+        y = self.conv1(f, ws[:, last], noise[last], self.residual_gain, ring=inserts.ring1)  # [N, C_out, R, R]
+        return self.leave(y, shortcut, img, ws, inserts.x)
 
     @property
     def residual_gain(self) -> float:
         """Factor of both branches of a residual block, which keeps the variance of their sum."""
         return 1.0 if self.skip is None else math.sqrt(0.5)
 
-    def enter(self, x: Tensor | None, ws: Tensor, noise: list[Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    def enter(
+        self, x: Tensor | None, ws: Tensor, noise: list[Tensor | None], inserts: Inserts = NOTHING
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the input `f` of conv1, and the shortcut past it (None but for `resnet`)."""
         if self.conv0 is None:
-            assert self.const is not None, "a block without conv0 starts from a constant"
-            x = self.const.to(self.dtype).expand(ws.shape[0], -1, -1, -1)
+            const = self.const if inserts.const is None else inserts.const
+            assert const is not None, "a block without conv0 starts from a constant"
+            x = const.to(self.dtype).expand(ws.shape[0], -1, -1, -1)
             return x.contiguous(memory_format=torch.channels_last), None
         assert x is not None, f"no features enter the block of resolution {self.resolution}"
         x = x.to(self.dtype)
         shortcut = None if self.skip is None else self.skip(x, gain=self.residual_gain)
-        return self.conv0(x, ws[:, 0], noise[0]), shortcut
+        if inserts.f is not None:
+            return self.own(inserts.f), shortcut
+        return self.conv0(x, ws[:, 0], noise[0], ring=inserts.ring0), shortcut
 
-    def leave(self, y: Tensor, shortcut: Tensor | None, img: Tensor | None, ws: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the block's features and the image so far, from the output `y` of conv1."""
+    def own(self, features: Tensor) -> Tensor:
+        """Return features in the number type and order of memory of this block's own."""
+        return features.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    def leave(
+        self, y: Tensor, shortcut: Tensor | None, img: Tensor | None, ws: Tensor, instead: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the block's features, or those given `instead`, and the image so far, from the output `y` of conv1."""
         x = y if shortcut is None else y + shortcut
+        x = x if instead is None else self.own(instead)
         img = None if img is None else upsample2d(img, self.resample_filter)
         if self.torgb is not None:
             rgb = self.torgb(x, ws[:, self.num_conv]).float()  # [N, img_channels, R, R]
@@ -167,9 +186,35 @@ class SynthesisNetwork(interface.Synthesis):
         return [[_noise(const, noise_mode, batch, rng) for const in block.noise_consts()] for block in blocks]
 
     def content(self, latents: Latents, noise: Noise, blocks: int | None = None) -> Content:
-        start = Content(None, None, latents.ws, noise, block=0)
+        start = Content(None, None, latents.ws, noise, 0, latents.padding, latents.features)
         content, _ = self.run(start, self.trunk_blocks if blocks is None else blocks)
         return content
+
+    def layer_output(self, latents: Latents, noise: Noise, layer: int) -> Tensor:
+        index, is_conv1 = divmod(layer, 2)
+        content = self.content(dataclasses.replace(latents, features=None), noise, blocks=index + is_conv1)
+        if is_conv1:
+            assert content.x is not None, "a block has been run"
+            return content.x
+        block = self.block(index)
+        inserts = inserts_of(index, block.resolution, latents.padding, None)
+        return block.enter(content.x, self.block_ws(latents.ws, index), noise[index], inserts)[0]
+
+    def code_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"ws": (self.num_ws, self.w_dim)}
+        # The last layer that another one reads, before the DegradBlocks where there are any.
+        last = 2 * self.trunk_blocks - 1 if self.trunk_blocks > 0 else 2 * self.num_blocks - 2
+        for index in range(self.num_blocks):
+            block = self.block(index)
+            size = (block.out_channels, block.resolution, block.resolution)
+            if block.const is not None:
+                shapes["padding.const"] = size
+            for layer, number in zip(reversed(block.layers()), (2 * index + 1, 2 * index), strict=False):
+                name = f"b{block.resolution}.conv{number % 2}"
+                shapes[f"padding.{name}"] = layer.ring_shape
+                if number <= last:
+                    shapes[f"features.{number}"] = size
+        return shapes
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
         assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"
@@ -193,7 +238,8 @@ class SynthesisNetwork(interface.Synthesis):
         x, img = content.x, content.img
         features = []
         for index in range(content.block, stop):
-            x, img = self.run_block(index, x, img, content.ws, content.noise, q, both)
+            entered = entering(index, content.features)
+            x, img = self.run_block(index, x if entered is None else entered, img, content, q, both)
             features.append(x)
         return content._replace(x=x, img=img, block=max(stop, content.block)), features
 
@@ -202,13 +248,20 @@ class SynthesisNetwork(interface.Synthesis):
         index: int,
         x: Tensor | None,
         img: Tensor | None,
-        ws: Tensor,
-        noise: Noise,
+        content: Content,
         q: Tensor | None = None,
         both: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Run block `index` on the state before it; return the features and the image behind it."""
-        return self.block(index)(x, img, self.block_ws(ws, index), noise[index])
+        """Run block `index` on the features and image before it; return those behind it.
+
+        Of `content` codes and noise count.
+        """
+        return self.block(index)(x, img, *self.inputs(index, content))
+
+    def inputs(self, index: int, content: Content) -> tuple[Tensor, list[Tensor | None], Inserts]:
+        """Return what block `index` gets besides features and image: its `w`, its noise, and what codes put into it."""
+        inserts = inserts_of(index, self.block(index).resolution, content.padding, content.features)
+        return self.block_ws(content.ws, index), content.noise[index], inserts
 
     def parts(self, last_blocks: int | None = None) -> tuple[SynthesisPart, SynthesisPart]:
         first = 0 if last_blocks is None else max(0, self.num_blocks - last_blocks)

@@ -51,6 +51,14 @@ def test_content_and_image_are_the_whole_network(G, latents):
     assert_close(G.synthesis.image(content, latents.q), G.synthesis(latents.ws, latents.q, noise=noise))
 
 
+def test_every_code_that_a_network_takes_has_an_effect(G, latents):
+    image = synthesize(G, latents)
+    assert G.misfit({name: value.shape[1:] for name, value in latents.tensors().items()}) is None
+    for name, shape in G.code_shapes().items():
+        changed = Latents.from_tensors(latents.tensors() | {name: torch.randn(3, *shape)})
+        assert not torch.equal(synthesize(G, changed), image), name
+
+
 def test_content_may_be_prolonged(G, latents):
     """Running some blocks first and the others later gives the same image."""
     noise = G.synthesis.make_noise("const", 3)

@@ -5,14 +5,17 @@ import dataclasses
 import pytest
 import torch
 
-from networks.latents import FIELDS, Latents, join
+from networks.latents import Features, Latents, Padding, join
 
 
 def codes(count=3, with_q=True, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    values = {name: torch.randn(count, 4, 2, generator=rng) for name in FIELDS}
-    values["q"] = torch.randn(count, 5, generator=rng) if with_q else None
-    return Latents(**values)
+
+    def draw(*shape):
+        return torch.randn(count, *shape, generator=rng)
+
+    padding = Padding(draw(4, 4, 4), {"b4.conv1": draw(4, 20), "b8.conv0": draw(4, 40)})
+    return Latents(draw(4, 2), draw(5) if with_q else None, padding, Features(draw(4, 8, 8), 3, in_image=True))
 
 
 def same(a, b):
@@ -21,9 +24,15 @@ def same(a, b):
     )
 
 
-def test_fields_are_those_of_the_class():
-    assert tuple(field.name for field in dataclasses.fields(Latents)) == FIELDS
-    assert set(codes().tensors()) == set(FIELDS)  # the tests below see every field
+def test_every_field_has_tensors_by_name():
+    fields = [field.name for field in dataclasses.fields(Latents)]
+    assert {name.partition(".")[0] for name in codes().tensors()} == set(fields)  # the tests below see every field
+    assert list(codes().tensors()) == [
+        *("ws", "q", "padding.const", "padding.b4.conv1", "padding.b8.conv0"),
+        "features.3.in_image",
+    ]
+    features = Latents.from_tensors(codes().tensors()).features
+    assert (features.layer, features.in_image) == (3, True)
 
 
 @pytest.mark.parametrize("with_q", [True, False])
@@ -53,10 +62,21 @@ def test_lerp_reaches_both_ends_and_takes_a_missing_field_for_zero():
     assert same(start.lerp(end, 0.0), start)
     halfway = start.lerp(end, 0.5)
     for name, value in halfway.tensors().items():
-        assert torch.allclose(value, (start.tensors()[name] + end.tensors()[name]) / 2)
-    sharp = dataclasses.replace(end, q=None)
-    for mixed in (start.lerp(sharp, 0.25), sharp.lerp(start, 0.75)):
+        assert torch.allclose(value, (start.tensors()[name] + end.tensors()[name]) / 2, atol=1e-6)
+    unpadded = dataclasses.replace(end, q=None, padding=Padding(end.padding.const))
+    for mixed in (start.lerp(unpadded, 0.25), unpadded.lerp(start, 0.75)):
         assert torch.allclose(mixed.q, 0.75 * start.q)
+        assert torch.allclose(mixed.padding.rings["b8.conv0"], 0.75 * start.padding.rings["b8.conv0"])
+
+
+@pytest.mark.parametrize("field", ["padding", "features"])
+def test_a_constant_or_features_that_only_one_has_are_not_taken_for_zero(field):
+    with pytest.raises(AssertionError, match="only one of two codes has (padding.const|features.3)"):
+        codes().lerp(dataclasses.replace(codes(), **{field: None}), 0.5)
+
+
+def test_bare_codes_are_content_and_quality_alone():
+    assert list(codes().bare().tensors()) == ["ws", "q"]
 
 
 def test_repeated_codes_are_the_same_and_only_those_of_one_image_can_be():
@@ -80,7 +100,7 @@ def test_detached_codes_have_no_history():
     ("ws", "q", "message"),
     [
         ((3, 4), None, r"ws has shape \[3, 4\]"),
-        ((3, 4, 2), (2, 5), r"q has shape \[2, 5\]"),
+        ((3, 4, 2), (2, 5), r"q has shape \[2, 5\], not 3 rows"),
         ((3, 4, 2), (3,), r"q has shape \[3\]"),
     ],
 )

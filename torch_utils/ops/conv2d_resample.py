@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_utils.ops.rings import surround
 from torch_utils.ops.upfirdn2d import aligned_padding, upfirdn2d
 
 
@@ -18,6 +19,7 @@ def conv2d_resample(
     groups: int = 1,
     flip_weight: bool = True,
     flip_filter: bool = False,
+    ring: Tensor | None = None,
 ) -> Tensor:
     """Upsample by `up`, convolve with `w`, downsample by `down`.
 
@@ -31,11 +33,14 @@ def conv2d_resample(
         groups: number of groups of the convolution.
         flip_weight: True correlates (as torch does), False convolves.
         flip_filter: True correlates with `f`, False convolves.
+        ring: what stands in place of zeros, for a padding of 1 and a 3x3 kernel: around `x`,
+            `[N, C_in, 4 (H + 1)]`; with `up` 2 around the enlarged features that `f` reads, `[N, C_out, 8 (H + 1)]`.
 
     Returns:
         `[N, C_out, H * up // down, W * up // down]` when `padding` keeps the size.
     """
     kernel = w.shape[-1]
+    assert ring is None or (kernel == 3 and padding == 1 and down == 1), "rings are for same-size 3x3 convolutions"
     margins = aligned_padding(f, up, down, padding)
     w = w if flip_weight else w.flip([2, 3])
     if up > 1:
@@ -47,6 +52,8 @@ def conv2d_resample(
         x0, x1, y0, y1 = margins
         height, width = w.shape[2:]
         margins = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
+        if ring is not None:
+            x, margins = surround(x, ring), (margins[0] - 1, margins[1] - 1, margins[2] - 1, margins[3] - 1)
         return upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter, gain=up**2)
     if down > 1:
         if kernel == 1:
@@ -54,6 +61,8 @@ def conv2d_resample(
             return F.conv2d(x, w, groups=groups)
         x = upfirdn2d(x, f, padding=margins, flip_filter=flip_filter)
         return F.conv2d(x, w, stride=down, groups=groups)
+    if ring is not None:
+        return F.conv2d(surround(x, ring), w, groups=groups)
     x0, x1, y0, y1 = margins
     if x0 == x1 >= 0 and y0 == y1 >= 0:
         return F.conv2d(x, w, padding=(y0, x0), groups=groups)

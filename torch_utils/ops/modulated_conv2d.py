@@ -21,6 +21,7 @@ def modulated_conv2d(
     demodulate: bool = True,
     flip_weight: bool = True,
     gain: float = 1.0,
+    ring: Tensor | None = None,
 ) -> Tensor:
     """Scale the channels of `x`, convolve with the shared weight, and bring each output channel to unit variance.
 
@@ -35,6 +36,7 @@ def modulated_conv2d(
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
         demodulate: whether each output channel is divided by the norm of its modulated weight.
         gain: factor of the result, before the noise.
+        ring: as in `conv2d_resample`; it is not scaled by the styles, but demodulated with the rest.
 
     Returns:
         `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.
@@ -42,12 +44,17 @@ def modulated_conv2d(
     assert styles.shape == (x.shape[0], weight.shape[1]), f"styles {tuple(styles.shape)} for {tuple(x.shape)}"
     if x.dtype == torch.float16 and demodulate:
         # Demodulation cancels any scale, so both factors are scaled to where float16 neither overflows nor loses bits.
-        weight = weight / (weight.abs().amax([1, 2, 3], keepdim=True) * weight[0].numel() ** 0.5)
-        styles = styles / styles.abs().amax(1, keepdim=True)  # [N, C_in]
+        bound = weight.abs().amax([1, 2, 3], keepdim=True) * weight[0].numel() ** 0.5  # [C_out, 1, 1, 1]
+        largest = styles.abs().amax(1, keepdim=True)  # [N, 1]
+        weight, styles = weight / bound, styles / largest
+        if ring is not None:  # with `up` it surrounds what the weight has made
+            ring = ring / (largest[:, :, None] if up == 1 else largest[:, :, None] * bound[None, :, :, 0, 0])
     x = x * styles.to(x.dtype)[:, :, None, None]  # [N, C_in, H, W]
     weight_x = weight.to(x.dtype)  # [C_out, C_in, kh, kw]
     # [N, C_out, H * up // down, W * up // down]
-    x = conv2d_resample(x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
+    x = conv2d_resample(
+        x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight, ring=ring
+    )
     noise = None if noise is None else noise.to(x.dtype)
     if demodulate:
         scale = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]  # [N, C_out, 1, 1]
