@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 
 from degradations import Applied, apply_primitive, degrade
 from dnnlib.errors import UserError
-from dnnlib.files import replace_file
 from dnnlib.flags import PATH, SETTINGS
+from images.origin import DERIVED, distance, read_head
 from images.photos import read_gray_or_colour
+from images.sheets import save_png
 
 
 @click.command(context_settings=SETTINGS)
@@ -31,7 +31,7 @@ def main(photo: str, recipe: str | None, primitive: str | None, seed: int, outpu
         source = Path(photo)
         dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
         check_output(dest, source)
-        write_png(dest, image)
+        save_png(dest, image, max(DERIVED, distance(read_head(photo)) + 1))
     except UserError as error:
         raise click.ClickException(str(error)) from error
     applied = [entry.to_json() for entry in record]
@@ -52,15 +52,6 @@ def check_output(output: Path, photo: Path) -> None:
         raise UserError(f"the output {output} is not a .png file, the one format written; name it {output.stem}.png")
     if output.resolve() == photo.resolve():
         raise UserError(f"the output {output} is the photo itself; choose another name for -o")
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 [H, W, 1 or 3] (gray or RGB) as PNG, in one step."""
-    if image.shape[2] == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".png", image)[1].tobytes()
-    with replace_file(path) as temporary:
-        temporary.write_bytes(encoded)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        _log_warnings()
+        log_warnings()
         try:
             return command(*args, **kwargs)
         except Exception as error:
@@ -43,7 +43,7 @@ class OneLine(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
-def _log_warnings() -> None:
+def log_warnings() -> None:
     """Print warnings of the program on standard error, unless logging is set up already."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))

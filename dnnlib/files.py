@@ -5,11 +5,14 @@ import errno
 import functools
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from dnnlib.errors import UserError
+
+NAME_KEPT = 50  # letters of a name that a temporary one repeats: with more, that could be too long where the name is not
 
 
 @contextlib.contextmanager
@@ -22,11 +25,9 @@ def replace_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        yield Path(temporary)
+        temporary = _new_file_beside(path)
+        yield temporary
         _flush_to_disk(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {_reason(error)}; what was there before is untouched") from error
@@ -74,15 +75,16 @@ def _read_sha256(path: str, size: int, mtime: int, inode: int) -> str:
     return digest.hexdigest()
 
 
-def _flush_to_disk(path: str) -> None:
+def _new_file_beside(path: Path) -> Path:
+    """Make an empty file with a hidden name of its own, and with the rights that the system gives to new files."""
+    temporary = path.with_name(f".{path.name[:NAME_KEPT]}.{secrets.token_hex(4)}.part")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return temporary
+
+
+def _flush_to_disk(path: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _reason(error: OSError) -> str:

@@ -17,7 +17,8 @@ from dnnlib.parsing import existing
 from dnnlib.reading import explained, open_file, parse_json, read_at_most
 from images.convert import gray_or_rgb_pixels
 from images.decoding import CURE, UnreadableImageError, decode, decode_plain, image_errors, open_image
-from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over, zip_names
+from images.listing import files_below, list_images, require_images, zip_names
+from images.origin import HEAD, read_head
 from images.profiles import is_srgb
 
 EXIF_ORIENTATION = 0x0112
@@ -73,14 +74,11 @@ class ImageFiles:
         self._archive_process = 0
         self._entries = zip_names(self._zip().namelist(), self.path) if self.is_zip else {}  # stored names by names
         everything, loops = (list(self._entries), []) if self.is_zip else files_below(self.path)
-        listing = list_images(everything, self._read_json, loops)
+        listing = list_images(everything, self._read_json, self._read_head, loops)
         self.names, self.base, self._metadata = listing.images, listing.base, listing.metadata
-        if not self.names:
-            others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
-            raise UserError(f"no images in {self.path}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
+        require_images(listing, self.path)
         if self.is_zip:
             self._check_directory()
-        tell_passed_over(self.path, listing.passed_over)
 
     @property
     def has_metadata(self) -> bool:
@@ -180,6 +178,16 @@ class ImageFiles:
             return self._parse(name)
         except Exception:  # noqa: BLE001 - whoever needs it reads it again, and says what is wrong
             return None
+
+    def _read_head(self, name: str) -> bytes:
+        """Return the first bytes of a file; none of a damaged one."""
+        if not self.is_zip:
+            return read_head(self.path / name)
+        try:
+            with self._zip().open(self._entry(name)) as file:
+                return file.read(HEAD)
+        except Exception:  # noqa: BLE001 - whoever reads the image says what is wrong
+            return b""
 
     def _zip(self) -> zipfile.ZipFile:
         """Return the archive, opened by this process."""

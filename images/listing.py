@@ -1,9 +1,6 @@
 """Which files of a folder or archive are the images meant: one list of endings, and words for what is passed over."""
 
 import fnmatch
-import functools
-import logging
-import multiprocessing
 import os
 import posixpath
 import stat
@@ -15,6 +12,8 @@ from typing import Any
 
 from dnnlib.errors import UserError, one_line
 from dnnlib.reading import UnreadableError
+from dnnlib.remarks import remark
+from images.origin import PHOTO, distance, made_of_others
 
 # Endings of the names of images, of all commands. What a file holds, not its name, decides how it is decoded.
 EXTENSIONS = (
@@ -29,10 +28,9 @@ RECORD_ENDINGS = (".json", ".jsonl", ".pt")
 FIGURES = ("grid.png", "quality.png", "content.png", "content-*.png")  # of generate.py, beside its images
 NAMED = 3  # folders and links that a remark names
 
-logger = logging.getLogger(__name__)
-
 Identity = tuple[int, int]  # device and inode of a folder
 ReadJson = Callable[[str], Any]  # content of the JSON file of that name, None where it is not readable
+ReadHead = Callable[[str], bytes]  # first `images.origin.HEAD` bytes of the file of that name, none where not readable
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,18 @@ class Listing:
     passed_over: str
 
 
-def list_images(names: Iterable[str], read_json: ReadJson, loops: Sequence[str] = ()) -> Listing:
+def list_images(names: Iterable[str], read_json: ReadJson, read_head: ReadHead, loops: Sequence[str] = ()) -> Listing:
     """Return the images among files, by their names with `/`.
 
     Hidden files and those added by macOS do not count. Left out, and named in `passed_over`, are files with other
-    endings, figures beside generated images, and folders below that hold results of this program: so that what it wrote
-    below its input does not become input. A `dataset.json` one folder down counts where all images lie there.
+    endings, figures beside generated images, folders below that hold results of this program, and images that it has
+    made of others among them: so that what it wrote beside or below its input does not become input. A `dataset.json`
+    one folder down counts where all images lie there.
 
     Args:
         names: of all files.
         read_json: reads one of them.
+        read_head: reads the first bytes of one of them.
         loops: links that lead back to a folder above them, to be named.
     """
     visible = sorted(name for name in names if name and not name.endswith("/") and not _is_hidden(name))
@@ -71,13 +71,17 @@ def list_images(names: Iterable[str], read_json: ReadJson, loops: Sequence[str] 
     outside = [name for name in visible if not _is_below(name, results)]
     images = [name for name in outside if name.lower().endswith(EXTENSIONS)]
     figures = _figures(images, base, read_json) if base + CODES in visible else set()
-    others = Counter(_ending(name) for name in set(outside).difference(images) if not _is_record(name))
+    images = [name for name in images if name not in figures]
+    own = [] if _is_data_set(images, metadata, read_json) else made_of_others(_distances(images, read_head))
+    others = Counter(_ending(name) for name in outside if not (name.lower().endswith(EXTENSIONS) or _is_record(name)))
     words = [f"{count} {ending}" for ending, count in sorted(others.items())]
     words += [f"{name} (labels of some images only)" for name in outside if _is_metadata(name) and name != metadata]
     words += sorted(figures)
     words += _naming("folder", results, "with results of this program, which are read where they are named themselves")
+    words += _naming("image", own, "written by this program and made of others, read where there are no others")
     words += _naming("link", loops, "which leads back to a folder above")
-    return Listing([name for name in images if name not in figures], metadata, base, ", ".join(words))
+    taken = sorted(set(images).difference(own))
+    return Listing(taken, metadata, base, ", ".join(words))
 
 
 def files_below(folder: Path) -> tuple[list[str], list[str]]:
@@ -123,16 +127,13 @@ def plain_name(name: str) -> str:
     return posixpath.normpath(name.replace("\\", "/"))
 
 
-def tell_passed_over(where: Path, passed_over: str) -> None:
-    """Warn once of what was passed over in a folder or archive, in the command's own process alone."""
-    is_command = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
-    if passed_over and is_command:
-        _tell(f"{where}: passed over {passed_over}")
-
-
-@functools.cache
-def _tell(text: str) -> None:
-    logger.warning("%s", text)
+def require_images(listing: Listing, where: Path, what: str = "images") -> None:
+    """Raise UserError where a folder or archive has no images; warn, once, of what was passed over there."""
+    if not listing.images:
+        others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
+        raise UserError(f"no {what} in {where}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
+    if listing.passed_over:
+        remark(f"{where}: passed over {listing.passed_over}")
 
 
 def _is_hidden(name: str) -> bool:
@@ -174,10 +175,25 @@ def _is_record(name: str) -> bool:
 def _is_ours(name: str, file: str, read_json: ReadJson) -> bool:
     """Return whether a file is a record of this program, where other programs use its name too."""
     if file == METADATA:
-        content = read_json(name)
-        source = content.get("source") if isinstance(content, dict) else None
-        return isinstance(source, dict) and source.get("tool") == "dataset_tool"
+        return _record_of_data_set(read_json(name)) is not None
     return file != CODES or bool(_generated(read_json(name)))
+
+
+def _distances(images: Sequence[str], read_head: ReadHead) -> dict[str, int]:
+    """Return how far images are from photos; only PNG files are written with a mark."""
+    return {name: distance(read_head(name)) if name.lower().endswith(".png") else PHOTO for name in images}
+
+
+def _is_data_set(images: Sequence[str], metadata: str | None, read_json: ReadJson) -> bool:
+    """Return whether images are those, and no others, that a record of dataset_tool.py describes."""
+    record = _record_of_data_set(read_json(metadata)) if metadata is not None else None
+    return record is not None and record.get("num_images") == len(images)
+
+
+def _record_of_data_set(content: Any) -> dict[str, Any] | None:
+    """Return what dataset_tool.py says of its data set in the content of a `dataset.json`; None in another's file."""
+    source = content.get("source") if isinstance(content, dict) else None
+    return source if isinstance(source, dict) and source.get("tool") == "dataset_tool" else None
 
 
 def _figures(images: Sequence[str], base: str, read_json: ReadJson) -> set[str]:

@@ -20,6 +20,7 @@ from dnnlib.flags import SETTINGS
 from images.photos import read_photo
 from images.sheets import save_png
 
+OVERVIEW = "overview.png"
 WIDTH = 960  # pixels of the overview
 MARGIN = 12  # pixels around each picture
 TITLE = 18  # pixels of a title's letters
@@ -56,21 +57,25 @@ class Section:
 @wrong_use_errors
 def main(folder: Path, title: str, pictures: tuple[str, ...], commands: tuple[str, ...]) -> None:
     """Write FOLDER/index.html and FOLDER/overview.png."""
-    sections = [parse_section(text) for text in pictures]
+    sections = [parse_section(text, folder) for text in pictures]
     write_text(folder / "index.html", page(title, sections, commands, folder))
-    save_png(folder / "overview.png", overview(sections))
-    click.echo(f"{folder / 'index.html'} and {folder / 'overview.png'} show all of it.")
+    save_png(folder / OVERVIEW, overview(sections))
+    click.echo(f"{folder / 'index.html'} and {folder / OVERVIEW} show all of it.")
     for command in commands:
         click.echo(f"    {command}")
 
 
-def parse_section(text: str) -> Section:
-    """Return the section that `TITLE=PATTERN` describes; raise UserError where no file fits."""
+def parse_section(text: str, folder: Path) -> Section:
+    """Return the section that `TITLE=PATTERN` describes; raise UserError where no file fits.
+
+    The overview that an earlier call has written to the page's folder is no picture of the page.
+    """
     title, separator, pattern = text.partition("=")
     if not separator:
         raise UserError(f"--picture={text} has no pattern; write --picture=TITLE=PATTERN")
     pattern = os.path.expanduser(pattern)
-    files = tuple(sorted(Path().glob(pattern) if not Path(pattern).is_absolute() else _glob_absolute(pattern)))
+    found = Path().glob(pattern) if not Path(pattern).is_absolute() else _glob_absolute(pattern)
+    files = tuple(sorted(file for file in found if file.resolve() != (folder / OVERVIEW).resolve()))
     if not files:
         raise UserError(f"no picture fits {pattern}; check the pattern of --picture={title}=...")
     return Section(title, files)

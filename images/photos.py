@@ -16,7 +16,8 @@ from dnnlib.parsing import existing
 from dnnlib.reading import open_file, read_json
 from images.convert import gray_or_rgb_pixels
 from images.decoding import UnreadableImageError, decode, image_errors
-from images.listing import EXTENSIONS, files_below, list_images, tell_passed_over
+from images.listing import files_below, list_images, require_images
+from images.origin import read_head
 from images.ranges import from_levels, to_uint8
 from images.squares import Square, centre_square, cut
 
@@ -32,11 +33,8 @@ def photo_files(path: str | os.PathLike) -> list[Path]:
     if not path.is_dir():
         return [path]
     names, loops = files_below(path)
-    listing = list_images(names, functools.partial(_json_or_none, path), loops)
-    if not listing.images:
-        others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
-        raise UserError(f"no photos in {path}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
-    tell_passed_over(path, listing.passed_over)
+    listing = list_images(names, functools.partial(_json_or_none, path), lambda name: read_head(path / name), loops)
+    require_images(listing, path, "photos")
     return [path / name for name in listing.images]
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from dnnlib.files import replace_file
+from images.origin import DERIVED, mark
 
 
-def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write a uint8 image `[H, W, 1 or 3]` as PNG in one step."""
+def save_png(path: str | os.PathLike, image: np.ndarray, distance: int = DERIVED) -> None:
+    """Write a uint8 image `[H, W, 1 or 3]` as PNG in one step, with the mark of `images.origin`."""
     buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    picture.save(buffer, format="PNG", pnginfo=mark(distance))
     with replace_file(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

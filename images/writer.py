@@ -1,4 +1,4 @@
-"""ImageWriter: PNG files written in background threads."""
+"""ImageWriter: PNG files of generated images, written in background threads."""
 
 import os
 from collections import deque
@@ -6,11 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from images.origin import GENERATED
 from images.sheets import save_png
 
 
 class ImageWriter:
-    """Writes images in a few threads; use it in a `with` statement, which ends when all images are on the disk.
+    """Writes generated images in a few threads.
+
+    Use it in a `with` statement, which ends when all images are on the disk.
 
     An error of a thread is raised by a later call, or at the end.
 
@@ -28,7 +31,7 @@ class ImageWriter:
         """Queue a uint8 image `[H, W, 1 or 3]` for writing."""
         while len(self.futures) >= self.pending:
             self.futures.popleft().result()
-        self.futures.append(self.pool.submit(save_png, path, image))
+        self.futures.append(self.pool.submit(save_png, path, image, GENERATED))
 
     def __enter__(self) -> "ImageWriter":
         return self

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import functools
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from torch import Tensor
 from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.remarks import remark
 from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
 from inversion.familiarity import is_strange, reconstruction_distances, usual_detail
@@ -37,14 +37,11 @@ PRIOR_FIDELITY = 0.5  # fidelity of the restored photos that tuning may be bound
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
-@functools.cache
 def _note_search(network: str) -> None:
-    """Say, once, what it means that a network has no encoder."""
-    logging.warning(
-        "%s is used without an encoder: the projector searches for each photo, which takes much longer and finds less; "
-        "invert.py train-encoder --network=%s --data=PHOTOS trains one",
-        network,
-        network,
+    """Say what it means that a network has no encoder."""
+    remark(
+        f"{network} is used without an encoder: the projector searches for each photo, which takes much longer and "
+        f"finds less; invert.py train-encoder --network={network} --data=PHOTOS trains one"
     )
 
 

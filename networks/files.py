@@ -1,7 +1,6 @@
 """Networks and their files: build from a configuration, save, load."""
 
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
+from dnnlib.remarks import remark
 from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig
 from networks.discriminator import Discriminator
 from networks.generators.interface import Generator
@@ -137,6 +137,6 @@ def load(path: str | os.PathLike, device: torch.device, precision: Dtype | Liter
     G, _ = load_generator(path)
     dtype = G.config.precision.dtype if precision == "stored" else precision
     if precision == "stored" and not suits(device, dtype):
-        logging.warning("the network computes in %s, which this device does slowly; fp32 is used", dtype)
+        remark(f"the network computes in {dtype}, which this device does slowly; fp32 is used")
         dtype = "fp32"
     return with_precision(G, dtype).to(device)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from dnnlib import remarks
+
 # The tests' tensors are small, and processes at work beside them would slow two threads down.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -20,6 +22,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
+
+
+@pytest.fixture(autouse=True)
+def _no_remarks_so_far():
+    """Let each test see the remarks that a command gives once."""
+    remarks.forget()
 
 
 @pytest.fixture(scope="session")

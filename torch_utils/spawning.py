@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch.multiprocessing as mp
 import tqdm
 
+from dnnlib.cli import log_warnings
 from dnnlib.errors import UserError, as_user_error
+from dnnlib.remarks import go_on, told
 from dnnlib.stop import SIGNALS, StopNow, StopRequest
 
 # Seconds that the others have to save and to end after one has failed; they are killed then.
@@ -38,7 +40,8 @@ def start(function: Callable[..., None], count: int, arguments: Callable[[str], 
     errors = context.SimpleQueue()
     address = f"tcp://127.0.0.1:{_free_port()}"
     processes = [
-        context.Process(target=_call, args=(rank, function, errors, arguments(address))) for rank in range(count)
+        context.Process(target=_call, args=(rank, function, errors, arguments(address), told()))
+        for rank in range(count)
     ]
     with StopRequest() as stop:
         with _signals_wait():  # also in the new processes, until they can tell what a signal asks for
@@ -128,9 +131,13 @@ def _error(rank: int, code: int, errors: Any, count: int) -> BaseException:
     return UserError(f"process {rank} of {count} ended with code {code}", "the same command continues")
 
 
-def _call(rank: int, function: Callable[..., None], errors: Any, arguments: tuple[Any, ...]) -> None:
+def _call(
+    rank: int, function: Callable[..., None], errors: Any, arguments: tuple[Any, ...], remarks: Collection[str]
+) -> None:
     """Call the function in a process that `start` has started, and leave it."""
     os.environ["LOCAL_RANK"] = str(rank)
+    log_warnings()
+    go_on(remarks, is_silent=rank > 0)
     tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
     with StopRequest(is_silent=True):  # from here on signals arrive
         _follow_parent()

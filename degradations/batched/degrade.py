@@ -4,8 +4,6 @@ Nothing here makes the host wait for the device. All but noise is computed in in
 does not depend on the batch around it.
 """
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ from degradations.batched.exact_sums import exact_products, to_device
 from degradations.batched.jpeg import jpeg
 from degradations.mixing import FAMILIES
 from degradations.primitive import perform
+from dnnlib.remarks import remark
 from torch_utils.purposes import FOR_DEGRADATION, FOR_DEGRADATION_NOISE
 from torch_utils.seeding import derive_seed
 
@@ -102,16 +101,11 @@ def _perform(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
 
 def _perform_on_host(name: str, images: Tensor, tasks: list[_Task]) -> Tensor:
     """Apply a primitive that has no form for devices, image by image on the CPU."""
-    _warn_of_host(name)
+    remark(f"the degradation {name} has no form for devices; the CPU does it, and the device waits")
     pixels = images.permute(0, 2, 3, 1).cpu().contiguous().numpy()  # [N, R, R, C]
     pairs = zip(pixels, tasks, strict=True)
     degraded = np.stack([perform(image, task.applied, np.random.default_rng(task.key)) for image, task in pairs])
     return torch.from_numpy(degraded).permute(0, 3, 1, 2).to(images.device)
-
-
-@functools.cache
-def _warn_of_host(name: str) -> None:
-    logging.warning("the degradation %s has no form for devices; the CPU does it, and the device waits", name)
 
 
 def gaussian_noise(images: Tensor, parameters: Parameters, keys: Sequence[tuple[int, ...]]) -> Tensor:

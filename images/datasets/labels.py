@@ -1,7 +1,5 @@
 """Labels of images, read from `dataset.json`: all are class numbers, or all are vectors of one length."""
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 import PIL.Image
 
 from dnnlib.errors import UserError
+from dnnlib.remarks import remark
 from images.files import ImageFiles
 from images.listing import METADATA, plain_name
 
@@ -19,8 +18,6 @@ LARGEST = float(np.finfo(np.float32).max)  # number in a label; training has the
 SHOWN = 5  # ranges of numbers that a remark names
 
 Label = int | list[float]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def read_labels(files: ImageFiles, metadata: dict[str, Any]) -> list[Label]:
             shown = repr(label)[:60]
             raise UserError(f"the label of {name} in {where} is {shown}, not {expected}{like}; correct it")
     if length is None and (empty := sorted(set(range(max(labels))) - set(labels))):
-        _warn_of(f"no image has class {ranges(empty)} of 0-{max(labels)} in {where}; classes count from 0 without gaps")
+        remark(f"no image has class {ranges(empty)} of 0-{max(labels)} in {where}; classes count from 0 without gaps")
     return labels
 
 
@@ -76,12 +73,6 @@ def ranges(numbers: Sequence[int]) -> str:
             parts.append([number, number])
     texts = [str(first) if first == last else f"{first}-{last}" for first, last in parts]
     return ", ".join([*texts[:SHOWN], "..."] if len(texts) > SHOWN else texts)
-
-
-@functools.cache
-def _warn_of(text: str) -> None:
-    """Warn once, however often the labels are read."""
-    logger.warning("%s", text)
 
 
 def _by_name(pairs: Any, where: str) -> dict[str, Any]:

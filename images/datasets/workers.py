@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import UserError
+from dnnlib.remarks import go_on
 from images.datasets.dataset import ImageDataset, logger
 
 DEATHS = 3  # of workers in a row, without a batch between, after which no more are started
@@ -156,6 +157,7 @@ def prepare_worker(worker: int) -> None:
     _ignore_signals_to_all()
     torch.set_num_threads(1)
     logger.disabled = True
+    go_on(is_silent=True)
     try:
         import cv2
     except ImportError:

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from degradations import Applied, apply_primitive, degrade, plan, primitive_names, recipe_names
-from degradations.__main__ import main, write_png
+from degradations.__main__ import main
 from degradations.kernel_sizes import LARGEST_MEDIAN, draw_odd_size, draw_size, size_range, taps_for
 from degradations.mixing import FAMILIES, family_members
 from degradations.primitive import _REGISTRY as PRIMITIVES
 from degradations.primitives.motion_blur import line_kernel
 from dnnlib.errors import UserError
 from images.photos import read_gray_or_colour
+from images.sheets import save_png
 
 THINGS = [("primitive", name) for name in primitive_names()] + [("recipe", name) for name in recipe_names()]
 NOT_RANDOM = {("recipe", "super_resolution")}
@@ -508,7 +509,7 @@ def repository() -> Path:
 @pytest.fixture
 def photo_file(tmp_path):
     path = tmp_path / "Katze é 猫.png"
-    write_png(path, photo(40, 52))
+    save_png(path, photo(40, 52))
     return path
 
 
@@ -531,7 +532,7 @@ def test_command_writes_what_the_library_gives(thing, photo_file):
 
 def test_command_defaults_to_the_mixture_and_keeps_gray_photos_gray(tmp_path):
     gray = tmp_path / "gray.png"
-    write_png(gray, photo(40, 40, 1))
+    save_png(gray, photo(40, 40, 1))
     output = tmp_path / "out.PNG"
     code, printed = command(gray, "-o", output)
     assert code == 0 and json.loads(printed)["recipe"] == "mixture"

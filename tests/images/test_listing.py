@@ -37,7 +37,6 @@ def zipped(folder, path):
 @pytest.fixture
 def told(caplog):
     """Return a function that returns the warnings so far."""
-    listing._tell.cache_clear()
     caplog.set_level(logging.WARNING)
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -165,7 +164,7 @@ def test_figures_beside_generated_images_are_not_measured(tmp_path, told):
 
 def test_results_within_results_are_named_once():
     names = ["a.png", "o/p/stats.jsonl", "o/p/q/r.png", "o/stats.jsonl", "z/stats.jsonl", "o/x.png"]
-    found = list_images(names, lambda name: None)
+    found = list_images(names, lambda name: None, lambda name: b"")
     assert found.images == ["a.png"] and found.passed_over.startswith("the folders o, z (with results")
 
 

@@ -33,12 +33,20 @@ def test_links_are_relative_and_texts_are_escaped(folder):
 
 
 def test_small_pictures_are_doubled_and_large_ones_fit(folder):
-    image = overview([parse_section("all=out/*.png")])
+    image = overview([parse_section("all=out/*.png", folder)])
     assert image.shape[1] == WIDTH
     rows = {level: np.flatnonzero((image[:, MARGIN] == level).all(1)) for level in (10, 120, 200)}
     assert {level: len(found) for level, found in rows.items()} == {10: 80, 120: 600, 200: WIDTH - 2 * MARGIN}
     assert rows[10].max() < rows[120].min() < rows[120].max() < rows[200].min()
     assert np.array_equal(read_photo(folder / "a.png")[0, 0], [10, 10, 10])
+
+
+def test_the_overview_of_an_earlier_call_is_no_picture(folder):
+    """Also where its folder is named in another way."""
+    for _ in range(2):
+        assert CliRunner().invoke(main, [str(folder), "--picture=all=out/*.png"]).exit_code == 0
+        assert "overview.png" not in (folder / "index.html").read_text()
+    assert parse_section(f"all={folder}/../out/o*.png", folder.parent).files
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,18 @@ def test_files_have_the_rights_that_the_umask_leaves(tmp_path):
     assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == 0o640
 
 
+def test_threads_that_write_leave_the_umask_alone(tmp_path, monkeypatch):
+    """The umask belongs to the process: while one thread reads it by changing it, another would read the change."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("changed the umask"))
+    write_text(tmp_path / "note.txt", "x")
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "\U0001f431" * 63])
+def test_any_name_that_the_file_system_takes_can_be_written(tmp_path, name):
+    write_text(tmp_path / name, "x")
+    assert listing(tmp_path) == [name]
+
+
 STATE = {
     "images_seen": 2**40,
     "name": "ä",

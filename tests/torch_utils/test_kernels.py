@@ -460,7 +460,6 @@ def test_eight_processes_at_once(tmp_path):
 def pretended_gpu(monkeypatch):
     """The CPU as a CUDA device of capability 9.0, as far as the choice of the path goes."""
     monkeypatch.setattr(operators, "DEVICE_TYPE", "cpu")
-    monkeypatch.setattr(operators, "_warned", False)
     monkeypatch.setattr(operators, "_is_available", functools.cache(operators._is_available.__wrapped__))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(

@@ -1,6 +1,7 @@
 """Processes that share a batch do what one does alone, and end together."""
 
 import json
+import logging
 import signal
 import zipfile
 from dataclasses import replace
@@ -10,6 +11,7 @@ import torch
 
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
+from dnnlib.remarks import remark
 from tests.support.processes import finish, run_distributed, start
 from tests.support.runs import (
     new_trainer,
@@ -128,6 +130,19 @@ def test_an_error_in_one_process_is_raised_here():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+def warn(world, folder):
+    logging.getLogger().addHandler(logging.FileHandler(folder / f"{world.rank}.log"))
+    for text in ("said before", "new", "new"):
+        remark(text)
+
+
+def test_remarks_are_those_of_the_command(tmp_path):
+    """They are given once, by the first process, and not at all where the one that has started it has given them."""
+    remark("said before")
+    run_distributed(warn, 2, tmp_path)
+    assert [(tmp_path / f"{rank}.log").read_text() for rank in (0, 1)] == ["new\n", ""]
+
+
 def test_the_command_stops_and_continues_with_another_number_of_processes(run_files, tmp_path):
     outdir = tmp_path / "run"
     process = start(tiny_command(outdir, *run_files, "--gpus=2", "--kimg=1", "--tick=0.016"))
@@ -153,9 +168,11 @@ def test_a_bad_image_ends_all_processes_with_one_sentence(run_files, tmp_path):
     with zipfile.ZipFile(run_files[0]) as archive:
         archive.extractall(data)
     (data / "img03.png").write_bytes(png(3)[:-200])
+    (data / "note.txt").write_text("")
     code, _, errors = finish(start(tiny_command(tmp_path / "run", data, run_files[1], "--gpus=2", *TINY)))
     assert code == 1
-    [sentence] = [line for line in errors.splitlines() if line]
+    passed_over, sentence = [line for line in errors.splitlines() if line]
+    assert passed_over == f"WARNING: {data}: passed over 1 .txt"
     assert sentence.startswith("Error: ") and "img03.png" in sentence
 
 

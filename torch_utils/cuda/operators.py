@@ -6,7 +6,6 @@ is also the specification.
 
 import contextlib
 import functools
-import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from dnnlib.remarks import remark
 from torch_utils.cuda import driver
 from torch_utils.cuda.compiler import KernelError
 from torch_utils.cuda.launch import TYPES, Kernel, Launch
@@ -81,18 +81,8 @@ _ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def _is_available(device: int) -> bool:
     reason = cause(device)
     if reason and reason != f"{SWITCH}=0":
-        _warn_once(reason)
+        remark(f"no CUDA kernels for bias_act and upfirdn2d: {reason}; plain torch runs instead, slower")
     return not reason
-
-
-_warned = False
-
-
-def _warn_once(reason: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        logging.warning("no CUDA kernels for bias_act and upfirdn2d: %s; plain torch runs instead, slower", reason)
 
 
 def execute(launch: Launch, tensors: list[Tensor | None]) -> None:
