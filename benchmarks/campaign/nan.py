@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.campaign.support.commands import Command, finish
 from benchmarks.campaign.support.kinds import Kind, Row, for_each_kind, leftovers
-from inversion.encoders.training import EncoderTrainer
+from inversion.encoders.trainer import EncoderTrainer
 from torch_utils.checksums import named_leaves
 from training.trainer import Trainer
 

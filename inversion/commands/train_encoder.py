@@ -1,7 +1,7 @@
 """The command `train-encoder`: trains an encoder for a network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
 from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, EncoderConfig
+from inversion.encoders.encoder import kind_module
 from inversion.encoders.files import require_network
 from inversion.encoders.run import EncoderRunDirectory
 from inversion.encoders.training import train_encoder
@@ -29,6 +30,9 @@ FIELDS = {
     "subset": ("data.subset",),
     "degradation": ("data.degradation",),
     "licence": ("data.licence",),
+    "kind": ("encoder.kind",),
+    "padded_layers": ("encoder.padding.layers",),
+    "feature_layer": ("encoder.features.layer",),
     "backbone": ("encoder.backbone",),
     "width": ("encoder.width", "encoder.q_width"),
     "space": ("encoder.space",),
@@ -48,12 +52,26 @@ FIELDS = {
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
 }
+# Kind of encoders -> beginning of the fields that are about it alone.
+KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "encoder.features."}
 
 
 @click.command("train-encoder", context_settings=SETTINGS)
 @click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
 @click.option("--data", type=PATH, required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
 @click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
+@click.option(
+    "--kind",
+    type=click.Choice(list(KIND_FIELDS)),
+    help="What is predicted besides w: nothing; paddings, for what is where; or the features of one layer, for all "
+    "that w cannot hold.  [default: psp]",
+)
+@click.option("--padded-layers", type=int, help="Layers whose padding is predicted, of kind padding.  [default: 4]")
+@click.option(
+    "--feature-layer",
+    type=int,
+    help="Layer K whose features are predicted, of kind feature-style.  [default: 5, or the last of a small network]",
+)
 @click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
 @click.option("--width", type=float, help="Factor of all channels; ir_se50 has only 1.")
 @click.option("--space", type=click.Choice(["w", "w+"]), help="One w for all layers, or one for each.  [default: w+]")
@@ -96,7 +114,7 @@ FIELDS = {
 def train_encoder_command(
     network: str, outdir: str, weights_dir: str | None, overrides: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:
-    """Train an encoder: from photos to the codes w and q of a network, in one pass.
+    """Train an encoder: from photos to the codes of a network, in one pass: w and q, and paddings or features by kind.
 
     \b
     python invert.py train-encoder --network=network-....safetensors --data=cats.zip --outdir=runs/encoder
@@ -118,6 +136,8 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
     device_field = {field: text for field, text in values.items() if field == "run.device"}
     device = best_device(with_overrides(EncoderConfig(), device_field).run.device)
     resolution = (header.get("images") or {}).get("resolution", 256)
+    kind = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "encoder.kind"}).encoder.kind
+    _require_effect(kind, values)
     config = with_overrides(
         EncoderConfig(),
         {
@@ -125,6 +145,8 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
             "data.degradation": json.dumps(_degradation_of(header)),
             "encoder.input_size": json.dumps(min(max(resolution, 64), 256)),
             "run.precision": "bf16" if fastest_dtype(device) == "bf16" else "fp32",
+            **_places(header, resolution),
+            **kind_module(kind).DEFAULTS,
         },
     )
     config = with_overrides(config, values)
@@ -133,6 +155,24 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
     if config.data.degradation is not None:
         check_recipe(config.data.degradation)
     return config
+
+
+def _require_effect(kind: str, values: Mapping[str, str]) -> None:
+    """Raise UserError where a field is about another kind of encoders."""
+    for other, prefix in KIND_FIELDS.items():
+        for field in values:
+            if prefix is not None and field.startswith(prefix) and other != kind:
+                raise UserError(f"{field} has no effect with --kind={kind}; leave it out, or give --kind={other}")
+
+
+def _places(header: dict[str, Any], resolution: int) -> dict[str, str]:
+    """Return the padded layers and the layer K as published, or what comes nearest in a small network."""
+    blocks = resolution.bit_length() - 2  # 4x4 is the first
+    quality = (header.get("generator") or {}).get("quality")
+    last = 2 * (blocks - quality.get("blocks", 2)) - 1 if quality else 2 * blocks - 2  # layer that may be replaced
+    defaults = EncoderConfig().encoder
+    layers, layer = min(defaults.padding.layers, blocks), max(1, min(defaults.features.layer, last))
+    return {"encoder.padding.layers": str(layers), "encoder.features.layer": str(layer)}
 
 
 def _degradation_of(header: dict[str, Any]) -> str | None:

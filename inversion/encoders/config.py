@@ -14,15 +14,41 @@ from dnnlib.registry import Registry
 from training.config import EmaConfig, OptimizerConfig
 
 BACKBONES = Registry("inversion.encoders.backbones", "backbone")
+KINDS = Registry("inversion.encoders.kinds", "kind of encoders")
 SMALLEST = 32  # least input_size
 LARGEST = 512  # largest input_size
 MULTIPLE = 16  # divides input_size, as the coarsest map has 1/16 of its side
 
 
 @dataclass(frozen=True)
+class PaddingHeadConfig:
+    """What an encoder of kind `padding` predicts: the constant, and what surrounds the features of the first layers."""
+
+    layers: int = 4  # how many same-size 3x3 convolutions are padded, from 4x4 on; 0: the constant alone
+    # One head for each layer as published, where the constant has none; the same map for all of them (the published
+    # default of the command line); or heads for layers and constant that begin with those of the generator.
+    heads: Literal["residual", "separate", "shared"] = "residual"
+
+    def __post_init__(self) -> None:
+        require(0 <= self.layers <= 5, "encoder.padding.layers", self.layers, "from 0 to 5")
+
+
+@dataclass(frozen=True)
+class FeatureHeadConfig:
+    """What an encoder of kind `feature-style` predicts: the output of one layer."""
+
+    layer: int = 5  # K; styled 3x3 convolutions count from 1, so that 5 is the second of 16x16
+    in_image: bool = False  # whether the image layer of the same resolution sees the features, too
+
+    def __post_init__(self) -> None:
+        require(self.layer >= 1, "encoder.features.layer", self.layer, "at least 1")
+
+
+@dataclass(frozen=True)
 class EncoderNetworkConfig:
     """The two networks, for w and for q."""
 
+    kind: Literal["psp", "padding", "feature-style"] = "psp"  # what is predicted besides w and q, see `kinds`
     backbone: str = "ir_se50"
     width: float = 1.0  # factor of all channels of w's network
     q_width: float = 1.0  # factor of all channels of q's network; 0: there is none, and q is fitted to each photo
@@ -31,6 +57,8 @@ class EncoderNetworkConfig:
     input_size: int = 256  # side that images are resized to
     slope: float = 0.2  # slope of the heads' leaky ReLU below zero; 0.01 in published encoders
     align_corners: bool = False  # how the feature pyramid enlarges maps; True in published encoders
+    padding: PaddingHeadConfig = field(default_factory=PaddingHeadConfig)  # of kind `padding`
+    features: FeatureHeadConfig = field(default_factory=FeatureHeadConfig)  # of kind `feature-style`
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES.names():
@@ -83,9 +111,14 @@ class EncoderLossConfig:
     w_norm: float = 0.005  # distance of w from w_avg
     own_w: float = 0.1  # distance of w from the known one, on own samples
     own_q: float = 0.1  # distance of q from the known one, on own samples
+    w_length: float = 0.0  # length of ws - w_avg, not squared (padding space, Eq. 5); published: 0.003, without w_norm
+    features: float = 0.0  # distance of features from those that w makes (feature-style, Eq. 4)
+    own_features: float = 0.0  # distance of features from those that the known w makes, on own samples
+    scales: int = 1  # how many times perceptual distances are taken, each at half the side (feature-style, Eq. 3: 3)
 
     def __post_init__(self) -> None:
-        for name in ("w_norm", "own_w", "own_q"):
+        require(1 <= self.scales <= 4, "loss.scales", self.scales, "from 1 to 4")
+        for name in ("w_norm", "own_w", "own_q", "w_length", "features", "own_features"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
 
 
@@ -95,8 +128,10 @@ class ScheduleConfig:
 
     warmup_kimg: float = 2.0
     final: float = 0.02  # share of the learning rate at the end
+    blend_kimg: float = 0.0  # over which predicted features come in place of those that w makes (feature-style)
 
     def __post_init__(self) -> None:
+        require(self.blend_kimg >= 0, "schedule.blend_kimg", self.blend_kimg, "at least 0")
         require(self.warmup_kimg >= 0, "schedule.warmup_kimg", self.warmup_kimg, "at least 0")
         require(0 <= self.final <= 1, "schedule.final", self.final, "from 0 to 1")
 

@@ -1,12 +1,14 @@
 """Encoders: images to codes w and q in one pass (paper, section 3.4, stage 1), with the networks of pSp."""
 
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inversion.encoders.config import BACKBONES, EncoderNetworkConfig
+from inversion.encoders.config import BACKBONES, KINDS, EncoderNetworkConfig
 from inversion.encoders.heads import StylePyramid
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
@@ -43,12 +45,28 @@ class CodeNetwork(nn.Module):
             backbone.channels, sides, count, features, config.slope, config.align_corners, config.heads == "shared"
         )
 
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Return the levels of the feature pyramid, `[N, width, side, side]`, coarse first."""
+        return self.heads.levels(self.backbone.maps(images))
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.heads(self.backbone.maps(images)).float()  # [N, count, features]
+        return self.heads.codes(self.levels(images)).float()  # [N, count, features]
+
+
+class SpatialHead(Protocol):
+    """What an encoder of another kind than `psp` predicts besides w, from the feature pyramid of w's network."""
+
+    def measure(self, G: Generator) -> None:
+        """Measure in the generator what predictions are offsets from."""
+        ...
+
+    def add_to(self, latents: Latents, levels: Sequence[Tensor]) -> Latents:
+        """Return the codes with what is predicted from the levels `[N, width, side, side]`, coarse first."""
+        ...
 
 
 class Encoder(nn.Module):
-    """Two networks, one for w and one for q, or only the first.
+    """Two networks, one for w and one for q, or only the first; on the first may stand a head for paddings or features.
 
     Args:
         config: configuration of both networks.
@@ -63,6 +81,9 @@ class Encoder(nn.Module):
         build_backbone = BACKBONES.get(config.backbone).build_backbone
         count = 1 if config.space == "w" else G.num_ws
         self.content = CodeNetwork(build_backbone(G.img_channels, config.width, published), config, count, G.w_dim)
+        width = self.content.backbone.channels[-1]
+        levels = [config.input_size // stride for stride in reversed(STRIDES)][: len(self.content.heads.heads)]
+        self.spatial: SpatialHead | None = kind_module(config.kind).build_head(config, G, width, levels)
         self.quality: CodeNetwork | None = None
         if G.q_dim > 0 and config.q_width > 0:
             self.quality = CodeNetwork(build_backbone(G.img_channels, config.q_width, published), config, 1, G.q_dim)
@@ -77,10 +98,11 @@ class Encoder(nn.Module):
         if images.shape[2:] != (side, side):
             images = F.interpolate(images, size=(side, side), mode="area")
         images = images.contiguous(memory_format=torch.channels_last)
-        offsets = self.content(images)  # [N, 1 or num_ws, w_dim]
+        levels = self.content.levels(images)
+        offsets = self.content.heads.codes(levels).float()  # [N, 1 or num_ws, w_dim]
         ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
         q = None if self.quality is None else self.quality(images)[:, 0]  # [N, q_dim]
-        return Latents(ws, q)
+        return Latents(ws, q) if self.spatial is None else self.spatial.add_to(Latents(ws, q), levels)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""
@@ -95,8 +117,15 @@ def build_encoder(config: EncoderNetworkConfig, G: Generator, published: Weights
     """
     encoder = Encoder(config, G, published).to(G.device)
     encoder.w_spread.copy_(spread_of_w(G))
+    if encoder.spatial is not None:
+        encoder.spatial.measure(G)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return encoder
+
+
+def kind_module(kind: str) -> ModuleType:
+    """Return the module of a kind of encoders, such as `feature-style`."""
+    return KINDS.get(kind.replace("-", "_"))
 
 
 @torch.no_grad()

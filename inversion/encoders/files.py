@@ -19,6 +19,7 @@ from torch_utils.loading import blaming_header, load_module
 
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
+FRESH = ("quality.", "spatial.")  # beginnings of the names that another encoder may lack
 
 
 def save_encoder(
@@ -77,8 +78,8 @@ def find_encoder(network_path: str | os.PathLike) -> Path | None:
 def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     """Give an encoder that is to be trained the weights of another, perhaps for another network of the same shape.
 
-    The network for q begins with fresh weights where the other encoder, of a plain network, has none. The statistics of
-    w stay those of the new network.
+    The network for q begins with fresh weights where the other encoder, of a plain network, has none, and so does the
+    head of a kind of encoder that the other is not. The statistics of w stay those of the new network.
 
     Args:
         path: file of the encoder to start from.
@@ -93,6 +94,9 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     statistics = {"w_avg": kept["w_avg"], "w_spread": kept["w_spread"]}
     start = load_tensors(path, PREFIX) | statistics
     try:
+        missing = [name for name in kept if name not in start and not name.startswith(FRESH)]
+        if missing:
+            raise RuntimeError(f"{missing[0]} is missing")
         encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
     except RuntimeError as error:
         raise UserError(

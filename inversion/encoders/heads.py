@@ -69,14 +69,19 @@ class StylePyramid(nn.Module):
         shallower = list(channels[-2::-1])[: len(self.heads) - 1]  # the deepest map enters as it is
         self.laterals = nn.ModuleList(nn.Conv2d(narrow, width, 1) for narrow in shallower)
 
+    def levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Map `[N, channels[i], sides[i], sides[i]]`, finest first, to `[N, width, side, side]` each, coarse first."""
+        levels = [maps[-1]]
+        for lateral, finer in zip(self.laterals, reversed(maps[:-1]), strict=False):
+            coarser = F.interpolate(levels[-1], size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
+            levels.append(lateral(finer) + coarser)
+        return levels
+
+    def codes(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the levels, coarse first, to `[N, count, features]`."""
+        heads = [(head, level) for level, each in zip(levels, self.heads, strict=True) for head in each.children()]
+        return torch.cat([head(level).unflatten(1, (-1, self.features)) for head, level in heads], dim=1)
+
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Map `[N, channels[i], sides[i], sides[i]]`, finest first, to `[N, count, features]`."""
-        x = maps[-1]
-        codes: list[Tensor] = []
-        for level, heads in enumerate(self.heads):
-            if level > 0:
-                finer = self.laterals[level - 1](maps[-1 - level])  # [N, width, side, side]
-                coarser = F.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners)
-                x = finer + coarser
-            codes += [head(x).unflatten(1, (-1, self.features)) for head in heads.children()]  # [N, codes, features]
-        return torch.cat(codes, dim=1)  # [N, count, features]
+        return self.codes(self.levels(maps))

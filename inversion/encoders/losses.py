@@ -1,14 +1,13 @@
 """The loss terms of encoders: distances of reconstructions from photos, and of codes from known ones."""
 
-import functools
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from images.ranges import to_levels
-from inversion.encoders.config import EncoderLossConfig, SideWeights
+from inversion.encoders.config import EncoderLossConfig
 from metrics.detector import load_detector
 from metrics.distances.face_similarity import similarity
 from metrics.weights.directory import WeightsDirectory
@@ -27,6 +26,7 @@ class ImageTerms:
     """
 
     def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device: torch.device) -> None:
+        self.scales = config.scales
         sides = (config.degraded, config.sharp)
         self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
         self.identity: Callable[[Tensor], Tensor] | None = None
@@ -41,25 +41,27 @@ class ImageTerms:
         images, targets = (to_levels(side, shift_first=True) for side in (images, targets))  # detectors take 0..255
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(images, targets)
+            for level in range(1, self.scales):  # feature-style, Eq. 3
+                halved = (F.avg_pool2d(side, 2**level) for side in (images, targets))
+                terms["perceptual"] = terms["perceptual"] + self.perceptual(*halved)
         if self.identity is not None:
             terms["identity"] = 1 - similarity(self.identity(images), self.identity(targets))
         return terms
 
 
-def weighted_sum(terms: Mapping[str, Tensor], weights: SideWeights) -> Tensor:
-    """Return the sum of the means of distances between images, each times its weight."""
-    return functools.reduce(operator.add, (getattr(weights, name) * values.mean() for name, values in terms.items()))
-
-
-def weighted_code_sum(terms: Mapping[str, Tensor], weights: EncoderLossConfig) -> Tensor:
-    """Return the sum of the means of what `code_terms` returns, each times its weight."""
-    factors = {"w": weights.own_w, "q": weights.own_q}
-    return functools.reduce(operator.add, (factors[name] * values.mean() for name, values in terms.items()))
-
-
 def w_norm(ws: Tensor, w_avg: Tensor, spread: Tensor) -> Tensor:
     """Return how far `ws [N, num_ws, w_dim]` are from `w_avg [w_dim]`, as mean squares `[N]` in units of w's spread."""
     return ((ws - w_avg) / spread).square().mean((1, 2))
+
+
+def w_length(ws: Tensor, w_avg: Tensor) -> Tensor:
+    """Return the length `[N]` of `ws [N, num_ws, w_dim] - w_avg [w_dim]`, over all layers (padding space, Eq. 5)."""
+    return (ws - w_avg).flatten(1).norm(dim=1)
+
+
+def features_error(features: Tensor, wanted: Tensor, spread: Tensor) -> Tensor:
+    """Return mean squared errors `[N]` of features `[N, C, S, S]`, in units of their spread `[C, 1, 1]`."""
+    return ((features - wanted) / spread).square().mean((1, 2, 3))
 
 
 def code_terms(predicted: Latents, known: Latents, spread: Tensor) -> dict[str, Tensor]:

@@ -19,10 +19,11 @@ EMBEDDING = 512  # numbers of an embedding
 class Excitation(nn.Module):
     """Squeeze-and-excitation: scale each channel by a factor in (0, 1) that depends on the means of all."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reduction: int = REDUCTION) -> None:
         super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // REDUCTION, 1, bias=False)
-        self.fc2 = nn.Conv2d(channels // REDUCTION, channels, 1, bias=False)
+        within = max(1, channels // reduction)
+        self.fc1 = nn.Conv2d(channels, within, 1, bias=False)
+        self.fc2 = nn.Conv2d(within, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         means = x.mean((2, 3), keepdim=True)  # [N, C, 1, 1]
@@ -32,7 +33,7 @@ class Excitation(nn.Module):
 class Unit(nn.Module):
     """Improved residual unit, `[N, C, H, W] -> [N, C', H / stride, W / stride]`; the second convolution strides."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, reduction: int = REDUCTION) -> None:
         super().__init__()
         self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         if in_channels != channels:
@@ -44,7 +45,7 @@ class Unit(nn.Module):
             nn.PReLU(channels),
             _conv3x3(channels, channels, stride),
             nn.BatchNorm2d(channels),
-            Excitation(channels),
+            Excitation(channels, reduction),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ from inversion.encoders.config import EncoderConfig
 from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, degrade_known, make_pairs, open_photos, reconstruct
-from inversion.encoders.training import EncoderTrainer, learning_rate, train_encoder
+from inversion.encoders.trainer import EncoderTrainer, learning_rate
+from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
 from networks.latents import Latents

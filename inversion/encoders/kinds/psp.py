@@ -1,0 +1,13 @@
+"""pSp: w alone (Richardson et al. 2021, "Encoding in Style")."""
+
+from collections.abc import Sequence
+
+from inversion.encoders.config import EncoderNetworkConfig
+from networks.generators.interface import Generator
+
+DEFAULTS: dict[str, str] = {}  # fields of the training whose defaults are others than for w alone
+
+
+def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Sequence[int]) -> None:
+    """Return None: nothing is predicted besides w."""
+    return None
