@@ -51,7 +51,7 @@ def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: i
         sharp, photo = (from_levels(torch.from_numpy(np.array(image))[None].to(G.device)) for image in pair)
         latents = encoder(photo)
         distances += reconstruction_distances(G, latents, photo, perceptual).tolist()
-        ratios.append(detail_ratios(sharp, synthesize(G, Latents(latents.ws)).clamp(-1, 1)))
+        ratios.append(detail_ratios(sharp, synthesize(G, latents.sharp()).clamp(-1, 1)))
     detail = np.percentile(torch.cat(ratios).cpu().numpy(), COMMON, axis=0)
     return {
         "reconstruction": {name: float(np.percentile(distances, percent)) for name, percent in PERCENTILES.items()},

@@ -78,8 +78,8 @@ class Locality:
         raise NotImplementedError
 
     def at(self, ws: Tensor) -> CodesInBlocks:
-        """Return the photo's codes with another content `ws [1, num_ws, w_dim]`."""
-        return CodesInBlocks(self.G, self.frozen, self.tuned, dataclasses.replace(self.latents, ws=ws))
+        """Return codes `ws [1, num_ws, w_dim]` with the photo's quality; its paddings and features are its alone."""
+        return CodesInBlocks(self.G, self.frozen, self.tuned, dataclasses.replace(self.latents.bare(), ws=ws))
 
     def random_ws(self, key: tuple[int, ...], count: int) -> Tensor:
         """Return `[count, num_ws, w_dim]`, the same for every photo; of all classes in turn."""

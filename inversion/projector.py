@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dnnlib.config import require
+from dnnlib.errors import UserError
 from generation.rendering import stored_noise
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.whitened_space import WhitenedSpace
@@ -37,6 +38,8 @@ class ProjectorOptions:
         prior_weight: of the mean square of `w` in standard deviations, which keeps the sharp image natural.
         spread_weight: of the mean square of the layers' deviations from their mean, in the same unit.
         q_weight: of the mean square of `q`, which is drawn from N(0, I) in training.
+        features_lr: of Adam for the features of codes to start at that have some; 0: they stay.
+        features_weight: of the mean square of these features' difference from the network's own, which `w` would make.
         seed: of the starting points.
     """
 
@@ -52,6 +55,8 @@ class ProjectorOptions:
     prior_weight: float = 0.1
     spread_weight: float = 0.1
     q_weight: float = 0.0
+    features_lr: float = 0.0
+    features_weight: float = 0.2  # Yao et al. 2022, Eq. 4: lambda_2 = 0.01 beside a squared error of weight 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,7 +64,8 @@ class ProjectorOptions:
             require(getattr(self, name) > 0, f"projector.{name}", getattr(self, name), "above 0")
         for name in ("warm_up", "settle"):
             require(0 <= getattr(self, name) < 1, f"projector.{name}", getattr(self, name), "from 0 to below 1")
-        for name in ("q_starts", "pixel_weight", "perceptual_weight", "prior_weight", "spread_weight", "q_weight"):
+        weights = ("pixel_weight", "perceptual_weight", "prior_weight", "spread_weight", "q_weight", "features_weight")
+        for name in ("q_starts", "features_lr", *weights):
             require(getattr(self, name) >= 0, f"projector.{name}", getattr(self, name), "at least 0")
 
 
@@ -82,11 +88,18 @@ def project(
         targets: float `[N, C, R, R]` in [-1, 1].
         options: defaults where None.
         perceptual: distance to the targets; None: the embedded one.
-        start: codes to start at, such as an encoder's; None: the mean image.
+        start: codes to start at, such as an encoder's; None: the mean image. Its paddings and features are kept.
         on_step: called with the number of steps taken.
         space: of `G`; None: it is measured.
+
+    Raises UserError for `features_lr` where there are no features to start at.
     """
     options = options or ProjectorOptions()
+    if options.features_lr > 0 and (start is None or start.features is None):
+        raise UserError(
+            f"projector.features_lr={options.features_lr:g} has no effect, as there are no features to start at; leave "
+            "it out, or give an encoder of kind feature-style"
+        )
     perceptual = perceptual or default_perceptual(targets.device)
     loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
     search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))
@@ -127,12 +140,22 @@ class _Search:
             ws = start.ws if layers > 1 else start.ws.mean(1, keepdim=True)
         self.v = self.space.from_w(ws).requires_grad_(True)  # [N, num_ws or 1, w_dim]
         self.q: Tensor | None = None  # [N, q_dim]
-        self.optimizer = torch.optim.Adam([{"params": [self.v], "full_lr": options.lr}], betas=(0.9, 0.99))
+        self.padding = None if start is None else start.padding
+        self.features = None if start is None else start.features
+        groups = [{"params": [self.v], "full_lr": options.lr}]
+        if self.features is not None and options.features_lr > 0:
+            values = self.features.values.detach().clone().requires_grad_(True)
+            self.features = replace(self.features, values=values)
+            groups.append({"params": [values], "full_lr": options.features_lr})
+        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
 
     def latents(self) -> Latents:
         """Return the codes as they are."""
-        ws = self.space.to_w(self.v.detach()).expand(-1, self.G.num_ws, -1)
-        return Latents(ws, None if self.q is None else self.q.detach())
+        return self._codes().detach()
+
+    def _codes(self) -> Latents:
+        ws = self.space.to_w(self.v).expand(-1, self.G.num_ws, -1)
+        return Latents(ws, self.q, self.padding, self.features)
 
     @torch.no_grad()
     def start_quality(self, given: Tensor | None) -> None:
@@ -145,12 +168,12 @@ class _Search:
 
     def step(self, rate: float) -> None:
         """Take one step of Adam, with the learning rates times `rate`."""
-        codes = [self.v] if self.q is None else [self.v, self.q]
-        ws = self.space.to_w(self.v).expand(-1, self.G.num_ws, -1)
-        images = self.G.synthesis.image(self._content(ws), self.q)
-        loss = self.loss(images) + self._prior()
-        for code, gradient in zip(codes, torch.autograd.grad(loss.sum(), codes), strict=True):
-            code.grad = gradient
+        codes = self._codes()
+        images = self.G.synthesis.image(self._content(codes), self.q)
+        loss = self.loss(images) + self._prior() + self._features_term(codes)
+        leaves = [leaf for group in self.optimizer.param_groups for leaf in group["params"]]
+        for leaf, gradient in zip(leaves, torch.autograd.grad(loss.sum(), leaves), strict=True):
+            leaf.grad = gradient
         for group in self.optimizer.param_groups:
             group["lr"] = group["full_lr"] * rate
         self.optimizer.step()
@@ -162,8 +185,16 @@ class _Search:
         prior = options.prior_weight * self.v.square().mean((1, 2)) + options.spread_weight * spread
         return prior if self.q is None else prior + options.q_weight * self.q.square().mean(1)
 
-    def _content(self, ws: Tensor) -> Content:
-        return self.G.synthesis.content(Latents(ws), stored_noise(self.G, len(ws)))
+    def _features_term(self, codes: Latents) -> Tensor | float:
+        """Return how far features are from the network's own, `[N]`, weighed (Yao et al. 2022, Eq. 4)."""
+        features, weight = codes.features, self.options.features_weight
+        if features is None or weight == 0:
+            return 0.0
+        own = self.G.synthesis.layer_output(codes, stored_noise(self.G, len(codes)), features.layer)
+        return weight * (features.values - own).square().mean((1, 2, 3))
+
+    def _content(self, codes: Latents) -> Content:
+        return self.G.synthesis.content(codes, stored_noise(self.G, len(codes)))
 
     def _codes_to_try(self) -> Tensor:
         """Return `[1 + q_starts, q_dim]`, the same for every photo: a small one, then those of N(0, I)."""
@@ -173,10 +204,10 @@ class _Search:
     def _best_codes(self) -> Tensor:
         """Return for each photo the code tried that gives the smallest loss, `[N, q_dim]`."""
         codes = self._codes_to_try()  # [1 + q_starts, q_dim]
-        ws = self.latents().ws  # [N, num_ws, w_dim]
-        content = self._content(ws)
+        latents = self.latents()
+        content = self._content(latents)
         losses = []
         for q in codes:
-            images = self.G.synthesis.image(content, q.expand(len(ws), -1))
+            images = self.G.synthesis.image(content, q.expand(len(latents), -1))
             losses.append(self.loss(images))
         return codes[torch.stack(losses).argmin(0)]

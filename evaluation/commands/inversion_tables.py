@@ -28,7 +28,7 @@ from evaluation.tables.restoration import (
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
 from inversion.commands.options import InverterFlags, TuningFlags, check_finite, fidelity_option, make_inverter
-from inversion.directions.direction import Direction, load_direction
+from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
 from inversion.encoders.files import find_encoder
@@ -214,9 +214,9 @@ def inversion_command(flags: TableFlags) -> None:
 def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
     """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
     inverter, photos = _open(flags)
-    chosen = [_load_direction(path, inverter) for path in directions]
-    chosen = chosen or find_directions(inverter.G, "sefa", Search(count=3))
-    options = StabilityOptions(tuple(chosen), magnitude, repetitions)
+    chosen = tuple(_load_direction(path, inverter) for path in directions)
+    chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
+    options = StabilityOptions(chosen, magnitude, repetitions)
     weights = flags.weights
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
     measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
@@ -312,7 +312,7 @@ def _stages(method: str) -> list[str]:
     return (["encoder", "quality"] if by_encoder else ["projector"]) + ["tuning"] * tunes
 
 
-def _load_direction(path: str, inverter: Inverter) -> Direction:
+def _load_direction(path: str, inverter: Inverter) -> AnyDirection:
     return load_direction(path, inverter.G, sha256(inverter.network))
 
 

@@ -21,11 +21,12 @@ from evaluation.inverted_photos import (
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos
 from evaluation.tables.table import EMPTY, Table, number
-from inversion.directions.direction import Direction
+from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edited_images
 from inversion.directions.scorers import Scorer
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
+from networks.generators.interface import Generator
 
 REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"
 # Mean change of the age in years by DEX on CelebA-HQ, at the magnitudes from -3 to 3.
@@ -48,7 +49,7 @@ class EditOptions:
         count: number of magnitudes, which go evenly from -reach to reach.
     """
 
-    direction: Direction
+    direction: AnyDirection
     name: str
     scorer: Scorer
     scorer_settings: Any = None
@@ -85,7 +86,7 @@ def editability_table(
     settings = {
         **inversion_settings(inverter),
         **photos.settings,
-        "direction": direction_settings(options.direction, inverter.G.num_ws),
+        "direction": direction_settings(options.direction, inverter.G),
         "scorer": [options.name, options.scorer_settings],
         "magnitudes": options.magnitudes,
     }
@@ -123,7 +124,7 @@ def score_changes(inverter: Inverter, inversion: Inversion, options: EditOptions
 
 
 def edited_at(
-    inverter: Inverter, inversion: Inversion, direction: Direction, strengths: Sequence[float]
+    inverter: Inverter, inversion: Inversion, direction: AnyDirection, strengths: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Return one photo edited by each strength: with its quality kept, and sharp; float `[S, C, R, R]` in [-1, 1]."""
     latents = inversion.latents.to(inverter.device).repeat(len(strengths))
@@ -132,10 +133,11 @@ def edited_at(
     return kept.clamp(-1, 1), sharp.clamp(-1, 1)
 
 
-def direction_settings(direction: Direction, num_ws: int) -> dict[str, str]:
+def direction_settings(direction: AnyDirection, G: Generator) -> dict[str, str]:
     """Return all that edits along a direction depend on, as JSON."""
-    step = direction.step(num_ws).float().cpu().contiguous()
-    return {"name": direction.name, "sha256": hashlib.sha256(step.numpy().tobytes()).hexdigest()}
+    steps = [step.float().cpu().contiguous() for _, step in sorted(direction.steps(G).items())]
+    digest = hashlib.sha256(b"".join(step.numpy().tobytes() for step in steps))
+    return {"name": direction.name, "sha256": digest.hexdigest()}
 
 
 def _column_means(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -24,7 +24,7 @@ from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos
 from evaluation.tables.editability import direction_settings, edited_at
 from evaluation.tables.table import Table, mean_and_deviation
-from inversion.directions.direction import Direction
+from inversion.directions.direction import AnyDirection
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
 from metrics.pairs import PairMeasure
@@ -45,7 +45,7 @@ class StabilityOptions:
         repetitions: number of times that inversion and editing are done, each with its own seed.
     """
 
-    directions: tuple[Direction, ...]
+    directions: tuple[AnyDirection, ...]
     magnitude: float = 3.0
     repetitions: int = 3
 
@@ -84,7 +84,7 @@ def stability_table(
     settings = {
         **inversion_settings(inverter),
         **photos.settings,
-        "directions": [direction_settings(direction, inverter.G.num_ws) for direction in options.directions],
+        "directions": [direction_settings(direction, inverter.G) for direction in options.directions],
         "magnitude": options.magnitude,
         "repetitions": options.repetitions,
         "measures": {name: measure.detector and measure.detector.record() for name, measure in measures.items()},

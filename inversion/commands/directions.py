@@ -14,7 +14,13 @@ from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.sampling import check_class
 from images.sheets import save_png
-from inversion.directions.direction import Direction, load_direction, parse_layers, save_direction
+from inversion.directions.direction import (
+    Direction,
+    load_direction,
+    parse_layers,
+    require_of_ws,
+    save_direction,
+)
 from inversion.directions.previews import check_preview_size, preview
 from inversion.directions.scorers import descriptions, load_scorer
 from inversion.directions.search import METHODS, Search, find_directions
@@ -145,7 +151,7 @@ def directions_command(
         class_index=class_index,
         labels={Path(path).stem: read_labels(path) for path in scores.labels},
         scorers=dict(load_scorer(text, device) for text in scores.scorers),
-        without=tuple(load_direction(path, G, digest) for path in scores.without),
+        without=tuple(require_of_ws(load_direction(path, G, digest)) for path in scores.without),
         batch=batch or (16 if device.type == "cpu" else 64),
         count=Search.count if count is None else count,
         ends=Search.ends if scores.ends is None else scores.ends,

@@ -1,4 +1,4 @@
-"""Editing directions: vectors that are added to `w` to change one thing about an image, and their files."""
+"""Editing directions: what is added to codes to change one thing about an image, and their files."""
 
 import logging
 import math
@@ -13,9 +13,11 @@ from torch import Tensor
 from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
 from dnnlib.parsing import existing, integers
+from inversion.directions.padding_direction import PaddingDirection
 from inversion.directions.vector_files import READERS, read_vector
 from inversion.directions.w_samples import draw_w, std_along
 from networks.generators.interface import Generator
+from networks.latents import Padding
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 MEASURED = 4096  # sampled w that the strength of a plain vector is measured on
@@ -61,6 +63,10 @@ class Direction:
         mask[list(self.layers)] = 1
         return rows * mask
 
+    def steps(self, G: Generator) -> dict[str, Tensor]:
+        """Return the step of strength 1, without rows, of each code that it moves, by its name in `Latents`."""
+        return {"ws": self.step(G.num_ws)}
+
     def check_fits(self, G: Generator) -> None:
         """Raise UserError unless the direction has the widths of a generator."""
         width = self.vector.shape[-1]
@@ -81,6 +87,9 @@ class Direction:
             )
 
 
+AnyDirection = Direction | PaddingDirection
+
+
 @dataclass(frozen=True)
 class DirectionHeader:
     """The header of a direction's file."""
@@ -92,23 +101,22 @@ class DirectionHeader:
     layers: tuple[int, ...] | None = None
     network: str | None = None
     details: dict = field(default_factory=dict)  # `from_dict` checks values by their class
+    space: Literal["ws", "padding"] = "ws"  # which codes it moves; in those of paddings `std` and `layers` say nothing
 
 
-def save_direction(path: str | os.PathLike, direction: Direction) -> None:
+def save_direction(path: str | os.PathLike, direction: AnyDirection) -> None:
     """Write a direction as safetensors, in one step."""
-    header = DirectionHeader(
-        kind="direction",
-        name=direction.name,
-        method=direction.method,
-        std=direction.std,
-        layers=direction.layers,
-        network=direction.network,
-        details=direction.details,
-    )
-    save_tensors(path, {"vector": direction.vector.float()}, to_dict(header))
+    common: dict[str, Any] = {name: getattr(direction, name) for name in ("name", "method", "network", "details")}
+    if isinstance(direction, Direction):
+        header = DirectionHeader("direction", std=direction.std, layers=direction.layers, **common)
+        tensors = {"vector": direction.vector}
+    else:
+        header = DirectionHeader("direction", std=1.0, space="padding", **common)
+        tensors = direction.padding.tensors()
+    save_tensors(path, {name: tensor.float() for name, tensor in tensors.items()}, to_dict(header))
 
 
-def load_direction(path: str | os.PathLike, G: Generator, network: str | None = None) -> Direction:
+def load_direction(path: str | os.PathLike, G: Generator, network: str | None = None) -> AnyDirection:
     """Return the direction in a file, on the network's device.
 
     Besides the files of `save_direction`, plain vectors can be loaded, `[w_dim]` or `[num_ws, w_dim]`, as .npy, .npz or
@@ -124,7 +132,7 @@ def load_direction(path: str | os.PathLike, G: Generator, network: str | None = 
     """
     path = existing(path, "direction")
     is_plain = path.suffix.lower() in READERS
-    direction = (_load_vector(path, G) if is_plain else _load_stored(path)).to(G.device)
+    direction: AnyDirection = (_load_vector(path, G) if is_plain else _load_stored(path)).to(G.device)
     direction.check_fits(G)
     if network is not None and direction.network is not None and network != direction.network:
         logging.warning(
@@ -134,6 +142,13 @@ def load_direction(path: str | os.PathLike, G: Generator, network: str | None = 
             direction.network[:8],
             network[:8],
         )
+    return direction
+
+
+def require_of_ws(direction: AnyDirection) -> Direction:
+    """Return a direction in W or W+; raise UserError for one among paddings."""
+    if not isinstance(direction, Direction):
+        raise UserError(f"direction {direction.name} moves paddings, and here it takes one in w; give another")
     return direction
 
 
@@ -169,13 +184,16 @@ def _load_vector(path: Path, G: Generator) -> Direction:
     return replace(direction, std=std_along(direction.vector, draw_w(G, MEASURED).cpu()))
 
 
-def _load_stored(path: Path) -> Direction:
+def _load_stored(path: Path) -> AnyDirection:
     """Return what `save_direction` wrote."""
     try:
         values = read_header(path)
         values.pop("format_version")
         header = from_dict(DirectionHeader, values)
-        vector = load_tensors(path)["vector"].float()
+        tensors = {name: tensor.float() for name, tensor in load_tensors(path).items()}
+        if header.space == "padding":
+            return _padding_direction(path, header, tensors)
+        vector = tensors["vector"]
     except (UserError, KeyError) as error:
         reason = "no tensor 'vector'" if isinstance(error, KeyError) else error
         raise UserError(f"{path} holds no direction ({reason}); give one that `invert.py directions` wrote") from error
@@ -183,3 +201,9 @@ def _load_stored(path: Path) -> Direction:
     if vector.ndim not in (1, 2) or not torch.isfinite(vector).all() or header.std < 0 or not layers_fine:
         raise UserError(f"{path} is damaged; copy or make it again")
     return Direction(vector, header.std, header.name, header.method, header.layers, header.network, header.details)
+
+
+def _padding_direction(path: Path, header: DirectionHeader, tensors: dict[str, Tensor]) -> PaddingDirection:
+    if not tensors or any(tensor.ndim == 0 or len(tensor) != 1 for tensor in tensors.values()):
+        raise UserError(f"{path} is damaged; copy or make it again")
+    return PaddingDirection(Padding.from_tensors(tensors), header.name, header.method, header.network, header.details)

@@ -7,42 +7,91 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from generation.rendering import render
-from inversion.directions.direction import Direction
+from generation.rendering import render, stored_noise
+from inversion.directions.direction import AnyDirection
+from inversion.mixing import with_padding
 from networks.generators.interface import Generator, Noise
-from networks.latents import Latents
+from networks.latents import Features, Latents
 
 
-def edit(G: Generator, latents: Latents, direction: Direction, strength: float | Tensor) -> Latents:
+def edit(
+    G: Generator, latents: Latents, direction: AnyDirection, strength: float | Tensor, noise: Noise | None = None
+) -> Latents:
     """Return `w + strength * d`, and `q` as it was (Eq. 5 of the supplement).
+
+    Features move by the difference that the edit makes in the network's own, `F + G(w~^{1:K}) - G(w^{1:K})` (Yao et al.
+    2022, Eq. 1). Directions among paddings move those in the same way as others move `w`.
 
     Args:
         G: network that the codes are for.
         latents: codes of N images.
         direction: direction to edit along; it changes its own layers only.
         strength: strength for all images, or `[N]`; 1 is one standard deviation of sampled w. Where it is 0, the codes
-            stay the same, bit for bit.
+            stay the same, bit for bit; so do features where the direction moves nothing that their layers read.
+        noise: of the network's own features; None: the stored one.
 
-    Raises UserError for a direction of other widths, and for a strength that is not finite.
+    Raises UserError for a direction of other widths, for a strength that is not finite, and for a direction among
+    paddings where the codes have none.
     """
     direction.check_fits(G)
-    ws = latents.ws
-    strengths = torch.as_tensor(strength, dtype=ws.dtype, device=ws.device).expand(len(ws))  # [N]
+    steps = direction.steps(G)
+    before = _able_to_move(G, latents, direction, steps)
+    tensors = before.tensors()
+    strengths = torch.as_tensor(strength, dtype=latents.ws.dtype, device=latents.ws.device).expand(len(latents))  # [N]
     if not torch.isfinite(strengths).all():
         value = next(value for value in strengths.tolist() if not math.isfinite(value))
         raise UserError(f"the strength of {direction.name} is {value}, must be finite; take for example 2")
-    change = strengths[:, None, None] * direction.step(ws.shape[1]).to(ws)  # [N, num_ws, w_dim]
-    return replace(latents, ws=torch.where(change == 0, ws, ws + change))
+    moved = {name: _moved(tensors[name], strengths, step) for name, step in steps.items()}
+    after = Latents.from_tensors(tensors | moved)
+    if latents.features is None:
+        return after
+    return replace(after, features=_follow(G, latents.features, before, after, noise))
 
 
 @torch.no_grad()
 def edited_images(
-    G: Generator, latents: Latents, direction: Direction, strength: float | Tensor, noise: Noise | None = None
+    G: Generator, latents: Latents, direction: AnyDirection, strength: float | Tensor, noise: Noise | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the edited images with their quality kept, `G(w + s d, q)`, and their sharp versions, `G(w + s d, 0)`.
 
     Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; `noise` None means the stored noise.
     """
-    edited = edit(G, latents, direction, strength)
+    edited = edit(G, latents, direction, strength, noise)
     kept, sharp = render(G, edited, [edited.q, None], noise)
     return kept, sharp
+
+
+def _able_to_move(G: Generator, latents: Latents, direction: AnyDirection, steps: dict[str, Tensor]) -> Latents:
+    """Return the codes with all that a direction moves; what paddings lack is what the network has without them."""
+    if all(name in latents.tensors() for name in steps):
+        return latents
+    if latents.padding is None:
+        raise UserError(
+            f"direction {direction.name} moves paddings, and these codes have none; give an encoder of kind padding, "
+            "or a direction in w"
+        )
+    return with_padding(G, latents, steps)
+
+
+def _moved(codes: Tensor, strengths: Tensor, step: Tensor) -> Tensor:
+    """Return codes `[N, ...]` moved by `strengths [N]` times a step; the same bits where that is nothing."""
+    change = strengths.view(-1, *[1] * step.ndim) * step.to(codes)
+    return torch.where(change == 0, codes, codes + change)
+
+
+def _follow(G: Generator, features: Features, before: Latents, after: Latents, noise: Noise | None) -> Features:
+    """Return features moved by the difference of the network's own; the same bits where an edit makes none."""
+    old, new = (_read_before(features.layer, codes) for codes in (before, after))
+    changed = torch.stack([(old[name] != new[name]).flatten(1).any(1) for name in old]).any(0)  # [N]
+    if not changed.any():
+        return features
+    noise = stored_noise(G, len(before)) if noise is None else noise
+    own = [G.synthesis.layer_output(codes, noise, features.layer).to(features.values) for codes in (before, after)]
+    rows = changed.view(-1, 1, 1, 1)
+    return replace(features, values=torch.where(rows, features.values + (own[1] - own[0]), features.values))
+
+
+def _read_before(layer: int, latents: Latents) -> dict[str, Tensor]:
+    """Return the codes that layers 1 to K read, by name; of paddings all."""
+    paddings = {name: value for name, value in latents.tensors().items() if name.startswith("padding.")}
+    return paddings | {"ws": latents.ws[:, :layer]}

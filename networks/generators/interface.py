@@ -93,6 +93,10 @@ class Synthesis(nn.Module, abc.ABC):
         """Return the shape, without the rows, of every code that this network takes, by its name in `Latents`."""
 
     @abc.abstractmethod
+    def own_padding(self) -> Padding:
+        """Return the padding, of one row, which leaves all images as they are: the learned constant, and zeros."""
+
+    @abc.abstractmethod
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
         """Return the images `[N, img_channels, R, R]`, float32, nominally in [-1, 1].
 

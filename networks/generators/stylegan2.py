@@ -13,7 +13,7 @@ from networks.config import GeneratorConfig
 from networks.generators import interface
 from networks.generators.inserts import NOTHING, Inserts, entering, inserts_of
 from networks.generators.interface import Content, Noise, Rng, SynthesisPart
-from networks.latents import Latents
+from networks.latents import Latents, Padding
 from networks.layers import RESAMPLE_TAPS, Convolution, SynthesisLayer, ToRGB
 from networks.resolutions import block_dtype, channels_at, resolutions
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
@@ -215,6 +215,13 @@ class SynthesisNetwork(interface.Synthesis):
                 if number <= last:
                     shapes[f"features.{number}"] = size
         return shapes
+
+    def own_padding(self) -> Padding:
+        const = self.block(0).const
+        assert const is not None, "the first block starts from a constant"
+        shapes = {name: shape for name, shape in self.code_shapes().items() if name.startswith("padding.b")}
+        rings = {name.removeprefix("padding."): const.new_zeros(1, *shape) for name, shape in shapes.items()}
+        return Padding(const[None], rings)
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
         assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"

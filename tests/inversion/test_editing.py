@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
-from generation.rendering import synthesize
-from inversion.directions.direction import Direction
+from generation.rendering import stored_noise, synthesize
+from inversion.directions.direction import Direction, load_direction, save_direction
 from inversion.directions.editing import edit, edited_images
-from networks.latents import Latents
+from inversion.directions.padding_direction import PaddingDirection
+from inversion.directions.search import Search, find_directions
+from networks.latents import Features, Latents, Padding
+from tests.support.codes import full_codes, same_bits
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
@@ -111,3 +114,110 @@ def test_widths_must_fit(G, change, sentence):
 def test_strengths_are_finite(G, strength):
     with pytest.raises(UserError, match=rf"^the strength of tail is {strength}, must be finite"):
         edit(G, latents_of(G), direction(unit(G.w_dim)), strength)
+
+
+# Paddings and features
+
+
+@pytest.fixture(scope="module", name="large")
+def _large():
+    """A network with layers before and behind features of layers 3 and 2."""
+    return quality_generator(resolution=32).requires_grad_(False)
+
+
+@pytest.mark.parametrize("layer", [2, 3])
+@pytest.mark.parametrize("parts", [("features",), ("padding", "features")])
+def test_features_move_by_the_difference_of_the_networks_own(large, layer, parts):
+    """F~ = F + G(w~^{1:K}) - G(w^{1:K}) (Yao et al. 2022, Eq. 1), with the paddings and the same noise in both."""
+    latents, tail = full_codes(large, 3, layer, parts), direction(unit(large.w_dim))
+    edited = edit(large, latents, tail, 2.0)
+    own = [large.synthesis.layer_output(codes, stored_noise(large, 3), layer) for codes in (latents, edited)]
+    assert_close(edited.features.values, latents.features.values + own[1] - own[0])
+    assert (own[1] - own[0]).abs().max() > 1e-2
+    kept = dataclasses.replace(edited, ws=latents.ws, features=latents.features)
+    assert same_bits(kept, latents)
+    noise = large.synthesis.make_noise("random", 3)
+    other = edit(large, latents, tail, 2.0, noise)
+    own = [large.synthesis.layer_output(codes, noise, layer) for codes in (latents, other)]
+    assert_close(other.features.values, latents.features.values + own[1] - own[0])
+
+
+def test_own_features_follow_an_edit_to_the_plain_image(large):
+    latents = full_codes(large, 2, parts=("padding",))
+    own = large.synthesis.layer_output(latents, stored_noise(large, 2), 3)
+    tail = direction(unit(large.w_dim))
+    codes = dataclasses.replace(latents, features=Features(own, 3))
+    plain, held = (edited_images(large, each, tail, 1.5) for each in (latents, codes))
+    for a, b in zip(plain, held, strict=True):
+        assert_close(a, b, rtol=1e-4)
+
+
+def test_features_keep_their_bits_where_nothing_before_them_moves(large, monkeypatch):
+    latents = full_codes(large, 3)
+    latents.features.values[0, 0, 0, 0] = -0.0
+    tail = direction(unit(large.w_dim))
+    some = edit(large, latents, tail, torch.tensor([0.0, 1.0, 0.0])).features.values
+    assert some[::2].numpy().tobytes() == latents.features.values[::2].numpy().tobytes()
+    assert not torch.equal(some[1], latents.features.values[1])
+    monkeypatch.setattr(type(large.synthesis), "layer_output", None)  # which nothing asks then
+    assert same_bits(edit(large, latents, tail, 0.0), latents)
+    behind = dataclasses.replace(tail, layers=tuple(range(3, large.num_ws)))
+    edited = edit(large, latents, behind, 2.0)
+    assert edited.features is latents.features and not torch.equal(edited.ws, latents.ws)
+
+
+@pytest.mark.parametrize("parts", [(), ("padding",), ("features",), ("padding", "features")])
+def test_sefa_edits_all_kinds_of_codes(large, parts):
+    [found] = find_directions(large, "sefa", Search(count=1, samples=50))
+    latents = full_codes(large, 2, parts=parts)
+    kept, sharp = edited_images(large, latents, found, 3.0)
+    assert kept.shape == sharp.shape == (2, 3, 32, 32)
+    for images, codes in ((kept, latents), (sharp, latents.sharp())):
+        assert (images - synthesize(large, codes)).abs().amax((1, 2, 3)).min() > 1e-2
+
+
+def padding_direction(G, names=("const", "b4.conv1")):
+    shapes = G.code_shapes()
+    return PaddingDirection(
+        Padding.from_tensors({name: torch.randn(1, *shapes[f"padding.{name}"]) for name in names}), "glasses", "pair"
+    )
+
+
+def test_directions_among_paddings_move_those_alone(large, tmp_path):
+    save_direction(tmp_path / "glasses.safetensors", padding_direction(large))
+    glasses = load_direction(tmp_path / "glasses.safetensors", large)
+    latents = full_codes(large, 2, parts=("padding",))
+    edited = edit(large, latents, glasses, 1.5)
+    for name, value in latents.tensors().items():
+        step = glasses.padding.tensors().get(name.removeprefix("padding."))
+        assert_close(edited.tensors()[name], value if step is None else value + 1.5 * step)
+    assert same_bits(edit(large, latents, glasses, 0.0), latents)
+
+
+def test_features_follow_paddings_as_well(large):
+    latents, glasses = full_codes(large, 2), padding_direction(large)
+    edited = edit(large, latents, glasses, 1.0)
+    own = [large.synthesis.layer_output(codes, stored_noise(large, 2), 3) for codes in (latents, edited)]
+    assert_close(edited.features.values, latents.features.values + own[1] - own[0])
+
+
+def test_what_paddings_lack_begins_as_the_networks_own(large):
+    latents = full_codes(large, 2, parts=("padding",))
+    partial = dataclasses.replace(latents, padding=Padding(None, {"b8.conv1": latents.padding.rings["b8.conv1"]}))
+    glasses = padding_direction(large)
+    edited = edit(large, partial, glasses, 1.0).padding
+    assert_close(edited.const, large.synthesis.block(0).const + glasses.padding.const.expand(2, -1, -1, -1))
+    assert_close(edited.rings["b4.conv1"], glasses.padding.rings["b4.conv1"].expand(2, -1, -1))
+    assert edited.rings["b8.conv1"] is partial.padding.rings["b8.conv1"]
+    assert_close(synthesize(large, edit(large, partial, glasses, 0.0)), synthesize(large, partial), rtol=1e-5)
+
+
+def test_codes_without_paddings_are_not_edited_among_them(large):
+    with pytest.raises(UserError, match=r"^direction glasses moves paddings, and these codes have none; give an enc"):
+        edit(large, full_codes(large, parts=("features",)), padding_direction(large), 1.0)
+
+
+def test_directions_among_paddings_of_another_network(large, G, tmp_path):
+    save_direction(tmp_path / "glasses.safetensors", padding_direction(large, ("b32.conv1",)))
+    with pytest.raises(UserError, match=r"^direction glasses has padding.b32.conv1, which this network has no place"):
+        load_direction(tmp_path / "glasses.safetensors", G)

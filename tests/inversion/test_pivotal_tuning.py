@@ -1,5 +1,7 @@
 """Pivotal tuning: what moves, what stays, and what is stored of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversi
 from inversion.tuning_options import TUNINGS, TuningOptions
 from networks.files import load
 from networks.latents import Latents
+from tests.support.codes import full_codes
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import save_tensors
@@ -46,6 +49,45 @@ def test_frozen_and_tuned_blocks_make_the_networks_images(variant, first):
     codes = CodesInBlocks(G, *G.synthesis.parts(count - first), latents)
     sharp, degraded = render(G, latents, [None, latents.q])
     assert_close(codes.originals, torch.cat([sharp, degraded]))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_cut_anywhere_paddings_and_features_take_part(first, layer):
+    G = frozen(quality_generator(resolution=32))
+    codes = full_codes(G, layer=layer)
+    cut = CodesInBlocks(G, *G.synthesis.parts(G.synthesis.num_blocks - first), codes)
+    assert_close(cut.originals, torch.cat(render(G, codes, [None, codes.q])), rtol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, None])
+def test_tuning_shows_the_photo_with_its_paddings_and_features(blocks, monkeypatch):
+    """Of blocks of the head as of the trunk; what the tuned network shows is what was tuned."""
+    G = frozen(quality_generator(resolution=32))
+    codes = full_codes(G, 1)
+    target = (synthesize(G, codes) + 0.3 * torch.randn(1, 3, 32, 32)).clamp(-1, 1)
+    seen, images = [], CodesInBlocks.images
+    monkeypatch.setattr(CodesInBlocks, "images", lambda *args: seen.append(images(*args)) or seen[-1])
+    options = TuningOptions(steps=6, blocks=blocks, lr=1e-3, stop_psnr=None, **PIXELS_ONLY)
+    [tuned] = tune(G, codes, target, options)
+    assert_close(seen[0][-1:], synthesize(G, codes), rtol=1e-4)
+    assert reconstruction_error(apply(G, tuned), codes, target) < 0.95 * reconstruction_error(G, codes, target)
+    [before] = tune(G, codes, target, replace(options, steps=5))
+    assert_close(synthesize(apply(G, before), codes), seen[5][-1:], rtol=1e-2)  # stored in half precision
+
+
+@pytest.mark.parametrize("locality", LOCALITIES)
+def test_codes_of_locality_are_plain_images(locality):
+    G = frozen(quality_generator(resolution=32))
+    codes = full_codes(G, 1)
+    options = TuningOptions(locality=locality)
+    of_photo, of_bare = (
+        LOCALITIES[locality](options, G, *G.synthesis.parts(None), latents, default_perceptual(torch.device("cpu")))
+        for latents in (codes, codes.bare())
+    )
+    found = of_photo.codes(0)
+    assert found.content.padding is None and found.content.features is None and torch.equal(found.q, codes.q)
+    assert torch.equal(found.originals, of_bare.codes(0).originals)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, None])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
-from generation.rendering import synthesize
+from generation.rendering import stored_noise, synthesize
 from generation.sampling import ws_of_seeds
 from inversion.perceptual import ReconstructionLoss, load_perceptual
 from inversion.projector import ProjectorOptions, _rate, project
@@ -13,6 +13,7 @@ from metrics.detector import load_detector
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.stylegan2 import Generator
 from networks.latents import Latents
+from tests.support.codes import full_codes
 from tests.support.networks import SMALL, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
@@ -162,8 +163,56 @@ def test_leaves_the_network_alone():
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 0}, {"lr": 0.0}, {"settle": 1.0}, {"q_starts": -1}, {"prior_weight": -1.0}]
+    "change",
+    [
+        *({"steps": 0}, {"lr": 0.0}, {"settle": 1.0}, {"q_starts": -1}, {"prior_weight": -1.0}),
+        *({"features_lr": -0.1}, {"features_weight": -1.0}, {"features_lr": float("nan")}),
+    ],
 )
 def test_refuses_options(change):
     with pytest.raises(UserError, match=f"projector.{next(iter(change))} is"):
         ProjectorOptions(**change)
+
+
+def test_paddings_and_features_of_the_start_are_kept_and_take_part():
+    G = averaged(quality_generator(resolution=32))
+    start, targets = full_codes(G), synthesize(G, full_codes(G, seed=1))
+    options = ProjectorOptions(steps=3, q_starts=1, **PIXELS_ONLY)
+    found = project(G, targets, options, start=start)
+    for name, value in found.tensors().items():
+        assert torch.equal(value, start.tensors()[name]) == (name not in ("ws", "q")), name
+        assert not value.requires_grad
+    without = project(G, targets, options, start=start.bare())
+    assert not torch.equal(found.ws, without.ws)
+
+
+def test_features_are_sought_too_and_stay_near_the_networks_own():
+    G = averaged(quality_generator(resolution=32))
+    start, targets = full_codes(G), synthesize(G, full_codes(G, seed=1))
+    before = start.features.values.clone()
+
+    def found(**options):
+        return project(G, targets, ProjectorOptions(steps=6, q_starts=1, **{**PIXELS_ONLY, **options}), start=start)
+
+    def distance(codes):
+        own = G.synthesis.layer_output(codes, stored_noise(G, 2), 3)
+        return (codes.features.values - own).square().mean()
+
+    fixed, free, tight = (
+        found(features_weight=0.0),
+        found(features_lr=0.1, features_weight=0.0),
+        found(features_lr=0.1, features_weight=100.0),
+    )
+    errors = [squared_error(synthesize(G, codes), targets).mean() for codes in (fixed, free)]
+    assert errors[1] < 0.9 * errors[0]
+    assert distance(tight) < 0.8 * distance(free)
+    assert torch.equal(start.features.values, before) and torch.equal(fixed.features.values, before)
+    options = ProjectorOptions(steps=6, q_starts=1, **PIXELS_ONLY, features_lr=0.1)
+    alone, together = project(G, targets[1:], options, start=start[1:]), found(features_lr=0.1)
+    assert_close(alone.features.values, together.features.values[1:], rtol=1e-2)
+
+
+@pytest.mark.parametrize("start", [None, Latents(torch.zeros(1, 6, 16))])
+def test_features_that_are_not_there_are_not_sought(start):
+    with pytest.raises(UserError, match=r"^projector.features_lr=0.1 has no effect, as there are no features to start"):
+        project(quality_generator(), torch.zeros(1, 3, 16, 16), ProjectorOptions(features_lr=0.1), start=start)

@@ -11,7 +11,7 @@ from dnnlib.errors import UserError
 from generation.rendering import render, synthesize
 from networks.config import GeneratorConfig, QualityConfig
 from networks.files import KINDS, ImageFormat, build_generator
-from networks.latents import Latents
+from networks.latents import Latents, Padding
 from tests.support.networks import SMALL
 from tests.support.tolerance import assert_close
 
@@ -49,6 +49,14 @@ def test_content_and_image_are_the_whole_network(G, latents):
     content = G.synthesis.content(latents, noise)
     assert torch.equal(G.synthesis.image(content), G.synthesis(latents.ws, noise=noise))
     assert_close(G.synthesis.image(content, latents.q), G.synthesis(latents.ws, latents.q, noise=noise))
+
+
+def test_the_own_padding_leaves_images_as_they_are(G, latents):
+    tensors = G.synthesis.own_padding().tensors()
+    assert {f"padding.{name}" for name in tensors} == {name for name in G.code_shapes() if name.startswith("padding.")}
+    padding = Padding.from_tensors({name: value.expand(3, *value.shape[1:]) for name, value in tensors.items()})
+    padded = dataclasses.replace(latents, padding=padding)
+    assert_close(synthesize(G, padded), synthesize(G, latents), rtol=1e-5)
 
 
 def test_every_code_that_a_network_takes_has_an_effect(G, latents):
