@@ -62,10 +62,14 @@ class PaddingHead(nn.Module):
         if self.heads_kind == "residual":
             self.const.copy_(G.state_dict()["synthesis.b4.const"])
 
+    def enlarged(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the map `[N, width, S, S]` that all paddings come from, as large as the largest with its ring."""
+        x = self.units(levels[self.level])
+        return F.interpolate(x.float(), size=(self.side, self.side), mode="bicubic", align_corners=True)
+
     def add_to(self, latents: Latents, levels: Sequence[Tensor]) -> Latents:
         """Return the codes with the paddings read from the levels of the pyramid `[N, width, side, side]`."""
-        x = self.units(levels[self.level])
-        x = F.interpolate(x.float(), size=(self.side, self.side), mode="bicubic", align_corners=True)
+        x = self.enlarged(levels)
         const = self.const + self.const_head(crop(x, 4)).float()  # [N, C, 4, 4]
         rings = {
             name: ring_of(crop(head(x).float(), side))
