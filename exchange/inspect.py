@@ -1,6 +1,7 @@
 """Print the content of a network file, or the networks of a folder: `python -m exchange.inspect NETWORK_OR_FOLDER`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from dnnlib.errors import printable
 from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
 from networks.describe import describe, snapshots
+from torch_utils.checkpoint import tensor_shapes
 
 NO_CHECKSUMS = "none: the file is older than they are, and damage to its numbers would go unseen"
+OF_CODES = ("inversion", "clip")  # kinds of files that hold the codes of images
 SHORT = 12  # digits of a SHA-256 in the table of a folder
 
 
@@ -32,6 +35,8 @@ def main(location: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2) if as_json else _snapshot_table(rows))
     else:
         facts = describe(location)
+        if facts["kind"] in OF_CODES:
+            facts["codes"] = _codes(location)
         click.echo(json.dumps(facts, indent=2) if as_json else _text(facts))
 
 
@@ -61,6 +66,8 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"{'checksums':<16}{NO_CHECKSUMS}")
     if facts["kind"] != "network":
         known = {name: value for name, value in facts["header"].items() if name != "kind"}
+        if "codes" in facts:
+            known = {"codes": facts["codes"], **known}
         return _lines(lines + [f"{name:<16}{_value(value)}" for name, value in known.items()])
     lines += [f"{name:<16}{value}" for name, value in _summary(facts).items()]
     columns = ["block", "resolution", "channels", "layers", "parameters", "dtype"]
@@ -68,6 +75,26 @@ def _text(facts: dict[str, Any]) -> str:
     rows = [row + ["yes" if block["degrades"] else ""] for row, block in zip(rows, facts["architecture"], strict=True)]
     total = ["total", None, None, None, facts["generator"]["parameters"], "", ""]
     return _lines([*lines, ""]) + "\n" + table([*columns, "DegradBlock"], [*rows, total])
+
+
+def _codes(path: str) -> dict[str, str]:
+    """Return what a file holds of each image, in words."""
+    shapes = {name: list(shape) for name, shape in tensor_shapes(path).items()}
+    codes = {name: str(shapes[name][1:]) for name in ("ws", "q") if name in shapes}
+    paddings = sorted((name.removeprefix("padding.") for name in shapes if name.startswith("padding.")), key=_natural)
+    if paddings:
+        codes["padding of"] = " ".join(paddings)
+    for name in shapes:
+        if name.startswith("features."):
+            layer, _, reading = name.removeprefix("features.").partition(".")
+            codes[f"features of layer {layer}"] = " ".join([str(shapes[name][1:]), reading]).strip()
+    return codes | {"of images": str(next(iter(shapes.get("ws", [])), 0))}
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Return a key that sorts `b8.conv1` before `b16.conv1`."""
+    digits = re.search(r"\d+", name)
+    return int(digits[0]) if digits else 0, name
 
 
 def _lines(lines: list[str]) -> str:

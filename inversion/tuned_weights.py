@@ -3,6 +3,7 @@
 import copy
 import itertools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,10 +94,11 @@ def save_inversion(path: str | os.PathLike, inversion: Inversion, network_path: 
     save_tensors(path, tensors, header)
 
 
-def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike) -> Inversion:
+def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike, G: Generator | None = None) -> Inversion:
     """Return what `save_inversion` wrote, on the CPU.
 
-    Raises UserError for any other file, and for an inversion into another network than that at `network_path`.
+    Raises UserError for any other file, for an inversion into another network than that at `network_path`, and for
+    codes that this network, `G`, does not take.
     """
     header = read_header(path)
     if header.get("kind") != KIND:
@@ -105,8 +107,32 @@ def load_inversion(path: str | os.PathLike, network_path: str | os.PathLike) -> 
         raise UserError(f"{path} was made with another network than {network_path}; give that one, or invert again")
     tensors = load_tensors(path)
     tuned = {name.removeprefix(TUNED): tensor for name, tensor in tensors.items() if name.startswith(TUNED)}
+    latents = codes_among(path, tensors, "invert the photo again", G)
     with explained(lambda: str(path), "invert the photo again"):
-        latents = Latents.from_tensors(tensors)
         return Inversion(
             latents, TunedWeights(tuned) if header["is_tuned"] else None, str(header["photo"]), dict(header["settings"])
         )
+
+
+def codes_among(
+    path: str | os.PathLike, tensors: Mapping[str, Tensor], cure: str, G: Generator | None = None
+) -> Latents:
+    """Return the codes among the tensors of a file.
+
+    Args:
+        path: of the file, for errors.
+        tensors: by name; those that are no codes have no effect.
+        cure: what to do where they are damaged.
+        G: network that is to take them; None: any.
+
+    Raises UserError for codes that are damaged, and for those that the network does not take.
+    """
+    with explained(lambda: str(path), cure):
+        latents = Latents.from_tensors(tensors)
+        for name, value in latents.tensors().items():
+            if not value.is_floating_point():
+                raise ValueError(f"{name} has {value.dtype} for numbers")
+    problem = None if G is None else G.misfit({name: value.shape[1:] for name, value in latents.tensors().items()})
+    if problem is not None:
+        raise UserError(f"{path} holds {problem}; {cure}")
+    return latents

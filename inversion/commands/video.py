@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import torch
 import tqdm
 
 from dnnlib.cli import wrong_use_errors
@@ -16,7 +17,7 @@ from generation.rendering import synthesize
 from images.photos import from_network
 from images.video_reader import check_name, read_clip, write_clip
 from inversion.commands.options import InverterFlags, check_finite, make_inverter, make_reader, network_options
-from inversion.directions.direction import load_direction
+from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.editing import edit
 from inversion.inverter import Inverter
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
@@ -76,15 +77,19 @@ def video(
     squares = clip_squares(clip, reader, smooth)
     codes_path = path.with_name(f"{path.stem}-codes.safetensors")
     codes = clip_codes(clip, squares, inverter, reader, ClipOptions(smooth), codes_path)
-    if direction is not None:
-        codes = edit(inverter.G, codes.to(inverter.device), direction, strength)
     codes = codes if keep_quality else codes.sharp()
-    count = write_clip(path, compose_frames(clip, squares, render_codes(inverter, codes), pastes), clip)
+    images = render_codes(inverter, codes, direction, strength)
+    count = write_clip(path, compose_frames(clip, squares, images, pastes), clip)
     click.echo(f"{output}: {count} frames")
 
 
-def render_codes(inverter: Inverter, codes: Latents) -> Iterator[np.ndarray]:
-    """Yield the image of each row of codes, uint8 `[R, R, 3]`."""
+@torch.no_grad()
+def render_codes(
+    inverter: Inverter, codes: Latents, direction: AnyDirection | None = None, strength: float = 0.0
+) -> Iterator[np.ndarray]:
+    """Yield the image of each row of codes, edited along a direction, uint8 `[R, R, 3]`."""
     for start in tqdm.tqdm(range(0, len(codes), RENDER_BATCH), desc="images", unit="batch", disable=None):
-        images = synthesize(inverter.G, codes[start : start + RENDER_BATCH].to(inverter.device))  # [n, C, R, R]
-        yield from from_network(images.clamp(-1, 1))
+        part = codes[start : start + RENDER_BATCH].to(inverter.device)
+        if direction is not None:
+            part = edit(inverter.G, part, direction, strength)
+        yield from from_network(synthesize(inverter.G, part).clamp(-1, 1))  # [n, R, R, 3]

@@ -115,10 +115,7 @@ def _load_stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: Prep
     path = base.with_name(f"{base.name}-{CODES}")
     if not path.is_file():
         return None
-    inversion = load_inversion(path, inverter.network)
-    G, ws, q = inverter.G, inversion.latents.ws, inversion.latents.q
-    if ws.shape[1:] != (G.num_ws, G.w_dim) or (q is not None and q.shape[1] != G.q_dim):
-        raise UserError(f"{path} holds codes of other widths than the network has; invert the photo again")
+    inversion = load_inversion(path, inverter.network, inverter.G)
     if any(inversion.settings.get(key) != value for key, value in _identity(task, photo).items()):
         raise UserError(
             f"{path} is of another photo than {task.photo}, or of another part of it; leave out --codes={job.codes}, "

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.reading import explained
 from images.photos import network_input
 from images.squares import Square, centre_square, cut
 from images.video_reader import Clip, Frame
@@ -22,12 +21,15 @@ from inversion.inverter import Inverter
 from inversion.photos.alignment import NoFaceError, align
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
+from inversion.tuned_weights import codes_among
 from inversion.video.smoothing import smooth_rows, steady_squares
+from networks.generators.interface import Generator
 from networks.latents import Latents, join
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "clip"  # kind of the file of codes, in its header
 SAVE_EVERY = 64  # frames between two saves of the codes found so far
+REMOVE = "remove it, and its codes are found again"
 WARM_SHARE = 0.2  # share of the projector's steps for frames that start from the codes of the frame before
 
 
@@ -73,7 +75,8 @@ def clip_codes(
 ) -> Latents:
     """Return the codes of all frames; codes found so far are stored at `path`, from where the same call goes on.
 
-    A clip has one degradation, so all frames get the mean of their quality codes.
+    A clip has one degradation, so all frames get the mean of their quality codes. Paddings and features say where
+    things are, so each frame keeps its own.
 
     Args:
         clip: video to invert.
@@ -82,13 +85,15 @@ def clip_codes(
         reader: resolution and channels of the parts.
         options: smoothing and batch size.
         path: file of the codes, before smoothing.
+
+    Raises UserError for another file at `path`, and one with damaged codes.
     """
     settings = {
         "clip": sha256(clip.path),
         "squares": [dataclasses.astuple(square) for square in (squares[0], squares[-1])],
         "inversion": inverter.settings,
     }
-    parts = _load_codes(path, settings)
+    parts = _load_codes(path, settings, inverter.G)
     done = sum(len(part) for part in parts)
     targets = _targets(clip, squares, reader, done)
     bar = tqdm.tqdm(total=len(squares), initial=done, desc="codes", unit="frame", disable=None)
@@ -97,6 +102,7 @@ def clip_codes(
     try:
         for images in _batches(targets, batch):  # [n, C, R, R]
             parts.append(_next_codes(inverter, images.to(inverter.device), parts).to("cpu"))
+            _require_same_kind(path, parts)
             bar.update(len(images))
             unsaved += len(images)
             if unsaved >= SAVE_EVERY:
@@ -144,7 +150,7 @@ def _save(path: str | os.PathLike, parts: Sequence[Latents], settings: dict[str,
     save_tensors(path, join(parts).tensors(), {"kind": KIND, "settings": settings})
 
 
-def _load_codes(path: Path, settings: dict[str, Any]) -> list[Latents]:
+def _load_codes(path: Path, settings: dict[str, Any], G: Generator) -> list[Latents]:
     """Return the codes that an earlier call with the same settings has found; raise UserError for another file."""
     if not path.exists():
         return []
@@ -153,8 +159,14 @@ def _load_codes(path: Path, settings: dict[str, Any]) -> list[Latents]:
         raise UserError(f"{path} is in the way and holds no codes of a clip; name the output otherwise")
     if header.get("settings") != _as_json(settings):
         return []
-    with explained(lambda: str(path), "remove it, and its codes are found again"):
-        return [Latents.from_tensors(load_tensors(path))]
+    return [codes_among(path, load_tensors(path), REMOVE, G)]
+
+
+def _require_same_kind(path: Path, parts: Sequence[Latents]) -> None:
+    """Raise UserError where a file has other codes of its frames than the next frames get."""
+    if len(parts) > 1 and parts[0].tensors().keys() != parts[-1].tensors().keys():
+        found, new = (", ".join(part.tensors()) for part in (parts[0], parts[-1]))
+        raise UserError(f"{path} holds {found} of each frame, and further frames have {new}; {REMOVE}")
 
 
 def _as_json(value: Any) -> Any:

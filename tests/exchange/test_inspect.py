@@ -8,9 +8,11 @@ import torch
 
 from dnnlib.files import sha256
 from exchange.inspect import main, table
+from inversion.tuned_weights import Inversion, save_inversion
 from networks.describe import describe, results_beside, snapshots
 from networks.files import ImageFormat, build_discriminator
 from tests.support import commands
+from tests.support.codes import full_codes
 from tests.support.networks import SMALL_D, quality_generator, small_generator, write_network
 from torch_utils.checkpoint import save_tensors
 
@@ -50,6 +52,27 @@ def test_a_plain_network_as_json(tmp_path):
     facts = json.loads(output(write_plain(tmp_path / "plain.safetensors"), "--json"))
     assert facts["mode"] == "plain" and facts["quality"] is None and facts["kind"] == "network"
     assert facts["images"] == {"resolution": 16, "channels": 3, "c_dim": 0} and facts["header"]["kimg"] == 3.5
+
+
+def test_a_file_of_codes_shows_what_it_holds(tmp_path):
+    G = quality_generator(resolution=32)
+    path = write_network(tmp_path / "qc.safetensors", G)
+    save_inversion(tmp_path / "codes.safetensors", Inversion(full_codes(G, 1), photo="cat.png"), path)
+    text = output(tmp_path / "codes.safetensors")
+    assert text.startswith("codes.safetensors: inversion, ") and "cat.png" in text
+    held = "ws [8, 16], q [4], padding of const b4.conv1 b8.conv1 b16.conv1 b32.conv1, features of layer 3 [16, 8, 8]"
+    assert f"{held}, of images 1" in text
+    codes = json.loads(output(tmp_path / "codes.safetensors", "--json"))["codes"]
+    assert codes["features of layer 3"] == "[16, 8, 8]"
+    seen = {"features.3.in_image": torch.zeros(1, 16, 8, 8), "ws": torch.zeros(7, 8, 16)}
+    save_tensors(tmp_path / "clip.safetensors", seen, {"kind": "clip"})
+    assert "ws [8, 16], features of layer 3 [16, 8, 8] in_image, of images 7" in output(tmp_path / "clip.safetensors")
+
+
+@pytest.mark.parametrize("tensors", [{}, {"ws": torch.zeros([])}, {"features.x": torch.zeros([]), "q": torch.ones(2)}])
+def test_damaged_codes_are_shown_as_they_are(tmp_path, tensors):
+    save_tensors(tmp_path / "codes.safetensors", tensors, {"kind": "inversion"})
+    assert "codes" in output(tmp_path / "codes.safetensors")
 
 
 def test_another_kind_of_file_shows_its_header(tmp_path):

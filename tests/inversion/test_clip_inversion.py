@@ -21,9 +21,11 @@ from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
 from inversion.video.smoothing import smooth_rows, steady_squares
+from networks.latents import Latents
 from tests.support.clips import EVEN, make
+from tests.support.codes import full_codes, same_bits
 from tests.support.tolerance import assert_close
-from torch_utils.checkpoint import load_tensors, save_tensors
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 CPU = torch.device("cpu")
 QUICK = ProjectorOptions(steps=5, q_starts=2)
@@ -193,6 +195,58 @@ def test_the_projector_starts_from_the_frame_before(clip, inverter, tmp_path, mo
     assert calls[0][1] is None
     for (_, _, before), (_, start, _) in zip(calls, calls[1:], strict=False):
         assert torch.equal(start.ws, before.ws) and torch.equal(start.q, before.q)
+
+
+def spatial(with_encoder):
+    """Let the encoder give paddings and features that tell its image."""
+    G, forward = with_encoder.G, with_encoder.encoder.forward
+
+    def predict(images):
+        latents, means = forward(images), images.mean((1, 2, 3))
+        codes = full_codes(G, len(images), layer=1)
+        tensors = {name: value * means.view(-1, *[1] * (value.ndim - 1)) for name, value in codes.tensors().items()}
+        return Latents.from_tensors(tensors | latents.tensors())
+
+    with_encoder.encoder.forward = predict
+    return with_encoder
+
+
+def test_each_frame_keeps_its_own_paddings_and_features(clip, with_encoder, tmp_path):
+    inverter, path = spatial(with_encoder), tmp_path / "codes.safetensors"
+    images = torch.cat([to_network(frame.pixels, 16) for frame in clip.frames()])
+    expected = inverter.encoder(images)
+    codes = codes_of(clip, inverter, path, ClipOptions(smooth=2.0, batch=len(EVEN)))
+    assert codes.tensors().keys() == expected.tensors().keys()
+    for name, value in codes.tensors().items():
+        smoothed = smooth_rows(expected.ws, 2.0) if name == "ws" else expected.q.mean(0).expand(len(EVEN), -1)
+        assert_close(value, smoothed if name in ("ws", "q") else expected.tensors()[name])
+    assert load_tensors(path).keys() == expected.tensors().keys()
+    again = codes_of(clip, inverter, path, ClipOptions(smooth=2.0))
+    assert same_bits(again, codes)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"ws": torch.zeros(4, 6, 8)},
+            r"codes.safetensors holds ws of \[6, 8\], not \[6, 16\]; remove it, and its codes",
+        ),
+        ({"features.x": torch.zeros(4, 1)}, r"codes.safetensors cannot be read: .*; remove it, and its codes are"),
+        (
+            {"features.1": torch.zeros(4, 16, 4, 4)},
+            r"holds ws, q, features.1 of each frame, and further frames have ws",
+        ),
+    ],
+)
+def test_damaged_codes_of_a_clip_end_in_a_sentence(clip, with_encoder, tmp_path, change, sentence):
+    path = tmp_path / "codes.safetensors"
+    codes_of(clip, with_encoder, path, ClipOptions(batch=4))
+    found = {name: value[:4] for name, value in load_tensors(path).items()}
+    header = {name: value for name, value in read_header(path).items() if name != "format_version"}
+    save_tensors(path, found | change, header)
+    with pytest.raises(UserError, match=sentence):
+        codes_of(clip, with_encoder, path, ClipOptions(batch=4))
 
 
 class PowerCutError(Exception):

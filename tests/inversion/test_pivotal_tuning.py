@@ -15,9 +15,9 @@ from inversion.pivotal_tuning import tune
 from inversion.tuned_weights import Inversion, TunedWeights, apply, load_inversion, save_inversion
 from inversion.tuning_options import TUNINGS, TuningOptions
 from networks.files import load
-from networks.latents import Latents
-from tests.support.codes import full_codes
-from tests.support.networks import quality_generator, small_generator
+from networks.latents import Features, Latents
+from tests.support.codes import full_codes, same_bits
+from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import save_tensors
 
@@ -228,6 +228,47 @@ def test_inversion_files_of_something_else(tmp_path, network):
     save_tensors(tmp_path / "b.safetensors", {}, {"kind": "inversion", "network": sha256(network)})
     with pytest.raises(UserError, match="b.safetensors cannot be read"):
         load_inversion(tmp_path / "b.safetensors", network)
+
+
+@pytest.mark.parametrize("layer", [2, 3])
+def test_inversion_files_keep_paddings_and_features(tmp_path, layer):
+    G = quality_generator(resolution=32)
+    network = write_network(tmp_path / "qc.safetensors", G)
+    seen = replace(full_codes(G, 1), features=Features(torch.ones(1, 16, 8, 8), 3, in_image=True))
+    for codes in (full_codes(G, 1, layer), seen):
+        save_inversion(tmp_path / "a.safetensors", Inversion(codes), network)
+        assert same_bits(load_inversion(tmp_path / "a.safetensors", network, G).latents, codes)
+
+
+WS = torch.zeros(1, 6, 16)
+DAMAGED = {
+    "b.safetensors holds ws of \\[6, 8\\], not \\[6, 16\\]; invert the photo again$": {"ws": torch.zeros(1, 6, 8)},
+    "b.safetensors holds q of \\[5\\], not \\[4\\]; invert": {"ws": WS, "q": torch.zeros(1, 5)},
+    "holds padding.b64.conv1, which this network has no place for; invert": {"padding.b64.conv1": torch.zeros(1, 2, 3)},
+    "holds padding.const of \\[16, 4\\], not \\[16, 4, 4\\]; invert": {
+        "ws": WS,
+        "padding.const": torch.zeros(1, 16, 4),
+    },
+    "holds features.5, which this network has no place for": {"features.5": torch.zeros(1, 16, 16, 16)},
+    "b.safetensors cannot be read: .*; invert the photo again$": {"features.x": torch.zeros(1, 16, 4, 4)},
+    "b.safetensors cannot be read: .*unpack.*; invert": {"features.1": torch.zeros(1), "features.2": torch.zeros(1)},
+    "b.safetensors cannot be read: ws has shape \\[1, 16\\]": {"ws": torch.zeros(1, 16)},
+    "b.safetensors cannot be read: q has shape \\[4\\]": {"q": torch.zeros(4)},
+    "b.safetensors cannot be read: padding.const has shape \\[2, 16, 4, 4\\], not 1 rows": {
+        "padding.const": torch.zeros(2, 16, 4, 4)
+    },
+    "b.safetensors cannot be read: len": {"padding.const": torch.zeros([])},
+    "b.safetensors cannot be read: ws has torch.int64 for numbers": {"ws": torch.zeros(1, 6, 16, dtype=torch.int64)},
+    "b.safetensors cannot be read: 2 images in one inversion": {"ws": torch.zeros(2, 6, 16)},
+}
+
+
+@pytest.mark.parametrize("sentence", DAMAGED)
+def test_damaged_codes_end_in_a_sentence(tmp_path, network, sentence):
+    header = {"kind": "inversion", "network": sha256(network), "is_tuned": False, "photo": "", "settings": {}}
+    save_tensors(tmp_path / "b.safetensors", {"ws": WS} | DAMAGED[sentence], header)
+    with pytest.raises(UserError, match=sentence):
+        load_inversion(tmp_path / "b.safetensors", network, load(network, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"blocks": 0}, {"twin_weight": -1.0}, {"photos_at_once": 0}])
