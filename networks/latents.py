@@ -80,7 +80,9 @@ class Latents:
         assert self.ws.ndim == 3, f"ws has shape {list(self.ws.shape)}, not [N, num_ws, w_dim]"
         assert self.q is None or self.q.ndim == 2, f"q has shape {list(self.q.shape)}"
         for name, value in self.tensors().items():
-            assert len(value) == len(self.ws), f"{name} has shape {list(value.shape)}, not {len(self.ws)} rows"
+            # Not by `len`, which exporters take as a promise that the number of rows never changes.
+            rows = self.ws.shape[0]
+            assert value.shape[0] == rows, f"{name} has shape {list(value.shape)}, not {rows} rows"
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Latents":
