@@ -1,6 +1,7 @@
 """The house: which package may import which, what reads files, and the oldest Python that the source is for."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -47,8 +48,15 @@ def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
 
-def tree_of(path, **options):
-    return ast.parse(path.read_text(encoding="utf-8"), str(path), **options)
+@functools.cache
+def tree_of(path):
+    """Return a file as the oldest Python reads it that the source is for."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+
+
+def found_in(paths, search):
+    """Return what `search(path)` finds, by the name of the file, where it finds anything."""
+    return {name_of(path): found for path in paths if (found := search(path))}
 
 
 def imports_of(tree):
@@ -93,9 +101,8 @@ def module_of(path):
     return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_one_way(path):
-    assert forbidden_imports(module_of(path), imports_of(tree_of(path))) == []
+def test_imports_go_one_way():
+    assert found_in(MODULES, lambda path: forbidden_imports(module_of(path), imports_of(tree_of(path)))) == {}
 
 
 @pytest.mark.parametrize(
@@ -181,9 +188,8 @@ def is_true(node):
     return isinstance(node, ast.Constant) and node.value is True
 
 
-@pytest.mark.parametrize("path", PROGRAM, ids=name_of)
-def test_nothing_runs_code_of_a_file(path):
-    assert unpickling(tree_of(path)) == []
+def test_nothing_runs_code_of_a_file():
+    assert found_in(PROGRAM, lambda path: unpickling(tree_of(path))) == {}
 
 
 @pytest.mark.parametrize(
@@ -258,9 +264,11 @@ def readers_in(tree):
     return found & READERS.keys()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_files_of_others_are_read_in_one_place(path):
-    assert [name for name in sorted(readers_in(tree_of(path))) if name_of(path) not in READERS[name]] == []
+def test_files_of_others_are_read_in_one_place():
+    def misplaced(path):
+        return [name for name in sorted(readers_in(tree_of(path))) if name_of(path) not in READERS[name]]
+
+    assert found_in(MODULES, misplaced) == {}
 
 
 @pytest.mark.parametrize(
@@ -287,17 +295,18 @@ def test_the_places_of_readers_still_read():
             assert name in readers_in(tree_of(ROOT / place)), f"{place} calls {name} no more"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_syntax_is_that_of_python_3_10(path):
-    tree_of(path, feature_version=(3, 10))
+def test_syntax_is_that_of_python_3_10():
+    for path in SOURCES:
+        tree_of(path)  # else a SyntaxError, with file and line
 
 
 def registries():
     """Yield (package, kind) of each `Registry(...)` in the source."""
     for path in MODULES:
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Call) and dotted(node.func) == "Registry":
-                yield tuple(ast.literal_eval(argument) for argument in node.args)
+        if "Registry(" in path.read_text(encoding="utf-8"):
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.Call) and dotted(node.func) == "Registry":
+                    yield tuple(ast.literal_eval(argument) for argument in node.args)
 
 
 REGISTRIES = sorted(set(registries()))
