@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,20 @@ def train_for(run_files, outdir, steps, **changes):
     return outdir / "training-state.pt"
 
 
+@pytest.fixture(scope="module")
+def good_run(run_files, tmp_path_factory):
+    """Return the directory of a run of two steps; no test changes it."""
+    outdir = tmp_path_factory.mktemp("good") / "run"
+    train_for(run_files, outdir, 2)
+    return outdir
+
+
+@pytest.fixture
+def outdir(good_run, tmp_path):
+    """Return a copy of that run."""
+    return shutil.copytree(good_run, tmp_path / "run")
+
+
 def spoil(monkeypatch, at, network, parameter, value):
     """Set one element of a weight after step `at` of a run."""
     step = Trainer.step
@@ -53,20 +68,25 @@ def spoil(monkeypatch, at, network, parameter, value):
         ("G", "synthesis.b16.torgb.bias", INF, 4, "weight synthesis.b16.torgb.bias became NaN or infinite in phase G;"),
     ],
 )
-def test_a_bad_number_stops_the_run(run_files, tmp_path, monkeypatch, network, parameter, value, at, sentence):
-    """The sentence names tensor and phase; the last good state stays as it was, and continues."""
-    state = train_for(run_files, tmp_path, 2)
-    before = state.read_bytes()
+def test_a_bad_number_stops_the_run(run_files, good_run, outdir, monkeypatch, network, parameter, value, at, sentence):
+    """The sentence names tensor and phase; the last good state stays as it was."""
+    spoil(monkeypatch, at, network, parameter, value)
+    with pytest.raises(UserError, match=f"^{sentence} the last saved state is untouched"):
+        train_for(run_files, outdir, 6)
+    assert (outdir / "training-state.pt").read_bytes() == (good_run / "training-state.pt").read_bytes()
+    assert not [path for path in outdir.iterdir() if path.name.endswith(".part")]
+
+
+def test_a_run_with_a_bad_number_continues(run_files, outdir, monkeypatch):
+    """From the last good state, whatever was written since."""
     with monkeypatch.context() as patch:
-        spoil(patch, at, network, parameter, value)
-        with pytest.raises(UserError, match=f"^{sentence} the last saved state is untouched"):
-            train_for(run_files, tmp_path, 6)
-    assert state.read_bytes() == before
-    assert load_state(state)["trainer"]["steps"] == 2
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
-    train_for(run_files, tmp_path, 4)
+        spoil(patch, 4, "G", "synthesis.b16.torgb.bias", INF)
+        with pytest.raises(UserError, match="became NaN or infinite"):
+            train_for(run_files, outdir, 6)
+    assert load_state(outdir / "training-state.pt")["trainer"]["steps"] == 2
+    state = train_for(run_files, outdir, 4)
     assert load_state(state)["trainer"]["steps"] == 4
-    assert [record["images_seen"] for record in read_stats(tmp_path)] == [16, 32]
+    assert [record["images_seen"] for record in read_stats(outdir)] == [16, 32]
 
 
 def test_the_command_says_one_sentence(run_files, tmp_path):
@@ -166,9 +186,9 @@ def test_a_write_that_the_system_refuses(saved):
     assert_untouched(path, before)
 
 
-def test_a_run_on_a_full_disk_keeps_its_state(run_files, tmp_path, monkeypatch):
+def test_a_run_on_a_full_disk_keeps_its_state(run_files, outdir, monkeypatch):
     """The run ends with the sentence, and goes on when there is space."""
-    state = train_for(run_files, tmp_path, 2)
+    state = outdir / "training-state.pt"
     before = state.read_bytes()
 
     def refuse(*_, **__):
@@ -177,9 +197,9 @@ def test_a_run_on_a_full_disk_keeps_its_state(run_files, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("torch.save", refuse)
         with pytest.raises(UserError, match="the disk is full"):
-            train_for(run_files, tmp_path, 4)
+            train_for(run_files, outdir, 4)
     assert state.read_bytes() == before
-    train_for(run_files, tmp_path, 4)
+    train_for(run_files, outdir, 4)
     assert load_state(state)["trainer"]["steps"] == 4
 
 
