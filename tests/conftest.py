@@ -4,24 +4,29 @@ import json
 import os
 from pathlib import Path
 
-import hypothesis
-import numpy as np
 import pytest
-import torch
 
 from dnnlib import remarks
 
-# The tests' tensors are small, and processes at work beside them would slow two threads down.
-torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
-
-# Examples may share a folder, and the first one may wait for an import.
-hypothesis.settings.register_profile(
-    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
-)
-hypothesis.settings.load_profile("tests")
+# The tests' tensors are small, and processes at work beside them would slow two threads down. torch reads this when it
+# is imported, here and in the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 GOLDEN_DIR = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
+
+
+def pytest_configure(config):
+    """Prepare a process that runs tests; one that hands them out need not spend seconds on imports."""
+    if config.getoption("dist", "no") != "no":
+        return
+    import hypothesis
+    import torch
+
+    torch.set_num_threads(1)
+    # Examples may share a folder, and the first one may wait for an import.
+    checks = [hypothesis.HealthCheck.function_scoped_fixture]
+    hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=checks)
+    hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +38,7 @@ def _no_remarks_so_far():
 @pytest.fixture(scope="session")
 def golden():
     """Return a reader: `golden(name)` gives (arrays, cases) of one reference file."""
+    import numpy as np
 
     def read(name):
         arrays = np.load(GOLDEN_DIR / f"{name}.npz")
@@ -69,6 +75,8 @@ def network_files(tmp_path_factory):
     The networks are qc, another called other, a plain one, and classes, which has five of them; the encoder is qc's,
     and lies in another folder, where commands do not look for it.
     """
+    import torch
+
     from tests.support.encoders import write_encoder
     from tests.support.networks import conditional_generator, quality_generator, small_generator, write_network
 
@@ -86,6 +94,8 @@ def network_files(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
+    import torch
+
     torch.manual_seed(0)
     yield
     torch.set_flush_denormal(False)  # training sets it for its whole process
