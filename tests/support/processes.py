@@ -23,7 +23,7 @@ import torch.multiprocessing
 from tests.support.runs import ROOT
 from torch_utils import distributed
 
-PRELOADED = ["tests.conftest", "train", "torch._dynamo"]
+PRELOADED = ["tests.conftest", "tests.support.runs", "train", "torch._dynamo"]
 
 
 @functools.cache

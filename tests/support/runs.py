@@ -16,7 +16,7 @@ from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from tests.support.networks import SMALL, SMALL_D
 from torch_utils.distributed import World
-from training import loop
+from training import loop, sample_sheets
 from training.config import TrainConfig
 from training.loop import image_format, open_dataset
 from training.trainer import Trainer
@@ -24,6 +24,8 @@ from training.trainer import Trainer
 ROOT = Path(__file__).parents[2]
 IMAGES = ImageFormat(16, 3, 0)
 ALONE = World(0, 1, torch.device("cpu"))
+
+sample_sheets.sheet_size = lambda resolution: (2, 2)  # 128 images of 16x16 would cost as much as some steps
 
 
 def write_images(path, count=12):
