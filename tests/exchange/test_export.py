@@ -43,8 +43,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("export")
 
 
+def small(variant):
+    """Return a QC generator of few operations: each costs seconds in the exporters."""
+    return quality_generator(variant, resolution=8, blocks=1, architecture="resnet", depth=2)
+
+
 def write_small(path, variant):
-    G = quality_generator(variant, resolution=8, blocks=1, architecture="resnet")
+    G = small(variant)
     G.mapping.w_avg.normal_()
     return write_network(path, G, licence="CC0", kimg=3)
 
@@ -206,7 +211,7 @@ def test_a_state_dict_loads_strictly_into_the_generator(network, tmp_path):
     done(network, "-o", tmp_path / "G.pt")
     state = torch.load(tmp_path / "G.pt", weights_only=True)
     G, _ = load_generator(network)
-    other = quality_generator("paper", resolution=8, blocks=1, architecture="resnet")
+    other = small("paper")
     other.load_state_dict(state, strict=True)
     assert "synthesis.b8.conv1.affine.weight" in state
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in G.state_dict().items())

@@ -3,8 +3,6 @@
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import pytest
@@ -17,19 +15,34 @@ from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
 from tests.support.networks import quality_generator, write_network
-from tests.support.runs import write_base
+from tests.support.processes import finish, start
+from tests.support.runs import ROOT, write_base
 
-ROOT = Path(__file__).parents[2]
 RUN_FILES = {"config.json", "log.txt", "stats.jsonl", "reals.png", "training-state.pt"}
 
 
-def make(target, *flags, **settings):
-    settings = {"READY": "", "PY": sys.executable, **settings}
-    command = ["make", target, *flags, *(f"{name}={value}" for name, value in settings.items())]
+def shell(command):
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def commands_of(target, **settings):
+    """Return the command lines with which make would make a target of which nothing is there yet."""
+    settings = {"READY": "", "PY": "python", **settings}
+    said = shell(["make", target, "--dry-run", *(f"{name}={value}" for name, value in settings.items())])
+    return said.replace("\\\n", " ").splitlines()
+
+
+def execute(line):
+    """Execute a command line as a shell does, Python's in a warm process; return what it prints."""
+    program, *arguments = shlex.split(line)
+    if program != "python":
+        return shell(["sh", "-c", line])
+    code, output, errors = finish(start(arguments))
+    assert code == 0, errors
+    return output
 
 
 @pytest.fixture(name="networks")
@@ -57,7 +70,7 @@ def test_make_demo(tmp_path, networks):
         "DEMO_RESTORE": "--tuning-steps=2",
     }
     files = {"DEMO_NETWORK": networks / "qc.safetensors", "DEMO_BASE": networks / "base.safetensors"}
-    said = make("demo", DEMO=demo, **sizes, **files)
+    said = [execute(line) for line in commands_of("demo", DEMO=demo, **sizes, **files)][-1]
     photos = {path.stem for path in (ROOT / "examples" / "bad-cats").glob("*.png")}
     assert len(photos) == 3
     assert {path.name for path in (demo / "restored").glob("*-restored.png")} == {f"{p}-restored.png" for p in photos}
@@ -74,8 +87,8 @@ def test_make_demo(tmp_path, networks):
 
 def test_make_demo_from_scratch(tmp_path):
     """Data, base network, QC network, samples, in this order; every command takes the flags that it is given."""
-    said = make("demo-scratch", "--dry-run", SCRATCH=tmp_path / "demo", PY="python")
-    commands = [shlex.split(line) for line in said.replace("\\\n", " ").splitlines() if line.startswith("python ")]
+    lines = commands_of("demo-scratch", SCRATCH=tmp_path / "demo")
+    commands = [shlex.split(line) for line in lines if line.startswith("python ")]
     names = ["dataset_tool.py", "train.py", "train.py", "generate.py"]
     assert [command[1] for command in commands] == names
     for (_, name, *flags), command in zip(commands[1:], (train.main, train.main, generate.main), strict=True):

@@ -53,9 +53,11 @@ def small_generator(resolution=16, **changes):
     return stylegan2.Generator(dataclasses.replace(SMALL, **changes), 0, resolution, 3)
 
 
-def quality_generator(variant="paper", resolution=16, blocks=2, architecture="skip", noise=0.5, zero_start=False):
+def quality_generator(
+    variant="paper", resolution=16, blocks=2, architecture="skip", noise=0.5, zero_start=False, depth=3
+):
     """A QC generator whose noise and DegradBlocks have an effect."""
-    quality = QualityConfig(variant=variant, q_dim=4, channels=8, depth=3, blocks=blocks)
+    quality = QualityConfig(variant=variant, q_dim=4, channels=8, depth=depth, blocks=blocks)
     config = dataclasses.replace(SMALL, quality=quality, architecture=architecture)
     G = qc_stylegan.Generator(config, 0, resolution, 3).eval()
     with torch.no_grad():

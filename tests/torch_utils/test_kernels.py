@@ -50,15 +50,15 @@ FLAT = Kernel("upfirdn2d_any", (("TYPE", "Float32"),))
 @pytest.fixture(scope="module")
 def used_kernels():
     """Every kernel that the cases need, found by running them on outputs that nobody computes."""
-    found = []
-    with host_kernels.on_host() as patch:
-        patch.setattr(operators, "execute", lambda launch, tensors: found.append(launch.kernel))
+
+    def run():
         for case in UPFIRDN2D_CASES:
             upfirdn2d_results(case)
         for case in BIAS_ACT_CASES:
             bias_act_results(case)
             bias_act_results(case, gain=-0.7)
-    return list(dict.fromkeys(found))
+
+    return host_kernels.kernels_of(run)
 
 
 @pytest.fixture(scope="module")
@@ -157,16 +157,18 @@ def test_bias_act_equals_the_torch_path(case, gain, seed, is_traced):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_upfirdn2d_reference_numbers(golden, layout):
     arrays, cases = golden("upfirdn2d")
-    with host_kernels.on_host():
-        for case in cases[::7]:
-            i = case.pop("i")
-            case.pop("filter")
-            kernel = torch.tensor(arrays[f"kernel{i}"]) if f"kernel{i}" in arrays else None
-            x = torch.tensor(arrays[f"x{i}"]).contiguous(memory_format=layout).requires_grad_()
-            y = upfirdn2d(x, kernel, **case)
-            (dx,) = torch.autograd.grad(y, x, torch.tensor(arrays[f"g{i}"]))
-            assert_close(y, arrays[f"y{i}"], what=f"y of {case}")
-            assert_close(dx, arrays[f"dx{i}"], what=f"dx of {case}")
+
+    def results(case):
+        i, options = case["i"], {name: value for name, value in case.items() if name not in ("i", "filter")}
+        kernel = torch.tensor(arrays[f"kernel{i}"]) if f"kernel{i}" in arrays else None
+        x = torch.tensor(arrays[f"x{i}"]).contiguous(memory_format=layout).requires_grad_()
+        y = upfirdn2d(x, kernel, **options)
+        return y, *torch.autograd.grad(y, x, torch.tensor(arrays[f"g{i}"]))
+
+    cases = cases[::7]
+    for case, (y, dx) in zip(cases, host_kernels.on_built_kernels(lambda: [*map(results, cases)]), strict=True):
+        assert_close(y, arrays[f"y{case['i']}"], what=f"y of {case}")
+        assert_close(dx, arrays[f"dx{case['i']}"], what=f"dx of {case}")
 
 
 @needs_compiler
@@ -203,10 +205,11 @@ def test_conversions_are_those_of_torch(dtype):
 @pytest.mark.usefixtures("compiled")
 def test_bias_act_passes_what_is_not_a_number():
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 1.0])
-    for act in ("linear", "relu", "lrelu", "tanh"):
-        expected = bias_act(x, act=act, clamp=3.0)
-        with host_kernels.on_host():
-            assert torch.equal(bias_act(x, act=act, clamp=3.0).nan_to_num(9.0), expected.nan_to_num(9.0))
+
+    def results():
+        return [bias_act(x, act=act, clamp=3.0).nan_to_num(9.0) for act in ("linear", "relu", "lrelu", "tanh")]
+
+    assert all(map(torch.equal, host_kernels.on_built_kernels(results), results()))
 
 
 @needs_compiler
