@@ -95,9 +95,11 @@ class SideWeights:
     l2: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.0  # 0.1 suits faces; needs the published ArcFace weights
+    identity_layers: float = 0.0  # the same over five layers (feature-style, Eq. 6), in its place
+    parsing: float = 0.0  # 0.1 suits faces; needs the published BiSeNet weights (feature-style, Eq. 7)
 
     def __post_init__(self) -> None:
-        for name in ("l2", "perceptual", "identity"):
+        for name in ("l2", "perceptual", "identity", "identity_layers", "parsing"):
             require(getattr(self, name) >= 0, f"loss weight {name}", getattr(self, name), "at least 0")
 
 
@@ -111,6 +113,7 @@ class EncoderLossConfig:
     w_norm: float = 0.005  # distance of w from w_avg
     own_w: float = 0.1  # distance of w from the known one, on own samples
     own_q: float = 0.1  # distance of q from the known one, on own samples
+    adversarial: float = 0.0  # of sharp reconstructions; 0.03 to 0.05 suits scenes (padding space), 0: no discriminator
     w_length: float = 0.0  # length of ws - w_avg, not squared (padding space, Eq. 5); published: 0.003, without w_norm
     features: float = 0.0  # distance of features from those that w makes (feature-style, Eq. 4)
     own_features: float = 0.0  # distance of features from those that the known w makes, on own samples
@@ -118,8 +121,21 @@ class EncoderLossConfig:
 
     def __post_init__(self) -> None:
         require(1 <= self.scales <= 4, "loss.scales", self.scales, "from 1 to 4")
-        for name in ("w_norm", "own_w", "own_q", "w_length", "features", "own_features"):
+        for name in ("w_norm", "own_w", "own_q", "adversarial", "w_length", "features", "own_features"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """The discriminator of the adversarial term, which tells sharp reconstructions from photos (padding space)."""
+
+    r1_gamma: float = 10.0
+    r1_interval: int = 16  # steps between two penalties
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4, beta1=0.9, beta2=0.99))
+
+    def __post_init__(self) -> None:
+        require(self.r1_gamma >= 0, "adversary.r1_gamma", self.r1_gamma, "at least 0")
+        require(self.r1_interval >= 1, "adversary.r1_interval", self.r1_interval, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -172,6 +188,7 @@ class EncoderConfig:
     data: EncoderDataConfig = field(default_factory=EncoderDataConfig)
     loss: EncoderLossConfig = field(default_factory=EncoderLossConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=3e-4, beta1=0.9, beta2=0.99))
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema: EmaConfig = field(default_factory=lambda: EmaConfig(kimg=5.0))
     run: EncoderRunConfig = field(default_factory=EncoderRunConfig)

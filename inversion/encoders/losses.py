@@ -1,7 +1,5 @@
 """The loss terms of encoders: distances of reconstructions from photos, and of codes from known ones."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +10,9 @@ from metrics.detector import load_detector
 from metrics.distances.face_similarity import similarity
 from metrics.weights.directory import WeightsDirectory
 from networks.latents import Latents
+
+# Term -> detector that computes it; None: the one that the configuration names.
+DETECTORS = {"perceptual": None, "identity": "arcface", "identity_layers": "arcface", "parsing": "parsing"}
 
 
 class ImageTerms:
@@ -28,24 +29,23 @@ class ImageTerms:
     def __init__(self, config: EncoderLossConfig, weights: WeightsDirectory, device: torch.device) -> None:
         self.scales = config.scales
         sides = (config.degraded, config.sharp)
-        self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
-        self.identity: Callable[[Tensor], Tensor] | None = None
-        if any(side.perceptual for side in sides):
-            self.perceptual = load_detector(config.perceptual, weights, device).distances
-        if any(side.identity for side in sides):
-            self.identity = load_detector("arcface", weights, device).features
+        names = [name for name in DETECTORS if any(getattr(side, name) for side in sides)]
+        self.detectors = {name: load_detector(DETECTORS[name] or config.perceptual, weights, device) for name in names}
 
     def __call__(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return distances `[N]` by name of the weight, for images `[N, C, R, R]` in [-1, 1]."""
         terms = {"l2": (images - targets).square().mean((1, 2, 3))}  # [N]
         images, targets = (to_levels(side, shift_first=True) for side in (images, targets))  # detectors take 0..255
-        if self.perceptual is not None:
-            terms["perceptual"] = self.perceptual(images, targets)
-            for level in range(1, self.scales):  # feature-style, Eq. 3
+        for name, detector in self.detectors.items():
+            if name == "identity":
+                assert detector.features is not None, "ArcFace has features"
+                terms[name] = 1 - similarity(detector.features(images), detector.features(targets))
+                continue
+            assert detector.distances is not None, f"{detector.name} has distances"
+            terms[name] = detector.distances(images, targets)
+            for level in range(1, self.scales if name == "perceptual" else 1):  # feature-style, Eq. 3
                 halved = (F.avg_pool2d(side, 2**level) for side in (images, targets))
-                terms["perceptual"] = terms["perceptual"] + self.perceptual(*halved)
-        if self.identity is not None:
-            terms["identity"] = 1 - similarity(self.identity(images), self.identity(targets))
+                terms[name] = terms[name] + detector.distances(*halved)
         return terms
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from generation.rendering import stored_noise
+from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import EncoderConfig, SideWeights
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.kinds.feature_style import FeatureHead
@@ -29,6 +30,9 @@ class Term(NamedTuple):
 class Objective:
     """The terms of the loss of a batch.
 
+    Attributes:
+        adversary: what learns to tell reconstructions from photos; None without an adversarial term.
+
     Args:
         config: weights of all terms, and the precision of the detectors.
         G: network that is inverted; it is frozen.
@@ -41,9 +45,10 @@ class Objective:
         self.config = config
         self.G = G
         self.image_terms = ImageTerms(config.loss, weights, G.device)
+        self.adversary = Adversary(config, G) if config.loss.adversarial > 0 else None
 
-    def terms(self, encoder: Encoder, pairs: Pairs, images_seen: int) -> list[Term]:
-        """Return the terms of a batch, at a moment of the training."""
+    def terms(self, encoder: Encoder, pairs: Pairs, images_seen: int) -> tuple[list[Term], Tensor]:
+        """Return the terms of a batch at a moment of the training, and the sharp reconstructions `[N, C, R, R]`."""
         loss = self.config.loss
         with self._autocast():
             predicted: Latents = encoder(pairs.degraded)
@@ -56,20 +61,22 @@ class Objective:
         if predicted.features is not None:
             predicted, of_features = self._features(encoder, predicted, pairs.known, images_seen)
             terms += of_features
-        return self._of_images(predicted, pairs) + terms
+        sharp, degraded = reconstruct(self.G, predicted)  # [N, C, R, R] each
+        if self.adversary is not None:
+            terms.append(Term("sharp/adversarial", loss.adversarial, self.adversary.term(sharp)))
+        return self._of_images(predicted.q, sharp, degraded, pairs) + terms, sharp
 
-    def _of_images(self, predicted: Latents, pairs: Pairs) -> list[Term]:
-        """Return the distances of the reconstructions.
+    def _of_images(self, q: Tensor | None, sharp: Tensor, degraded: Tensor, pairs: Pairs) -> list[Term]:
+        """Return the distances of the reconstructions by codes with this predicted `q`.
 
         The degraded images of own samples are those of their known w, so that q is learnt free of w's error, which a q
         that blurs would hide.
         """
         weights = self.config.loss
-        sharp, degraded = reconstruct(self.G, predicted)  # [N, C, R, R] each
-        if predicted.q is None:
+        if q is None:
             return _weighted("sharp", self._distances(sharp, pairs.sharp), weights.sharp)
         if pairs.known is not None:
-            at_known_w = degrade_known(self.G, pairs.known, predicted.q[-len(pairs.known) :])
+            at_known_w = degrade_known(self.G, pairs.known, q[-len(pairs.known) :])
             degraded = torch.cat([degraded[: -len(at_known_w)], at_known_w])
         both = self._distances(torch.cat([degraded, sharp]), torch.cat([pairs.degraded, pairs.sharp]))  # [2 N]
         halves = {name: values.chunk(2) for name, values in both.items()}
@@ -81,8 +88,8 @@ class Objective:
     ) -> tuple[Latents, list[Term]]:
         """Return the codes with the features of this moment, and the terms that keep them near those that w makes.
 
-        At first the features are those that w makes, and the predicted ones come in bit by bit, so that w is learnt as
-        well.
+        At first the features are those that w makes, and the predicted ones come in little by little, so that w is
+        learnt as well.
         """
         features = predicted.features
         assert features is not None and isinstance(encoder.spatial, FeatureHead), "the encoder predicts features"

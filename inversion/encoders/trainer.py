@@ -10,6 +10,7 @@ from torch import Tensor
 from dnnlib.config import require
 from dnnlib.errors import UserError
 from images.datasets.batches import Batch
+from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import start_from
@@ -53,10 +54,10 @@ class EncoderTrainer:
         self.images_seen = 0
         self.statistics = Statistics(self.device)
         self.is_finite = torch.ones([], dtype=torch.bool, device=self.device)
-        self.objective = Objective(config, self.G, weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build_encoder(config.encoder, G, weights if config.arcface else None).train()
+            self.objective = Objective(config, self.G, weights)
         if config.init_from is not None:
             start_from(config.init_from, self.encoder, G)
         self.encoder_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
@@ -73,21 +74,35 @@ class EncoderTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(pairs)
+        loss, sharp = self.loss_and_images(pairs)
         loss.backward()
         self.optimizer.step()
+        if self.adversary is not None:
+            for name, values in self.adversary.step(pairs.sharp, sharp).items():
+                self.statistics.report(f"Loss/adversary/{name}", values)
+                self.is_finite &= torch.isfinite(values).all()
         update_ema(self.encoder_ema, self.encoder, ema_decay(self.config.ema, self.config.batch, self.images_seen))
         self.is_finite &= torch.isfinite(loss.detach())
         self.statistics.report("Progress/lr", rate)
         self.statistics.report("Loss/total", loss)
 
+    @property
+    def adversary(self) -> Adversary | None:
+        """What learns to tell reconstructions from photos; None without an adversarial term."""
+        return self.objective.adversary
+
     def loss(self, pairs: Pairs) -> Tensor:
         """Return the weighted sum of all terms, and report each."""
+        return self.loss_and_images(pairs)[0]
+
+    def loss_and_images(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of all terms, and report each; and the sharp reconstructions `[N, C, R, R]`."""
         total = torch.zeros([], device=self.device)
-        for term in self.objective.terms(self.encoder, pairs, self.images_seen):
+        terms, sharp = self.objective.terms(self.encoder, pairs, self.images_seen)
+        for term in terms:
             self.statistics.report(f"Loss/{term.name}", term.values)
             total = total + term.weight * term.values.mean()
-        return total
+        return total, sharp
 
     def require_finite(self) -> None:
         """Raise UserError when a loss has not been finite since training began, or when what is saved is not."""
@@ -106,6 +121,7 @@ class EncoderTrainer:
             "encoder_ema": self.encoder_ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "statistics": self.statistics.state_dict(),
+            **({} if self.adversary is None else {"adversary": self.adversary.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -115,3 +131,5 @@ class EncoderTrainer:
         self.encoder_ema.load_state_dict(state["encoder_ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.statistics.load_state_dict(state["statistics"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))  # channels, units; each stage halves the resolution
+ENDS = (2, 6, 20, 23)  # numbers of the last units of the stages
 REDUCTION = 16  # factor between the channels of a unit and those within its squeeze-and-excitation
 INPUT_SIDE = 112  # px, side of images that are embedded
 OUTPUT_SIDE = INPUT_SIDE // 2 ** len(STAGES)
@@ -101,9 +102,14 @@ class IrSe50(IrSe50Body):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings `[N, 512]` of length 1, for images `[N, in_channels, 112, 112]`, RGB in [-1, 1]."""
+        return self.layers(images)[-1]
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """Return the outputs of the four stages, and embeddings `[N, 512]` of length 1, of the same images."""
         shape = (INPUT_SIDE, INPUT_SIDE)
         assert images.shape[2:] == shape, f"images of shape {list(images.shape)}, not of {INPUT_SIDE} px"
-        return F.normalize(self.output_layer(self.body(self.input_layer(images))))
+        maps = self.maps(images, ENDS)
+        return [*maps, F.normalize(self.output_layer(maps[-1]))]
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:

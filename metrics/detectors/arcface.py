@@ -9,6 +9,7 @@ from images.ranges import from_levels
 from metrics.backbones.imagenet import load_published
 from metrics.backbones.ir_se50 import INPUT_SIDE, IrSe50
 from metrics.detector import Detector, to_rgb
+from metrics.distances.layers import cosine_distance
 from metrics.weights.directory import WeightsDirectory
 
 # The crop of a face aligned as in FFHQ that pSp's identity loss compares (Richardson et al. 2021).
@@ -16,7 +17,9 @@ REFERENCE_SIDE, TOP, LEFT, CROP = 256, 35, 32, 188  # px
 
 
 def load(weights: WeightsDirectory, device: torch.device) -> Detector:
-    """Return the detector: features are embeddings `[N, 512]` of length 1, with gradients to the images.
+    """Return the detector: features are embeddings `[N, 512]` of length 1; distances are those of five layers.
+
+    The layers are the ends of the four stages and the embedding (Yao et al. 2022, Eq. 6). Gradients go to the images.
 
     Raises UserError when the weights are missing or of another network.
     """
@@ -28,8 +31,13 @@ def load(weights: WeightsDirectory, device: torch.device) -> Detector:
             f"{INPUT_SIDE}x{INPUT_SIDE} by area; images of {INPUT_SIDE}x{INPUT_SIDE} as they are"
         ),
         sha256=weights.sha256("arcface"),
-        features=lambda images: network(from_levels(face_region(to_rgb(images)))),
+        features=lambda images: network(_prepare(images)),
+        distances=lambda a, b: cosine_distance(network.layers(_prepare(a)), network.layers(_prepare(b))),
     )
+
+
+def _prepare(images: Tensor) -> Tensor:
+    return from_levels(face_region(to_rgb(images)))
 
 
 def face_region(images: Tensor) -> Tensor:

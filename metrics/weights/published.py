@@ -131,6 +131,14 @@ _ENTRIES = [
     _lpips_heads("vgg", 7_000),
     _lpips_heads("squeeze", 11_000),
     PublishedFile(
+        name="parsing",
+        filenames=("79999_iter.pth",),
+        page="https://github.com/zllrunning/face-parsing.PyTorch",
+        size_bytes=53 * 10**6,
+        licence="MIT; trained on CelebAMask-HQ, non-commercial",
+        purpose="the parsing term of encoders of faces (feature-style)",
+    ),
+    PublishedFile(
         name="arcface",
         filenames=("model_ir_se50.pth",),
         page="https://github.com/eladrich/pixel2style2pixel#auxiliary-models",

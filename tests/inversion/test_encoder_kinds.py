@@ -13,6 +13,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
 from inversion.commands.train_encoder import KIND_FIELDS, train_encoder_command
+from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import KINDS, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder, kind_module
 from inversion.encoders.files import load_encoder, save_encoder, start_from
@@ -28,6 +29,7 @@ from tests.support.encoders import TINY
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
 from torch_utils.ops.rings import crop, ring_of
+from training.losses import generator_loss, r1_penalty
 
 NOWHERE = WeightsDirectory(None)
 CPU = torch.device("cpu")
@@ -268,7 +270,7 @@ def test_features_of_known_codes_have_no_loss_and_the_blend_begins_with_the_own(
         encoder.forward = lambda images: dataclasses.replace(
             head(known, encoder.content.levels(images)), features=dataclasses.replace(example, values=features)
         )
-        found = objective.terms(encoder, Pairs(sharp, degraded, known), images_seen)
+        found, _ = objective.terms(encoder, Pairs(sharp, degraded, known), images_seen)
         return {term.name: term.values for term in found}
 
     example = encoder(torch.zeros(2, 3, 32, 32)).features
@@ -291,6 +293,31 @@ def test_perceptual_distances_of_several_scales_are_added():
     halves = ImageTerms(EncoderConfig().loss, NOWHERE, CPU)(*(F.avg_pool2d(x, 2) for x in (images, targets)))
     assert_close(found[1], found[0] + halves["perceptual"], rtol=1e-4)
     assert (found[2] > found[1]).all()
+
+
+def test_the_adversarial_term_and_the_penalty_equal_the_reference(golden):
+    arrays, _ = golden("padinv_losses")
+    assert_close(generator_loss(torch.tensor(arrays["scores"])).mean(), arrays["adv_encoder"])
+    images = torch.tensor(arrays["gp_images"]).requires_grad_()
+    scores = (images.square() * torch.linspace(0, 1, 8)).sum((1, 2, 3))
+    assert_close(scores, arrays["gp_scores"], rtol=1e-4)
+    assert_close(r1_penalty(scores, images).mean(), arrays["gp"], rtol=1e-4)
+
+
+def test_an_adversary_learns_to_tell_images_apart_and_teaches_the_encoder_alone(G):
+    adversary = Adversary(dataclasses.replace(config_of(adversarial=0.05), batch=6), G)
+    photos, images = torch.rand(6, 3, 32, 32), -torch.rand(6, 3, 32, 32).requires_grad_()
+    (gradient,) = torch.autograd.grad(adversary.term(images).sum(), images)
+    assert gradient.any() and not any(p.requires_grad for p in adversary.D.parameters())
+    first = adversary.step(photos, images)
+    assert set(first) == {"D", "r1_penalty"}
+    adversary.optimizer.param_groups[0]["lr"] = 0.01
+    later = [adversary.step(photos, images) for _ in range(16)]
+    assert [set(found) for found in later] == [{"D"}] * 15 + [{"D", "r1_penalty"}]
+    assert later[-1]["D"].mean() < first["D"].mean()
+    other = Adversary(dataclasses.replace(config_of(adversarial=0.05), batch=6), G)
+    other.load_state_dict(adversary.state_dict())
+    assert torch.equal(other.term(images), adversary.term(images)) and other.steps == 17
 
 
 def test_errors_of_features_are_in_units_of_their_spread():

@@ -253,6 +253,42 @@ def test_a_resumed_run_equals_an_uninterrupted_one(network, photos, finished, tm
     assert (finished / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder__kind": "padding", "encoder__padding__layers": 2, "loss__adversarial": 0.05, "loss__w_length": 0.003},
+        {
+            "encoder__kind": "feature-style",
+            "encoder__features__layer": 1,
+            "loss__features": 0.1,
+            "loss__own_features": 0.1,
+        },
+    ],
+    ids=["padding", "feature-style"],
+)
+def test_every_kind_is_trained_and_continued_with_the_same_bits(network, photos, G, tmp_path, changes):
+    config = config_of(network, photos, schedule__blend_kimg=0.012, **changes)
+    whole = EncoderTrainer(config, G, NOWHERE)
+    batches = TrainingBatches(open_photos(config, G), config.photos, slice(config.photos), config.seed)
+    batches = [batch for batch, _ in zip(batches, range(4), strict=False)]
+    for batch in batches:
+        whole.step(batch)
+    parts = EncoderTrainer(config, G, NOWHERE)
+    for batch in batches[:2]:
+        parts.step(batch)
+    torch.save(parts.state_dict(), tmp_path / "state.pt")
+    continued = EncoderTrainer(config, G, NOWHERE)
+    continued.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for batch in batches[2:]:
+        continued.step(batch)
+    assert changed(snapshot(whole.state_dict()), snapshot(continued.state_dict())) == set()
+    names = {name for name in whole.statistics.read() if name.startswith("Loss/")}
+    if config.encoder.kind == "padding":
+        assert {"Loss/sharp/adversarial", "Loss/adversary/D", "Loss/adversary/r1_penalty", "Loss/w/length"} <= names
+    else:
+        assert {"Loss/features/own", "Loss/own/features"} <= names
+
+
 def test_what_a_run_leaves(network, photos, G, finished):
     path = finished / "encoder-000000.016.safetensors"
     header = read_header(path)

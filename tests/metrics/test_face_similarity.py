@@ -210,7 +210,16 @@ def test_detector_names_its_file(published, arcface):
     path = published[0].path("arcface")
     assert arcface.name == "arcface" and arcface.sha256 == {path.name: sha256(path)}
     assert arcface.resize.startswith("rows 35..223 and columns 32..220 of 256, scaled with the side, to 112x112 by")
-    assert arcface.probabilities is None and arcface.distances is None
+    assert arcface.probabilities is None
+
+
+def test_distances_are_those_of_the_stages_and_of_the_embedding(arcface):
+    a, b = torch.rand(2, 2, 3, 112, 112) * 255
+    assert arcface.distances(a, a).abs().max() < 1e-5
+    found = arcface.distances(a, b)
+    of_embedding = 1 - similarity(arcface.features(a), arcface.features(b))
+    assert found.shape == (2,) and (found > of_embedding).all() and (found <= 10).all()
+    assert_close(found, arcface.distances(b, a), 1e-4)
 
 
 def test_faces_that_are_not_square_are_refused():
