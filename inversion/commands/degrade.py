@@ -86,7 +86,7 @@ def degrade(
     """
     inverter = make_inverter(inverting, tuning, needs_quality=True)
     reader = make_reader(align, inverter)
-    check_codes(job)
+    check_codes(job.codes)
     references = [_reference(text, inverter, reader) for text in (start, end)]
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:

@@ -67,7 +67,7 @@ def edit(
     """
     inverter = make_inverter(inverting, tuning, needs_quality=False)
     reader = make_reader(align, inverter)
-    check_codes(job)
+    check_codes(job.codes)
     direction = load_direction(path, inverter.G, sha256(inverter.network))
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -13,7 +15,7 @@ import tqdm
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, Command, add_options, gather_flags, parse_assignment
+from dnnlib.flags import PATH, Command, Decorator, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
@@ -80,14 +82,18 @@ class TuningFlags:
     stop_psnr: float | None = None
 
 
+steps_option = click.option(
+    "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
+)
+space_option = click.option(
+    "--space", type=click.Choice(["w", "w+"]), help="Latent space of the projector.  [default: w+]"
+)
 _INVERTER = [
     click.option("--network", type=NetworkFile(), required=True, help="Network that photos are inverted into."),
     click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"),
     click.option("--no-encoder", is_flag=True, help="Use no encoder: the projector searches from the mean image."),
-    click.option(
-        "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
-    ),
-    click.option("--space", type=click.Choice(["w", "w+"]), help="Latent space of the projector.  [default: w+]"),
+    steps_option,
+    space_option,
     click.option(
         "--perceptual", default="cifar", help="Perceptual distance: cifar, lpips_alex, lpips_vgg or lpips_squeeze."
     ),
@@ -112,12 +118,15 @@ _TUNING = [
     ),
     click.option("--stop-psnr", type=float, help="PSNR at which tuning ends.  [default: the settings', 30 dB]"),
 ]
+codes_option = click.option(
+    "--codes", type=PATH, metavar="DIR", help="Folder of codes by an earlier command, to be used again."
+)
 _JOB = [
     click.option(
         "-i", "--input", "source", type=PATH, required=True, metavar="PATH", help="A photo, or a folder of photos."
     ),
     click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results."),
-    click.option("--codes", type=PATH, metavar="DIR", help="Folder of codes by an earlier command, to be used again."),
+    codes_option,
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
 ]
 
@@ -145,6 +154,15 @@ def network_options(command: Command) -> Command:
     The command receives them as `inverting: InverterFlags` and `align: str | None`.
     """
     return add_options(gather_flags("inverting", InverterFlags)(command), _INVERTER)
+
+
+def network_options_but(*others: Decorator) -> Decorator:
+    """Return `network_options` without some options, whose names mean another thing in a command.
+
+    The projector's are then set by --set projector.FIELD=VALUE alone.
+    """
+    options = [option for option in _INVERTER if option not in others]
+    return lambda command: add_options(gather_flags("inverting", InverterFlags)(command), options)
 
 
 def make_inverter(
@@ -207,10 +225,18 @@ def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:
     return PhotoReader(inverter.G, align or None)
 
 
-def check_codes(job: PhotoJob) -> None:
-    """Raise UserError when the folder of codes that a job names does not exist."""
-    if job.codes is not None:
-        existing(job.codes, "folder of codes")
+def check_codes(codes: str | None) -> None:
+    """Raise UserError when the folder that --codes names does not exist."""
+    if codes is not None:
+        existing(codes, "folder of codes")
+
+
+def check_output(output: str) -> Path:
+    """Return the path of a result; raise UserError when its folder is not there, or cannot be written to."""
+    path = Path(output)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"the folder of --output={output} is not there, or cannot be written to; name another")
+    return path
 
 
 def finish(summary: Summary) -> None:

@@ -51,7 +51,7 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     """
     inverter = make_inverter(inverting, tuning, needs_quality=True, tunes_after_encoder=False)
     reader = make_reader(align, inverter)
-    check_codes(job)
+    check_codes(job.codes)
 
     subject = read_header(inverting.network).get("subject") or "what it was trained on"
 
@@ -85,7 +85,7 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
     """
     inverter = make_inverter(inverting, tuning, needs_quality=False)
     reader = make_reader(align, inverter)
-    check_codes(job)
+    check_codes(job.codes)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         return [write_codes(task, inversion, inverter)]

@@ -1,6 +1,5 @@
 """The command `video`: restore or edit a clip, with one quality code and smooth content for all frames."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,14 @@ from dnnlib.flags import PATH, SETTINGS, require_effect
 from generation.rendering import synthesize
 from images.photos import from_network
 from images.video_reader import check_name, read_clip, write_clip
-from inversion.commands.options import InverterFlags, check_finite, make_inverter, make_reader, network_options
+from inversion.commands.options import (
+    InverterFlags,
+    check_finite,
+    check_output,
+    make_inverter,
+    make_reader,
+    network_options,
+)
 from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.editing import edit
 from inversion.inverter import Inverter
@@ -64,8 +70,7 @@ def video(
     if direction_path is None:
         require_effect(["strength"], "without --direction; add it, or leave it out")
     path = check_name(output)
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"the folder of --output={output} is not there, or cannot be written to; name another")
+    check_output(output)
     inverter = make_inverter(inverting, None, needs_quality=not keep_quality)
     reader = make_reader(align, inverter)
     direction = None if direction_path is None else load_direction(direction_path, inverter.G, sha256(inverter.network))

@@ -99,12 +99,14 @@ def step_bar() -> Iterator[OnStep]:
 
 def _with_identity(inversion: Inversion, task: PhotoTask, photo: PreparedPhoto) -> Inversion:
     """Return an inversion whose settings name the photo, and the part of it, that was inverted."""
-    return dataclasses.replace(inversion, photo=task.name, settings={**inversion.settings, **_identity(task, photo)})
+    return dataclasses.replace(
+        inversion, photo=task.name, settings={**inversion.settings, **_identity(task.photo, photo)}
+    )
 
 
-def _identity(task: PhotoTask, photo: PreparedPhoto) -> dict[str, Any]:
+def _identity(file: Path, photo: PreparedPhoto) -> dict[str, Any]:
     """Return the settings that tell which part of which photo was inverted."""
-    return {"photo_sha256": sha256(task.photo), "square": list(dataclasses.astuple(photo.square))}
+    return {"photo_sha256": sha256(file), "square": list(dataclasses.astuple(photo.square))}
 
 
 def _load_stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: PreparedPhoto) -> Inversion | None:
@@ -115,10 +117,25 @@ def _load_stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: Prep
     path = base.with_name(f"{base.name}-{CODES}")
     if not path.is_file():
         return None
+    return stored_inversion(path, inverter, task.photo, photo, job.codes)
+
+
+def stored_inversion(path: Path, inverter: Inverter, file: Path, photo: PreparedPhoto, codes: str) -> Inversion:
+    """Return what an earlier command has found for a photo.
+
+    Args:
+        path: file of the inversion.
+        inverter: what the codes are for.
+        file: the photo.
+        photo: what was read of it.
+        codes: folder that --codes names, for the error.
+
+    Raises UserError for an inversion of another photo, or of another part of it, and as `load_inversion` does.
+    """
     inversion = load_inversion(path, inverter.network, inverter.G)
-    if any(inversion.settings.get(key) != value for key, value in _identity(task, photo).items()):
+    if any(inversion.settings.get(key) != value for key, value in _identity(file, photo).items()):
         raise UserError(
-            f"{path} is of another photo than {task.photo}, or of another part of it; leave out --codes={job.codes}, "
+            f"{path} is of another photo than {file}, or of another part of it; leave out --codes={codes}, "
             "or align as when it was made"
         )
     return inversion

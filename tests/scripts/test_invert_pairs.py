@@ -1,0 +1,360 @@
+"""The commands of invert.py on several photos at once: mix, interpolate, pair-direction, and edits of all codes."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from click.testing import CliRunner
+
+import invert
+from dnnlib.files import sha256
+from generation.rendering import synthesize
+from images.photos import from_network
+from images.video_writer import count_frames
+from inversion.directions.direction import load_direction
+from inversion.directions.editing import edit
+from inversion.encoders.config import FeatureHeadConfig, PaddingHeadConfig
+from inversion.encoders.files import save_encoder
+from inversion.inverter import InversionOptions, Inverter
+from inversion.mixing import between, mean_codes, mix
+from inversion.photos.encoded import names_of
+from inversion.photos.reader import PhotoReader
+from networks.files import load
+from networks.latents import Latents
+from tests.support.encoders import TINY, write_encoder
+from tests.support.networks import quality_generator, small_generator, write_network
+from tests.support.runs import png
+from tests.support.tolerance import assert_close
+
+CPU = torch.device("cpu")
+KINDS = ("psp", "padding", "feature-style")
+
+
+def run(*arguments):
+    return CliRunner().invoke(invert.main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def done(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def sentence(*arguments):
+    """Return the one sentence that a failed command says."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1, result.stderr
+    return result.stderr.removeprefix("Error: ").rstrip("\n")
+
+
+def image(path):
+    return np.array(PIL.Image.open(path))
+
+
+def encoder_config(kind):
+    return replace(TINY, kind=kind, padding=PaddingHeadConfig(layers=2), features=FeatureHeadConfig(layer=3))
+
+
+def stirred(path, G, network, kind):
+    """Write an encoder of a kind whose fresh heads say something of the photo."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        encoder = write_encoder(path, G, network, encoder_config(kind))
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    save_encoder(path, encoder, G, sha256(network), {"kimg": 0})
+
+
+@pytest.fixture(scope="module", name="files")
+def _files(tmp_path_factory):
+    """A network of 32x32, an encoder of each kind, a plain network, and photos."""
+    folder = tmp_path_factory.mktemp("pairs")
+    G = quality_generator(resolution=32)
+    network = write_network(folder / "qc.safetensors", G, licence="CC0")
+    write_network(folder / "plain.safetensors", small_generator(32))
+    write_network(folder / "other.safetensors", quality_generator(resolution=32, noise=0.1))
+    (folder / "encoders").mkdir()
+    for kind in KINDS:
+        stirred(folder / "encoders" / f"{kind}.safetensors", G, network, kind)
+    for side, seeds in {"before": (1, 2), "after": (3, 4)}.items():
+        (folder / side).mkdir()
+        for name, seed in zip(("a", "b"), seeds, strict=True):
+            (folder / side / f"{name}.png").write_bytes(png(seed))
+    return folder
+
+
+def options(files, kind, network="qc"):
+    encoder = [f"--encoder={files / 'encoders' / kind}.safetensors"] if kind else ["--set=projector.steps=2"]
+    return [f"--network={files / network}.safetensors", "--device=cpu", *encoder]
+
+
+def inverter_of(files, kind):
+    encoder = str(files / "encoders" / f"{kind}.safetensors")
+    return Inverter(files / "qc.safetensors", CPU, InversionOptions(encoder, projector=None, tuning=None))
+
+
+def codes_of(files, inverter, name):
+    return inverter.codes(PhotoReader(inverter.G).read(files / f"{name}.png").target)
+
+
+def shown(inverter, codes):
+    return from_network(synthesize(inverter.G, codes))[0]
+
+
+# mix
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixing_shows_every_content_in_every_style(files, tmp_path, kind, monkeypatch):
+    grids = []
+    monkeypatch.setattr("inversion.commands.mix.labelled_grid", lambda *grid: grids.append(grid) or grid[0][0, 0])
+    command = ["mix", f"--style={files / 'before'}", f"--content={files / 'after'}", *options(files, kind)]
+    assert done(*command, "-o", tmp_path / "out").startswith("4 mixed, all in ")
+    inverter = inverter_of(files, kind)
+    first = 4 if kind == "psp" else 0
+    for content in "ab":
+        for style in "ab":
+            codes = (codes_of(files, inverter, name) for name in (f"before/{style}", f"after/{content}"))
+            expected = shown(inverter, mix(*codes, range(first, 8)).sharp())
+            assert np.array_equal(image(tmp_path / "out" / f"{content}+{style}.png"), expected)
+    [(tiles, *names)] = grids
+    assert names == [["", "a", "b"]] * 2 and tiles.shape == (3, 3, 32, 32, 3)
+    assert np.array_equal(tiles[1, 2], image(tmp_path / "out" / "a+b.png"))
+    assert np.array_equal(tiles[0, 1], PhotoReader(inverter.G).read(files / "before" / "a.png").image)
+    assert np.array_equal(tiles[2, 0], PhotoReader(inverter.G).read(files / "after" / "b.png").image)
+    assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_layers_and_quality_are_chosen(files, tmp_path):
+    photos = [f"--style={files / 'before' / 'a.png'}", f"--content={files / 'after' / 'b.png'}"]
+    flags = ["--layers=2-3", "--quality=own", "-o", tmp_path / "out"]
+    done("mix", *photos, *options(files, "padding"), *flags)
+    inverter = inverter_of(files, "padding")
+    style, content = (codes_of(files, inverter, name) for name in ("before/a", "after/b"))
+    expected = shown(inverter, mix(style, content, (2, 3)))
+    assert content.q.any() and np.array_equal(image(tmp_path / "out" / "b+a.png"), expected)
+
+
+def test_mixed_images_do_not_become_photos(files, tmp_path):
+    photos = shutil.copytree(files / "before", tmp_path / "photos")
+    command = ["mix", f"--style={photos}", f"--content={photos}", *options(files, "psp"), "-o", photos / "mixed"]
+    assert done(*command).startswith("4 mixed") and done(*command).startswith("4 mixed")
+    assert sentence(*command[:-1], photos) == (
+        f"the output folder {photos} is that of the photos; choose another --outdir"
+    )
+
+
+def test_names_of_photos_are_unlike():
+    files = [Path(name) for name in ("x/a.png", "x/a.jpg", "b.png", "x/y/a.png")]
+    assert names_of(files) == ["a-png", "a-jpg", "b", "a-png-2"]
+
+
+# interpolate
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part", ["style", "space", "both"])
+def test_strips_go_from_one_photo_to_the_other(files, tmp_path, kind, part, monkeypatch):
+    photos = [files / "before" / "a.png", files / "after" / "b.png"]
+    command = ["interpolate", *photos, f"--part={part}", "--steps=3", *options(files, kind), "-o", tmp_path / "a.png"]
+    if (kind, part) == ("psp", "space"):
+        assert sentence(*command).startswith("these codes have neither paddings nor features, so that only their style")
+        return
+    grids = []
+    monkeypatch.setattr("inversion.commands.interpolate.labelled_grid", lambda *x: grids.append(x) or x[0][0, 0])
+    assert done(*command) == f"{tmp_path / 'a.png'}: 3 images\n"
+    inverter = inverter_of(files, kind)
+    start, end = (codes_of(files, inverter, name).sharp() for name in ("before/a", "after/b"))
+    [(tiles, _, labels)] = grids
+    assert labels == ["a", "0 %", "50 %", "100 %", "b"]
+    for share, tile in zip((0, 0.5, 1), tiles[0, 1:4], strict=True):
+        assert np.array_equal(tile, shown(inverter, between(inverter.G, start, end, part, share)))
+
+
+def test_a_video_from_the_mean_image(files, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "inversion.commands.interpolate.from_network", lambda x: seen.append(from_network(x)) or seen[-1]
+    )
+    photo = files / "before" / "a.png"
+    flags = ["--from=mean", "--part=padding", "--steps=4", "--fps=10", "-o", tmp_path / "a.mp4"]
+    done("interpolate", photo, *options(files, "padding"), *flags)
+    assert count_frames(tmp_path / "a.mp4") == 4
+    inverter = inverter_of(files, "padding")
+    codes = codes_of(files, inverter, "before/a")
+    expected = Latents(mean_codes(inverter.G).ws, padding=codes.padding)
+    assert np.array_equal(seen[-1][0], shown(inverter, expected))
+    assert np.abs(seen[0][0].astype(int) - shown(inverter, mean_codes(inverter.G))).max() <= 1
+
+
+# pair-direction and edit
+
+
+@pytest.mark.parametrize("space", ["padding", "ws"])
+def test_a_direction_from_pairs_is_the_mean_change(files, tmp_path, space):
+    path, pairs = tmp_path / "glasses.safetensors", [("before/a", "after/a"), ("before/b", "after/b")]
+    flags = [f"--space={space}", *options(files, "padding"), "-o", path]
+    said = done("pair-direction", files / "before", files / "after", *flags)
+    assert said == f"{path}: a direction in {space} from 2 pairs\n"
+    inverter = inverter_of(files, "padding")
+    codes = [[codes_of(files, inverter, name) for name in pair] for pair in pairs]
+    direction = load_direction(path, inverter.G)
+    assert (direction.name, direction.method, direction.details) == ("glasses", "pair", {"pairs": 2, "licence": "CC0"})
+    moved = edit(inverter.G, codes[0][0], direction, 1.0).tensors()
+    for name, value in codes[0][0].tensors().items():
+        changes = [after.tensors()[name] - before.tensors()[name] for before, after in codes]
+        moves = name == "ws" if space == "ws" else name.startswith("padding.")
+        assert_close(moved[name], value + (changes[0] + changes[1]) / 2 if moves else value, rtol=1e-4)
+    one, repeated = tmp_path / "one.safetensors", [files / f"{name}.png" for pair in pairs for name in pair]
+    done("pair-direction", *repeated, f"--space={space}", *options(files, "padding"), "-o", one)
+    again = load_direction(one, inverter.G)
+    for name, step in direction.steps(inverter.G).items():
+        assert torch.equal(again.steps(inverter.G)[name], step)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_of_codes_are_edited_along_sefa(files, tmp_path, kind):
+    network = f"--network={files / 'qc.safetensors'}"
+    done("directions", network, "--method=sefa", "-k", 1, "--samples=20", "--device=cpu", "-o", tmp_path / "sefa")
+    direction = tmp_path / "sefa" / "sefa-0.safetensors"
+    flags = ["--tuning-steps=0", f"--direction={direction}", "--strength=2", "-i", files / "before", "-o", tmp_path]
+    assert done("edit", *options(files, kind), *flags) == "2 done, 0 were done before, 0 passed over\n"
+    inverter = inverter_of(files, kind)
+    codes = edit(inverter.G, codes_of(files, inverter, "before/a"), load_direction(direction, inverter.G), 2.0)
+    expected = {"a-edited+2.png": codes, "a-edited+2-sharp.png": codes.sharp()}
+    for name, latents in expected.items():
+        assert np.abs(image(tmp_path / name).astype(int) - shown(inverter, latents)).max() <= 1
+    again = [f"--codes={tmp_path}", *flags[:-1], tmp_path / "again"]
+    done("edit", *options(files, kind), *again)
+    assert np.array_equal(image(tmp_path / "again" / "a-edited+2.png"), image(tmp_path / "a-edited+2.png"))
+
+
+def test_paddings_are_edited_where_there_are_some(files, tmp_path):
+    glasses = tmp_path / "glasses.safetensors"
+    flags = ["--space=padding", *options(files, "padding"), "-o", glasses]
+    done("pair-direction", files / "before" / "a.png", files / "after" / "a.png", *flags)
+    flags = ["--tuning-steps=0", f"--direction={glasses}", "-i", files / "before" / "a.png"]
+    done("edit", *options(files, "padding"), *flags, "-o", tmp_path / "out")
+    result = run("edit", *options(files, "psp"), *flags, "-o", tmp_path / "none")
+    assert result.exit_code == 1
+    bad = result.stdout.splitlines()[1]
+    assert bad == (
+        "a.png: direction glasses moves paddings, and these codes have none; give an encoder of kind padding, or a "
+        "direction in w"
+    )
+
+
+def test_codes_of_an_earlier_command_are_taken(files, tmp_path, monkeypatch):
+    flags = ["--tuning-steps=0", "-i", files / "before", "-o", tmp_path / "codes"]
+    done("encode", *options(files, "feature-style"), *flags)
+    monkeypatch.setattr(Inverter, "codes", None)
+    photos = [files / "before" / f"{name}.png" for name in "ab"]
+    command = ["interpolate", *photos, f"--codes={tmp_path / 'codes'}", "--part=space", "-o", tmp_path / "a.png"]
+    done(*command, *options(files, "feature-style"))
+    said = sentence(*command, *options(files, None, "other"))
+    assert said.startswith(f"{tmp_path / 'codes' / 'a-codes.safetensors'} was made with another network than ")
+    other = [files / "after" / "a.png", photos[1], *command[3:]]
+    assert " is of another photo than " in sentence("interpolate", *other, *options(files, "feature-style"))
+
+
+REFUSALS = {
+    "1 photos are given, must be two photos; correct that": ["interpolate", "before/a.png", "-o", "x.png"],
+    "2 photos are given, must be one photo with --from=mean": [
+        *("interpolate", "before/a.png", "after/a.png", "--from=mean", "-o", "x.png"),
+    ],
+    "--output=x.gif ends neither in .png nor in .mp4; name it x.png": [
+        *("interpolate", "before/a.png", "after/a.png", "-o", "x.gif"),
+    ],
+    "--fps=5 belongs to a video; name the result x.mp4": [
+        *("interpolate", "before/a.png", "after/a.png", "--fps=5", "-o", "x.png"),
+    ],
+    "--output=before/a.png is one of the photos; name the result otherwise": [
+        *("interpolate", "before/a.png", "after/a.png", "-o", "before/a.png"),
+    ],
+    "the folder of --output=none/x.png is not there, or cannot be written to": [
+        *("interpolate", "before/a.png", "after/a.png", "-o", "none/x.png"),
+    ],
+    "photo before/none.png does not exist; check the path": [
+        "interpolate",
+        "before/none.png",
+        "after/a.png",
+        "-o",
+        "x.png",
+    ],
+    "folder of codes none does not exist": [
+        "interpolate",
+        "before/a.png",
+        "after/a.png",
+        "--codes=none",
+        "-o",
+        "x.png",
+    ],
+    "--quality=own has no effect, as plain.safetensors is plain; leave it out": [
+        *("mix", "--style=before", "--content=after", "--network=plain.safetensors", "--quality=own", "-o", "x"),
+    ],
+    "--layers=7-8 names 8, must be from 0 to 7, or all": [
+        *("mix", "--style=before", "--content=after", "--layers=7-8", "-o", "x"),
+    ],
+    "photo none does not exist": ["mix", "--style=none", "--content=after", "-o", "x"],
+    "--output=x.png does not end in .safetensors; name it x.safetensors": [
+        *("pair-direction", "before", "after", "--space=ws", "-o", "x.png"),
+    ],
+    "3 photos make no pairs; give one before and one after each change": [
+        *("pair-direction", *["before/a.png"] * 3, "--space=ws", "-o", "x.safetensors"),
+    ],
+    "folders come in two, one of photos before and one after; give those alone": [
+        *("pair-direction", "before", "after/a.png", "--space=ws", "-o", "x.safetensors"),
+    ],
+    "a of before has no partner in odd; give folders with the same names": [
+        *("pair-direction", "before", "odd", "--space=ws", "-o", "x.safetensors"),
+    ],
+    "the direction has length 0, must be finite and above 0": [
+        *("pair-direction", "before/a.png", "before/a.png", "--space=ws", "-o", "x.safetensors"),
+    ],
+    "these codes have no paddings for a direction; give an encoder of kind padding": [
+        *("pair-direction", "before/a.png", "after/a.png", "--space=padding", "-o", "x.safetensors"),
+    ],
+}
+
+
+@pytest.mark.parametrize("start", REFUSALS)
+def test_refusals(files, monkeypatch, tmp_path, start):
+    folder = shutil.copytree(files, tmp_path / "files")
+    (folder / "odd").mkdir()
+    shutil.copy(folder / "before" / "b.png", folder / "odd")
+    monkeypatch.chdir(folder)
+    command = REFUSALS[start]
+    network = [] if "--network=plain.safetensors" in command else ["--network=qc.safetensors"]
+    encoder = (
+        ["--set=projector.steps=1"]
+        if "--network=plain.safetensors" in command
+        else ["--encoder=encoders/psp.safetensors"]
+    )
+    assert sentence(*command, *network, *encoder, "--device=cpu").startswith(start)
+    assert not list(folder.glob("x*"))
+
+
+def test_the_same_photos_have_no_direction_among_paddings(files, tmp_path):
+    photos = [files / "before" / "a.png"] * 2
+    flags = ["--space=padding", *options(files, "padding"), "-o", tmp_path / "x.safetensors"]
+    assert (
+        sentence("pair-direction", *photos, *flags) == "the photos before and after have the same paddings; give others"
+    )
+
+
+def test_features_differ_between_encoders_of_another_layer(files, tmp_path):
+    G = load(files / "qc.safetensors", CPU)
+    second = replace(encoder_config("feature-style"), features=FeatureHeadConfig(layer=2))
+    write_encoder(tmp_path / "second.safetensors", G, files / "qc.safetensors", second)
+    flags = ["--tuning-steps=0", "-i", files / "before" / "a.png", "-o", tmp_path / "codes"]
+    done("encode", *options(files, "feature-style")[:2], f"--encoder={tmp_path / 'second.safetensors'}", *flags)
+    photos = [files / "before" / "a.png", files / "after" / "b.png"]
+    command = ["interpolate", *photos, f"--codes={tmp_path / 'codes'}", "-o", tmp_path / "a.png"]
+    said = sentence(*command, *options(files, "feature-style"))
+    assert said.startswith("the codes of one image have features of layer 2, those of the other of layer 3; find both")
