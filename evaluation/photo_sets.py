@@ -9,9 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from degradations import degrade
 from dnnlib.config import require
 from dnnlib.errors import UserError
-from images.datasets.dataset import ImageDataset
+from images.datasets.dataset import ImageDataset, check_recipe
+from images.files import ImageFiles
+from images.photos import network_input
+from images.ranges import to_uint8
+from images.squares import centre_square, cut
 from networks.generators.interface import Generator
 from torch_utils.purposes import FOR_METRICS
 
@@ -89,3 +94,58 @@ class DegradedPhotos:
         pairs = [self.dataset.pair(number, (self.options.seed, FOR_METRICS, number)) for number in numbers]
         sharp, degraded = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
         return sharp, degraded
+
+
+class SquarePhotos:
+    """The middle squares of any photos, brought to a network's resolution, and degraded or as they are.
+
+    Args:
+        options: the photos, of any sizes.
+        recipe: recipe of the degradations; None: the photos stay as they are.
+        G: network that the photos are inverted into.
+
+    Raises UserError for an unknown recipe, and where there are too few photos.
+    """
+
+    def __init__(self, options: PhotoOptions, recipe: str | None, G: Generator) -> None:
+        if recipe is not None:
+            check_recipe(recipe)
+        self.files = ImageFiles(options.data)
+        available = len(self.files)
+        self.count = available if options.images is None else options.images
+        require(self.count <= available, "--images", self.count, f"at most {available}, as many as {options.data} has")
+        self.options = options
+        self.recipe = recipe
+        self.resolution = G.img_resolution
+        self.channels = G.img_channels
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def names(self) -> list[str]:
+        """The photos' file names without endings."""
+        return [Path(name).stem for name in self.files.names[: self.count]]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that photo number i depends on, as JSON."""
+        return {"photos": self.files.fingerprint(), "recipe": self.recipe, "degradation_seed": self.options.seed}
+
+    def batches(self) -> Iterator[range]:
+        """Yield the numbers of photos that are inverted together."""
+        for first in range(0, self.count, self.options.batch):
+            yield range(first, min(first + self.options.batch, self.count))
+
+    def images(self, numbers: Sequence[int]) -> Tensor:
+        """Return photos uint8 `[N, C, R, R]`."""
+        return torch.cat([self._image(number) for number in numbers])
+
+    def _image(self, number: int) -> Tensor:
+        pixels = self.files.picture(self.files.names[number])  # [H, W, 1 or 3]
+        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        image = cut(colour, centre_square(colour), self.resolution)  # [R, R, 3]
+        if self.recipe is not None:
+            rng = np.random.default_rng((self.options.seed, FOR_METRICS, number))
+            image = degrade(np.ascontiguousarray(image), self.recipe, rng)[0]
+        return torch.from_numpy(to_uint8(network_input(image, self.channels))).permute(0, 3, 1, 2)

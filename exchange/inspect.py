@@ -80,7 +80,7 @@ def _text(facts: dict[str, Any]) -> str:
 def _codes(path: str) -> dict[str, str]:
     """Return what a file holds of each image, in words."""
     shapes = {name: list(shape) for name, shape in tensor_shapes(path).items()}
-    codes = {name: str(shapes[name][1:]) for name in ("ws", "q") if name in shapes}
+    codes: dict[str, str] = {name: str(shapes[name][1:]) for name in ("ws", "q") if name in shapes}
     paddings = sorted((name.removeprefix("padding.") for name in shapes if name.startswith("padding.")), key=_natural)
     if paddings:
         codes["padding of"] = " ".join(paddings)

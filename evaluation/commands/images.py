@@ -15,8 +15,9 @@ from dnnlib.files import sha256, write_text
 from dnnlib.flags import PATH, SETTINGS
 from evaluation.commands.options import device_option
 from evaluation.streams.files import frame_batches, image_batches, pair_batches
+from evaluation.tables.table import Table
 from images.files import ImageFiles
-from metrics.detector import load_detector
+from metrics.detector import Detector, load_detector
 from metrics.distances.face_similarity import identity_consistency
 from metrics.niqe.distance import niqe
 from metrics.niqe.pristine import fit_pristine, read_pristine, write_pristine
@@ -118,26 +119,76 @@ def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: s
 
 @click.command("identity-consistency", context_settings=SETTINGS)
 @click.argument("videos", type=PATH, metavar="VIDEO...", nargs=-1, required=True)
+@click.option(
+    "--source",
+    "sources",
+    type=PATH,
+    multiple=True,
+    metavar="VIDEO",
+    help="What a video was made of, to be compared; repeated, one for each video in their order.",
+)
 @weights_dir_option
 @batch_option
 @device_option
 @output_option
 @one_sentence_errors
 def identity_consistency_command(
-    videos: tuple[str, ...], weights_dir: str | None, batch: int, device: str | None, output: str | None
+    videos: tuple[str, ...],
+    sources: tuple[str, ...],
+    weights_dir: str | None,
+    batch: int,
+    device: str | None,
+    output: str | None,
 ) -> None:
-    """How alike the face stays to that of the first frame, for videos or folders of frames (Yao et al. 2022, Eq. 1)."""
+    """How alike the face stays to that of the first frame, for videos or folders of frames (Yao et al. 2022, Eq. 1).
+
+    With --source, source and result stand side by side: good is what is close to the source's, not what is high.
+
+    \b
+    python calc_metrics.py identity-consistency restored.mp4 edited.mp4 --source=clip.mp4 --source=clip.mp4
+    """
+    if sources and len(sources) != len(videos):
+        raise UserError(f"there are {len(sources)} sources of {len(videos)} videos; give --source once for each video")
     chosen = best_device(device)
     detector = load_detector("arcface", WeightsDirectory.find(weights_dir), chosen)
+    consistency = {path: _consistency(path, detector, batch, chosen) for path in dict.fromkeys([*videos, *sources])}
+    numbers = {video: {"identity_consistency": consistency[video]} for video in videos}
+    if not sources:
+        _report(numbers, {"detector": detector.record()}, output)
+        return
+    for video, source in zip(videos, sources, strict=True):
+        numbers[video]["source"] = consistency[source]
+    table = _consistency_table(numbers)
+    click.echo(table.markdown())
+    if output is not None:
+        named = dict(zip(videos, sources, strict=True))
+        record = {"detector": detector.record(), "sources": named, "values": numbers}
+        write_text(output, json.dumps(record, indent=2) + "\n")
+
+
+def _consistency(video: str, detector: Detector, batch: int, device: torch.device) -> float:
     assert detector.features is not None, "ArcFace has features"
-    numbers = {}
-    for video in videos:
-        with torch.no_grad():
-            embeddings = [detector.features(frames.to(chosen)) for frames in frame_batches(video, batch)]
-        if not embeddings:
-            raise UserError(f"{video} has no frames that can be read; give a video file or a folder of images")
-        numbers[str(video)] = {"identity_consistency": identity_consistency(torch.cat(embeddings))}
-    _report(numbers, {"detector": detector.record()}, output)
+    with torch.no_grad():
+        embeddings = [detector.features(frames.to(device)) for frames in frame_batches(video, batch)]
+    if not embeddings:
+        raise UserError(f"{video} has no frames that can be read; give a video file or a folder of images")
+    return identity_consistency(torch.cat(embeddings))
+
+
+def _consistency_table(numbers: dict[str, dict[str, float]]) -> Table:
+    """Return a row for each video from the numbers of it and of its source, and one of their means."""
+    pairs = {video: (values["source"], values["identity_consistency"]) for video, values in numbers.items()}
+    rows = [[video, *map(_four_digits, (source, own, own - source))] for video, (source, own) in pairs.items()]
+    if len(pairs) > 1:
+        source, own = (statistics.fmean(side) for side in zip(*pairs.values(), strict=True))
+        distance = statistics.fmean(abs(own - source) for source, own in pairs.values())
+        rows.append(["mean, of differences without sign", *map(_four_digits, (source, own, distance))])
+    columns = ["video", "source", "result", "difference"]
+    return Table("identity-consistency", "Identity consistency of videos (Yao et al. 2022, Eq. 1)", columns, rows)
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4f}"
 
 
 def _report(numbers: dict[str, dict[str, float]], record: dict[str, Any], output: str | None) -> None:

@@ -1,6 +1,7 @@
 """The commands that make tables of inverted photos: `restoration`, `inversion`, `stability`, `editability`."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ import click
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
-from dnnlib.flags import PATH, SETTINGS, Command, add_options, gather_flags
+from dnnlib.flags import PATH, SETTINGS, Command, Decorator, add_options, gather_flags, require_effect
 from dnnlib.remote.locations import NetworkFile
 from evaluation.commands.options import device_option
 from evaluation.job import prepare_device
-from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions
+from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions, SquarePhotos
 from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
+from evaluation.tables.encoders import EncoderMeasures, encoders_sheet, encoders_table
 from evaluation.tables.inversion import inversion_table
 from evaluation.tables.restoration import (
     METHODS,
@@ -27,12 +29,14 @@ from evaluation.tables.restoration import (
 )
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
+from images.sheets import save_png
 from inversion.commands.options import InverterFlags, TuningFlags, check_finite, fidelity_option, make_inverter
 from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
 from inversion.encoders.files import find_encoder
 from inversion.inverter import Inverter
+from inversion.photos.encoded import names_of
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
@@ -41,7 +45,7 @@ from torch_utils.precision import with_float64
 STAGES = ("encoder", "projector", "quality", "tuning")  # of an inversion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableFlags:
     """The flags that all these tables have, as they were given; None leaves a choice to the program.
 
@@ -64,7 +68,7 @@ class TableFlags:
     """
 
     network: str
-    encoder: str | None
+    encoder: str | None = None
     data: str
     images: int | None
     steps: int | None
@@ -89,7 +93,7 @@ class TableFlags:
         """The directory of published weights."""
         return WeightsDirectory.find(self.weights_dir)
 
-    def inverter(self) -> Inverter:
+    def inverter(self, needs_quality: bool = True) -> Inverter:
         """Return the inverter of the flags, with its device prepared."""
         inverting = InverterFlags(
             network=self.network,
@@ -102,14 +106,17 @@ class TableFlags:
             device=self.device,
             fidelity=self.fidelity,
         )
-        inverter = make_inverter(inverting, TuningFlags(tuning_steps=self.tuning_steps), needs_quality=True)
+        inverter = make_inverter(inverting, TuningFlags(tuning_steps=self.tuning_steps), needs_quality)
         prepare_device(inverter.device)
         return inverter
 
 
+_ENCODER = click.option(
+    "--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"
+)
 _OPTIONS = [
     click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into."),
-    click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]"),
+    _ENCODER,
     click.option(
         "--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."
     ),
@@ -134,9 +141,10 @@ _OPTIONS = [
 ]
 
 
-def _table_options(command: Command) -> Command:
+def _table_options(command: Command, without: Decorator | None = None) -> Command:
     """Add the options that all these tables have; the command receives them as `flags: TableFlags`."""
-    return add_options(gather_flags("flags", TableFlags)(command), _OPTIONS)
+    options = [option for option in _OPTIONS if option is not without]
+    return add_options(gather_flags("flags", TableFlags)(command), options)
 
 
 @click.command("restoration", context_settings=SETTINGS)
@@ -186,12 +194,48 @@ def restoration_command(
 
 
 @click.command("inversion", context_settings=SETTINGS)
-@_table_options
+@functools.partial(_table_options, without=_ENCODER)
+@click.option(
+    "--encoder",
+    "encoders",
+    type=NetworkFile(),
+    multiple=True,
+    help="Encoder to be compared with others, may be repeated.  [default: the table of Section 4.3]",
+)
+@click.option("--degradation", default="none", help="With --encoder: recipe that degrades the photos, or none.")
+@click.option("--sheet", type=PATH, metavar="FILE", help="With --encoder: figure of photos and reconstructions, .png.")
 @one_sentence_errors
-def inversion_command(flags: TableFlags) -> None:
-    """Section 4.3 of the paper: how close reconstructions come to photos with several degradations."""
-    inverter, photos = _open(flags)
-    _publish(inversion_table(inverter, photos, flags.outdir), flags.outdir)
+def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation: str, sheet: str | None) -> None:
+    """Section 4.3 of the paper: how close reconstructions come to photos with several degradations.
+
+    With --encoder, any encoders over any photos, of which the middle squares are taken: SSIM, PSNR, MSE, LPIPS (or
+    pd_cifar), ID, Frechet distance and seconds, a row for each encoder; without tuning unless --tuning-steps is given.
+
+    \b
+    python calc_metrics.py inversion --network=qc.safetensors --data=cats256-val.zip --images=100
+    python calc_metrics.py inversion --network=qc.safetensors --encoder=psp.safetensors \\
+        --encoder=feature-style.safetensors --data=photos --sheet=encoders.png
+    """
+    if not encoders:
+        require_effect(["degradation", "sheet"], "without --encoder; add it, or leave it out")
+        inverter, photos = _open(flags)
+        _publish(inversion_table(inverter, photos, flags.outdir), flags.outdir)
+        return
+    if sheet is not None and Path(sheet).suffix.lower() != ".png":
+        raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
+    prepare_directory(flags.outdir)
+    flags = dataclasses.replace(flags, tuning_steps=flags.tuning_steps or 0)
+    inverters = {
+        name: dataclasses.replace(flags, encoder=encoder).inverter(needs_quality=False)
+        for name, encoder in zip(names_of([Path(encoder) for encoder in encoders]), encoders, strict=True)
+    }
+    first = next(iter(inverters.values()))
+    squares = SquarePhotos(flags.photos, None if degradation == "none" else degradation, first.G)
+    measures = EncoderMeasures(flags.weights, with_float64(first.device))
+    _publish(encoders_table(inverters, squares, measures, flags.outdir), flags.outdir)
+    if sheet is not None:
+        save_png(sheet, encoders_sheet(inverters, squares))
+        click.echo(f"{sheet} shows the photos and their reconstructions")
 
 
 @click.command("stability", context_settings=SETTINGS)

@@ -74,7 +74,7 @@ def pair_direction_command(
         sides.append([photo.latents for photo in encode_photos(files, folder, inverter, reader, codes)])
     licence = read_header(inverting.network).get("licence")
     details: dict[str, Any] = {"pairs": len(pairs)} | ({} if licence is None else {"licence": licence})
-    direction = pair_direction(inverter.G, *sides, moved, path.stem, sha256(inverter.network), details)
+    direction = pair_direction(inverter.G, sides[0], sides[1], moved, path.stem, sha256(inverter.network), details)
     save_direction(path, direction)
     click.echo(f"{output}: a direction in {moved} from {len(pairs)} pair{'s' * (len(pairs) > 1)}")
 

@@ -412,6 +412,21 @@ def test_identity_consistency_is_the_mean_cosine_to_the_first_frame(means_as_fac
     assert "identity_consistency   0.7500 ± 0.2500   (2 in all)" in printed
 
 
+def test_identity_consistency_of_source_and_result_stand_side_by_side(means_as_faces, tmp_path):
+    same = folder_of(tmp_path / "same", {"0.png": frame(9, 0, 0), "1.png": frame(90, 0, 0)})
+    half = folder_of(tmp_path / "half", {"0.png": frame(9, 0, 0), "1.png": frame(9, 0, 0), "2.png": frame(0, 9, 0)})
+    sources = [f"--source={half}", f"--source={half}"]
+    printed = command("identity-consistency", same, half, *sources, "--device=cpu", "-o", tmp_path / "o.json")
+    assert "| video | source | result | difference |" in printed
+    assert f"| {same} | 0.5000 | 1.0000 | 0.5000 |" in printed and f"| {half} | 0.5000 | 0.5000 | 0.0000 |" in printed
+    assert "| 0.5000 | 0.7500 | 0.2500 |" in printed
+    record = json.loads((tmp_path / "o.json").read_text())
+    assert record["sources"] == {str(same): str(half), str(half): str(half)}
+    assert record["values"][str(same)] == {"identity_consistency": pytest.approx(1), "source": pytest.approx(0.5)}
+    said = command("identity-consistency", same, half, sources[0], "--device=cpu", code=1)
+    assert said.endswith("there are 1 sources of 2 videos; give --source once for each video")
+
+
 def test_a_file_without_frames_is_one_sentence(means_as_faces, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video at all")
     error = command("identity-consistency", tmp_path / "clip.mp4", "--device=cpu", code=1)
