@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from dnnlib.errors import UserError
 from dnnlib.log import RunLog
@@ -12,6 +12,9 @@ from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
 
 TickLine = Callable[[int, Mapping[str, float]], str]  # images seen, means over the tick -> line of the log
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Report:
@@ -37,6 +40,8 @@ class Report:
             self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
             if not is_silent:
                 directory.forget_stats_after(images_seen or -1)
+                from torch.utils.tensorboard import SummaryWriter  # here, since every command would wait for its import
+
                 self.events = SummaryWriter(str(directory.path), purge_step=images_seen + 1 if images_seen else None)
         except OSError as error:
             raise UserError(

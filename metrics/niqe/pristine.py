@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 from torch import Tensor
 
 from dnnlib.arrays import read_arrays
@@ -140,6 +139,8 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_mat(path: Path) -> Arrays:
+    from scipy.io import loadmat  # here, since every command would wait for its import
+
     return loadmat(io.BytesIO(read_bytes(path, NIQE_BYTES)), variable_names=MATLAB_NAMES)
 
 
