@@ -40,9 +40,7 @@ class Report:
             self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
             if not is_silent:
                 directory.forget_stats_after(images_seen or -1)
-                from torch.utils.tensorboard import SummaryWriter  # here, since every command would wait for its import
-
-                self.events = SummaryWriter(str(directory.path), purge_step=images_seen + 1 if images_seen else None)
+                self.events = _new_events(str(directory.path), images_seen)
         except OSError as error:
             raise UserError(
                 f"{error.filename or directory.path} cannot be written: {error.strerror}; move it away, or choose "
@@ -103,3 +101,10 @@ def network_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
     losses = ("Loss/G/", "Loss/D/", "Loss/path", "Loss/r1")
     columns += [f"{name.removeprefix('Loss/')} {value:.3g}" for name, value in means.items() if name.startswith(losses)]
     return " | ".join(columns)
+
+
+def _new_events(folder: str, images_seen: int) -> "SummaryWriter":
+    """Return what writes TensorBoard's events; those after so many images, of an interrupted run, are dropped."""
+    from torch.utils.tensorboard import SummaryWriter  # here, since every command would wait for its import
+
+    return SummaryWriter(folder, purge_step=images_seen + 1 if images_seen else None)
