@@ -191,12 +191,12 @@ def _load_stored(path: Path) -> AnyDirection:
         values.pop("format_version")
         header = from_dict(DirectionHeader, values)
         tensors = {name: tensor.float() for name, tensor in load_tensors(path).items()}
-        if header.space == "padding":
-            return _padding_direction(path, header, tensors)
-        vector = tensors["vector"]
+        vector = torch.zeros(1) if header.space == "padding" else tensors["vector"]
     except (UserError, KeyError) as error:
-        reason = "no tensor 'vector'" if isinstance(error, KeyError) else error
+        reason = "no tensor 'vector'" if isinstance(error, KeyError) else error.problem
         raise UserError(f"{path} holds no direction ({reason}); give one that `invert.py directions` wrote") from error
+    if header.space == "padding":
+        return _padding_direction(path, header, tensors)
     layers_fine = header.layers is None or (len(header.layers) > 0 and min(header.layers) >= 0)
     if vector.ndim not in (1, 2) or not torch.isfinite(vector).all() or header.std < 0 or not layers_fine:
         raise UserError(f"{path} is damaged; copy or make it again")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from evaluation.inverted_photos import quantize
 from evaluation.photo_sets import PhotoOptions, SquarePhotos
 from evaluation.tables.encoders import EncoderMeasures, encoders_sheet, encoders_table
 from images.ranges import from_levels
+from inversion.directions import editing
 from inversion.encoders.config import FeatureHeadConfig
 from inversion.inverter import InversionOptions, Inverter
 from metrics.distances.frechet import frechet_distance, moments
@@ -158,3 +160,20 @@ def test_identity_stands_where_there_are_weights(files, inverters, tmp_path, mon
     )
     assert table.columns[1:6] == ["SSIM", "PSNR", "MSE on [-1, 1]", "LPIPS", "ID"]
     assert table.rows[0][4:6] == ["0.250", "0.250"] and table.rows[1][4:6] == ["0.066", "0.867"]
+
+
+@pytest.mark.parametrize("name", ["stability", "editability"])
+def test_tables_of_edits_move_features_as_well(files, tmp_path, name, monkeypatch):
+    """Their images are those of edits of the encoder's whole codes."""
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(files / "photos" / "p0.png", "p0.png")
+    seen, shown = [], editing.render
+    monkeypatch.setattr(editing, "render", lambda G, codes, *rest: seen.append(codes) or shown(G, codes, *rest))
+    command(
+        *(name, f"--network={files / 'qc.safetensors'}", f"--encoder={files / 'encoders' / 'style.safetensors'}"),
+        *(f"--data={tmp_path / 'photos.zip'}", "--device=cpu", "--tuning-steps=0", f"-o{tmp_path}"),
+        *(["--scorer=warmth", "--samples=40", "--magnitudes=2"] if name == "editability" else []),
+    )
+    assert seen and all(codes.features is not None for codes in seen)
+    for codes in seen:  # whose rows have different strengths
+        assert not torch.equal(codes.features.values[0], codes.features.values[1])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
 from generation.rendering import stored_noise, synthesize
-from inversion.directions.direction import Direction, load_direction, save_direction
+from inversion.directions.direction import Direction, load_direction, require_of_ws, save_direction
 from inversion.directions.editing import edit, edited_images
 from inversion.directions.padding_direction import PaddingDirection
 from inversion.directions.search import Search, find_directions
@@ -18,6 +18,7 @@ from networks.latents import Features, Latents, Padding
 from tests.support.codes import full_codes, same_bits
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import save_tensors
 
 
 @pytest.fixture(scope="module", name="G")
@@ -221,3 +222,39 @@ def test_directions_among_paddings_of_another_network(large, G, tmp_path):
     save_direction(tmp_path / "glasses.safetensors", padding_direction(large, ("b32.conv1",)))
     with pytest.raises(UserError, match=r"^direction glasses has padding.b32.conv1, which this network has no place"):
         load_direction(tmp_path / "glasses.safetensors", G)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "header", "sentence"),
+    [
+        ({}, {}, r"^.*glasses.safetensors is damaged; copy or make it again$"),
+        ({"const": torch.zeros([])}, {}, r"glasses.safetensors is damaged; copy"),
+        ({"const": torch.zeros(2, 16, 4, 4)}, {}, r"glasses.safetensors is damaged; copy"),
+        (
+            {"const": torch.zeros(1, 16)},
+            {},
+            r"^direction glasses has padding.const of \[16\], not \[16, 4, 4\]; take one",
+        ),
+        ({"vector": torch.zeros(16)}, {}, r"glasses.safetensors is damaged; copy"),
+        ({"vector": torch.zeros(1, 16)}, {}, r"^direction glasses has padding.vector, which this network has no place"),
+        ({"const": torch.zeros(1, 16, 4, 4)}, {"space": "qs"}, r"glasses.safetensors holds no direction \("),
+        ({"const": torch.zeros(1, 16, 4, 4)}, {"space": "ws"}, r"holds no direction \(no tensor 'vector'\)"),
+    ],
+)
+def test_damaged_directions_among_paddings_end_in_a_sentence(G, tmp_path, tensors, header, sentence):
+    common = {"kind": "direction", "name": "glasses", "method": "pair", "std": 1.0, "space": "padding"}
+    save_tensors(tmp_path / "glasses.safetensors", tensors, common | header)
+    with pytest.raises(UserError, match=sentence):
+        load_direction(tmp_path / "glasses.safetensors", G)
+
+
+def test_directions_of_files_without_a_space_are_in_w(G, tmp_path):
+    header = {"kind": "direction", "name": "old", "method": "sefa", "std": 1.5}
+    save_tensors(tmp_path / "old.safetensors", {"vector": unit(16)}, header)
+    assert load_direction(tmp_path / "old.safetensors", G).std == 1.5
+
+
+def test_what_needs_a_direction_in_w_says_so(large):
+    with pytest.raises(UserError, match=r"^direction glasses moves paddings, and here it takes one in w; give another"):
+        require_of_ws(padding_direction(large))
+    assert require_of_ws(direction(unit(16))).name == "tail"

@@ -1,6 +1,7 @@
 """Degradations that are sampled, copied and interpolated, for content that stays."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from generation.quality_codes import parse_qualities
 from generation.rendering import synthesize
 from inversion.requality import copy_quality, interpolate_quality, sample_quality, scale_quality
 from networks.latents import Latents
+from tests.support.codes import full_codes, same_bits
 from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
@@ -119,3 +121,16 @@ REFUSALS = [
 def test_refusals(G, sentence, call):
     with pytest.raises(UserError, match=sentence):
         call(G)
+
+
+def test_another_quality_keeps_paddings_and_features():
+    G = quality_generator(resolution=32)
+    latents, other = full_codes(G), full_codes(G, 1, parts=(), seed=1)
+    for found in (
+        sample_quality(G, latents, [5], 0.5),
+        copy_quality(latents, other, 0.5),
+        copy_quality(latents, other.sharp()),
+        interpolate_quality(latents, latents, other, 0.5),
+        scale_quality(latents, 0.5),
+    ):
+        assert same_bits(replace(found, q=None), latents.sharp())
