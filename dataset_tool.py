@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from dnnlib.cli import OneLine
+from dnnlib.cli import OneLine, prepare_console
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.parsing import floats
@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(message)s"))
     logging.basicConfig(handlers=[handler])
+    prepare_console()
     try:
         convert.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:

@@ -7,7 +7,9 @@ import click
 import numpy as np
 
 from degradations import Applied, apply_primitive, degrade
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
+from dnnlib.files import real_path
 from dnnlib.flags import PATH, SETTINGS
 from images.origin import DERIVED, distance, read_head
 from images.photos import read_gray_or_colour
@@ -20,20 +22,18 @@ from images.sheets import save_png
 @click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
 @click.option("-o", "--output", type=PATH, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
+@one_sentence_errors
 def main(photo: str, recipe: str | None, primitive: str | None, seed: int, output: str | None) -> None:
     """Degrade PHOTO, write the result as PNG and print what was done as JSON."""
-    try:
-        if recipe is not None and primitive is not None:
-            raise UserError("--recipe and --primitive exclude each other; give one of them")
-        kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
-        name = "mixture" if name is None else name
-        image, record = run(read_gray_or_colour(photo), kind, name, np.random.default_rng(seed))
-        source = Path(photo)
-        dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
-        check_output(dest, source)
-        save_png(dest, image, max(DERIVED, distance(read_head(photo)) + 1))
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+    if recipe is not None and primitive is not None:
+        raise UserError("--recipe and --primitive exclude each other; give one of them")
+    kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
+    name = "mixture" if name is None else name
+    image, record = run(read_gray_or_colour(photo), kind, name, np.random.default_rng(seed))
+    source = Path(photo)
+    dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
+    check_output(dest, source)
+    save_png(dest, image, max(DERIVED, distance(read_head(photo)) + 1))
     applied = [entry.to_json() for entry in record]
     click.echo(json.dumps({"output": str(dest), kind: name, "seed": seed, "applied": applied}, indent=2))
 
@@ -50,7 +50,7 @@ def check_output(output: Path, photo: Path) -> None:
     """Raise UserError unless `output` is a PNG file other than the photo itself."""
     if output.suffix.lower() != ".png":
         raise UserError(f"the output {output} is not a .png file, the one format written; name it {output.stem}.png")
-    if output.resolve() == photo.resolve():
+    if real_path(output) == real_path(photo):
         raise UserError(f"the output {output} is the photo itself; choose another name for -o")
 
 

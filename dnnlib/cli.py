@@ -1,6 +1,7 @@
 """Error handling of all commands: an error is printed as one sentence, and the exit code says its kind."""
 
 import functools
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import click
 
-from dnnlib.errors import as_user_error, printable
+from dnnlib.errors import ESCAPED, as_user_error, printable
 from dnnlib.stop import StopNow
 
 
@@ -20,7 +21,7 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        log_warnings()
+        prepare_console()
         try:
             return command(*args, **kwargs)
         except Exception as error:
@@ -43,8 +44,11 @@ class OneLine(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
-def log_warnings() -> None:
-    """Print warnings of the program on standard error, unless logging is set up already."""
+def prepare_console() -> None:
+    """Print warnings of the program on standard error, unless logging is set up already; escape what is no text."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)

@@ -20,10 +20,10 @@ class Dataclass(Protocol):
 Config = TypeVar("Config", bound=Dataclass)
 
 
-def require(condition: bool, name: str, value: Any, bound: str) -> None:
+def require(condition: bool, name: str, value: Any, bound: str, cure: str = "") -> None:
     """Raise UserError unless `condition` holds; it states the value's name, the value, and what it must be."""
     if not condition:
-        raise UserError(f"{name} is {value}, must be {bound}")
+        raise UserError(f"{name} is {value}, must be {bound}", cure)
 
 
 def to_dict(config: Dataclass) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def from_dict(cls: type[Config], values: Any, where: str = "") -> Config:
         arguments[name] = _convert(hints[name], value, where + name)
     for field in dataclasses.fields(cls):
         if field.name not in arguments and field.default is field.default_factory is dataclasses.MISSING:
-            raise UserError(f"field '{where}{field.name}' is missing; add it")
+            raise UserError(f"field '{where}{field.name}' is missing", "add it")
     return cls(**arguments)
 
 
@@ -93,11 +93,11 @@ def _nested_class(cls: type, name: str, where: str) -> type:
     for candidate in (hints[name], *typing.get_args(hints[name])):
         if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
             return candidate
-    raise UserError(f"field '{prefix}{name}' has no fields of its own; set it directly: --set {prefix}{name}=value")
+    raise UserError(f"field '{prefix}{name}' has no fields of its own", f"set it directly: --set {prefix}{name}=value")
 
 
 def _not_a_group(where: str, value: Any) -> UserError:
-    return UserError(f"{where} is {value!r}, must be a group of fields; set one of them: --set {where}.name=value")
+    return UserError(f"{where} is {value!r}, must be a group of fields", f"set one of them: --set {where}.name=value")
 
 
 def _parse(text: str) -> Any:

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Iterable
 
+ESCAPED = "backslashreplace"  # what becomes of bytes in the names of files that are no UTF-8, where they are written
 LONGEST = 2000  # letters of a problem or of a cure; a damaged header can hold a million
 
 

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dnnlib.errors import UserError
+from dnnlib.errors import ESCAPED, UserError
 
-NAME_KEPT = 50  # letters of a name that a temporary one repeats: with more, that could be too long where the name is not
+NAME_KEPT = 50  # letters of a name that a temporary one repeats; with all, a long one would be too long
 
 
 @contextlib.contextmanager
@@ -25,6 +25,8 @@ def replace_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     try:
+        if path.is_dir():  # which would be found out when all is written
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         temporary = _new_file_beside(path)
         yield temporary
         _flush_to_disk(temporary)
@@ -37,10 +39,15 @@ def replace_file(path: str | os.PathLike) -> Iterator[Path]:
                 os.unlink(temporary)
 
 
+def real_path(path: str | os.PathLike) -> Path:
+    """Return the absolute path without links; a link that leads to itself stays, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Replace the content of the file at `path` by `text` in one step."""
+    """Replace the content of the file at `path` by `text` in one step, as UTF-8; other bytes in names are escaped."""
     with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def sha256(path: str | os.PathLike) -> str:

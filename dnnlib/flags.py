@@ -26,7 +26,9 @@ class LocalPath(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the path as text; whether something is there is not looked at."""
+        """Return the path as text; whether something is there is not looked at, but an empty one is refused."""
+        if not value:  # as of a variable of the shell that is not set; it would mean the folder one is in
+            self.fail("the path is empty; write one, or . for this folder", param, ctx)
         return os.path.expanduser(value)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tqdm
 
-from dnnlib.errors import UserError
+from dnnlib.errors import ESCAPED, UserError
 
 
 class RunLog:
@@ -22,7 +22,7 @@ class RunLog:
     """
 
     def __init__(self, path: str | os.PathLike | None, total: float = 0, initial: float = 0, unit: str = "it"):
-        self.file = None if path is None else Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - see close()
+        self.file = None if path is None else Path(path).open("a", encoding="utf-8", errors=ESCAPED)  # noqa: SIM115 - see close()
         self.bar: tqdm.tqdm | None = None
         if self.file is not None and total > 0 and sys.stderr.isatty():
             layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} {unit} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

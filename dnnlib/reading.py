@@ -76,15 +76,26 @@ def read_at_most(file: Any, limit: int) -> bytes:
 def parse_json(text: str | bytes, **options: Any) -> Any:
     """Return what JSON says, as `json.loads` does; raise ValueError for anything else, and for too deep or too much.
 
+    So does an object with two entries of one name, of which one would be lost, unless an option keeps both.
     It is never more than some hundred times larger in memory than as text.
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         if text.count("[") + text.count("{") > limits.JSON_LISTS:
             raise ValueError(f"it has more than {limits.JSON_LISTS:,} lists")
-        return json.loads(text, **options)
+        return json.loads(text, **{"object_pairs_hook": _object, **options})
     except RecursionError:
         raise ValueError("its lists are nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these entries; raise ValueError where two have one name."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has two entries called {twice!r}")
+    return content
 
 
 @contextlib.contextmanager
@@ -115,12 +126,27 @@ def explained(
         raise kind(f"{what()} cannot be read: {reason(error)}", cure) from error
 
 
+def path_of_text(path: str | os.PathLike, handle: int) -> str:
+    """Return the path of an open file for libraries that take text only: its name may hold bytes that are no UTF-8."""
+    text = os.fspath(path)
+    return text if is_text(text) else f"/proc/self/fd/{handle}"
+
+
 def path_exists(path: str | os.PathLike) -> bool:
     """Return whether something is there; raise UnreadableError where that cannot be seen, as in a closed folder."""
     try:
         return Path(path).exists()
     except (OSError, ValueError) as error:
         raise UnreadableError(f"{os.fspath(path)} cannot be reached: {one_line(error)}", "check the path") from error
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name is UTF-8; Python stands for other bytes by letters that cannot be encoded."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _require_regular(status: os.stat_result, path: str | os.PathLike, cure: str, kind: type[UserError]) -> None:

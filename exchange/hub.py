@@ -11,7 +11,7 @@ import click
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import replace_file, sha256, write_text
+from dnnlib.files import real_path, replace_file, sha256, write_text
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.reading import read_json
 from dnnlib.remote import hugging_face
@@ -58,7 +58,7 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
     if not licence:
         raise UserError(f"{network} states no licence; give that of its training data with --licence=NAME")
     measured = results_beside(network) if results is None else _read_results(results)
-    location = f"{hugging_face.SCHEME}{address.repository}" if address else str(Path(dest).resolve())
+    location = f"{hugging_face.SCHEME}{address.repository}" if address else str(real_path(dest))
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copyfile(network, folder / CANONICAL)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import numpy as np
@@ -15,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
-from dnnlib.files import write_text
-from dnnlib.flags import SETTINGS
+from dnnlib.files import real_path, write_text
+from dnnlib.flags import PATH, SETTINGS
 from images.photos import read_photo
 from images.sheets import save_png
 
@@ -48,15 +49,20 @@ class Section:
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option("--title", default="Pictures", help="Title of the page.")
 @click.option(
     "--picture", "pictures", multiple=True, required=True, metavar="TITLE=PATTERN", help="Pictures and their title."
 )
 @click.option("--next", "commands", multiple=True, metavar="COMMAND", help="Command to go on with, shown at the end.")
 @wrong_use_errors
-def main(folder: Path, title: str, pictures: tuple[str, ...], commands: tuple[str, ...]) -> None:
+def main(folder: str, title: str, pictures: tuple[str, ...], commands: tuple[str, ...]) -> None:
     """Write FOLDER/index.html and FOLDER/overview.png."""
+    write_page(Path(folder), title, pictures, commands)
+
+
+def write_page(folder: Path, title: str, pictures: Sequence[str], commands: Sequence[str]) -> None:
+    """Write the page and the overview of pictures, each `TITLE=PATTERN`, and say where they are."""
     sections = [parse_section(text, folder) for text in pictures]
     write_text(folder / "index.html", page(title, sections, commands, folder))
     save_png(folder / OVERVIEW, overview(sections))
@@ -75,7 +81,7 @@ def parse_section(text: str, folder: Path) -> Section:
         raise UserError(f"--picture={text} has no pattern; write --picture=TITLE=PATTERN")
     pattern = os.path.expanduser(pattern)
     found = Path().glob(pattern) if not Path(pattern).is_absolute() else _glob_absolute(pattern)
-    files = tuple(sorted(file for file in found if file.resolve() != (folder / OVERVIEW).resolve()))
+    files = tuple(sorted(file for file in found if real_path(file) != real_path(folder / OVERVIEW)))
     if not files:
         raise UserError(f"no picture fits {pattern}; check the pattern of --picture={title}=...")
     return Section(title, files)
@@ -115,7 +121,8 @@ def _fit(picture: Image.Image) -> np.ndarray:
         picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
     room = WIDTH - 2 * MARGIN
     if picture.width > room:
-        picture = picture.resize((room, round(picture.height * room / picture.width)), Image.Resampling.LANCZOS)
+        height = max(1, round(picture.height * room / picture.width))
+        picture = picture.resize((room, height), Image.Resampling.LANCZOS)
     paper = Image.new("RGB", (WIDTH, picture.height + MARGIN), PAPER)
     paper.paste(picture, (MARGIN, 0))
     return np.asarray(paper)
@@ -128,8 +135,8 @@ def _glob_absolute(pattern: str) -> list[Path]:
 
 def _relative(file: Path, folder: Path) -> str:
     """Return a link from a page in `folder` to a file; an absolute one where the file lies elsewhere."""
-    file, folder = file.resolve(), folder.resolve()
-    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.as_uri()
+    file, folder = real_path(file), real_path(folder)
+    return quote(bytes(file.relative_to(folder))) if file.is_relative_to(folder) else file.as_uri()
 
 
 if __name__ == "__main__":

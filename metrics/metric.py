@@ -13,6 +13,7 @@ from dnnlib.registry import Registry
 
 METRICS = Registry("metrics.families", "metric family")
 FIELD_COUNT = 50_000  # usual number of generated images, and the default
+LARGEST_COUNT = 100_000_000  # images; their seeds are numbers of 32 bits
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,11 @@ def parse_requests(text: str, count: int | None = None) -> list[Request]:
         text: names, separated by commas; the number of images may be any, or left out.
         count: number of images where a name has none; None: 50,000.
 
-    Raises UserError for an unknown name, a repeated one, and a number of images below 1.
+    Raises UserError for an unknown name, a repeated one, and a number of images below 1 or above LARGEST_COUNT.
     """
-    if count is not None and count < 1:
-        raise UserError(f"--samples={count} is too few; ask for at least 1")
+    if count is not None and not 1 <= count <= LARGEST_COUNT:
+        few_or_many = "few" if count < 1 else "many"
+        raise UserError(f"--samples={count} is too {few_or_many}; ask for at least 1, and at most {LARGEST_COUNT:,}")
     requests = [_parse(name.strip(), count or FIELD_COUNT) for name in text.split(",")]
     names = [request.name for request in requests]
     for name in names:
@@ -164,18 +166,22 @@ def _parse(text: str, default: int) -> Request:
     """Return the request of a name; `default` is the number of images where it has none."""
     for metric in known_metrics().values():
         before, after = (re.escape(part) for part in metric.name.split("{}"))
-        match = re.fullmatch(f"{before}(\\d+k?)?{after}", text)
+        match = re.fullmatch(f"{before}([0-9]+k?)?{after}", text)
         if match:
             count = _count(match[1]) if match[1] else default
-            if count < 1:
-                raise UserError(f"the metric {text} asks for {count} images; ask for at least 1")
+            if not 1 <= count <= LARGEST_COUNT:
+                what = f"{match[1][:20]} images; ask for at least 1, and at most {LARGEST_COUNT:,}"
+                raise UserError(f"the metric {text[:60]} asks for {what}")
             return Request(metric, count)
     raise unknown_name("metric", text, known_metrics())
 
 
 def _count(text: str) -> int:
-    """Return the number of images that `50k` or `500` stands for."""
-    return int(text[:-1]) * 1000 if text.endswith("k") else int(text)
+    """Return the number of images that `50k` or `500` stands for; of more than LARGEST_COUNT, some larger one."""
+    digits = text.removesuffix("k").lstrip("0") or "0"
+    if len(digits) > len(str(LARGEST_COUNT)):  # Python itself refuses some thousand
+        return LARGEST_COUNT + 1
+    return int(digits) * (1000 if text.endswith("k") else 1)
 
 
 def _short(count: int) -> str:

@@ -125,7 +125,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig, c_dim: int, img_resolution: int, img_channels: int):
         super().__init__()
-        require(img_resolution >= 8, "resolution", img_resolution, "at least 8; enlarge the images")
+        require(img_resolution >= 8, "resolution", img_resolution, "at least 8", "enlarge the images")
         self.config = config
         self.c_dim = c_dim
         self.img_resolution = img_resolution

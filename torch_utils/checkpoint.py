@@ -16,7 +16,7 @@ from torch import Tensor
 from dnnlib.errors import UserError, one_line
 from dnnlib.files import replace_file
 from dnnlib.limits import ANY_BYTES
-from dnnlib.reading import explained, open_file, parse_json, path_exists
+from dnnlib.reading import explained, open_file, parse_json, path_exists, path_of_text
 from torch_utils.checksums import checksum, checksums, differing
 from torch_utils.finite import first_not_finite
 
@@ -166,15 +166,15 @@ def _open(path: str | os.PathLike) -> safe_open:
         raise UserError(f"{path} is a folder; give one of the networks in it")
     with open_file(path, ANY_BYTES) as file:
         start = file.read(4)
-    try:
-        return safe_open(path, framework="pt")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {one_line(error)}", "check the file") from error
-    except Exception as error:  # SafetensorError, and what its header makes of memory
-        if start.startswith(_PICKLES):
-            cure = f"give a network-snapshot, or convert a published network by `python -m {_IMPORT} {path}`"
-            raise UserError(f"{path} is a pickle or a file of torch.save, no safetensors file", cure) from error
-        raise UserError(f"{path} is truncated or no safetensors file", CURE) from error
+        try:
+            return safe_open(path_of_text(path, file.fileno()), framework="pt")
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {one_line(error)}", "check the file") from error
+        except Exception as error:  # SafetensorError, and what its header makes of memory
+            if start.startswith(_PICKLES):
+                cure = f"give a network-snapshot, or convert a published network by `python -m {_IMPORT} {path}`"
+                raise UserError(f"{path} is a pickle or a file of torch.save, no safetensors file", cure) from error
+            raise UserError(f"{path} is truncated or no safetensors file", CURE) from error
 
 
 def _write_failure(path: Path, error: Exception) -> OSError:

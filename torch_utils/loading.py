@@ -49,7 +49,7 @@ def blaming_header(path: str | os.PathLike, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a header of another program may hold any values
-        reason = str(error) if isinstance(error, UserError) else one_line(error)
+        reason = error.problem if isinstance(error, UserError) else one_line(error)
         raise UserError(f"the header of {path} describes no {what} ({reason})", CURE) from error
 
 

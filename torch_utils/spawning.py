@@ -15,7 +15,7 @@ from typing import Any
 import torch.multiprocessing as mp
 import tqdm
 
-from dnnlib.cli import log_warnings
+from dnnlib.cli import prepare_console
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.remarks import go_on, told
 from dnnlib.stop import SIGNALS, StopNow, StopRequest
@@ -136,7 +136,7 @@ def _call(
 ) -> None:
     """Call the function in a process that `start` has started, and leave it."""
     os.environ["LOCAL_RANK"] = str(rank)
-    log_warnings()
+    prepare_console()
     go_on(remarks, is_silent=rank > 0)
     tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
     with StopRequest(is_silent=True):  # from here on signals arrive

@@ -15,6 +15,8 @@ from networks.config import DiscriminatorConfig, GeneratorConfig
 from training.augment.config import PIPES, AugmentPipeConfig
 from training.losses import DistillNorm
 
+LONGEST_WAIT = 10_000_000  # seconds, four months
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -148,7 +150,8 @@ class RunConfig:
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
         require(not (self.graphs and self.compile), "run.graphs", "true", "left out with run.compile")
-        require(self.rank_timeout > 0, "run.rank_timeout", self.rank_timeout, "above 0")
+        is_time = 0 < self.rank_timeout <= LONGEST_WAIT
+        require(is_time, "run.rank_timeout", self.rank_timeout, f"above 0 and at most {LONGEST_WAIT:,} seconds")
 
 
 @dataclass(frozen=True)

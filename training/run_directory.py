@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.config import differences, from_dict, to_dict
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, one_line
 from dnnlib.files import write_text
 from dnnlib.lock import FolderLock, require_unlocked
+from dnnlib.reading import is_text
 from images.datasets.identity import DataIdentity
 from torch_utils.checkpoint import load_state, save_state
 from torch_utils.checksums import checksums, differing, named_leaves
@@ -85,6 +86,8 @@ class RunDirectory:
 
         Raises InUseError when another process holds it.
         """
+        if not is_text(str(self.path)):
+            raise UserError(f"the name of {self.path} is no UTF-8, which TensorBoard needs; choose another --outdir")
         is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -235,8 +238,9 @@ class RunDirectory:
         try:
             return from_dict(self.config_class, json.loads(self._config_path.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError, UserError) as error:
+            reason = error.problem if isinstance(error, UserError) else one_line(error)
             raise UserError(
-                f"{self._config_path} cannot be read ({error}); restore it, or choose another --outdir"
+                f"{self._config_path} cannot be read ({reason})", "restore it, or choose another --outdir"
             ) from error
 
 

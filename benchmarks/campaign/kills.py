@@ -38,9 +38,11 @@ def campaign(kind: Kind, folder: Path, kills: int, rng: random.Random) -> Row:
                 counts["kills"] += 1
                 counts[place] += 1
             counts["tracebacks"] += command.has_traceback
+            wrong.update(tracebacks(command))
             counts["unreadable"] += len(damaged(outdir))
         last = finish(kind.command(outdir), folder / "last.out")
         counts["tracebacks"] += last.has_traceback
+        wrong.update(tracebacks(last))
         found = differences(outdir, kind.reference)
         counts["resumed"] += last.code == 0
         counts["equal"] += not found
@@ -59,6 +61,11 @@ def campaign(kind: Kind, folder: Path, kills: int, rng: random.Random) -> Row:
         "tracebacks": counts["tracebacks"],
         "what was wrong": "; ".join(wrong) or "nothing",
     }
+
+
+def tracebacks(command: Command) -> list[str]:
+    """Return what a command's tracebacks end with, where it has any."""
+    return [command.text()[-1500:].replace("\n", "\\n")] if command.has_traceback else []
 
 
 def _duration(kind: Kind, folder: Path) -> float:

@@ -17,6 +17,7 @@ from torch_utils.checksums import named_leaves
 from training.trainer import Trainer
 
 STEPS = (3, 4)  # ticks are every other step
+LENGTH = "--kimg=0.064"  # 8 steps
 Place = Callable[[Any], Tensor | None]
 
 
@@ -39,7 +40,7 @@ def campaign(kind: Kind, folder: Path, full: bool) -> Row:
         stopped += command.code in (1, 2) and "became NaN or infinite" in command.last_line()
         healed += command.code == 0
         bad += [f"{place} {value} after step {step}: {name}" for name in saved_badly(outdir)]
-        again = finish(kind.command(outdir), outdir.with_suffix(".again"))
+        again = finish(kind.command(outdir, LENGTH), outdir.with_suffix(".again"))
         resumed += again.code == 0 and not leftovers(outdir)
     return {
         "run": kind.name,
@@ -72,7 +73,7 @@ def spoiled(kind: Kind, outdir: Path, place: str, value: float, step: int) -> Co
 
         setattr(owner, "step", spoiling_step)  # noqa: B010 - one name of two types
 
-    return finish(kind.command(outdir), outdir.with_suffix(".out"), spoil)
+    return finish(kind.command(outdir, LENGTH), outdir.with_suffix(".out"), spoil)
 
 
 def saved_badly(outdir: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import PIL.Image
 
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
+from dnnlib.files import real_path, sha256
 from dnnlib.parsing import existing
 from images.datasets.archives import ImagesByCall, read_cifar10, read_lsun, read_mnist
 from images.datasets.drawn_faces import draw_face
@@ -19,6 +20,7 @@ from images.decoding import UnreadableImageError
 from images.files import Cures, ImageFiles
 
 DRAWN_SIZE = 64  # px, default side of drawn images
+DRAWN_DIGITS = 8  # of their number
 CURES = Cures(damaged="replace the file or pass --on-bad-image=skip")
 
 
@@ -91,7 +93,7 @@ def _file_source(files: ImageFiles, labels: str) -> Source:
             yield LabelledImage(name, functools.partial(files.image, name), label)
 
     digest = sha256(files.path) if files.is_zip else _digest(files)
-    return Source(files.path.resolve().name, digest, len(files), images)
+    return Source(real_path(files.path).name, digest, len(files), images)
 
 
 def _labels_of_files(files: ImageFiles, labels: str) -> Sequence[Label | None]:
@@ -136,15 +138,17 @@ def _digest(files: ImageFiles) -> str:
             content = files.read(name)
         except UnreadableImageError:  # the conversion decides whether that is an error
             content = b""
-        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
     return digest.hexdigest()
 
 
 def _drawn_source(text: str, size: int) -> Source:
     number = text.removeprefix("drawn:")
-    if not number.isascii() or not number.isdigit() or int(number) < 1:
-        raise UserError(f"'{text}' does not say how many images to draw; write for example drawn:1000")
+    if not re.fullmatch(f"0*[1-9][0-9]{{0,{DRAWN_DIGITS - 1}}}", number):
+        raise UserError(
+            f"'{text[:40]}' does not say how many images to draw, 1 to {10**DRAWN_DIGITS - 1}", "write drawn:1000, say"
+        )
 
     def images() -> Iterator[LabelledImage]:
         for seed in range(int(number)):

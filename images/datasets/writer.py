@@ -6,8 +6,8 @@ import itertools
 import json
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import PIL.Image
 from tqdm import tqdm
 
 from dnnlib.errors import UserError
-from dnnlib.files import replace_file
+from dnnlib.files import NAME_KEPT, replace_file
 from images.convert import Shape, to_gray_or_rgb
 from images.datasets.labels import Label
 from images.datasets.sources import CURES, Source
@@ -171,10 +171,11 @@ def _destination(dest: Path) -> Iterator[Put]:
         with replace_file(dest) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             yield lambda name, data: _put_in_zip(archive, name, data)
         return
-    if dest.is_file() or (dest.is_dir() and any(dest.iterdir())):
+    if os.path.lexists(dest) and not _is_free(dest):
         raise UserError(f"{dest} exists already and is no .zip; pass a new folder or OUT.zip as --dest")
-    temporary = Path(tempfile.mkdtemp(dir=dest.parent, prefix=f".{dest.name}.", suffix=".part"))
+    temporary = dest.with_name(f".{dest.name[:NAME_KEPT]}.{secrets.token_hex(4)}.part")
     try:
+        temporary.mkdir(mode=0o700)
         yield lambda name, data: _put_in_folder(temporary, name, data)
         temporary.chmod(0o755)
         temporary.replace(dest)
@@ -182,6 +183,11 @@ def _destination(dest: Path) -> Iterator[Put]:
         raise UserError(f"cannot write {dest}: {error.strerror or error}; free some space or choose another") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_free(dest: Path) -> bool:
+    """Return whether something is an empty folder, which the data set can replace: none where a disk is mounted."""
+    return dest.is_dir() and not os.path.ismount(dest) and not any(dest.iterdir())
 
 
 def _put_in_zip(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

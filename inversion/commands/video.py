@@ -1,7 +1,6 @@
 """The command `video`: restore or edit a clip, with one quality code and smooth content for all frames."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import numpy as np
@@ -10,7 +9,7 @@ import tqdm
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
+from dnnlib.files import real_path, sha256
 from dnnlib.flags import PATH, SETTINGS, require_effect
 from generation.rendering import synthesize
 from images.photos import from_network
@@ -77,7 +76,7 @@ def video(
     clip = read_clip(source)
     if not clip.has_audio:
         click.echo(f"{source} has no sound, so the result has none")
-    if path.resolve() == Path(source).resolve():
+    if real_path(path) == real_path(source):
         raise UserError(f"--output={output} is the clip itself; name the result otherwise")
     squares = clip_squares(clip, reader, smooth)
     codes_path = path.with_name(f"{path.stem}-codes.safetensors")

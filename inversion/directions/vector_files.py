@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,11 +42,16 @@ def read_vector(path: Path) -> Tensor:
 
 
 def _read_array(path: Path) -> Any:
-    return read_array(path)
+    return _native(read_array(path))
 
 
 def _read_archive(path: Path) -> Any:
-    return _single_entry(read_arrays(path), path)
+    return _native(_single_entry(read_arrays(path), path))
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Return an array in this machine's order of bytes, the only one that torch knows."""
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _read_torch(path: Path) -> Any:

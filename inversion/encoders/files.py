@@ -10,7 +10,7 @@ import torch
 
 from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
+from dnnlib.files import real_path, sha256
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
 from networks.generators.interface import Generator
@@ -67,7 +67,7 @@ def find_encoder(network_path: str | os.PathLike) -> Path | None:
     require_network(network_path)
     digest = sha256(Path(network_path))
     found: list[tuple[float, str]] = []
-    for path in sorted(Path(network_path).resolve().parent.glob("*.safetensors")):
+    for path in sorted(real_path(network_path).parent.glob("*.safetensors")):
         with contextlib.suppress(UserError):
             header = read_encoder_header(path)
             if (header.get("network") or {}).get("sha256") == digest:

@@ -9,6 +9,7 @@ import numpy as np
 import tqdm
 
 from dnnlib.errors import UserError
+from dnnlib.files import real_path
 from inversion.inverter import Inverter
 from inversion.photos.invert import CODES, step_bar, stored_inversion
 from inversion.photos.reader import PhotoReader
@@ -72,11 +73,11 @@ def names_of(files: Sequence[Path]) -> list[str]:
 def require_other_folder(outdir: str, sources: Sequence[str]) -> None:
     """Raise UserError where results would lie among the photos."""
     for source in map(Path, sources):
-        if Path(outdir).resolve() == (source if source.is_dir() else source.parent).resolve():
+        if real_path(outdir) == (real_path(source) if source.is_dir() else real_path(source).parent):
             raise UserError(f"the output folder {outdir} is that of the photos; choose another --outdir")
 
 
 def require_other_file(output: str, sources: Sequence[str]) -> None:
     """Raise UserError where a result would replace one of the photos."""
-    if any(Path(output).resolve() == Path(source).resolve() for source in sources):
+    if any(real_path(output) == real_path(source) for source in sources):
         raise UserError(f"--output={output} is one of the photos; name the result otherwise")

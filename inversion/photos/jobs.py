@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import tqdm
 
 from dnnlib.errors import UserError
-from dnnlib.files import prepare_directory
+from dnnlib.files import prepare_directory, real_path
 from images.photos import photo_files
 from inversion.photos.tasks import DoneRecord, PhotoTask
 
@@ -111,13 +111,13 @@ def run_job(
 def _photos_by_name(source: Path, outdir: Path) -> dict[str, Path]:
     """Return the photos by their names below the source, without photos below `outdir`."""
     photos = photo_files(source)
-    results = outdir.resolve()
-    if source.is_dir() and results == source.resolve() or not source.is_dir() and results == source.resolve().parent:
+    results, place = real_path(outdir), real_path(source)
+    if results == (place if source.is_dir() else place.parent):
         raise UserError(f"the output folder {outdir} is that of the photos; choose another --outdir")
     if not source.is_dir():
         return {source.name: source}
-    if source.resolve() in results.parents:
-        photos = [photo for photo in photos if results not in photo.resolve().parents]
+    if place in results.parents:
+        photos = [photo for photo in photos if results not in real_path(photo).parents]
     if not photos:
         raise UserError(f"no photos in {source} but those of the output folder {outdir}; check both paths")
     return {photo.relative_to(source).as_posix(): photo for photo in photos}

@@ -82,6 +82,8 @@ def test_a_command_gets_the_expanded_path(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert CliRunner().invoke(command, ["--outdir=~/x"]).output == f"{tmp_path}/x\n"
     assert CliRunner().invoke(command, []).output == "\n"
+    result = CliRunner().invoke(command, ["--outdir="])  # of a variable that is not set; it would mean this folder
+    assert result.exit_code == 2 and "'--outdir': the path is empty; write one, or . for this folder" in result.output
 
 
 @pytest.mark.parametrize(

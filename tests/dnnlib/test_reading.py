@@ -30,6 +30,14 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
         open_file(path, 5)
 
 
+def test_an_object_has_each_entry_once():
+    """Readers take the last of several or the first; nobody could tell which was meant."""
+    assert parse_json('{"a": {"b": 1}, "b": 2}') == {"a": {"b": 1}, "b": 2}
+    with pytest.raises(ValueError, match="it has two entries called 'b'"):
+        parse_json('{"a": {"b": 1, "c": 0, "b": 1}}')
+    assert parse_json('{"a": 1, "a": 2}', object_pairs_hook=list) == [("a", 1), ("a", 2)]
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing", "null byte", "long name"])
 def test_what_is_no_regular_file_is_refused_unopened(tmp_path, kind):
     """Opening the pipe would wait for ever, and reading the device would never end."""

@@ -1,5 +1,7 @@
 """The page of pictures: what it links, what it shows, what it refuses."""
 
+import os
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -39,6 +41,23 @@ def test_small_pictures_are_doubled_and_large_ones_fit(folder):
     assert {level: len(found) for level, found in rows.items()} == {10: 80, 120: 600, 200: WIDTH - 2 * MARGIN}
     assert rows[10].max() < rows[120].min() < rows[120].max() < rows[200].min()
     assert np.array_equal(read_photo(folder / "a.png")[0, 0], [10, 10, 10])
+
+
+def test_pictures_of_any_name_and_proportion(folder):
+    """Links are quoted, and a picture 3 pixels high has at least one of them left."""
+    names = ["50%.png", "a#b?.png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        save_png(folder / name, np.zeros((3, 20_000, 3), np.uint8))
+    result = CliRunner().invoke(main, [str(folder), *(f"--picture=x=out/{name}" for name in ["5*", "a#*", "\udcff*"])])
+    assert result.exit_code == 0, result.output
+    text = (folder / "index.html").read_text()
+    assert all(f'src="{quoted}.png"' in text for quoted in ("50%25", "a%23b%3F", "%FF"))
+
+
+def test_a_folder_that_links_to_itself_is_one_sentence(folder):
+    (folder / "loop").symlink_to("loop")
+    result = CliRunner().invoke(main, [str(folder / "loop"), "--picture=x=out/a.png"])
+    assert result.exit_code == 2 and result.output.startswith("Error: cannot write ") and result.output.count("\n") == 1
 
 
 def test_the_overview_of_an_earlier_call_is_no_picture(folder):

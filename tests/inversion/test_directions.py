@@ -312,6 +312,14 @@ def test_plain_vectors_are_taken(tmp_path, ending, shape):
     assert found.std == pytest.approx(std_along(found.vector, draw_w(G, 4096)), rel=1e-6)
 
 
+def test_vectors_in_another_order_of_bytes_are_taken(tmp_path):
+    G, vector = quality_generator(), np.arange(1, 17)
+    for name, kind in (("little", "<f4"), ("big", ">f4"), ("many", ">f8")):
+        np.save(tmp_path / f"{name}.npy", vector.astype(kind))
+    little, *others = (load_direction(tmp_path / f"{name}.npy", G).vector for name in ("little", "big", "many"))
+    assert all(torch.equal(little, other) for other in others)
+
+
 class Hostile:
     def __init__(self, path):
         self.path = path

@@ -225,6 +225,10 @@ def test_wrong_folders_are_refused_before_any_work(copier, tmp_path):
     copier.outdir.touch()
     with pytest.raises(UserError, match="cannot write to .*file"):
         copier.run()
+    copier.outdir = tmp_path / "loop"
+    copier.outdir.symlink_to("loop")
+    with pytest.raises(UserError, match="cannot write to .*loop"):
+        copier.run()
     copier.photos, copier.outdir = tmp_path / "none", outdir
     with pytest.raises(UserError, match="none does not exist"):
         copier.run()

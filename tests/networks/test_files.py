@@ -292,9 +292,11 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("spoil", "beginning"), REFUSALS)
 def test_refusals(path, spoil, beginning):
+    """Each with one cure, that of the file: not with those of its parts, such as flags of training."""
     spoil(path)
     for sentence in refusals(path):
         assert sentence.startswith(beginning.format(path=path))
+        assert not any(cure in sentence for cure in ("--set", "enlarge the images", "add it"))
 
 
 def test_an_unreadable_file_is_refused(path, monkeypatch):
@@ -408,6 +410,24 @@ def test_interrupted_write_leaves_the_old_file(path, interruption):
         temporary.write_text("half")
         raise interruption
     assert path.read_bytes() == before and listing(path.parent) == [path.name]
+
+
+def test_names_may_be_of_any_bytes(tmp_path, path):
+    """The library of safetensors reads names of UTF-8 alone."""
+    other = tmp_path / os.fsdecode(b"\xff.safetensors")
+    try:
+        other.write_bytes(path.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert read_header(other) == read_header(path)
+    loaded = load_tensors(path)
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in load_tensors(other).items())
+
+
+def test_a_folder_in_the_place_of_a_file_is_found_before_anything_is_written(tmp_path):
+    (tmp_path / "n.zip").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*n.zip: Is a directory"), replace_file(tmp_path / "n.zip"):
+        pytest.fail("the work begins")
 
 
 def test_folder_that_is_not_there_is_a_sentence(tmp_path):

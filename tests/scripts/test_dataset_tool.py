@@ -350,6 +350,14 @@ def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, d
         ({"source": "nowhere"}, 1, ["nowhere", "does not exist"]),
         ({"source": "drawn:x"}, 1, ["drawn:x", "drawn:1000"]),
         ({"source": "drawn:0"}, 1, ["drawn:0"]),
+        ({"source": "drawn:" + "9" * 5000}, 1, ["drawn:999", "1 to 99999999"]),
+        ({"source": ""}, 2, ["--source", "the path is empty"]),
+        ({"source": "drawn:2", "dest": ""}, 2, ["--dest", "the path is empty"]),
+        ({"source": "drawn:2", "dest": "loop"}, 1, ["loop exists already and is no .zip"]),
+        ({"source": "drawn:2", "dest": "pipe"}, 1, ["pipe exists already and is no .zip"]),
+        ({"source": "drawn:2", "dest": "in"}, 1, ["in exists already and is no .zip"]),
+        ({"source": "drawn:2", "dest": "folder.zip"}, 1, ["cannot write folder.zip: Is a directory"]),
+        ({"source": "twice"}, 1, ["dataset.json in twice cannot be read: it has two entries called 'labels'"]),
         ({"source": "drawn:2", "resolution": 100}, 1, ["100", "64 or 128"]),
         ({"source": "drawn:2", "resolution": 2}, 2, ["--resolution", "2"]),
         ({"source": "drawn:2", "filter": "cubic"}, 2, ["cubic", "lanczos"]),
@@ -382,6 +390,11 @@ def test_errors_are_one_sentence(capsys, tmp_path, monkeypatch, flags, code, par
     save(np.zeros((32, 32), np.float32), Path("float/a.tif"))
     save(random_pixels(0), Path("above/only/a.png"))
     Path("empty").mkdir()
+    Path("folder.zip").mkdir()
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    save(random_pixels(0), Path("twice/a.png"))
+    Path("twice/dataset.json").write_text('{"labels": [["a.png", 0]], "labels": [["a.png", 1]]}')
     for name in ("damaged.tar.gz", "t-images-idx3-ubyte.gz"):
         Path(name).write_bytes(b"\x1f\x8bnothing")
     before = sorted(tmp_path.rglob("*"))
@@ -392,6 +405,17 @@ def test_errors_are_one_sentence(capsys, tmp_path, monkeypatch, flags, code, par
         assert errors.splitlines()[-1].startswith("Error: ")
         assert all(part in errors for part in parts), errors
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_names_may_be_of_any_bytes(capsys, tmp_path):
+    """Systems other than macOS have names that are no UTF-8."""
+    name = os.fsdecode(b"\xff\xfe")
+    try:
+        save(random_pixels(0), tmp_path / name / f"{name}.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    dest = convert(capsys, source=tmp_path / name, dest=tmp_path / f"{name}.zip")
+    assert ImageDataset(dest).num_images == 1
 
 
 def test_source_is_not_overwritten(capsys, tmp_path, photos):

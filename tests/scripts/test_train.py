@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -409,6 +410,7 @@ WRONG = [
     (["--subset=9"], "a subset of 9 of the 8 images of IMAGES cannot be; choose from 1 to 8"),
     (["--workers=-1"], "workers is -1, must be at least 0"),
     (["--gpus=0"], "gpus is 0, must be at least 1"),
+    (["--set=run.rank_timeout=1e300"], "run.rank_timeout is 1e+300, must be above 0 and at most 10,000,000 seconds"),
     (["--device=nonsense"], "unknown device 'nonsense'; try cuda, mps or cpu"),
     (["--device=meta"], "unknown device 'meta'; try cuda, mps or cpu"),
 ]
@@ -503,6 +505,10 @@ def test_outdir_that_cannot_be_written(command, tmp_path):
     for outdir, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "run", "Not a directory")):
         assert sentence(command(outdir=outdir)) == f"cannot create {outdir}: {reason}; choose another --outdir"
     assert (tmp_path / "file").read_text() == "in the way"
+    outdir = tmp_path / os.fsdecode(b"\xff")
+    assert sentence(command(outdir=outdir)).endswith(
+        "\\udcff is no UTF-8, which TensorBoard needs; choose another --outdir"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def read_pickle(
     except UserError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything
-        raise UserError("is damaged; copy or download it again") from error
+        raise UserError("is damaged", "copy or download it again") from error
 
 
 class _Machine:

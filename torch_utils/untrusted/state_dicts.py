@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dnnlib import limits
 from dnnlib.errors import UserError, one_line
-from dnnlib.reading import open_file
+from dnnlib.reading import open_file, path_of_text
 from torch_utils.untrusted.torch_files import read_inert
 
 CURE = "copy or download it again"
@@ -50,11 +50,11 @@ def require_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> No
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    open_file(path, limits.WEIGHTS_BYTES, "check the path").close()
-    try:
-        return load_file(path)
-    except Exception as error:  # SafetensorError, and what torch raises for types that it does not know
-        raise UserError(f"{path} is truncated or no safetensors file ({one_line(error)})", CURE) from error
+    with open_file(path, limits.WEIGHTS_BYTES, "check the path") as file:
+        try:
+            return load_file(path_of_text(path, file.fileno()))
+        except Exception as error:  # SafetensorError, and what torch raises for types that it does not know
+            raise UserError(f"{path} is truncated or no safetensors file ({one_line(error)})", CURE) from error
 
 
 def _is_flat(state: Any) -> bool:

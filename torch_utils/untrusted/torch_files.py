@@ -130,7 +130,7 @@ def _read_zip(file: BinaryIO, size: int, names: Names, budget: Budget) -> Any:
     except UserError:
         raise
     except Exception as error:  # damaged archives raise nearly anything
-        raise UserError("is damaged or no file of torch.save; copy or download it again") from error
+        raise UserError("is damaged or no file of torch.save", "copy or download it again") from error
 
 
 def _parts(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -157,7 +157,7 @@ def _read_legacy(content: ReadableBytes, names: Names, budget: Budget) -> Any:
     result = read_pickle(content, {**names, **_STORAGE_NAMES}, budget, storages.load)
     keys = plain()
     if not isinstance(keys, list) or {type(key) for key in keys} - {str} or sorted(keys) != sorted(storages.by_key):
-        raise UserError("is damaged; copy or download it again")
+        raise UserError("is damaged", "copy or download it again")
     for key in keys:
         _fill_legacy(content, storages.by_key[key].values)
     return result
@@ -167,7 +167,7 @@ def _fill_legacy(content: ReadableBytes, values: torch.Tensor) -> None:
     count = content.read(8)
     raw = content.read(values.nbytes)
     if len(count) != 8 or struct.unpack("<q", count)[0] != len(values) or len(raw) != values.nbytes:
-        raise UserError("is truncated; copy or download it again")
+        raise UserError("is truncated", "copy or download it again")
     if values.nbytes:
         _bytes_of(values)[:] = raw
 

@@ -30,7 +30,7 @@ ENCODER = [
     *["invert.py", "train-encoder", *COMMON, "--batch=8", "--backbone=resnet34", "--width=0.125", "--input-size=32"],
     *["--set=run.state_ticks=1", "--set=run.image_ticks=4"],
 ]
-# Imported once, so that commands, which are forks, need not: torch._dynamo comes with the first optimizer, in two seconds.
+# Imported once, so that commands, which are forks, need not: the first optimizer imports torch._dynamo for two seconds.
 PRELOADED = ("dataset_tool", "train", "invert", "torch._dynamo")
 # Of the records of a run, what differs from one time to the next.
 VARYING = ("time", "Timing/", "Resources/", "seconds", "torch", "machine")
