@@ -24,14 +24,25 @@ EXPORTERS = Registry("exchange.exporters", "format")
 @click.option("--format", "name", help=f"Format: {', '.join(EXPORTERS.names())}.  [default: by the extension]")
 @click.option(
     "--part",
-    help="Part of the network. onnx and program: synthesis (ws, q to images) or mapping (z, c to ws); state_dict: "
-    "G_ema, D_sharp or D_degraded.  [default: the first]",
+    help="Part of the network. onnx and program: synthesis (ws, q to images), mapping (z, c to ws) or encoder (images "
+    "to codes); state_dict: G_ema, D_sharp or D_degraded.  [default: the first]",
+)
+@click.option(
+    "--encoder",
+    type=NetworkFile(),
+    help="Encoder to export, or whose paddings or features the synthesis takes besides.  [default: none]",
 )
 @click.option("--noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]")
 @click.option("--truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
 @one_sentence_errors
 def main(
-    network: str, output: str, name: str | None, part: str | None, noise: str | None, truncation: float | None
+    network: str,
+    output: str,
+    name: str | None,
+    part: str | None,
+    encoder: str | None,
+    noise: str | None,
+    truncation: float | None,
 ) -> None:
     """Write a network as ONNX (.onnx), as a program of torch.export (.pt2), or as a plain state dict (.pt).
 
@@ -40,6 +51,7 @@ def main(
     \b
     python -m exchange.export_network qc.safetensors -o qc.onnx
     python -m exchange.export_network qc.safetensors -o mapping.onnx --part=mapping --truncation=0.7
+    python -m exchange.export_network qc.safetensors -o encoder.onnx --part=encoder --encoder=encoder.safetensors
     """
     keep_freed_memory()
     path = Path(output)
@@ -52,7 +64,11 @@ def main(
             raise UserError(f"{flag}={value} has no effect on {part}; leave it out, or add --part={owner}")
     if truncation is not None and not math.isfinite(truncation):
         raise UserError(f"--truncation={truncation} must be finite; write for example --truncation=0.7")
-    request = ExportRequest(network, part, noise or "const", 1.0 if truncation is None else truncation)
+    if encoder is not None and part not in ("synthesis", "encoder"):
+        raise UserError(f"--encoder={encoder} has no effect on {part}; leave it out, or add --part=encoder")
+    if part == "encoder" and encoder is None:
+        raise UserError("--part=encoder needs the file of an encoder; give --encoder=FILE")
+    request = ExportRequest(network, part, noise or "const", 1.0 if truncation is None else truncation, encoder)
     click.echo(exporter.export(request, path))
 
 

@@ -1,9 +1,9 @@
-"""Generators in a form for exporters (ONNX, torch.export): tensors to tensors, any batch, no branches on data."""
+"""Generators and encoders in a form for exporters (ONNX, torch.export): tensors to tensors, any batch."""
 
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,14 +12,19 @@ from torch import Tensor, nn
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from generation.rendering import synthesize
+from inversion.encoders.encoder import Encoder
+from inversion.encoders.files import load_encoder
 from networks.files import load_generator, with_precision
 from networks.generators.interface import Generator
 from networks.latents import Latents
 
-GRAPH_PARTS = ("synthesis", "mapping")
+GRAPH_PARTS = ("synthesis", "mapping", "encoder")
 TOLERANCE = 1e-4  # largest error of an exported network, as a share of the largest value where that is above 1
 BATCHES = (1, 2, 5)  # batch sizes that are checked
 STRENGTHS = (0.0, 1.0, 3.0)  # factors of the quality codes that are checked
+
+Outputs = Tensor | Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class ExportRequest:
         part: name of the part, one of the exporter's `PARTS`.
         noise_mode: noise of the synthesis network, `const` or `none`.
         truncation_psi: truncation of the mapping network.
+        encoder: file of the encoder that is exported, or whose codes the synthesis network takes; None: `ws` and `q`.
     """
 
     network: str
     part: str
     noise_mode: str = "const"
     truncation_psi: float = 1.0
+    encoder: str | None = None
 
     def facts(self) -> dict[str, str]:
         """Return the facts that an exported file contains."""
@@ -51,6 +58,7 @@ class ExportRequest:
         }
         facts |= {"noise_mode": self.noise_mode} if self.part == "synthesis" else {}
         facts |= {"truncation_psi": self.truncation_psi} if self.part == "mapping" else {}
+        facts |= {"encoder_sha256": sha256(self.encoder)} if self.encoder is not None else {}
         return {f"qc_stylegan.{name}": str(value) for name, value in facts.items()}
 
 
@@ -61,15 +69,15 @@ class Exportable:
     Attributes:
         module: module that takes the inputs in their order, in fp32.
         inputs: sizes of each input without the batch axis, by name.
-        output: name of the output.
-        reference: the network as this program runs it, a function of the same inputs.
+        outputs: names of the outputs.
+        reference: the network as this program runs it, a function of the same inputs; of several outputs a tuple.
         draw: function of batch size and strength of q to random inputs by name.
     """
 
     module: nn.Module
     inputs: dict[str, list[int]]
-    output: str
-    reference: Callable[..., Tensor]
+    outputs: list[str]
+    reference: Callable[..., Outputs]
     draw: Callable[[int, float], dict[str, Tensor]] = field(repr=False)
 
 
@@ -77,7 +85,11 @@ def exportable(request: ExportRequest) -> Exportable:
     """Return the part of a network's generator that a request names."""
     G, _ = load_generator(request.network)
     G = with_precision(G, "fp32")
-    return _mapping(G, request) if request.part == "mapping" else _synthesis(G, request)
+    encoder = None if request.encoder is None else load_encoder(request.encoder, request.network, G)
+    if request.part == "encoder":
+        assert encoder is not None, "the part encoder comes with a file"
+        return _encoder(encoder, G)
+    return _mapping(G, request) if request.part == "mapping" else _synthesis(G, request, encoder)
 
 
 def trace(part: Exportable) -> torch.export.ExportedProgram:
@@ -92,8 +104,8 @@ def trace(part: Exportable) -> torch.export.ExportedProgram:
     return program
 
 
-def largest_error(part: Exportable, exported: Callable[[dict[str, Tensor]], Tensor]) -> float:
-    """Return the largest error of `exported`, over batch sizes, codes (q = 0 among them) and truncated ws.
+def largest_error(part: Exportable, exported: Callable[[dict[str, Tensor]], Outputs]) -> float:
+    """Return the largest error of `exported`, over outputs, batch sizes, codes (q = 0 among them) and truncated ws.
 
     The error is absolute where values are below 1, and else a share of the largest value. Raises UserError where it
     exceeds the tolerance.
@@ -104,14 +116,23 @@ def largest_error(part: Exportable, exported: Callable[[dict[str, Tensor]], Tens
             inputs = part.draw(batch, strength)
             with torch.no_grad():
                 expected = part.reference(*inputs.values())
-            actual = exported(inputs)
-            if actual.shape != expected.shape:
-                raise UserError(f"the exported network gives {tuple(actual.shape)} instead of {tuple(expected.shape)}")
-            error = (actual - expected).abs().max() / expected.abs().max().clamp(min=1)
-            worst = max(worst, error.nan_to_num(nan=torch.inf).item())
+            for wanted, actual in zip(_all(expected), _all(exported(inputs)), strict=True):
+                worst = max(worst, _error(actual, wanted))
     if worst > TOLERANCE:
         raise UserError(f"the exported network is off by {worst:.1e}, may be by {TOLERANCE:g}; nothing was written")
     return worst
+
+
+def _all(outputs: Outputs) -> Sequence[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else outputs
+
+
+def _error(actual: Tensor, expected: Tensor) -> float:
+    """Return the largest error of an output; raise UserError where its shape differs."""
+    if actual.shape != expected.shape:
+        raise UserError(f"the exported network gives {tuple(actual.shape)} instead of {tuple(expected.shape)}")
+    error = (actual - expected).abs().max() / expected.abs().max().clamp(min=1)
+    return error.nan_to_num(nan=torch.inf).item()
 
 
 @contextmanager
@@ -135,32 +156,36 @@ def report(path: str | os.PathLike, request: ExportRequest, error: float) -> str
 
 
 class _Synthesis(nn.Module):
-    """The synthesis of a generator; subclasses have a `forward` for its inputs."""
+    """The synthesis of a generator: codes, in the order of their names in `Latents`, to images `[N, C, R, R]`.
 
-    def __init__(self, G: Generator, noise_mode: str) -> None:
+    With `q` the DegradBlocks run for every `q`; where it is zero, so is what they add.
+    """
+
+    def __init__(self, G: Generator, noise_mode: str, names: list[str]) -> None:
         super().__init__()
         self.synthesis = G.synthesis.traceable()
         self.noise_mode = noise_mode
+        self.names = names
+
+    def forward(self, *codes: Tensor) -> Tensor:
+        latents = Latents.from_tensors(dict(zip(self.names, codes, strict=True)))
+        batch = latents.ws.shape[0]
+        noise = self.synthesis.make_noise(self.noise_mode, batch)
+        if latents.q is not None:
+            noise = [[layer if layer is None else layer.expand(batch, -1, -1, -1) for layer in row] for row in noise]
+        return self.synthesis.image(self.synthesis.content(latents, noise), latents.q)
 
 
-class _Plain(_Synthesis):
-    """The synthesis of a plain generator, `ws [N, num_ws, w_dim]` to images `[N, C, R, R]`."""
+class _Encoder(nn.Module):
+    """An encoder, images `[N, C, S, S]` of its own side to codes in the order of their names in `Latents`."""
 
-    def forward(self, ws: Tensor) -> Tensor:
-        noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
-        return self.synthesis.image(self.synthesis.content(Latents(ws), noise))
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
 
-
-class _Quality(_Synthesis):
-    """The synthesis of a QC generator, `ws` and `q [N, q_dim]` to images `[N, C, R, R]`.
-
-    The DegradBlocks run for every `q`; where it is zero, so is what they add.
-    """
-
-    def forward(self, ws: Tensor, q: Tensor) -> Tensor:
-        noise = self.synthesis.make_noise(self.noise_mode, ws.shape[0])
-        noise = [[layer if layer is None else layer.expand(ws.shape[0], -1, -1, -1) for layer in row] for row in noise]
-        return self.synthesis.image(self.synthesis.content(Latents(ws), noise), q)
+    def forward(self, images: Tensor) -> Outputs:
+        codes = tuple(self.encoder(images).tensors().values())
+        return codes if len(codes) > 1 else codes[0]
 
 
 class _Mapping(nn.Module):
@@ -182,18 +207,20 @@ class _AllInputs(nn.Module):
         super().__init__()
         self.part = part
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Outputs:
         return self.part(*inputs)
 
 
-def _synthesis(G: Generator, request: ExportRequest) -> Exportable:
-    q_dim = G.q_dim
-    inputs: dict[str, list[int]] = {"ws": [G.num_ws, G.w_dim]}
-    if q_dim:
-        inputs["q"] = [q_dim]
+def _synthesis(G: Generator, request: ExportRequest, encoder: Encoder | None) -> Exportable:
+    shapes = G.code_shapes()
+    names = ["ws", "q"] if G.q_dim else ["ws"]
+    if encoder is not None:
+        names += [name for name in _codes_of(encoder, G) if name not in names]
 
-    def reference(ws: Tensor, q: Tensor | None = None) -> Tensor:
-        return G.synthesis(ws, noise_mode=request.noise_mode, **({"q": q} if q_dim else {}))
+    def reference(*codes: Tensor) -> Tensor:
+        latents = Latents.from_tensors(dict(zip(names, codes, strict=True)))
+        noise = G.synthesis.make_noise(request.noise_mode, len(latents))
+        return synthesize(G, latents, noise)
 
     def draw(batch: int, strength: float) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(batch)
@@ -201,12 +228,35 @@ def _synthesis(G: Generator, request: ExportRequest) -> Exportable:
         psi = 0.7 if batch > 1 else 1.0
         with torch.no_grad():
             values = {"ws": G.mapping(z, G.labels_in_turn(batch), truncation_psi=psi).contiguous()}
-        if q_dim:
-            values["q"] = strength * torch.randn(batch, q_dim, generator=rng)
-        return values
+        if G.q_dim:
+            values["q"] = strength * torch.randn(batch, G.q_dim, generator=rng)
+        others = names[len(values) :]
+        return values | {name: torch.randn(batch, *_shape_of(name, shapes), generator=rng) for name in others}
 
-    module = (_Quality if q_dim else _Plain)(G, request.noise_mode)
-    return Exportable(_AllInputs(module).eval(), inputs, "images", reference, draw)
+    inputs = {name: list(_shape_of(name, shapes)) for name in names}
+    return Exportable(_AllInputs(_Synthesis(G, request.noise_mode, names)).eval(), inputs, ["images"], reference, draw)
+
+
+def _encoder(encoder: Encoder, G: Generator) -> Exportable:
+    side = encoder.config.input_size
+
+    def draw(batch: int, strength: float) -> dict[str, Tensor]:
+        rng = torch.Generator().manual_seed(batch)
+        return {"images": 2 * torch.rand(batch, G.img_channels, side, side, generator=rng) - 1}
+
+    module = _AllInputs(_Encoder(encoder)).eval()
+    return Exportable(module, {"images": [G.img_channels, side, side]}, _codes_of(encoder, G), module.part, draw)
+
+
+def _codes_of(encoder: Encoder, G: Generator) -> list[str]:
+    """Return the names of the codes that an encoder gives."""
+    side = encoder.config.input_size
+    with torch.no_grad():
+        return list(encoder(torch.zeros(1, G.img_channels, side, side)).tensors())
+
+
+def _shape_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    return shapes[name.removesuffix(".in_image")]
 
 
 def _mapping(G: Generator, request: ExportRequest) -> Exportable:
@@ -222,4 +272,4 @@ def _mapping(G: Generator, request: ExportRequest) -> Exportable:
         labels = G.labels_in_turn(batch)
         return values if labels is None else values | {"c": labels}
 
-    return Exportable(_AllInputs(_Mapping(G, request.truncation_psi)).eval(), inputs, "ws", reference, draw)
+    return Exportable(_AllInputs(_Mapping(G, request.truncation_psi)).eval(), inputs, ["ws"], reference, draw)

@@ -44,7 +44,7 @@ def _model(part: Exportable, facts: dict[str, str]) -> "ModelProto":
             opset_version=OPSET,
             verbose=False,
             input_names=list(part.inputs),
-            output_names=[part.output],
+            output_names=part.outputs,
         )
     assert program is not None, "with dynamo the exporter returns a program"
     model = program.model_proto
@@ -59,17 +59,17 @@ def _model(part: Exportable, facts: dict[str, str]) -> "ModelProto":
     return model
 
 
-def _runner(model: bytes) -> Callable[[dict[str, Tensor]], Tensor]:
-    """Return a function from inputs by name to the output, computed by onnxruntime."""
+def _runner(model: bytes) -> Callable[[dict[str, Tensor]], list[Tensor]]:
+    """Return a function from inputs by name to the outputs, computed by onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def run(inputs: dict[str, Tensor]) -> Tensor:
-        [output] = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        return torch.from_numpy(output)
+    def run(inputs: dict[str, Tensor]) -> list[Tensor]:
+        outputs = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        return [torch.from_numpy(output) for output in outputs]
 
     return run
 

@@ -16,9 +16,13 @@ from dnnlib.files import sha256
 from exchange.export_network import main
 from exchange.exportable import ExportRequest, exportable, largest_error
 from exchange.exporters import onnx, program
+from inversion.encoders.backbones import resnet34
+from inversion.encoders.config import FeatureHeadConfig, PaddingHeadConfig
+from inversion.encoders.files import load_encoder, save_encoder
 from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, load_generator
 from tests.support import commands
+from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import SMALL, SMALL_D, conditional_generator, quality_generator, write_network
 
 done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
@@ -202,6 +206,63 @@ def test_an_export_that_is_off_is_refused(network, export, sentence):
     part = exportable(ExportRequest(str(network), "synthesis"))
     with pytest.raises(UserError, match=sentence):
         largest_error(part, lambda inputs: export(part.reference, inputs["ws"], inputs["q"]).detach())
+
+
+def write_encoder_of(kind, network, path):
+    G, _ = load_generator(network)
+    head = {"padding": PaddingHeadConfig(layers=1), "features": FeatureHeadConfig(1)}
+    config = dataclasses.replace(TINY, kind=kind, q_width=0, **head)
+    encoder = write_encoder(path, G, network, config)
+    for name, parameter in encoder.named_parameters():
+        if name.startswith("spatial.") and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)  # heads begin as zeros
+    save_encoder(path, encoder, G, sha256(network), {"kimg": 0})
+    return path
+
+
+@pytest.mark.parametrize("kind", ["psp", "padding", "feature-style"])
+def test_encoders_are_exported_and_the_synthesis_takes_their_codes(network, tmp_path, kind):
+    path = str(write_encoder_of(kind, network, tmp_path / "encoder.safetensors"))
+    extra = {"psp": [], "padding": ["padding.const", "padding.b4.conv1"], "feature-style": ["features.1"]}[kind]
+    encoder = exportable(ExportRequest(str(network), "encoder", encoder=path))
+    assert encoder.inputs == {"images": [3, 32, 32]} and encoder.outputs == ["ws", *extra]
+    assert largest_error(encoder, lambda inputs: encoder.module(*inputs.values())) < 1e-5
+    synthesis = exportable(ExportRequest(str(network), "synthesis", encoder=path))
+    assert list(synthesis.inputs) == ["ws", "q", *extra]
+    assert largest_error(synthesis, lambda inputs: synthesis.module(*inputs.values()).detach()) < 1e-5
+    codes = synthesis.draw(2, 1.0)
+    for name in extra:
+        other = codes | {name: codes[name] + 1}
+        assert not torch.equal(*(synthesis.reference(*values.values()) for values in (codes, other))), name
+
+
+def test_an_encoder_runs_in_onnxruntime(network, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    # Each operation costs the exporter time, so the backbone gets one block a stage.
+    monkeypatch.setattr(resnet34, "STAGES", tuple((channels, 1) for channels, _ in resnet34.STAGES))
+    path, onnx_file = write_encoder_of("feature-style", network, tmp_path / "encoder.safetensors"), tmp_path / "e.onnx"
+    done(network, "-o", onnx_file, "--part=encoder", f"--encoder={path}")
+    run = session(onnx_file)
+    assert [output.name for output in run.get_outputs()] == ["ws", "features.1"]
+    photos = torch.rand(3, 3, 32, 32) * 2 - 1
+    encoder = load_encoder(path, network, load_generator(network)[0])
+    for found, expected in zip(
+        run.run(None, {"images": photos.numpy()}), encoder(photos).tensors().values(), strict=True
+    ):
+        np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4 * max(1, expected.abs().max().item()))
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--part=encoder"], "--part=encoder needs the file of an encoder; give --encoder=FILE"),
+        (["--part=mapping", "--encoder={network}"], "has no effect on mapping; leave it out, or add --part=encoder"),
+        (["--part=encoder", "--encoder={network}"], "is no encoder; give an encoder-"),
+    ],
+)
+def test_encoders_that_do_not_fit_are_refused(network, tmp_path, flags, sentence):
+    flags = [flag.format(network=network) for flag in flags]
+    assert sentence in refused(network, "-o", tmp_path / "encoder.onnx", *flags)
 
 
 # State dicts.
