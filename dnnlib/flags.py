@@ -21,13 +21,19 @@ class LocalPath(click.ParamType):
     """Type of a command-line option or argument that is a path on this machine.
 
     A `~` at its beginning is the home folder: shells expand it where a word begins, and not in `--outdir=~/run`.
+
+    Args:
+        may_be_empty: whether an empty text has a meaning of its own, such as none.
     """
 
     name = "path"
 
+    def __init__(self, may_be_empty: bool = False) -> None:
+        self.may_be_empty = may_be_empty
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path as text; whether something is there is not looked at, but an empty one is refused."""
-        if not value:  # as of a variable of the shell that is not set; it would mean the folder one is in
+        if not value and not self.may_be_empty:  # as of a variable of the shell that is not set; it would mean the folder one is in
             self.fail("the path is empty; write one, or . for this folder", param, ctx)
         return os.path.expanduser(value)
 

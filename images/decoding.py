@@ -7,8 +7,7 @@ import contextlib
 import io
 import struct
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
@@ -75,9 +74,15 @@ def decode_plain(data: bytes) -> np.ndarray | str:
     return np.array(image) if image.mode in PLAIN_MODES else image.mode
 
 
-def image_errors(what: Callable[[], str], cure: str = CURE) -> AbstractContextManager[None]:
-    """Turn whatever decoding raises into an UnreadableImageError of one sentence about `what()`; see `explained`."""
-    return explained(what, cure, UnreadableImageError, _reason)
+@contextlib.contextmanager
+def image_errors(what: Callable[[], str], cure: str = CURE) -> Iterator[None]:
+    """Turn whatever decoding raises into an UnreadableImageError of one sentence about `what()`; see `explained`.
+
+    Pillow's warnings meanwhile, which name its own source, are not shown: they are about damaged metadata.
+    """
+    with warnings.catch_warnings(), explained(what, cure, UnreadableImageError, _reason):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _known_formats() -> list[str]:

@@ -15,7 +15,7 @@ import tqdm
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, Command, Decorator, add_options, gather_flags, parse_assignment
+from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
@@ -102,7 +102,12 @@ _INVERTER = [
     ),
     weights_dir_option,
     click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
-    click.option("--align", type=PATH, metavar="DETECTOR", help="Cut out the face: cat, human, or a YuNet .onnx file."),
+    click.option(
+        "--align",
+        type=LocalPath(may_be_empty=True),
+        metavar="DETECTOR",
+        help="Cut out the face: cat, human, or a YuNet .onnx file.",
+    ),
     click.option("--no-align", "align", flag_value="", help="Cut out the middle square.  [default]"),
 ]
 _TUNING = [

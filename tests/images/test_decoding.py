@@ -134,6 +134,17 @@ def test_other_images_beyond_all_sizes_are_not_decoded(read, tmp_path, monkeypat
     assert "the most that is read" in refusal(read, tmp_path, encoded(kind))
 
 
+def test_damaged_metadata_warn_of_nothing(tmp_path):
+    """Pillow's warning names a file of Pillow; the pixels are whole."""
+    image = PIL.Image.new("RGB", (16, 16), (9, 9, 9))
+    image.save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\xff\xff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (read_photo(tmp_path / "a.jpg") == 9).all()
+        files = ImageFiles(tmp_path)
+        assert (files.picture("a.jpg") == 9).all() and files.header("a.jpg").orientation == 1
+
+
 def test_large_photos_warn_of_nothing(monkeypatch):
     """Pillow's warning names a file of Pillow, and a denial of service."""
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 200)
