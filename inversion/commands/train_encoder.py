@@ -8,7 +8,7 @@ import click
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
@@ -72,6 +72,13 @@ KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "enc
     type=int,
     help="Layer K whose features are predicted, of kind feature-style.  [default: 5, or the last of a small network]",
 )
+@click.option(
+    "--ablation",
+    metavar="NAME",
+    help="Train as in an ablation of the kind's paper: "
+    + "; ".join(f"{kind}: {', '.join(kind_module(kind).ABLATIONS)}" for kind in KIND_FIELDS if kind != "psp")
+    + ".",
+)
 @click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
 @click.option("--width", type=float, help="Factor of all channels; ir_se50 has only 1.")
 @click.option("--space", type=click.Choice(["w", "w+"]), help="One w for all layers, or one for each.  [default: w+]")
@@ -112,7 +119,13 @@ KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "enc
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 @wrong_use_errors
 def train_encoder_command(
-    network: str, outdir: str, weights_dir: str | None, overrides: tuple[str, ...], dry_run: bool, **flags: Any
+    network: str,
+    outdir: str,
+    weights_dir: str | None,
+    ablation: str | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    **flags: Any,
 ) -> None:
     """Train an encoder: from photos to the codes of a network, in one pass: w and q, and paddings or features by kind.
 
@@ -123,6 +136,8 @@ def train_encoder_command(
         if not dry_run:
             EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
         config = resolve(network, overrides, **flags)
+        if ablation is not None:
+            config = ablated(config, ablation)
         if dry_run:
             click.echo(json.dumps(to_dict(config), indent=2))
             return
@@ -155,6 +170,21 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
     if config.data.degradation is not None:
         check_recipe(config.data.degradation)
     return config
+
+
+def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
+    """Return the configuration of an ablation; raise UserError for an unknown one, and for one that changes nothing."""
+    kind = config.encoder.kind
+    ablations = kind_module(kind).ABLATIONS
+    if name not in ablations:
+        raise unknown_name(f"ablation of --kind={kind}", name, ablations)
+    baseline = with_overrides(config, next(iter(ablations.values())))
+    result = with_overrides(config, ablations[name])
+    if result == baseline and name != next(iter(ablations)):
+        raise UserError(
+            f"--ablation={name} has no effect here, as what it leaves out has no weight; give it one by --set"
+        )
+    return result
 
 
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from training.config import EmaConfig, OptimizerConfig
 
 BACKBONES = Registry("inversion.encoders.backbones", "backbone")
 KINDS = Registry("inversion.encoders.kinds", "kind of encoders")
+SIDES = ("degraded", "sharp")  # reconstructions that are compared with photos, fields of `EncoderLossConfig`
 SMALLEST = 32  # least input_size
 LARGEST = 512  # largest input_size
 MULTIPLE = 16  # divides input_size, as the coarsest map has 1/16 of its side

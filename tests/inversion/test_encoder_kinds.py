@@ -1,6 +1,7 @@
 """Kinds of encoders: the reference numbers of the padding space, and what every kind promises."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -9,12 +10,13 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from torch import nn
 
+from dnnlib.config import to_dict
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
-from inversion.commands.train_encoder import KIND_FIELDS, train_encoder_command
+from inversion.commands.train_encoder import KIND_FIELDS, ablated, train_encoder_command
 from inversion.encoders.adversary import Adversary
-from inversion.encoders.config import KINDS, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
+from inversion.encoders.config import KINDS, SIDES, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder, kind_module
 from inversion.encoders.files import load_encoder, save_encoder, start_from
 from inversion.encoders.heads import StyleHead, StylePyramid
@@ -359,3 +361,23 @@ def test_kinds_have_defaults_that_fit_the_network(tmp_path):
     assert config["encoder"]["features"]["layer"] == 3 and config["loss"]["features"] == 0.01
     assert resolved("--kind=padding", "--padded-layers=2")["encoder"]["padding"]["layers"] == 2
     assert resolved()["encoder"]["kind"] == "psp" and resolved()["loss"]["features"] == 0
+
+
+@pytest.mark.parametrize("kind", ["padding", "feature-style"])
+def test_ablations_change_the_training_each_in_its_own_way(kind):
+    config = EncoderConfig(generator="G", encoder=of_kind(kind))
+    names = list(kind_module(kind).ABLATIONS)
+    sides = {name: dataclasses.replace(getattr(config.loss, name), identity_layers=0.1, parsing=0.1) for name in SIDES}
+    faces = dataclasses.replace(config, loss=dataclasses.replace(config.loss, **sides))
+    found = [to_dict(ablated(faces, name)) for name in names]
+    assert all(a != b for a, b in itertools.combinations(found, 2))
+    assert sum(each["encoder"]["kind"] == "psp" for each in found) == 1
+    with pytest.raises(UserError, match=f"unknown ablation of --kind={kind} 'Z'"):
+        ablated(config, "Z")
+
+
+def test_an_ablation_of_a_term_without_weight_is_refused():
+    config = EncoderConfig(generator="G", encoder=of_kind("feature-style"))
+    with pytest.raises(UserError, match="--ablation=B has no effect here, as what it leaves out has no weight"):
+        ablated(config, "B")
+    assert ablated(config, "E").encoder.kind == "psp" and ablated(config, "F").data.own_share == 0
