@@ -1,5 +1,6 @@
 """Shared by all tests: where the reference numbers are, and one thread of arithmetic a process."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ def pytest_configure(config):
     """Prepare a process that runs tests; one that hands them out need not spend seconds on imports."""
     if config.getoption("dist", "no") != "no":
         return
+    gc.disable()  # while tests are collected, which throws nothing away but would be searched again and again
     import hypothesis
     import torch
 
@@ -27,6 +29,12 @@ def pytest_configure(config):
     checks = [hypothesis.HealthCheck.function_scoped_fixture]
     hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=checks)
     hypothesis.settings.load_profile("tests")
+
+
+def pytest_collection_finish():
+    """Leave modules and tests, which stay to the end, out of what the collector searches and what forks copy."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
