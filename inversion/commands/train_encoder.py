@@ -13,7 +13,7 @@ from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.stop import StopRequest
 from images.datasets.dataset import check_recipe
-from inversion.encoders.config import BACKBONES, EncoderConfig
+from inversion.encoders.config import BACKBONES, KIND_PARTS, EncoderConfig
 from inversion.encoders.encoder import kind_module
 from inversion.encoders.files import require_network
 from inversion.encoders.run import EncoderRunDirectory
@@ -52,8 +52,6 @@ FIELDS = {
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
 }
-# Kind of encoders -> beginning of the fields that are about it alone.
-KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "encoder.features."}
 
 
 @click.command("train-encoder", context_settings=SETTINGS)
@@ -62,7 +60,7 @@ KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "enc
 @click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
 @click.option(
     "--kind",
-    type=click.Choice(list(KIND_FIELDS)),
+    type=click.Choice(list(KIND_PARTS)),
     help="What is predicted besides w: nothing; paddings, for what is where; or the features of one layer, for all "
     "that w cannot hold.  [default: psp]",
 )
@@ -76,7 +74,7 @@ KIND_FIELDS = {"psp": None, "padding": "encoder.padding.", "feature-style": "enc
     "--ablation",
     metavar="NAME",
     help="Train as in an ablation of the kind's paper: "
-    + "; ".join(f"{kind}: {', '.join(kind_module(kind).ABLATIONS)}" for kind in KIND_FIELDS if kind != "psp")
+    + "; ".join(f"{kind}: {', '.join(kind_module(kind).ABLATIONS)}" for kind in KIND_PARTS if kind != "psp")
     + ".",
 )
 @click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
@@ -189,9 +187,9 @@ def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
 
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:
     """Raise UserError where a field is about another kind of encoders."""
-    for other, prefix in KIND_FIELDS.items():
+    for other, part in KIND_PARTS.items():
         for field in values:
-            if prefix is not None and field.startswith(prefix) and other != kind:
+            if part is not None and field.startswith(f"encoder.{part}.") and other != kind:
                 raise UserError(f"{field} has no effect with --kind={kind}; leave it out, or give --kind={other}")
 
 

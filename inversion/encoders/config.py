@@ -15,6 +15,8 @@ from training.config import EmaConfig, OptimizerConfig
 
 BACKBONES = Registry("inversion.encoders.backbones", "backbone")
 KINDS = Registry("inversion.encoders.kinds", "kind of encoders")
+# Kind of encoders -> the part of `EncoderNetworkConfig` that is about it alone.
+KIND_PARTS = {"psp": None, "padding": "padding", "feature-style": "features"}
 SIDES = ("degraded", "sharp")  # reconstructions that are compared with photos, fields of `EncoderLossConfig`
 SMALLEST = 32  # least input_size
 LARGEST = 512  # largest input_size

@@ -11,7 +11,7 @@ import torch
 from dnnlib.config import from_dict, to_dict
 from dnnlib.errors import UserError
 from dnnlib.files import real_path, sha256
-from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.config import KIND_PARTS, EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
@@ -35,7 +35,7 @@ def save_encoder(
         provenance: training length, data and licence, for the header.
     """
     network = {"sha256": network_sha256, **_shape(G)}
-    header = {"kind": KIND, "encoder": to_dict(encoder.config), "network": network, **provenance}
+    header = {"kind": KIND, "encoder": _described(encoder.config), "network": network, **provenance}
     save_tensors(path, {PREFIX + name: tensor for name, tensor in encoder.state_dict().items()}, header)
 
 
@@ -119,6 +119,12 @@ def require_network(path: str | os.PathLike) -> dict[str, Any]:
     if header.get("kind") == KIND:
         raise UserError(f"{path} is an encoder, not a network; give the network-snapshot that it was trained for")
     return header
+
+
+def _described(config: EncoderNetworkConfig) -> dict[str, Any]:
+    """Return a configuration for a header, without the parts that are about other kinds of encoders."""
+    others = [part for kind, part in KIND_PARTS.items() if kind != config.kind]
+    return {name: value for name, value in to_dict(config).items() if name not in others}
 
 
 def _require_same_network(

@@ -14,9 +14,9 @@ from dnnlib.config import to_dict
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
-from inversion.commands.train_encoder import KIND_FIELDS, ablated, train_encoder_command
+from inversion.commands.train_encoder import ablated, train_encoder_command
 from inversion.encoders.adversary import Adversary
-from inversion.encoders.config import KINDS, SIDES, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
+from inversion.encoders.config import KIND_PARTS, KINDS, SIDES, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder, kind_module
 from inversion.encoders.files import load_encoder, save_encoder, start_from
 from inversion.encoders.heads import StyleHead, StylePyramid
@@ -30,6 +30,7 @@ from networks.latents import Latents
 from tests.support.encoders import TINY
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import read_header
 from torch_utils.ops.rings import crop, ring_of
 from training.losses import generator_loss, r1_penalty
 
@@ -143,7 +144,7 @@ def test_the_length_of_w_equals_the_reference(golden):
 
 # What follows is asked of every kind.
 
-KIND_NAMES = sorted(KIND_FIELDS)
+KIND_NAMES = sorted(KIND_PARTS)
 
 
 @pytest.fixture(params=KIND_NAMES)
@@ -159,8 +160,8 @@ def G(request):  # noqa: N802 - the field's name
 
 
 def test_every_file_of_a_kind_has_a_name_and_fields():
-    assert {name.replace("-", "_") for name in KIND_FIELDS} == set(KINDS.names())
-    assert all(isinstance(kind_module(name).DEFAULTS, dict) for name in KIND_FIELDS)
+    assert {name.replace("-", "_") for name in KIND_PARTS} == set(KINDS.names())
+    assert all(isinstance(kind_module(name).DEFAULTS, dict) for name in KIND_PARTS)
 
 
 @pytest.mark.parametrize("side", [32, 64])
@@ -211,6 +212,10 @@ def test_a_stored_encoder_gives_the_same_codes(G, kind, tmp_path):
     network = write_network(tmp_path / "network.safetensors", G)
     encoder = build_encoder(of_kind(kind), G).eval()
     save_encoder(tmp_path / "encoder.safetensors", encoder, G, sha256(network), {"kimg": 0})
+    described = read_header(tmp_path / "encoder.safetensors")["encoder"]
+    assert [part for part in ("padding", "features") if part in described] == (
+        [KIND_PARTS[kind]] if KIND_PARTS[kind] else []
+    )
     loaded = load_encoder(tmp_path / "encoder.safetensors", network, G)
     images = torch.randn(2, 3, 32, 32)
     expected, found = encoder(images).tensors(), loaded(images).tensors()
@@ -306,7 +311,8 @@ def test_the_adversarial_term_and_the_penalty_equal_the_reference(golden):
     assert_close(r1_penalty(scores, images).mean(), arrays["gp"], rtol=1e-4)
 
 
-def test_an_adversary_learns_to_tell_images_apart_and_teaches_the_encoder_alone(G):
+def test_an_adversary_learns_to_tell_images_apart_and_teaches_the_encoder_alone():
+    G = small_generator(32).eval()
     adversary = Adversary(dataclasses.replace(config_of(adversarial=0.05), batch=6), G)
     photos, images = torch.rand(6, 3, 32, 32), -torch.rand(6, 3, 32, 32).requires_grad_()
     (gradient,) = torch.autograd.grad(adversary.term(images).sum(), images)
