@@ -65,6 +65,25 @@ class QualityConfig:
 
 
 @dataclass(frozen=True)
+class CrepsConfig:
+    """What a generator of kind creps has besides the widths that all kinds have."""
+
+    channels: int = 32  # B, of the lines that are fused, and of the map that they make
+    thickness: int = 8  # D, copies of each line
+    bandwidth: float = 10.0  # standard deviation of the frequencies, in periods over the image
+    # From lines to the map: one fusion at the end, the sum of one behind each block, or decoders between these.
+    composition: Literal["none", "sum", "decoders"] = "decoders"
+    # The first and last pixel lie half a pixel within the image; False: on its ends, as in published networks. It holds
+    # for any size, so that with it images of different sizes show the same.
+    pixel_centred: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "thickness"):
+            require(getattr(self, name) >= 1, f"creps.{name}", getattr(self, name), "at least 1")
+        require(self.bandwidth > 0, "creps.bandwidth", self.bandwidth, "above 0")
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """A generator; with `quality`, one with a quality code."""
 
@@ -77,6 +96,7 @@ class GeneratorConfig:
     mapping: MappingConfig = field(default_factory=MappingConfig)
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     quality: QualityConfig | None = None
+    creps: CrepsConfig | None = None  # None but for kind creps
 
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "channel_base", "channel_max"):

@@ -15,8 +15,6 @@ from dnnlib.reading import parse_json, read_bytes
 from networks.config import GeneratorConfig
 from networks.files import load_generator
 from networks.generators.interface import Generator
-from networks.generators.quality_block import QualityBlock
-from networks.resolutions import resolutions
 from torch_utils.checkpoint import has_checksums, load_tensors, read_header
 
 SUFFIX = ".safetensors"
@@ -107,19 +105,9 @@ def _architecture(G: Generator, config: GeneratorConfig) -> list[dict[str, Any]]
     layers = config.mapping.num_layers
     rows = [{"block": "mapping", "layers": layers, "channels": G.w_dim, "parameters": _size(G.mapping)}]
     rows[0] |= {"resolution": None, "dtype": "float32", "degrades": False}
-    for resolution in resolutions(G.img_resolution):
-        block = G.synthesis.get_submodule(f"b{resolution}")
-        rows.append(
-            {
-                "block": f"b{resolution}",
-                "resolution": resolution,
-                "channels": block.out_channels,
-                "layers": block.num_conv,
-                "parameters": _size(block),
-                "dtype": str(block.dtype).removeprefix("torch."),
-                "degrades": isinstance(block, QualityBlock),
-            }
-        )
+    for block in G.synthesis.describe():
+        facts = block._asdict()
+        rows.append({"block": facts.pop("name"), **facts, "dtype": str(block.dtype).removeprefix("torch.")})
     return rows
 
 

@@ -12,7 +12,7 @@ from dnnlib.remarks import remark
 from images.files import ImageFiles
 from images.listing import METADATA, plain_name
 
-MAX_CLASSES = 1_000_000
+MAX_CLASSES = 100_000
 LARGEST = float(np.finfo(np.float32).max)  # number in a label; training has them in single precision
 
 SHOWN = 5  # ranges of numbers that a remark names

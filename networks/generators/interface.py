@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
+from networks.generators.creps.coordinates import Coordinates
 from networks.latents import Features, Latents, Padding, is_code
 from networks.mapping import MappingNetwork
 
@@ -33,6 +34,8 @@ class Content(NamedTuple):
         block: index of the next block.
         padding: what surrounds the features of layers; None: zeros.
         features: what replaces the features of the first layers; None: nothing.
+        lines: what is to be fused to a map, `[N, B, H + W, D]` each; only where there are coordinates.
+        coords: where the pixels are; None: a network that knows one grid.
     """
 
     x: Tensor | None
@@ -42,6 +45,23 @@ class Content(NamedTuple):
     block: int
     padding: Padding | None = None
     features: Features | None = None
+    lines: tuple[Tensor, ...] = ()
+    coords: Coordinates | None = None
+
+
+class BlockFacts(NamedTuple):
+    """What is to be known about a block: its name, sizes, number of layers and parameters, and number type.
+
+    `degrades` says whether it has a DegradBlock.
+    """
+
+    name: str
+    resolution: int
+    channels: int
+    layers: int
+    parameters: int
+    dtype: torch.dtype
+    degrades: bool
 
 
 class Synthesis(nn.Module, abc.ABC):
@@ -52,8 +72,10 @@ class Synthesis(nn.Module, abc.ABC):
         num_ws: how many `w` an image has.
         num_blocks: how many blocks there are.
         trunk_blocks: how many blocks come before the first that sees a quality code; 0 in a plain network.
+        any_coordinates: whether the pixels may be anywhere: then `forward` takes `coords`.
     """
 
+    any_coordinates = False
     w_dim: int
     num_ws: int
     num_blocks: int
@@ -121,6 +143,10 @@ class Synthesis(nn.Module, abc.ABC):
     @abc.abstractmethod
     def style_layers(self) -> Iterator[tuple[int, Tensor]]:
         """Yield for each layer the number of the `w` that drives it, and the matrix `[styles, w_dim]` applied to it."""
+
+    @abc.abstractmethod
+    def describe(self) -> list[BlockFacts]:
+        """Return what is to be known about each block."""
 
     @abc.abstractmethod
     def traceable(self) -> "Synthesis":

@@ -24,6 +24,8 @@ MAX_STRENGTH = 6e4  # largest norm of a quality code that counts; float16 ends a
 class QualityBlock(SynthesisBlock, abc.ABC):
     """A synthesis block whose features are conv1(f) + DB(f, q), or just conv1(f) where there is no q."""
 
+    degrades = True
+
     def forward(
         self,
         x: Tensor | None,

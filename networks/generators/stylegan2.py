@@ -56,6 +56,8 @@ class SynthesisBlock(nn.Module):
         extra_channels: outputs of conv1 beyond those that go on as features (`released` DegradBlock).
     """
 
+    degrades = False  # whether the block has a DegradBlock
+
     def __init__(self, config: GeneratorConfig, shape: BlockShape, extra_channels: int = 0):
         super().__init__()
         width = shape.out_channels
@@ -284,6 +286,21 @@ class SynthesisNetwork(interface.Synthesis):
             for driver, layer in zip(drivers, layers, strict=False):
                 affine = layer.affine
                 yield driver, affine.weight * affine.weight_gain
+
+    def describe(self) -> list[interface.BlockFacts]:
+        blocks = [self.block(index) for index in range(self.num_blocks)]
+        return [
+            interface.BlockFacts(
+                f"b{block.resolution}",
+                resolution=block.resolution,
+                channels=block.out_channels,
+                layers=block.num_conv,
+                parameters=sum(parameter.numel() for parameter in block.parameters()),
+                dtype=block.dtype,
+                degrades=block.degrades,
+            )
+            for block in blocks
+        ]
 
     def traceable(self) -> "SynthesisNetwork":
         return copy.deepcopy(self)

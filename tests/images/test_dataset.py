@@ -190,8 +190,8 @@ TOOL = "python dataset_tool.py --source="
 REFUSALS = [
     (with_labels(), {"use_labels": True}, ["holds no labels", "--labels=folders"]),
     (with_labels(["00/img0.png", 0]), {"use_labels": True}, ["no label for 01/img1.png", "1 of 2"]),
-    (with_values(0, -1), {"use_labels": True}, ["01/img1.png", "-1", "0..999999"]),
-    (with_values(10**9, 0), {"use_labels": True}, ["00/img0.png", "1000000000", "0..999999"]),
+    (with_values(0, -1), {"use_labels": True}, ["01/img1.png", "-1", "0..99999"]),
+    (with_values(10**9, 0), {"use_labels": True}, ["00/img0.png", "1000000000", "0..99999"]),
     (with_values(0, [1.0]), {"use_labels": True}, ["01/img1.png", "[1.0]"]),
     (with_values([1, 2], [1]), {"use_labels": True}, ["01/img1.png", "2 finite numbers"]),
     (with_values([1, 2], [1, float("nan")]), {"use_labels": True}, ["01/img1.png", "finite"]),

@@ -286,7 +286,7 @@ def test_the_command_says_what_to_do(tmp_path):
         ([["a.png", [1e39, 0.0]]], "not a vector of 2 finite numbers; correct it"),
         ([["a.png", 0], ["a.png", 1]], "lists a.png with two labels, 0 and 1; keep one"),
         ([["b.png", 0]], "has no label for a.png"),
-        ([["a.png", "0"]], "is '0', not a class of 0..999999; correct it"),
+        ([["a.png", "0"]], "is '0', not a class of 0..99999; correct it"),
     ],
 )
 def test_labels_that_training_would_bend_are_refused(tmp_path, labels, sentence):
