@@ -1,0 +1,54 @@
+"""From lines to maps: the product of rows and columns, and the small networks that rework it at each pixel."""
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from networks.generators.creps.coordinates import Coordinates
+from networks.generators.creps.layers import at_each_place
+from networks.layers import folded_gain
+from torch_utils.ops.bias_act import bias_act
+
+
+class PixelLayer(nn.Module):
+    """A fully connected layer at each pixel, the same for all images."""
+
+    def __init__(self, in_channels: int, out_channels: int, act: str = "linear"):
+        super().__init__()
+        self.act = act
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C_in, H, W]` to `[N, C_out, H, W]`, both channels_last."""
+        gain = folded_gain(self.act, 1.0)
+        y = at_each_place(x, (self.weight * (self.weight_gain * gain))[None])
+        return bias_act(y, self.bias * gain, act=self.act, gain=1)
+
+
+class Decoder(nn.Sequential):
+    """Four layers, each followed by a leaky ReLU: B channels to B (supplement, Table 2)."""
+
+    def __init__(self, channels: int):
+        widths = [channels, 2 * channels, 4 * channels, 2 * channels, channels]
+        super().__init__(*(PixelLayer(*pair, act="lrelu") for pair in itertools.pairwise(widths)))
+
+
+def fuse(lines: Tensor, coords: Coordinates) -> Tensor:
+    """Return the map `F[c, i, j] = 1/2 sum_d rows[c, i, d] * columns[c, j, d]`, or the same point by point.
+
+    Args:
+        lines: `[N, B, H + W, D]`, rows and then columns; of points `[N, B, 2 P, D]`.
+        coords: what the lines belong to.
+
+    Returns: `[N, B, H, W]`, channels_last.
+    """
+    rows, columns = lines.split([coords.rows.shape[0], coords.columns.shape[0]], dim=2)
+    if coords.width is None:
+        maps = (rows / 2) @ columns.transpose(2, 3)  # [N, B, H, W]
+    else:
+        maps = (rows * columns).sum(3).unflatten(2, coords.size) / 2
+    return maps.contiguous(memory_format=torch.channels_last)
