@@ -32,8 +32,10 @@ def modulated_conv2d(
     demodulate: bool = True,
     flip_weight: bool = True,
     gain: float = 1.0,
+    ring: Tensor | None = None,
 ) -> Tensor:
-    """Return the same as `torch_utils.ops.modulated_conv2d`, computed with modulated weights."""
+    """Return the same as `torch_utils.ops.modulated_conv2d`, computed with modulated weights; without a ring."""
+    assert ring is None, "training has no paddings"
     images = x.shape[0]
     w = weight[None] * styles[:, None, :, None, None]  # [N, C_out, C_in, kh, kw]
     if demodulate:

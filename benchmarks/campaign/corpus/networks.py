@@ -1,5 +1,6 @@
 """Files of this program: networks, encoders, directions, codes of photos and clips."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import torch
 from benchmarks.campaign.corpus.readers import Reader, digest
 from exchange.inspect import _text
 from inversion.directions.direction import Direction, load_direction, save_direction
+from inversion.directions.padding_direction import PaddingDirection
+from inversion.encoders.config import FeatureHeadConfig
 from inversion.encoders.files import load_encoder
 from inversion.tuned_weights import Inversion, TunedWeights, load_inversion, save_inversion
 from inversion.video.clip_inversion import _load_codes, _save
 from networks.describe import describe
 from networks.files import load_discriminator, load_generator
-from networks.latents import Latents
-from tests.support.encoders import write_encoder
+from networks.latents import Features, Latents, Padding
+from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import quality_generator, write_network
 from torch_utils.checkpoint import HEADER, load_tensors, read_header
 from training.run_directory import RunDirectory
@@ -48,7 +51,9 @@ def _write_old_network(path: Path) -> None:
 
 def _write_encoder(path: Path) -> None:
     network = network_beside(path)
-    write_encoder(path, load_generator(network)[0], network)
+    head = FeatureHeadConfig(layer=1)
+    config = dataclasses.replace(TINY, kind="feature-style", features=head)
+    write_encoder(path, load_generator(network)[0], network, config)
 
 
 def _read_encoder(path: Path) -> str:
@@ -62,11 +67,34 @@ def _write_direction(path: Path) -> None:
 
 def _read_direction(path: Path) -> str:
     found = load_direction(path, quality_generator())
+    assert isinstance(found, Direction), "it is one of w"
     return digest(found.vector, found.std, found.name, found.method, found.layers, found.details)
 
 
+def _write_padding_direction(path: Path) -> None:
+    save_direction(path, PaddingDirection(_random_padding(1), "glasses", "pair", None, {"pairs": 1}))
+
+
+def _read_padding_direction(path: Path) -> str:
+    found = load_direction(path, quality_generator())
+    assert isinstance(found, PaddingDirection), "it is one of paddings"
+    return digest(found.padding.tensors(), found.name, found.method, found.details)
+
+
+def _random_padding(rows: int) -> Padding:
+    return Padding(torch.randn(rows, 16, 4, 4), {"b8.conv1": torch.randn(rows, 16, 36)})
+
+
+def _random_codes(rows: int) -> Latents:
+    """Return codes with all that codes may have, for the network that `network_beside` writes."""
+    G = quality_generator()
+    shape = G.code_shapes()["features.1"]
+    ws, q = torch.randn(rows, G.num_ws, G.w_dim), torch.randn(rows, G.q_dim)
+    return Latents(ws, q, _random_padding(rows), Features(torch.randn(rows, *shape), 1))
+
+
 def _write_inversion(path: Path) -> None:
-    latents = Latents(torch.randn(1, 4, 16), torch.randn(1, 4))
+    latents = _random_codes(1)
     tuned = TunedWeights({"synthesis.b16.torgb.bias": torch.randn(3).half()})
     save_inversion(path, Inversion(latents, tuned, "a.png", SETTINGS), network_beside(path))
 
@@ -89,11 +117,11 @@ def _read_state(path: Path) -> str:
 
 
 def _write_clip(path: Path) -> None:
-    _save(path, [Latents(torch.randn(3, 4, 16), torch.randn(3, 4))], SETTINGS)
+    _save(path, [_random_codes(3)], SETTINGS)
 
 
 def _read_clip(path: Path) -> str:
-    return digest([part.tensors() for part in _load_codes(path, SETTINGS)])
+    return digest([part.tensors() for part in _load_codes(path, SETTINGS, quality_generator())])
 
 
 READERS = [
@@ -102,6 +130,7 @@ READERS = [
     Reader("network without checksums", "network.safetensors", _write_old_network, _read_network, False),
     Reader("encoder", "encoder.safetensors", _write_encoder, _read_encoder, True),
     Reader("direction", "smile.safetensors", _write_direction, _read_direction, True),
+    Reader("direction of paddings", "glasses.safetensors", _write_padding_direction, _read_padding_direction, True),
     Reader("codes of a photo", "a-codes.safetensors", _write_inversion, _read_inversion, True),
     Reader("state of a training", "training-state.pt", _write_state, _read_state, True),
     Reader("codes of a clip", "clip.safetensors", _write_clip, _read_clip, True),
