@@ -133,17 +133,18 @@ def train_encoder_command(
     with StopRequest():
         if not dry_run:
             EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
-        config = resolve(network, overrides, **flags)
-        if ablation is not None:
-            config = ablated(config, ablation)
+        config = resolve(network, overrides, ablation, **flags)
         if dry_run:
             click.echo(json.dumps(to_dict(config), indent=2))
             return
         train_encoder(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
 
 
-def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConfig:
-    """Return the configuration that flags ask for; fields without a flag follow the network and the device."""
+def resolve(network: str, overrides: Sequence[str], ablation: str | None = None, **flags: Any) -> EncoderConfig:
+    """Return the configuration that flags ask for; fields without a flag follow the network and the device.
+
+    With an ablation they follow its baseline first; what it changes, it changes last.
+    """
     header = require_network(network)
     values = fields_of_flags(flags, FIELDS) | dict(parse_assignment(text) for text in overrides)
     device_field = {field: text for field, text in values.items() if field == "run.device"}
@@ -160,9 +161,12 @@ def resolve(network: str, overrides: Sequence[str], **flags: Any) -> EncoderConf
             "run.precision": "bf16" if fastest_dtype(device) == "bf16" else "fp32",
             **_places(header, resolution),
             **kind_module(kind).DEFAULTS,
+            **({} if ablation is None else kind_module(kind).BASELINE),
         },
     )
     config = with_overrides(config, values)
+    if ablation is not None:
+        config = ablated(config, ablation)
     if config.arcface and config.init_from is not None:
         raise UserError(f"--arcface has no effect with --init-from={config.init_from}; leave one of them out")
     if config.data.degradation is not None:
@@ -174,11 +178,13 @@ def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
     """Return the configuration of an ablation; raise UserError for an unknown one, and for one that changes nothing."""
     kind = config.encoder.kind
     ablations = kind_module(kind).ABLATIONS
+    if not ablations:
+        able = [f"--kind={other}" for other in KIND_PARTS if kind_module(other).ABLATIONS]
+        raise UserError(f"--kind={kind} has no ablations, so no {name}; give {' or '.join(able)}, or leave it out")
     if name not in ablations:
         raise unknown_name(f"ablation of --kind={kind}", name, ablations)
-    baseline = with_overrides(config, next(iter(ablations.values())))
     result = with_overrides(config, ablations[name])
-    if result == baseline and name != next(iter(ablations)):
+    if ablations[name] and result == config:
         raise UserError(
             f"--ablation={name} has no effect here, as what it leaves out has no weight; give it one by --set"
         )

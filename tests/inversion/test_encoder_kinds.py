@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from torch import nn
 
-from dnnlib.config import to_dict
+from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
@@ -365,13 +365,16 @@ def test_kinds_have_defaults_that_fit_the_network(tmp_path):
 
     config = resolved("--kind=feature-style")
     assert config["encoder"]["features"]["layer"] == 3 and config["loss"]["features"] == 0.01
+    ablated = resolved("--kind=feature-style", "--ablation=A", "--set=loss.sharp.perceptual=0.7")
+    assert ablated["loss"]["sharp"] == config["loss"]["sharp"] | {"l2": 0, "perceptual": 0.7}
+    assert ablated["loss"]["degraded"] == config["loss"]["degraded"] | {"l2": 0, "perceptual": 0.2}
     assert resolved("--kind=padding", "--padded-layers=2")["encoder"]["padding"]["layers"] == 2
     assert resolved()["encoder"]["kind"] == "psp" and resolved()["loss"]["features"] == 0
 
 
 @pytest.mark.parametrize("kind", ["padding", "feature-style"])
 def test_ablations_change_the_training_each_in_its_own_way(kind):
-    config = EncoderConfig(generator="G", encoder=of_kind(kind))
+    config = with_overrides(EncoderConfig(generator="G", encoder=of_kind(kind)), kind_module(kind).BASELINE)
     names = list(kind_module(kind).ABLATIONS)
     sides = {name: dataclasses.replace(getattr(config.loss, name), identity_layers=0.1, parsing=0.1) for name in SIDES}
     faces = dataclasses.replace(config, loss=dataclasses.replace(config.loss, **sides))
@@ -387,3 +390,5 @@ def test_an_ablation_of_a_term_without_weight_is_refused():
     with pytest.raises(UserError, match="--ablation=B has no effect here, as what it leaves out has no weight"):
         ablated(config, "B")
     assert ablated(config, "E").encoder.kind == "psp" and ablated(config, "F").data.own_share == 0
+    with pytest.raises(UserError, match="--kind=psp has no ablations, so no A; give --kind=padding or --kind=feat"):
+        ablated(EncoderConfig(generator="G"), "A")

@@ -17,21 +17,22 @@ from torch_utils.seeding import BatchRandom
 
 # Fields of the training whose defaults are others than for w alone.
 DEFAULTS = {"loss.features": "0.01", "loss.own_features": "0.01", "schedule.blend_kimg": "4"}
-# The weights of the paper as far as they are known (identity and parsing besides, for faces), and the ablations of the
-# supplement's Table 1 by their letters, as fields of the training.
-_BASELINE = {
+# What all ablations begin with: the weights of the paper as far as they are known (identity and parsing besides, for
+# faces), as fields of the training.
+BASELINE = {
     "loss.scales": "3",
     "loss.features": "0.01",
     **{f"loss.{side}.{name}": value for side in SIDES for name, value in (("l2", "1"), ("perceptual", "0.2"))},
 }
-ABLATIONS = {
-    "G": _BASELINE,
-    "A": _BASELINE | {f"loss.{side}.l2": "0" for side in SIDES},
-    "B": _BASELINE | {f"loss.{side}.identity_layers": "0" for side in SIDES},
-    "C": _BASELINE | {f"loss.{side}.parsing": "0" for side in SIDES},
-    "D": _BASELINE | {"loss.scales": "1"} | {f"loss.{side}.perceptual": "0.6" for side in SIDES},
-    "E": _BASELINE | {"encoder.kind": "psp", "loss.features": "0", "loss.own_features": "0"},
-    "F": _BASELINE | {"data.own_share": "0"},
+# What the ablations of the supplement's Table 1 change, by their letters.
+ABLATIONS: dict[str, dict[str, str]] = {
+    "G": {},
+    "A": {f"loss.{side}.l2": "0" for side in SIDES},
+    "B": {f"loss.{side}.identity_layers": "0" for side in SIDES},
+    "C": {f"loss.{side}.parsing": "0" for side in SIDES},
+    "D": {"loss.scales": "1"} | {f"loss.{side}.perceptual": "0.6" for side in SIDES},
+    "E": {"encoder.kind": "psp", "loss.features": "0", "loss.own_features": "0"},
+    "F": {"data.own_share": "0"},
 }
 UNITS = 2
 SAMPLES = 256  # images whose features give mean and spread

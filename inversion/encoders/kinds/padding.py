@@ -14,15 +14,15 @@ from networks.latents import Latents, Padding
 from torch_utils.ops.rings import crop, ring_of
 
 DEFAULTS: dict[str, str] = {}  # fields of the training whose defaults are others than for w alone
-# The weights of the paper, and its ablations: without the padding space, the constant alone, one map for all layers,
-# and without the length of w (supplement C), as fields of the training.
-_BASELINE = {"loss.w_norm": "0", "loss.w_length": "0.003"}
-ABLATIONS = {
-    "baseline": _BASELINE,
-    "no-padding": _BASELINE | {"encoder.kind": "psp"},
-    "const": _BASELINE | {"encoder.padding.layers": "0"},
-    "shared": _BASELINE | {"encoder.padding.heads": "shared"},
-    "C": {"loss.w_norm": "0", "loss.w_length": "0"},
+BASELINE = {"loss.w_norm": "0", "loss.w_length": "0.003"}  # what all ablations begin with: the weights of the paper
+# What the ablations change: no padding space, the constant alone, one map for all layers, and w of any length
+# (supplement C).
+ABLATIONS: dict[str, dict[str, str]] = {
+    "baseline": {},
+    "no-padding": {"encoder.kind": "psp"},
+    "const": {"encoder.padding.layers": "0"},
+    "shared": {"encoder.padding.heads": "shared"},
+    "C": {"loss.w_length": "0"},
 }
 LARGEST_LEVEL = 32  # px, side of the finest level of the pyramid that paddings are read from, as published
 UNITS = 2

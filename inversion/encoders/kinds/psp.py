@@ -6,7 +6,8 @@ from inversion.encoders.config import EncoderNetworkConfig
 from networks.generators.interface import Generator
 
 DEFAULTS: dict[str, str] = {}  # fields of the training whose defaults are others than for w alone
-ABLATIONS: dict[str, dict[str, str]] = {}  # name -> fields of the training
+BASELINE: dict[str, str] = {}  # fields of the training that all ablations begin with
+ABLATIONS: dict[str, dict[str, str]] = {}  # name -> fields of the training that it changes
 
 
 def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Sequence[int]) -> None:
