@@ -19,7 +19,14 @@ from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
 from metrics.weights.option import weights_dir_option
 from networks.config import GeneratorConfig, Variant
-from networks.files import ImageFormat, build_discriminator, build_generator, describes_discriminator, load_generator
+from networks.files import (
+    KINDS,
+    ImageFormat,
+    build_discriminator,
+    build_generator,
+    describes_discriminator,
+    load_generator,
+)
 from networks.generators.interface import Generator
 from networks.table import network_table
 from torch_utils.checkpoint import read_header
@@ -41,6 +48,7 @@ FIELDS = {
     "licence": ("data.licence",),
     "subject": ("data.subject",),
     "seed": ("seed",),
+    "generator": ("generator.kind",),
     "gamma": ("loss.r1_gamma",),
     "lr": ("optimizer_g.lr", "optimizer_d.lr"),
     "precision": ("generator.precision.dtype", "discriminator.precision.dtype"),
@@ -72,6 +80,11 @@ FIELDS = {
     type=click.Choice(["base", "qc"]),
     default="base",
     help="Kind of network to train: a plain one, or one with a quality code.",
+)
+@click.option(
+    "--generator",
+    type=click.Choice(KINDS.names()),
+    help="Kind of generator.  [default: the preset's, or --init-from's]",
 )
 @click.option("--init-from", type=NetworkFile(), help="Network to start from; in mode qc the base network.")
 @click.option("--preset", "preset_name", default="auto", help=f"One of {', '.join(presets.PRESETS)}.")
@@ -194,6 +207,8 @@ def resolve(
     processes = planned_processes(surroundings.run.gpus)
     config = presets.build(preset_name, images.resolution, batch, processes)
     config = presets.with_precision(config, fastest_dtype(best_device(surroundings.run.device)))
+    if values.get("generator.kind", "").strip('"') == "creps":
+        config = presets.as_creps(config)
     config = with_overrides(config, {"data.resolution": str(images.resolution)})
     if init_from is not None:
         config = _start_from(config, mode, init_from, images)
@@ -258,7 +273,7 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
             f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
             f"{images.channels} and {images.c_dim}; {_cure_of_format(base, images)}"
         )
-    config = presets.as_transfer(config)
+    config = presets.as_transfer(presets.as_creps(config) if base.config.kind == "creps" else config)
     config = with_overrides(config, {"data.subject": json.dumps(header.get("subject") or "")})
     stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
     if mode == "qc":

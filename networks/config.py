@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dnnlib.config import require
+from dnnlib.errors import UserError
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "released", "adain"]
@@ -101,6 +102,11 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         for name in ("z_dim", "w_dim", "channel_base", "channel_max"):
             require(getattr(self, name) >= 1, f"generator.{name}", getattr(self, name), "at least 1")
+        if self.creps is not None and self.kind != "creps":
+            raise UserError(
+                f"generator.creps is set for generator.kind={self.kind}; add --generator=creps, or choose another "
+                "preset and no field of generator.creps"
+            )
 
 
 @dataclass(frozen=True)

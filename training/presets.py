@@ -6,7 +6,15 @@ from typing import Any
 
 from dnnlib.config import require
 from dnnlib.errors import unknown_name
-from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from networks.config import (
+    CrepsConfig,
+    DiscriminatorConfig,
+    Dtype,
+    GeneratorConfig,
+    MappingConfig,
+    PrecisionConfig,
+    QualityConfig,
+)
 from training.config import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig, RunConfig, TrainConfig
 
 TRANSFER_AUGMENT_KIMG = 100.0  # augment.kimg of runs that start from a network
@@ -56,6 +64,26 @@ def as_transfer(config: TrainConfig) -> TrainConfig:
         ema=dataclasses.replace(config.ema, rampup=None),
         augment=dataclasses.replace(config.augment, kimg=min(config.augment.kimg, TRANSFER_AUGMENT_KIMG)),
     )
+
+
+def as_creps(config: TrainConfig) -> TrainConfig:
+    """Return `config` for a CREPS generator: twice the feature maps, a slower `w_avg`, no style mixing (CREPS, 1.1).
+
+    The discriminator is StyleGAN2's, and stays as it is; a configuration of such a generator does too.
+    """
+    generator = config.generator
+    if generator.kind == "creps":
+        return config
+    generator = dataclasses.replace(
+        generator,
+        kind="creps",
+        creps=CrepsConfig(),
+        channel_base=2 * generator.channel_base,
+        channel_max=2 * generator.channel_max,
+        mapping=dataclasses.replace(generator.mapping, w_avg_beta=0.998),
+    )
+    loss = dataclasses.replace(config.loss, style_mixing_prob=0.0)
+    return dataclasses.replace(config, generator=generator, loss=loss)
 
 
 def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> TrainConfig:
@@ -131,6 +159,16 @@ def _cifar(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     )
 
 
+def _creps(batch_size: int, gamma: float) -> Callable[[int, int | None, int], TrainConfig]:
+    """The CREPS paper's for one resolution (its supplement, 1.3)."""
+
+    def preset(resolution: int, batch: int | None, processes: int) -> TrainConfig:
+        ema = EmaConfig(kimg=(batch or batch_size) * 10 / 32)
+        return as_creps(_preset(32768, batch_size, gamma, lr=0.002, ema=ema))
+
+    return preset
+
+
 def _demo(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     """Networks so small that a laptop's CPU shows results within minutes."""
     run = RunConfig(kimg=18, kimg_per_tick=1, workers=1)
@@ -151,6 +189,9 @@ PRESETS: dict[str, Callable[[int, int | None, int], TrainConfig]] = {
     "church256": _paper(channel_base=32768, gamma=100.0),  # LSUN-Church
     "stylegan2": _stylegan2,
     "cifar": _cifar,
+    "creps128": _creps(batch_size=128, gamma=0.5),
+    "creps512": _creps(batch_size=32, gamma=10.0),
+    "creps1024": _creps(batch_size=8, gamma=32.0),
     "demo": _demo,
 }
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import train
 from dnnlib.config import differences, from_dict, to_dict
-from networks.config import QualityConfig
+from networks.config import CrepsConfig, QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator, write_network
 from training import presets
@@ -59,6 +59,8 @@ def shared(tmp_path_factory):
     write_labels(write_images(folder / "labelled"), [0, 1, 2, 1, 0, 2, 2, 0])
     write_network(folder / "base.safetensors", small_generator(SIDE))
     write_network(folder / "large.safetensors", small_generator(2 * SIDE))
+    creps = build_generator(dataclasses.replace(SMALL, kind="creps"), ImageFormat(SIDE, 3, 0))
+    write_network(folder / "creps.safetensors", creps)
     write_network(folder / "qc.safetensors", quality_generator(), ("sharp", "degraded"))
     (folder / "truncated.safetensors").write_bytes((folder / "base.safetensors").read_bytes()[:-1])
     return folder
@@ -181,6 +183,31 @@ def test_ablation_is_that_of_the_presets(command, shared, letter):
     qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
     plain, changed = (resolved(command(*qc, *more))[0] for more in ([], [f"--ablation={letter}"]))
     assert changed == presets.ABLATIONS[letter](plain) != plain
+
+
+def test_the_kind_of_the_generator_and_what_goes_with_it(command):
+    plain, _ = resolved(command("--dry-run"))
+    config, tables = resolved(command("--dry-run", "--generator=creps", "--set=generator.creps.thickness=4"))
+    assert config.generator.creps == CrepsConfig(thickness=4) and "synthesis.b4.input" in tables
+    doubled = 2 * plain.generator.channel_base, 2 * plain.generator.channel_max
+    assert (config.generator.channel_base, config.generator.channel_max) == doubled
+    assert config.loss.style_mixing_prob == 0 < plain.loss.style_mixing_prob
+    assert resolved(command("--dry-run", "--set=generator.kind=creps"))[0].generator.creps == CrepsConfig()
+    assert config.discriminator == plain.discriminator
+
+
+def test_fields_of_another_kind_are_refused(command):
+    for flags in (["--set=generator.creps.thickness=4"], ["--preset=creps128", "--generator=stylegan2"]):
+        assert "generator.creps is set for generator.kind=stylegan2" in sentence(command("--dry-run", *flags))
+
+
+def test_a_run_from_a_creps_network_is_one(command, shared):
+    start = ["--dry-run", f"--init-from={shared / 'creps.safetensors'}"]
+    for config in (resolved(command(*start))[0], resolved(command(*start, "--mode=qc"))[0]):
+        assert config.generator.kind == "creps" and config.generator.creps == CrepsConfig()
+        assert config.generator.channel_max == SMALL.channel_max and config.loss.style_mixing_prob == 0
+    text = sentence(command("--dry-run", f"--init-from={shared / 'base.safetensors'}", "--generator=creps"))
+    assert "has another architecture" in text and "kind: stylegan2 -> creps" in text
 
 
 # Flag, the field that it sets, and the value there.
@@ -363,7 +390,7 @@ WRONG = [
     (["--set=discriminator.mbstd_group_size=3"], "16 images at once are not divisible by discriminator.mbstd_group_"),
     (["--set=discriminator.mbstd_group_size=0"], "discriminator.mbstd_group_size is 0, must be at least 1"),
     (["--set=discriminator.mbstd_channels=5"], "discriminator.mbstd_channels is 5, must be a divisor of 64"),
-    (["--preset=papr256"], "unknown preset 'papr256'; did you mean 'paper256'? Known: auto, church256, cifar, demo, "),
+    (["--preset=papr256"], "unknown preset 'papr256'; did you mean 'paper256'? Known: auto, church256, "),
     (["--set=loss.r1_gama=1"], "unknown field 'loss.r1_gama'; did you mean 'loss.r1_gamma'? Known: loss.content_"),
     (["--set=datta.path=x"], "unknown field 'datta'; did you mean 'data'? Known: augment, batch, "),
     (["--set=batch"], "--set batch has no value; write --set field=value"),

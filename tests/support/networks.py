@@ -4,9 +4,16 @@ import dataclasses
 
 import torch
 
-from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from networks.config import (
+    CrepsConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    MappingConfig,
+    PrecisionConfig,
+    QualityConfig,
+)
 from networks.discriminator import Discriminator
-from networks.files import ImageFormat, build_discriminator, save_network
+from networks.files import ImageFormat, build_discriminator, build_generator, save_network
 from networks.generators import qc_stylegan, stylegan2
 
 SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
@@ -51,6 +58,11 @@ def golden_discriminator(arrays, case):
 
 def small_generator(resolution=16, **changes):
     return stylegan2.Generator(dataclasses.replace(SMALL, **changes), 0, resolution, 3)
+
+
+def small_creps(resolution=16, c_dim=0, creps=None, **changes):
+    config = dataclasses.replace(SMALL, kind="creps", creps=creps or CrepsConfig(channels=4, thickness=3), **changes)
+    return build_generator(config, ImageFormat(resolution, 3, c_dim)).eval().requires_grad_(False)
 
 
 def quality_generator(

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
-from networks.config import DiscriminatorConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
+from networks.config import (
+    CrepsConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    MappingConfig,
+    PrecisionConfig,
+    QualityConfig,
+)
 from networks.files import ImageFormat, build_discriminator, build_generator
 from networks.latents import Latents
 from networks.resolutions import channels_at
@@ -395,6 +402,21 @@ def test_presets_of_the_paper(name, channel_base, gamma):
     assert qc.generator.quality.width == 32
 
 
+@pytest.mark.parametrize(("resolution", "batch", "gamma"), [(128, 128, 0.5), (512, 32, 10.0), (1024, 8, 32.0)])
+def test_presets_of_creps(resolution, batch, gamma):
+    """Section 1.3 of the CREPS supplement, and the widths of its section 1.1."""
+    config = presets.build(f"creps{resolution}", resolution)
+    assert (config.batch, config.loss.r1_gamma, config.ema.kimg) == (batch, gamma, batch * 10 / 32)
+    assert (config.generator.kind, config.generator.creps) == ("creps", CrepsConfig())
+    assert (config.generator.channel_base, config.generator.channel_max) == (65536, 1024)
+    assert (config.discriminator.channel_base, config.discriminator.channel_max) == (32768, 512)
+    assert (config.loss.style_mixing_prob, config.loss.pl_weight, config.loss.pl_interval) == (0, 2, 4)
+    assert config.generator.mapping == MappingConfig(w_avg_beta=0.998)
+    assert config.optimizer_g.lr == config.optimizer_d.lr == 0.002
+    assert presets.as_creps(config) == config
+    assert presets.build(f"creps{resolution}", resolution, 64).ema.kimg == 20
+
+
 ABLATIONS = {
     "A": {"loss.distill_weight: 3.0 -> 0.0", "train_all: False -> True"},
     "B": {"loss.distill_weight: 3.0 -> 0.0"},
@@ -438,6 +460,9 @@ def degraded(G, ws, q):
         ("church256", 256),
         ("stylegan2", 1024),
         ("cifar", 32),
+        ("creps128", 128),
+        ("creps512", 512),
+        ("creps1024", 1024),
         ("demo", 64),
     ],
 )

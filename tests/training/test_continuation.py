@@ -1,5 +1,6 @@
 """A run that was interrupted, however it was, ends with the bits of one that was not."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
+from tests.support.networks import small_creps, write_network
 from tests.support.processes import finish, start, start_fresh
 from tests.support.runs import (
     changed,
@@ -49,6 +51,21 @@ def test_a_new_trainer_goes_on_exactly(config, tmp_path, mode):
     for stream in resumed.streams:
         assert stream.strength.steps == 7 and stream.augment.p not in (0, 0.3) and stream.pl_mean > 0
     assert straight.statistics.read() == resumed.statistics.read()
+
+
+@pytest.mark.parametrize("mode", ["base", "qc"])
+def test_a_new_trainer_of_creps_goes_on_exactly(config, tmp_path, mode):
+    base = write_network(tmp_path / "base.safetensors", small_creps())
+    changes = {"generator": {"kind": "creps", "creps": {"channels": 4, "thickness": 3}}}
+    run = config(mode, **changes)
+    run = dataclasses.replace(run, init_from=str(base)) if mode == "qc" else run
+    straight, first, resumed = (new_trainer(run) for _ in range(3))
+    start = {name: value.clone() for name, value in straight.G.state_dict().items()}
+    train(straight, 3)
+    resumed.load_state_dict(train(first, 2).state_dict())
+    train(resumed, 1)
+    assert not changed(snapshot(straight), snapshot(resumed))
+    assert all(not torch.equal(start[name], value) for name, value in straight.G.trainable_parameters().items())
 
 
 def test_saving_changes_nothing(config):
