@@ -145,6 +145,11 @@ class Inverter:
         return self.G.q_dim > 0 and self.encoder.quality is None
 
     @property
+    def finds_features(self) -> bool:
+        """Whether the encoder gives features besides w."""
+        return self.encoder is not None and self.encoder.config.kind == "feature-style"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that the codes of a photo depend on, as JSON; its restored image depends on the fidelity as well."""
         options = dataclasses.asdict(self.options)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
-from dnnlib.errors import UserError
 from generation.rendering import stored_noise
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.whitened_space import WhitenedSpace
@@ -91,15 +90,10 @@ def project(
         start: codes to start at, such as an encoder's; None: the mean image. Its paddings and features are kept.
         on_step: called with the number of steps taken.
         space: of `G`; None: it is measured.
-
-    Raises UserError for `features_lr` where there are no features to start at.
     """
     options = options or ProjectorOptions()
-    if options.features_lr > 0 and (start is None or start.features is None):
-        raise UserError(
-            f"projector.features_lr={options.features_lr:g} has no effect, as there are no features to start at; leave "
-            "it out, or give an encoder of kind feature-style"
-        )
+    has_features = start is not None and start.features is not None
+    assert options.features_lr == 0 or has_features, "there are no features to start at, for features_lr to move"
     perceptual = perceptual or default_perceptual(targets.device)
     loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
     search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))

@@ -30,7 +30,14 @@ from evaluation.tables.restoration import (
 from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
 from images.sheets import save_png
-from inversion.commands.options import InverterFlags, TuningFlags, check_finite, fidelity_option, make_inverter
+from inversion.commands.options import (
+    InverterFlags,
+    TuningFlags,
+    check_finite,
+    check_output,
+    fidelity_option,
+    make_inverter,
+)
 from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
@@ -221,7 +228,7 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
         inverter, photos = _open(flags)
         _publish(inversion_table(inverter, photos, flags.outdir), flags.outdir)
         return
-    if sheet is not None and Path(sheet).suffix.lower() != ".png":
+    if sheet is not None and check_output(sheet, "--sheet").suffix.lower() != ".png":
         raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
     prepare_directory(flags.outdir)
     flags = dataclasses.replace(flags, tuning_steps=flags.tuning_steps or 0)

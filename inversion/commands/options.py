@@ -210,6 +210,11 @@ def make_inverter(
                 f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
                 "--steps; leave it out"
             )
+        if text.startswith("projector.features_") and not inverter.finds_features:
+            raise UserError(
+                f"--set {text} has no effect, as there are no features to start at; leave it out, or give an encoder of "
+                "kind feature-style"
+            )
     return inverter
 
 
@@ -236,11 +241,11 @@ def check_codes(codes: str | None) -> None:
         existing(codes, "folder of codes")
 
 
-def check_output(output: str) -> Path:
+def check_output(output: str, flag: str = "--output") -> Path:
     """Return the path of a result; raise UserError when its folder is not there, or cannot be written to."""
     path = Path(output)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"the folder of --output={output} is not there, or cannot be written to; name another")
+        raise UserError(f"the folder of {flag}={output} is not there, or cannot be written to; name another")
     return path
 
 

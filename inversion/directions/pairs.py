@@ -41,6 +41,8 @@ def pair_direction(
     if space == "ws":
         ws = [join([codes.bare().sharp() for codes in side]).ws for side in (after, before)]  # [pairs, num_ws, w_dim]
         change = (ws[0] - ws[1]).mean(0)  # [num_ws, w_dim]
+        if not change.any():
+            raise UserError("the photos before and after have the same w; give others")
         length = change.double().square().sum(-1).mean().sqrt().item()
         return Direction(normalise(change), length, name, METHOD, network=network, details=details or {})
     codes = [*before, *after]

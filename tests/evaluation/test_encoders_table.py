@@ -139,6 +139,7 @@ def test_encoders_by_command(files, tmp_path):
     assert json.loads((tmp_path / "encoders.json").read_text())["names"] == ["p0", "p1", "p2"]
     assert (tmp_path / "encoders.md").read_text() in printed
     for change, sentence in {
+        "--sheet=nowhere/out.png": "the folder of --sheet=nowhere/out.png is not there, or cannot be written to",
         "--sheet=out.jpg": "--sheet=out.jpg does not end in .png; name it out.png",
         "--degradation=nois": "unknown degradation recipe 'nois'; did you mean 'noise'?",
         "--images=9": "--images is 9, must be at most 3, as many as",

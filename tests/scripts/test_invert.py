@@ -667,6 +667,10 @@ def test_what_is_required(command):
             ["--encoder=encoders/encoder.safetensors", "--set=quality.lr=1"],
             "--set quality.lr=1 has no effect: q is searched for by itself only after an encoder of w alone, without ",
         ),
+        (
+            ["--set=projector.features_lr=0.1"],
+            "--set projector.features_lr=0.1 has no effect, as there are no features to start at; leave it out, or ",
+        ),
         (["--stop-psnr=nan"], "stop_psnr is nan, must be a finite number"),
         (["--perceptual=lpips_vg"], "unknown perceptual distance 'lpips_vg'; did you mean 'lpips_vgg'?"),
         (["--perceptual=lpips_vgg", "--weights-dir=nowhere"], "vgg16"),

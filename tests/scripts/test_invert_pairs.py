@@ -315,7 +315,7 @@ REFUSALS = {
     "a of before has no partner in odd; give folders with the same names": [
         *("pair-direction", "before", "odd", "--space=ws", "-o", "x.safetensors"),
     ],
-    "the direction has length 0, must be finite and above 0": [
+    "the photos before and after have the same w; give others": [
         *("pair-direction", "before/a.png", "before/a.png", "--space=ws", "-o", "x.safetensors"),
     ],
     "these codes have no paddings for a direction; give an encoder of kind padding": [
