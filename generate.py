@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -13,6 +13,7 @@ from dnnlib.files import sha256
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
+from generation.framing import FLAGS, framing_options, parse_framing
 from generation.output import write_content_walk, write_images, write_quality_walk
 from generation.quality_codes import MAX_SEED, parse_qualities
 from generation.sampling import Sampling, check_class
@@ -64,6 +65,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 )
 @click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Format of an interpolation.  [default: strip]")
 @click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of an mp4.  [default: 30]")
+@framing_options
 @click.option("--batch", type=click.IntRange(min=1), help="Number of seeds at once.  [default: 32 on a GPU, else 8]")
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
 @click.option(
@@ -92,6 +94,7 @@ def main(
     batch: int | None,
     device: str | None,
     precision: Literal["stored", "fp32", "bf16"],
+    **frame: Any,
 ) -> None:
     """Make images from a network.
 
@@ -102,9 +105,13 @@ def main(
     \b
     python generate.py --network=qc.safetensors --seeds=0-7,12 --trunc=0.7 --degradations=3 --grid
     python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
+    python generate.py --network=creps.safetensors --seeds=0-7 --scale=4 --crop=0.25,0.25,0.75,0.75 --rotate=10
     """
     numbers = _seeds(seeds, distinct=interpolate != "content")
-    _check_flags(interpolate, {"grid": grid, "save-codes": save_codes}, {"steps": steps, "output": output, "fps": fps})
+    framing = parse_framing(frame)
+    of_images = {"grid": grid, "save-codes": save_codes, **{name: frame[name] is not None for name in FLAGS[:-1]}}
+    of_images["flip"] = frame["flip"]
+    _check_flags(interpolate, of_images, {"steps": steps, "output": output, "fps": fps})
     if fps is not None and output != "mp4":
         raise UserError(f"--fps={fps} belongs to a video; add --output=mp4")
     for name, value in {"--trunc": trunc, "--quality-scale": quality_scale}.items():
@@ -115,8 +122,10 @@ def main(
         keep_freed_memory()
     G = load(network, chosen, precision)
     check_class(G, class_index)
+    if noise_mode != "const" and not any(G.synthesis.make_noise("const", 1)):
+        raise UserError(f"--noise-mode={noise_mode} is given, and this network has no noise; leave --noise-mode out")
     qualities = parse_qualities(["sharp", *texts] if grid else texts, numbers, G.q_dim, degradations, quality_scale)
-    sampling = Sampling(class_index, trunc, noise_mode, batch or (8 if chosen.type == "cpu" else 32))
+    sampling = Sampling(class_index, trunc, noise_mode, batch or (8 if chosen.type == "cpu" else 32), framing)
     if interpolate is None:
         provenance = {"network": network, "sha256": sha256(network), "licence": read_header(network).get("licence")}
         write_images(G, numbers, qualities, sampling, outdir, provenance, grid, save_codes)

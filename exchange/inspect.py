@@ -11,7 +11,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import printable
 from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
-from networks.describe import describe, snapshots
+from networks.describe import describe, name_of_kind, snapshots
 from torch_utils.checkpoint import tensor_shapes
 
 NO_CHECKSUMS = "none: the file is older than they are, and damage to its numbers would go unseen"
@@ -105,9 +105,11 @@ def _lines(lines: list[str]) -> str:
 def _summary(facts: dict[str, Any]) -> dict[str, str]:
     """Return the facts about a network by their headings."""
     header, images, generator, quality = (facts[name] for name in ("header", "images", "generator", "quality"))
-    mode = "plain StyleGAN2"
+    kind = name_of_kind(generator["kind"])
+    mode = f"plain {kind}"
     if quality:
-        mode = f"QC, variant {quality['variant']}, q_dim {quality['q_dim']}, last {quality['blocks']} blocks"
+        base = "" if generator["kind"] == "stylegan2" else f" on {kind}"
+        mode = f"QC{base}, variant {quality['variant']}, q_dim {quality['q_dim']}, last {quality['blocks']} blocks"
     classes = f", {images['c_dim']} classes" if images["c_dim"] else ""
     discriminators = [f"{name} ({count:,} parameters)" for name, count in facts["discriminators"].items()]
     return {

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.remote.hugging_face import SCHEME
+from networks.describe import name_of_kind
 
 CANONICAL = "network.safetensors"  # name of the network in a hub
 # The hub's names of licences, other than Creative Commons.
@@ -67,9 +68,11 @@ def _quote(text: str) -> str:
 def _about(facts: Facts, licence: str) -> str:
     header, images, quality = facts["header"], facts["images"], facts["quality"]
     side = images["resolution"]
-    what = "StyleGAN2 generator"
+    kind = name_of_kind(facts["generator"]["kind"])
+    what = f"{kind} generator"
     if quality:
-        what = f"QC-StyleGAN generator with a quality code of {quality['q_dim']} numbers ({quality['variant']} variant)"
+        base = "QC-StyleGAN" if kind == "StyleGAN2" else f"quality-controllable {kind}"
+        what = f"{base} generator with a quality code of {quality['q_dim']} numbers ({quality['variant']} variant)"
     data = header.get("data") or {}
     count = f", {data['images']:,} images" if isinstance(data.get("images"), int) else ""
     lines = [

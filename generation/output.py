@@ -1,9 +1,11 @@
 """What `generate.py` writes: single images with their codes, figures, strips and videos."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ from images.sheets import save_png
 from images.video_writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
+
+# Images that may wait to be written, and their pixels.
+MAX_WAITING = 128
+MAX_WAITING_PIXELS = 2**27
 
 Walks = Iterable[tuple[str, Iterable[np.ndarray]]]  # names, and the images uint8 [H, W, C] of each walk
 
@@ -58,13 +64,17 @@ def write_images(
         save_codes: write `codes.npz` too, whose rows follow those of `codes.json`: `filename` (str), `seed` (int64),
             `ws` (float32 `[N, num_ws, w_dim]`) and `q` (float32 `[N, q_dim]`, zero for sharp).
     """
+    size = G.img_resolution, G.img_resolution
+    if sampling.framing is not None:
+        size = sampling.framing.coordinates(G, all(quality.is_sharp for quality in qualities)).size
+        provenance = {**provenance, "framing": asdict(sampling.framing)}
     if grid:
-        check_grid_size(len(seeds), len(qualities), G.img_resolution)
+        check_grid_size(len(seeds), len(qualities), max(size))
     outdir = prepare_directory(outdir)
     q_dim = G.q_dim
     records, ws, shown = [], [], []
     bar = tqdm.tqdm(total=len(seeds) * len(qualities), unit="img", disable=None, dynamic_ncols=True)
-    with closing(bar), ImageWriter() as writer:
+    with closing(bar), ImageWriter(pending=max(1, min(MAX_WAITING, MAX_WAITING_PIXELS // math.prod(size)))) as writer:
         for views in generate(G, seeds, qualities, sampling):
             codes = code_rows(qualities, views.rows, len(views.ws), q_dim)
             for row, seed in enumerate(seeds[views.rows]):

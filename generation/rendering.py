@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from networks.generators.interface import Generator, Noise
+from images.ranges import to_uint8
+from networks.generators.creps.coordinates import Coordinates
+from networks.generators.interface import Content, Generator, Noise, ScaleFreeSynthesis
 from networks.latents import Latents
 
 
 def render(
-    G: Generator, latents: Latents, qualities: Sequence[Tensor | None], noise: Noise | None = None
+    G: Generator,
+    latents: Latents,
+    qualities: Sequence[Tensor | None],
+    noise: Noise | None = None,
+    coords: Coordinates | None = None,
 ) -> list[Tensor]:
     """Return the same content at several qualities, a batch of images for each of `qualities`.
 
@@ -21,12 +28,13 @@ def render(
         latents: the content of N images; their own `q` has no effect.
         qualities: `[N, q_dim]` each, or None for sharp images.
         noise: every layer's; None: the stored one.
+        coords: where the pixels are, for a network that knows no grid; None: on the trained grid.
 
-    Returns: float32 `[N, C, R, R]` for each of `qualities`, nominally in [-1, 1].
+    Returns: float32 `[N, C, R, R]`, or of the size of `coords`, for each of `qualities`, nominally in [-1, 1].
     """
     assert G.q_dim > 0 or all(q is None for q in qualities), "a plain generator has no quality code"
     noise = stored_noise(G, len(latents)) if noise is None else noise
-    content = G.synthesis.content(latents, noise)
+    content = _content(G, latents, noise, coords)
     sharp_rows = [_all_rows(latents) if q is None else q.eq(0).all(1) for q in qualities]
     sharp = G.synthesis.image(content) if any(rows.any() for rows in sharp_rows) else None
     images = []
@@ -40,6 +48,20 @@ def render(
     return images
 
 
+def render_uint8(
+    G: Generator, latents: Latents, qualities: Sequence[Tensor | None], noise: Noise, coords: Coordinates | None = None
+) -> list[np.ndarray]:
+    """Return what `render` does as uint8 `[N, H, W, C]` each.
+
+    Sharp images at coordinates are made in strips, in memory that grows with a strip.
+    """
+    if coords is None or any(q is not None for q in qualities):
+        return [to_uint8(images) for images in render(G, latents, qualities, noise, coords)]
+    assert isinstance(G.synthesis, ScaleFreeSynthesis), "coordinates are for networks that know no grid"
+    sharp = np.concatenate([to_uint8(strip) for strip in G.synthesis.strips(latents.ws, coords)], axis=1)
+    return [sharp] * len(qualities)
+
+
 def synthesize(G: Generator, latents: Latents, noise: Noise | None = None) -> Tensor:
     """Return the images `[N, C, R, R]` of codes, float32, nominally in [-1, 1]; `noise` None: the stored one."""
     return render(G, latents, [latents.q], noise)[0]
@@ -48,6 +70,13 @@ def synthesize(G: Generator, latents: Latents, noise: Noise | None = None) -> Te
 def stored_noise(G: Generator, count: int) -> Noise:
     """Return the noise that is stored with the network, for `count` images."""
     return G.synthesis.make_noise("const", count)
+
+
+def _content(G: Generator, latents: Latents, noise: Noise, coords: Coordinates | None) -> Content:
+    if coords is None:
+        return G.synthesis.content(latents, noise)
+    assert isinstance(G.synthesis, ScaleFreeSynthesis), "coordinates are for networks that know no grid"
+    return G.synthesis.content(latents, noise, coords=coords)
 
 
 def _all_rows(latents: Latents) -> Tensor:

@@ -17,13 +17,17 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from generation.framing import Framing
 from generation.quality_codes import Quality
-from generation.rendering import render
-from images.ranges import to_uint8
+from generation.rendering import render_uint8
 from networks.generators.interface import Generator, Noise
 from networks.latents import Latents
 from torch_utils.purposes import FOR_IMAGE_NOISE
 from torch_utils.seeding import BatchRandom
+
+# Pixels of all images of a batch, where their size is not the network's: sharp ones are made in strips.
+MAX_PIXELS_AT_ONCE = 2**24
+MAX_DEGRADED_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class Sampling:
         truncation_psi: draws w towards the mean; 1: not at all.
         noise_mode: `const` (stored with the network), `random` (each seed's own), or `none`.
         batch: seeds in one pass through the network.
+        framing: what images show, and at how many pixels; None: as trained.
     """
 
     class_index: int | None = None
     truncation_psi: float = 1.0
     noise_mode: Literal["const", "random", "none"] = "const"
     batch: int = 8
+    framing: Framing | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,17 @@ def generate(G: Generator, seeds: Sequence[int], qualities: Sequence[Quality], s
 
     An image depends on its seed and code, never on what else is in its batch; all images of a seed have the same noise.
     """
-    for first in range(0, len(seeds), sampling.batch):
-        rows = slice(first, min(first + sampling.batch, len(seeds)))
+    is_sharp = all(quality.is_sharp for quality in qualities)
+    coords = None if sampling.framing is None else sampling.framing.coordinates(G, is_sharp)
+    batch = sampling.batch
+    if coords is not None:
+        batch = max(1, min(batch, (MAX_PIXELS_AT_ONCE if is_sharp else MAX_DEGRADED_AT_ONCE) // coords.pixels))
+    for first in range(0, len(seeds), batch):
+        rows = slice(first, min(first + batch, len(seeds)))
         ws = ws_of_seeds(G, seeds[rows], sampling)
         codes = [_tensor(quality.rows(rows), ws.device) for quality in qualities]
-        images = render(G, Latents(ws), codes, noise_of_seeds(G, seeds[rows], sampling.noise_mode))
-        yield Views(rows, ws, np.stack([to_uint8(batch) for batch in images]))
+        noise = noise_of_seeds(G, seeds[rows], sampling.noise_mode)
+        yield Views(rows, ws, np.stack(render_uint8(G, Latents(ws), codes, noise, coords)))
 
 
 def _tensor(codes: np.ndarray | None, device: torch.device) -> Tensor | None:

@@ -18,6 +18,7 @@ from networks.generators.interface import Generator
 from torch_utils.checkpoint import has_checksums, load_tensors, read_header
 
 SUFFIX = ".safetensors"
+NAMES_OF_KINDS = {"stylegan2": "StyleGAN2", "creps": "CREPS"}
 TAPS = "resample_filter"  # a buffer that every layer has, and no training changes
 
 
@@ -83,6 +84,11 @@ def quality_of(G: Generator) -> dict[str, Any] | None:
     return {"variant": quality.variant, "q_dim": quality.q_dim, "blocks": quality.blocks, "width": quality.width}
 
 
+def name_of_kind(kind: str) -> str:
+    """Return how people write a kind of generators."""
+    return NAMES_OF_KINDS.get(kind, kind)
+
+
 def _of_network(path: str | os.PathLike) -> dict[str, Any]:
     G, header = load_generator(path)
     tensors = load_tensors(path)
@@ -94,7 +100,13 @@ def _of_network(path: str | os.PathLike) -> dict[str, Any]:
         "mode": "qc" if G.config.quality else "plain",
         "quality": quality_of(G),
         "images": {"resolution": G.img_resolution, "channels": G.img_channels, "c_dim": G.c_dim},
-        "generator": {"z_dim": G.z_dim, "w_dim": G.w_dim, "num_ws": G.num_ws, "parameters": _size(G)},
+        "generator": {
+            "kind": G.config.kind,
+            "z_dim": G.z_dim,
+            "w_dim": G.w_dim,
+            "num_ws": G.num_ws,
+            "parameters": _size(G),
+        },
         "discriminators": dict(parameters),
         "architecture": _architecture(G, G.config),
     }

@@ -72,10 +72,8 @@ class Synthesis(nn.Module, abc.ABC):
         num_ws: how many `w` an image has.
         num_blocks: how many blocks there are.
         trunk_blocks: how many blocks come before the first that sees a quality code; 0 in a plain network.
-        any_coordinates: whether the pixels may be anywhere: then `forward` takes `coords`.
     """
 
-    any_coordinates = False
     w_dim: int
     num_ws: int
     num_blocks: int
@@ -151,6 +149,28 @@ class Synthesis(nn.Module, abc.ABC):
     @abc.abstractmethod
     def traceable(self) -> "Synthesis":
         """Return a copy with the same output whose operations are the same for every batch size, for exporters."""
+
+
+class ScaleFreeSynthesis(Synthesis):
+    """A synthesis network without a grid: its pixels may be anywhere."""
+
+    @abc.abstractmethod
+    def content(
+        self, latents: Latents, noise: Noise, blocks: int | None = None, coords: Coordinates | None = None
+    ) -> Content:
+        """As `Synthesis.content`, for images `[N, img_channels, H, W]` at `coords`; None: at the trained grid."""
+
+    @abc.abstractmethod
+    def line(self, count: int, start: float = 0.0, end: float = 1.0) -> Tensor:
+        """Return the coordinates `[count]` of as many pixels, placed as those that the network was trained on."""
+
+    @abc.abstractmethod
+    def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
+        """Yield sharp images `[N, img_channels, h, W]` in strips from the top, in memory that grows with a strip.
+
+        All images of a strip have at most `pixels` pixels together, or one row each; None: a number that suits the
+        network.
+        """
 
 
 class SynthesisPart(nn.Module, abc.ABC):

@@ -225,7 +225,7 @@ def test_strips_are_the_whole(G, ws, pixels, is_grid, monkeypatch):
     monkeypatch.setattr("networks.generators.creps.synthesis.STRIP_PLACES", 4)
     coords = Coordinates(line(11), line(6))
     coords = coords if is_grid else coords.rotated(30)
-    strips = list(G.synthesis.strips(ws, coords, pixels))
+    strips = list(G.synthesis.strips(ws, coords, 2 * pixels))  # of two images
     assert len(strips) == {1: 11, 20: 4, 10_000: 1}[pixels]
     assert_close(torch.cat(strips, dim=2), G.synthesis(ws, coords=coords), rtol=1e-6)
 

@@ -39,6 +39,11 @@ class Coordinates(NamedTuple):
             return self.rows.shape[0], self.columns.shape[0]
         return self.rows.shape[0] // self.width, self.width
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels the image has."""
+        return self.size[0] * self.size[1]
+
     def points(self) -> Tensor:
         """Return where each pixel is, `[H, W, 2]`."""
         height, width = self.size

@@ -14,7 +14,7 @@ from networks.config import CrepsConfig, GeneratorConfig
 from networks.generators import interface
 from networks.generators.creps.coordinates import Coordinates, line
 from networks.generators.creps.decoders import Decoder, PixelLayer, fuse
-from networks.generators.creps.layers import PlaceLayer, ToOutput
+from networks.generators.creps.layers import PlaceLayer
 from networks.generators.creps.lines import FourierLines, InputBlock, LineBlock
 from networks.generators.creps.refinement import QualityRefinement, RefinementBlock
 from networks.generators.degrad_block import AnyBatchDegradBlock, PaperDegradBlock
@@ -29,10 +29,9 @@ STRIP_PIXELS = 2**17  # of an image made in strips, at once
 STRIP_PLACES = 4096  # of its lines
 
 
-class CrepsSynthesis(interface.Synthesis):
+class CrepsSynthesis(interface.ScaleFreeSynthesis):
     """G: `ws` to images, at the trained grid or at other coordinates."""
 
-    any_coordinates = True
     b4: InputBlock
     decoder_last: Decoder
     decoder_img: PixelLayer
@@ -71,12 +70,10 @@ class CrepsSynthesis(interface.Synthesis):
         return self.image(content, q if q is not None and q.any() else None)
 
     @torch.no_grad()
-    def strips(self, ws: Tensor, coords: Coordinates, pixels: int = STRIP_PIXELS) -> Iterator[Tensor]:
-        """Yield the rows of sharp images from the top, `[N, img_channels, h, W]` with at most `pixels` pixels each.
-
-        Memory grows with the strip, and of a grid with its lines, not with the image. Every pixel is computed from the
-        numbers that `forward` computes it from.
-        """
+    def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
+        # Beside the strip there are the lines of a grid, which it is made of. Every pixel is computed from the numbers
+        # that `forward` computes it from.
+        pixels = (STRIP_PIXELS if pixels is None else pixels) // ws.shape[0]
         if coords.width is not None:
             for rows in coords.strips(pixels):
                 yield self(ws, coords=coords.strip(rows))
@@ -93,7 +90,6 @@ class CrepsSynthesis(interface.Synthesis):
         return self.b4.input.native()
 
     def line(self, count: int, start: float = 0.0, end: float = 1.0) -> Tensor:
-        """Return the coordinates `[count]` of as many pixels, placed as those that this network was trained on."""
         return line(count, start, end, self.pixel_centred, self.b4.input.coords.device)
 
     def make_noise(self, noise_mode: str, batch: int, rng: Rng | None = None) -> Noise:
@@ -272,7 +268,7 @@ class CrepsSynthesis(interface.Synthesis):
                 block.add_degrad_block(config.quality)
 
 
-FACTS_LAYERS = (PlaceLayer, ToOutput, PixelLayer, FourierLines)  # what a description counts
+FACTS_LAYERS = (PlaceLayer, PixelLayer)  # what a description counts: not what makes or adds up lines and images
 
 
 class BlockRange(SynthesisPart):
