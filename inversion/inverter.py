@@ -145,9 +145,9 @@ class Inverter:
         return self.G.q_dim > 0 and self.encoder.quality is None
 
     @property
-    def finds_features(self) -> bool:
-        """Whether the encoder gives features besides w."""
-        return self.encoder is not None and self.encoder.config.kind == "feature-style"
+    def kind(self) -> str:
+        """Kind of what finds the codes: that of the encoder; the projector by itself finds w alone, as `psp` does."""
+        return "psp" if self.encoder is None else self.encoder.config.kind
 
     @property
     def settings(self) -> dict[str, Any]:

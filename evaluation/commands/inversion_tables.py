@@ -36,9 +36,9 @@ from inversion.commands.options import (
     check_finite,
     check_output,
     fidelity_option,
+    make_direction,
     make_inverter,
 )
-from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.scorers import load_scorer
 from inversion.directions.search import Search, find_directions
 from inversion.encoders.files import find_encoder
@@ -265,7 +265,7 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
 def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
     """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
     inverter, photos = _open(flags)
-    chosen = tuple(_load_direction(path, inverter) for path in directions)
+    chosen = tuple(make_direction(path, inverter) for path in directions)
     chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
     options = StabilityOptions(chosen, magnitude, repetitions)
     weights = flags.weights
@@ -306,7 +306,7 @@ def editability_command(
     inverter, photos = _open(flags)
     name, scorer = load_scorer(text, inverter.device)
     if direction is not None:
-        chosen = _load_direction(direction, inverter)
+        chosen = make_direction(direction, inverter)
     else:
         [chosen] = find_directions(inverter.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
     path = Path(text.partition("#")[0])
@@ -361,10 +361,6 @@ def _stages(method: str) -> list[str]:
     """Return the stages of a method: encoder (and the search for q) or projector, and tuning."""
     by_encoder, tunes = METHODS[method]
     return (["encoder", "quality"] if by_encoder else ["projector"]) + ["tuning"] * tunes
-
-
-def _load_direction(path: str, inverter: Inverter) -> AnyDirection:
-    return load_direction(path, inverter.G, sha256(inverter.network))
 
 
 def _publish(table: Table, outdir: str) -> None:

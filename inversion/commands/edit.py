@@ -15,12 +15,12 @@ from inversion.commands.options import (
     check_codes,
     check_finite,
     finish,
+    make_direction,
     make_inverter,
     make_reader,
     make_strip,
     photo_options,
 )
-from inversion.directions.direction import load_direction
 from inversion.directions.editing import edited_images
 from inversion.photos.invert import PhotoJob, invert_photos, write_codes
 from inversion.photos.paste_back import paste_back
@@ -68,7 +68,7 @@ def edit(
     inverter = make_inverter(inverting, tuning, needs_quality=False)
     reader = make_reader(align, inverter)
     check_codes(job.codes)
-    direction = load_direction(path, inverter.G, sha256(inverter.network))
+    direction = make_direction(path, inverter, job.codes)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         latents = inversion.latents.to(inverter.device)

@@ -15,10 +15,14 @@ import tqdm
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
+from dnnlib.files import sha256
 from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags, parse_assignment
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from images.figures import labelled_grid
+from inversion.directions.direction import AnyDirection, load_direction
+from inversion.directions.editing import no_paddings
+from inversion.directions.padding_direction import PaddingDirection
 from inversion.encoders.files import find_encoder
 from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
@@ -210,10 +214,10 @@ def make_inverter(
                 f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
                 "--steps; leave it out"
             )
-        if text.startswith("projector.features_") and not inverter.finds_features:
+        if text.startswith("projector.features_") and inverter.kind != "feature-style":
             raise UserError(
-                f"--set {text} has no effect, as there are no features to start at; leave it out, or give an encoder of "
-                "kind feature-style"
+                f"--set {text} has no effect, as there are no features to start at; leave it out, or give an encoder "
+                "of kind feature-style"
             )
     return inverter
 
@@ -233,6 +237,17 @@ def choose_encoder(flags: InverterFlags) -> str | None:
 def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:
     """Return the reader that cuts photos for an inverter; `align` names the face detector, None or "" means none."""
     return PhotoReader(inverter.G, align or None)
+
+
+def make_direction(path: str, inverter: Inverter, codes: str | None = None) -> AnyDirection:
+    """Return the direction in a file for the codes that an inverter finds, or that the folder `codes` may have.
+
+    Raises UserError as `load_direction` does, and for one among paddings where none are found.
+    """
+    direction = load_direction(path, inverter.G, sha256(inverter.network))
+    if isinstance(direction, PaddingDirection) and codes is None and inverter.kind != "padding":
+        raise no_paddings(direction)
+    return direction
 
 
 def check_codes(codes: str | None) -> None:

@@ -9,7 +9,7 @@ import tqdm
 
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
-from dnnlib.files import real_path, sha256
+from dnnlib.files import real_path
 from dnnlib.flags import PATH, SETTINGS, require_effect
 from generation.rendering import synthesize
 from images.photos import from_network
@@ -18,11 +18,12 @@ from inversion.commands.options import (
     InverterFlags,
     check_finite,
     check_output,
+    make_direction,
     make_inverter,
     make_reader,
     network_options,
 )
-from inversion.directions.direction import AnyDirection, load_direction
+from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
 from inversion.inverter import Inverter
 from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
@@ -72,7 +73,7 @@ def video(
     check_output(output)
     inverter = make_inverter(inverting, None, needs_quality=not keep_quality)
     reader = make_reader(align, inverter)
-    direction = None if direction_path is None else load_direction(direction_path, inverter.G, sha256(inverter.network))
+    direction = None if direction_path is None else make_direction(direction_path, inverter)
     clip = read_clip(source)
     if not clip.has_audio:
         click.echo(f"{source} has no sound, so the result has none")

@@ -66,11 +66,16 @@ def _able_to_move(G: Generator, latents: Latents, direction: AnyDirection, steps
     if all(name in latents.tensors() for name in steps):
         return latents
     if latents.padding is None:
-        raise UserError(
-            f"direction {direction.name} moves paddings, and these codes have none; give an encoder of kind padding, "
-            "or a direction in w"
-        )
+        raise no_paddings(direction)
     return with_padding(G, latents, steps)
+
+
+def no_paddings(direction: AnyDirection) -> UserError:
+    """Return the error about a direction among paddings, for codes without."""
+    return UserError(
+        f"direction {direction.name} moves paddings, and these codes have none; give an encoder of kind padding, or a "
+        "direction in w"
+    )
 
 
 def _moved(codes: Tensor, strengths: Tensor, step: Tensor) -> Tensor:

@@ -61,13 +61,13 @@ def encoder_config(kind):
 
 
 def stirred(path, G, network, kind):
-    """Write an encoder of a kind whose fresh heads say something of the photo."""
+    """Write an encoder of a kind whose fresh heads say something of the photo, in numbers as usual as those of w."""
     with torch.random.fork_rng():
         torch.manual_seed(5)
         encoder = write_encoder(path, G, network, encoder_config(kind))
         with torch.no_grad():
             for parameter in encoder.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
+                parameter.add_(0.05 * torch.randn_like(parameter))
     save_encoder(path, encoder, G, sha256(network), {"kimg": 0})
 
 
@@ -242,13 +242,15 @@ def test_paddings_are_edited_where_there_are_some(files, tmp_path):
     done("pair-direction", files / "before" / "a.png", files / "after" / "a.png", *flags)
     flags = ["--tuning-steps=0", f"--direction={glasses}", "-i", files / "before" / "a.png"]
     done("edit", *options(files, "padding"), *flags, "-o", tmp_path / "out")
-    result = run("edit", *options(files, "psp"), *flags, "-o", tmp_path / "none")
-    assert result.exit_code == 1
-    bad = result.stdout.splitlines()[1]
-    assert bad == (
-        "a.png: direction glasses moves paddings, and these codes have none; give an encoder of kind padding, or a "
-        "direction in w"
+    refused = (
+        "direction glasses moves paddings, and these codes have none; give an encoder of kind padding, or a direction "
+        "in w"
     )
+    assert sentence("edit", *options(files, "psp"), *flags, "-o", tmp_path / "none") == refused
+    assert not (tmp_path / "none").exists()
+    done("encode", *options(files, "psp"), "--tuning-steps=0", "-i", files / "before" / "a.png", "-o", tmp_path)
+    result = run("edit", *options(files, "psp"), *flags, f"--codes={tmp_path}", "-o", tmp_path / "none")
+    assert result.exit_code == 1 and result.stdout.splitlines()[1] == f"a.png: {refused}"
 
 
 def test_codes_of_an_earlier_command_are_taken(files, tmp_path, monkeypatch):
