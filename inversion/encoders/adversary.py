@@ -1,4 +1,7 @@
-"""The adversarial term of encoders: a discriminator of sharp reconstructions against sharp photos (padding space)."""
+"""The adversarial term of encoders: a discriminator of sharp reconstructions against sharp inputs (padding space).
+
+Inputs are photos and, as far as the training mixes them in, the generator's own samples.
+"""
 
 import math
 from typing import Any
