@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from images.datasets.dataset import ImageDataset
+from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import KIND, load_encoder, require_same_shape
 from inversion.familiarity import usual_results
 from networks.files import load
+from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.loading import blaming_header
 
@@ -32,7 +36,8 @@ def header_for_network(
         tensors: tensors of the encoder.
         for_network: file of the network, whose sharp images are those of the encoder's own.
 
-    Raises UserError where the network has another shape or another mean w.
+    Raises UserError where the network has another shape or another mean w, and where it has no place for the encoder's
+    paddings or features.
     """
     if for_network is None:
         raise UserError(f"{source} is an encoder; name its slim network with --for-network=FILE")
@@ -46,7 +51,19 @@ def header_for_network(
         average = tensors["encoder.w_avg"].float()
     if not torch.allclose(average, G.mapping.w_avg, rtol=HALF, atol=HALF):
         raise UserError(f"{source} is for a network with another mean w than {for_network}; give the network it is for")
+    _require_places(source, encoder, for_network, G)
     return {**header, "encoder": encoder, "network": network}
+
+
+def _require_places(source: str, encoder: dict[str, Any], network: str, G: Generator) -> None:
+    """Raise UserError where a network has no place for what an encoder of this configuration finds besides w."""
+    with blaming_header(source, KIND):
+        config = from_dict(EncoderNetworkConfig, encoder, "encoder.")
+    try:
+        Encoder(config, G)
+    except UserError as error:
+        problem = f"{source} does not fit {network}: {error.problem}"
+        raise UserError(problem, "train one for that network with invert.py train-encoder") from error
 
 
 def measure_anew(path: str, network: str, photos: str) -> None:

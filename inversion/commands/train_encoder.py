@@ -194,8 +194,9 @@ def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:
     """Raise UserError where a field is about another kind of encoders."""
     for other, part in KIND_PARTS.items():
+        theirs = kind_module(other).DEFAULTS
         for field in values:
-            if part is not None and field.startswith(f"encoder.{part}.") and other != kind:
+            if other != kind and (field in theirs or (part is not None and field.startswith(f"encoder.{part}."))):
                 raise UserError(f"{field} has no effect with --kind={kind}; leave it out, or give --kind={other}")
 
 

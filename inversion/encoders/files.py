@@ -3,12 +3,13 @@
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dnnlib.config import from_dict, to_dict
+from dnnlib.config import differences, from_dict, to_dict
 from dnnlib.errors import UserError
 from dnnlib.files import real_path, sha256
 from inversion.encoders.config import KIND_PARTS, EncoderNetworkConfig
@@ -19,6 +20,7 @@ from torch_utils.loading import blaming_header, load_module
 
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
+STATISTICS = ("w_avg", "w_spread", "spatial.mean", "spatial.spread", "spatial.const")  # of the network
 FRESH = ("quality.", "spatial.")  # beginnings of the names that another encoder may lack
 
 
@@ -79,7 +81,8 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     """Give an encoder that is to be trained the weights of another, perhaps for another network of the same shape.
 
     The network for q begins with fresh weights where the other encoder, of a plain network, has none, and so does the
-    head of a kind of encoder that the other is not. The statistics of w stay those of the new network.
+    head of a kind of encoder that the other is not. The statistics of w and of features, and the constant, stay those
+    of the new network.
 
     Args:
         path: file of the encoder to start from.
@@ -91,18 +94,30 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     header = read_encoder_header(path)
     require_same_shape(path, header.get("network"), "the network", G, besides=("q_dim",))
     kept = encoder.state_dict()
-    statistics = {"w_avg": kept["w_avg"], "w_spread": kept["w_spread"]}
-    start = load_tensors(path, PREFIX) | statistics
+    start = load_tensors(path, PREFIX) | {name: kept[name] for name in STATISTICS if name in kept}
     try:
         missing = [name for name in kept if name not in start and not name.startswith(FRESH)]
         if missing:
             raise RuntimeError(f"{missing[0]} is missing")
         encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
     except RuntimeError as error:
-        raise UserError(
-            f"{path} is an encoder of other sizes; start from one with the same --backbone, --width, --space and "
-            "--input-size"
-        ) from error
+        raise _other_sizes(path, header, encoder) from error
+
+
+def _other_sizes(path: str | os.PathLike, header: dict[str, Any], encoder: Encoder) -> UserError:
+    """Return the error that names what differs between an encoder to start from and the one that is to be trained."""
+    with blaming_header(path, KIND):
+        theirs = from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder.")
+    ours = encoder.config
+    # They may be of two kinds, as a head that only one of them has begins anew; what only other kinds have is no size.
+    kinds = {theirs.kind, ours.kind}
+    apart = {part: getattr(ours, part) for kind, part in KIND_PARTS.items() if part is not None and {kind} != kinds}
+    theirs = replace(theirs, kind=ours.kind, **apart)
+    found = ", ".join(f"encoder.{difference}" for difference in differences(theirs, ours))
+    return UserError(
+        f"{path} is an encoder of other sizes" + (f" ({found})" if found else ""),
+        "train one of the same sizes, or start from another",
+    )
 
 
 def read_encoder_header(path: str | os.PathLike) -> dict[str, Any]:
@@ -158,9 +173,10 @@ def require_same_shape(
     if not isinstance(trained_for, dict):
         raise UserError(f"the header of {path} names no network; copy or download it again")
     for name, value in _shape(G).items():
-        if name not in besides and trained_for.get(name) != value:
+        found = trained_for.get(name)
+        if name not in besides and found != value:
             raise UserError(
-                f"{path} is for a network with {name} {trained_for.get(name)}, {network} has {value}; "
+                f"{path} is for a network with {name} {found or 'none'}, {network} has {value or 'none'}; "
                 "give the encoder of this network, or train one with invert.py train-encoder"
             )
 

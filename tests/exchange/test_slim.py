@@ -1,5 +1,7 @@
 """Slim files: half of the bytes, the same images, and headers that fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -8,12 +10,13 @@ from dnnlib.files import sha256
 from exchange.slim import main
 from generation.rendering import synthesize
 from generation.sampling import ws_of_seeds
-from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.config import EncoderNetworkConfig, FeatureHeadConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import load_encoder, save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from networks.files import load_discriminator, load_generator
 from networks.latents import Latents
+from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.runs import write_images
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
@@ -111,6 +114,20 @@ def test_an_encoder_of_a_plain_network_serves_the_qc_network_made_of_it(tmp_path
     torch.testing.assert_close(found.ws, expected.ws, rtol=1e-2, atol=1e-2)
     inverter = Inverter(qc, CPU, InversionOptions(encoder=str(arguments[1]), projector=None, tuning=None))
     assert inverter.codes(images).q.shape == (2, quality.q_dim)
+
+
+def test_an_encoder_of_features_inside_the_quality_head_is_refused(tmp_path):
+    plain, quality = small_generator(), quality_generator()
+    quality.mapping.load_state_dict(plain.mapping.state_dict())
+    base, qc = (write_network(tmp_path / f"{k}.safetensors", G) for k, G in (("base", plain), ("qc", quality)))
+    encoder = tmp_path / "encoder.safetensors"
+    write_encoder(encoder, plain, base, replace(TINY, kind="feature-style", features=FeatureHeadConfig(layer=4)))
+    result = slim(encoder, tmp_path / "out.safetensors", f"--for-network={qc}")
+    assert result.exit_code == 1 and not (tmp_path / "out.safetensors").exists()
+    assert result.output == (
+        f"Error: {encoder} does not fit {qc}: encoder.features.layer is 4, inside the quality head; "
+        "train one for that network with invert.py train-encoder\n"
+    )
 
 
 def test_photos_that_are_not_there_leave_no_file(network, tmp_path):

@@ -230,8 +230,22 @@ def test_an_encoder_of_w_alone_is_a_beginning_for_every_kind(G, kind, tmp_path):
     start_from(tmp_path / "psp.safetensors", encoder, G)
     assert torch.equal(encoder(images).ws, psp(images).ws)
     other = build_encoder(dataclasses.replace(of_kind(kind), heads="shared"), G)
-    with pytest.raises(UserError, match="is an encoder of other sizes"):
+    with pytest.raises(UserError, match=r"encoder of other sizes \(encoder.heads: separate -> shared\); train one"):
         start_from(tmp_path / "psp.safetensors", other, G)
+
+
+def test_what_is_measured_of_the_network_stays_where_another_encoder_is_the_beginning(G, kind, tmp_path):
+    network = write_network(tmp_path / "network.safetensors", G)
+    other, encoder = build_encoder(of_kind(kind), G), build_encoder(of_kind(kind), G)
+    statistics = [name for name, _ in encoder.named_buffers() if name.startswith(("w_", "spatial."))]
+    measured = [name for name in statistics if "units" not in name]
+    assert len(measured) == {"psp": 2, "padding": 3, "feature-style": 4}[kind]
+    for name in measured:
+        other.get_buffer(name).add_(1)
+    save_encoder(tmp_path / "other.safetensors", other, G, sha256(network), {"kimg": 0})
+    expected = {name: encoder.get_buffer(name).clone() for name in measured}
+    start_from(tmp_path / "other.safetensors", encoder, G)
+    assert all(torch.equal(encoder.get_buffer(name), value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize(
@@ -345,6 +359,7 @@ NETWORK_FLAGS = ["--data=photos", "--outdir=out", "--dry-run"]
             ["--kind=feature-style", "--padded-layers=2"],
             "encoder.padding.layers has no effect with --kind=feature-style",
         ),
+        (["--kind=padding", "--set=loss.features=1"], "loss.features has no effect with --kind=padding"),
         (["--kind=padding", "--padded-layers=6"], "encoder.padding.layers is 6, must be from 0 to 5"),
         (["--kind=style"], "'style' is not one of"),
     ],

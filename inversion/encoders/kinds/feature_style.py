@@ -15,7 +15,7 @@ from networks.latents import Features, Latents
 from torch_utils.purposes import FOR_SPREAD
 from torch_utils.seeding import BatchRandom
 
-# Fields of the training whose defaults are others than for w alone.
+# Fields of the training that are about this kind alone, and their defaults.
 DEFAULTS = {"loss.features": "0.01", "loss.own_features": "0.01", "schedule.blend_kimg": "4"}
 # What all ablations begin with: the weights of the paper as far as they are known (identity and parsing besides, for
 # faces), as fields of the training.
@@ -98,6 +98,6 @@ def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Se
     if shape is None:
         last = max(int(name.split(".")[1]) for name in shapes if name.startswith("features."))
         inside = "inside the quality head" if last < layer < 2 * G.synthesis.num_blocks else "not in this network"
-        raise UserError(f"encoder.features.layer is {layer}, {inside}; give one from 1 to {last}")
+        raise UserError(f"encoder.features.layer is {layer}, {inside}", f"give one from 1 to {last}")
     channels, side, _ = shape
     return FeatureHead(config, (channels, side, side), width, sides)

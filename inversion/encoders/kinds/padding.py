@@ -13,7 +13,7 @@ from networks.generators.interface import Generator
 from networks.latents import Latents, Padding
 from torch_utils.ops.rings import crop, ring_of
 
-DEFAULTS: dict[str, str] = {}  # fields of the training whose defaults are others than for w alone
+DEFAULTS: dict[str, str] = {}  # fields of the training that are about this kind alone, and their defaults
 BASELINE = {"loss.w_norm": "0", "loss.w_length": "0.003"}  # what all ablations begin with: the weights of the paper
 # What the ablations change: no padding space, the constant alone, one map for all layers, and w of any length
 # (supplement C).

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from inversion.encoders.config import EncoderNetworkConfig
 from networks.generators.interface import Generator
 
-DEFAULTS: dict[str, str] = {}  # fields of the training whose defaults are others than for w alone
+DEFAULTS: dict[str, str] = {}  # fields of the training that are about this kind alone, and their defaults
 BASELINE: dict[str, str] = {}  # fields of the training that all ablations begin with
 ABLATIONS: dict[str, dict[str, str]] = {}  # name -> fields of the training that it changes
 
