@@ -36,7 +36,7 @@ class RefinementBlock(nn.Module):
         self, x: Tensor, img: Tensor, w: Tensor, q: Tensor | None = None, both: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Map features `[N, C_in, H, W]` and the image so far to those behind the block; `q` has no effect."""
-        w = _filled(w, len(x))
+        w = _filled(w, x.shape[0])
         y = self.fc1(self.fc0(x.to(self.dtype), w), w)  # [N, C_out, H, W]
         return y, img + self.tores(y, w)
 
@@ -63,12 +63,12 @@ class QualityRefinement(RefinementBlock):
         """
         if q is None:
             return super().forward(x, img, w)
-        w_of_x = _filled(w, len(x))
+        w_of_x = _filled(w, x.shape[0])
         f = self.fc0(x.to(self.dtype), w_of_x)  # [N or 2 N, C_out, H, W]
         y = self.fc1(f, w_of_x)
-        degraded = y[-len(q) :] + self._residual(f[-len(q) :], q)
-        y = torch.cat([y[: len(q)], degraded]) if both else degraded
-        return y, _filled(img, len(y)) + self.tores(y, _filled(w, len(y)))
+        degraded = y[-q.shape[0] :] + self._residual(f[-q.shape[0] :], q)
+        y = torch.cat([y[: q.shape[0]], degraded]) if both else degraded
+        return y, _filled(img, y.shape[0]) + self.tores(y, _filled(w, y.shape[0]))
 
     def _residual(self, f: Tensor, q: Tensor) -> Tensor:
         """Return DB(f, q) within the bound; by Eq. 10 the strength of `q` may come last, so that nothing overflows."""
@@ -79,5 +79,5 @@ class QualityRefinement(RefinementBlock):
 
 
 def _filled(value: Tensor, rows: int) -> Tensor:
-    """Repeat the rows until there are `rows`."""
+    """Repeat the rows until there are `rows`. Not by `len`, which exporters take as a promise of a fixed number."""
     return value if value.shape[0] == rows else torch.cat([value] * (rows // value.shape[0]))

@@ -72,7 +72,7 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
     @torch.no_grad()
     def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
         # Beside the strip there are the lines of a grid, which it is made of. Every pixel is computed from the numbers
-        # that `forward` computes it from.
+        # Beside the strip there are the lines of a grid. Pixels are those of `forward`, up to the rounding of products.
         pixels = (STRIP_PIXELS if pixels is None else pixels) // ws.shape[0]
         if coords.width is not None:
             for rows in coords.strips(pixels):
