@@ -28,7 +28,7 @@ from metrics.backbones.ir_se50 import Unit
 from metrics.weights.directory import WeightsDirectory
 from networks.latents import Latents
 from tests.support.encoders import TINY
-from tests.support.networks import quality_generator, small_generator, write_network
+from tests.support.networks import quality_generator, small_creps, small_generator, write_network
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import read_header
 from torch_utils.ops.rings import crop, ring_of
@@ -41,6 +41,12 @@ CPU = torch.device("cpu")
 def of_kind(kind, **changes):
     values = {"kind": kind, "padding": PaddingHeadConfig(layers=3), "features": FeatureHeadConfig(3), **changes}
     return dataclasses.replace(TINY, **values)
+
+
+@pytest.mark.parametrize(("kind", "what"), [("padding", "paddings"), ("feature-style", "features to replace")])
+def test_kinds_refuse_a_network_without_their_codes(kind, what):
+    with pytest.raises(UserError, match=f"a network of kind creps has no {what}; give --kind=psp"):
+        kind_module(kind).build_head(of_kind(kind), small_creps(), 16, (16,))
 
 
 class NarrowEncoder(nn.Module):

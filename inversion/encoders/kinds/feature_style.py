@@ -96,7 +96,9 @@ def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Se
     shapes = G.code_shapes()
     shape = shapes.get(f"features.{layer}")
     if shape is None:
-        last = max(int(name.split(".")[1]) for name in shapes if name.startswith("features."))
+        last = max((int(name.split(".")[1]) for name in shapes if name.startswith("features.")), default=0)
+        if last == 0:
+            raise UserError(f"a network of kind {G.config.kind} has no features to replace; give --kind=psp")
         inside = "inside the quality head" if last < layer < 2 * G.synthesis.num_blocks else "not in this network"
         raise UserError(f"encoder.features.layer is {layer}, {inside}", f"give one from 1 to {last}")
     channels, side, _ = shape

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnnlib.config import require
+from dnnlib.errors import UserError
 from inversion.encoders.config import EncoderNetworkConfig
 from metrics.backbones.ir_se50 import Unit
 from networks.generators.interface import Generator
@@ -90,6 +91,8 @@ class PaddingHead(nn.Module):
 
 def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Sequence[int]) -> PaddingHead:
     """Return the head for paddings; raise UserError for layers that the network does not have."""
+    if "padding.const" not in G.code_shapes():
+        raise UserError(f"a network of kind {G.config.kind} has no paddings; give --kind=psp")
     layers = config.padding.layers
     places = sum(name.endswith("conv1") for name in G.code_shapes() if name.startswith("padding."))
     require(layers <= places, "encoder.padding.layers", layers, f"at most {places}, as this network has no more")
