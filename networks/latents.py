@@ -82,7 +82,8 @@ class Latents:
         for name, value in self.tensors().items():
             # Not by `len`, which exporters take as a promise that the number of rows never changes.
             rows = self.ws.shape[0]
-            assert value.shape[0] == rows, f"{name} has shape {list(value.shape)}, not {rows} rows"
+            is_fitting = value.ndim > 0 and value.shape[0] == rows
+            assert is_fitting, f"{name} has shape {list(value.shape)}, not {rows} rows"
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Latents":

@@ -257,7 +257,7 @@ DAMAGED = {
     "b.safetensors cannot be read: padding.const has shape \\[2, 16, 4, 4\\], not 1 rows": {
         "padding.const": torch.zeros(2, 16, 4, 4)
     },
-    "b.safetensors cannot be read: len": {"padding.const": torch.zeros([])},
+    "b.safetensors cannot be read: padding.const has shape \\[\\], not 1 rows": {"padding.const": torch.zeros([])},
     "b.safetensors cannot be read: ws has torch.int64 for numbers": {"ws": torch.zeros(1, 6, 16, dtype=torch.int64)},
     "b.safetensors cannot be read: 2 images in one inversion": {"ws": torch.zeros(2, 6, 16)},
 }
