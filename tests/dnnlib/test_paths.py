@@ -17,16 +17,20 @@ PLACES = ("*.py", "*/*.py", "*/*/*.py")
 # Texts that are no paths, by the names of parameters. A new option of text is a path, or stands here.
 NO_PATHS = {
     *(
+        "ablation",
         "arch",
         "augpipe",
         "background",
         "backbone",
         "best",
         "commands",
+        "crop",
         "degradation",
         "device",
         "device_name",
         "layers",
+        "shift",
+        "size",
     ),
     *("licence", "metric", "metrics", "name", "names", "only", "overrides", "part", "perceptual", "preset_name"),
     *("preview_seeds", "primitive", "recipe", "seeds", "sha256", "subject", "texts", "title", "variant", "variants"),
