@@ -7,6 +7,7 @@ import torch
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
+from inversion.encoders.backbones import resnet34
 from inversion.encoders.backbones.resnet34 import Backbone, Block
 from inversion.encoders.config import BACKBONES, EncoderConfig, EncoderNetworkConfig
 from inversion.encoders.encoder import SPREAD_SAMPLES, build_encoder, spread_of_w
@@ -14,6 +15,7 @@ from inversion.encoders.files import load_encoder, require_network
 from inversion.encoders.heads import StyleHead, StylePyramid, style_counts
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
+from tests.support import small
 from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.tolerance import assert_close
@@ -86,8 +88,9 @@ def test_backbones_give_maps_of_a_quarter_an_eighth_and_a_sixteenth(name, in_cha
     assert [tuple(m.shape[1:]) for m in maps] == [(c, s, s) for c, s in zip(backbone.channels, (16, 8, 4), strict=True)]
 
 
-def test_resnet34_has_the_papers_layers_and_weights():
+def test_resnet34_has_the_papers_layers_and_weights(monkeypatch):
     """16 blocks of two convolutions and the first layer, 33 in all; the last of the 34 is the classifier's."""
+    monkeypatch.setattr(resnet34, "STAGES", small.STAGES_OF_THE_PAPER)
     with torch.device("meta"):
         backbone = Backbone(3, 1.0)
     blocks = [m for m in backbone.modules() if isinstance(m, Block)]

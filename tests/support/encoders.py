@@ -4,6 +4,7 @@ from dnnlib.files import sha256
 from inversion.encoders.config import EncoderNetworkConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.encoders.files import save_encoder
+from tests.support import small  # noqa: F401 - makes backbones shallow
 
 TINY = EncoderNetworkConfig(backbone="resnet34", width=0.125, q_width=0.125, input_size=32)
 

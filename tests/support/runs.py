@@ -14,9 +14,10 @@ from dnnlib.config import from_dict, to_dict
 from images.datasets.batches import TrainingBatches
 from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, save_network
+from tests.support import small  # noqa: F401 - makes sheets of images small
 from tests.support.networks import SMALL, SMALL_D
 from torch_utils.distributed import World
-from training import loop, sample_sheets
+from training import loop
 from training.config import TrainConfig
 from training.loop import image_format, open_dataset
 from training.trainer import Trainer
@@ -24,8 +25,6 @@ from training.trainer import Trainer
 ROOT = Path(__file__).parents[2]
 IMAGES = ImageFormat(16, 3, 0)
 ALONE = World(0, 1, torch.device("cpu"))
-
-sample_sheets.sheet_size = lambda resolution: (2, 2)  # 128 images of 16x16 would cost as much as some steps
 
 
 def write_images(path, count=12):
