@@ -23,6 +23,7 @@ from degradations.primitives.motion_blur import line_kernel
 from dnnlib.errors import UserError
 from images.photos import read_gray_or_colour
 from images.sheets import save_png
+from tests.support.processes import finish, start
 
 THINGS = [("primitive", name) for name in primitive_names()] + [("recipe", name) for name in recipe_names()]
 NOT_RANDOM = {("recipe", "super_resolution")}
@@ -607,9 +608,7 @@ def test_command_refuses_a_negative_seed(photo_file):
 
 def test_module_runs_and_reports_a_damaged_photo_once(tmp_path):
     path = bad_photo("cut", tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-m", "degradations", str(path)], capture_output=True, text=True, cwd=repository()
-    )
-    assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.startswith(f"Error: {path} cannot be read: it is truncated; ")
-    assert result.stderr.count("\n") == 1
+    code, output, errors = finish(start(["-m", "degradations", path]))
+    assert code == 1 and output == ""
+    assert errors.startswith(f"Error: {path} cannot be read: it is truncated; ")
+    assert errors.count("\n") == 1

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import multiprocessing
 import pickle
 import random
 import struct
@@ -16,6 +15,7 @@ from dnnlib import limits
 from dnnlib.errors import UserError
 from images.datasets.archives import read_cifar10, read_lsun, read_mnist
 from images.datasets.lmdb_pages import LmdbFile
+from tests.support.processes import in_fork
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3072), np.uint8)
 
@@ -118,22 +118,17 @@ HOSTILE = {
 }
 
 
-def refusal_of(path, connection):
+def refusal_of(path):
     with pytest.raises(UserError) as caught:
         read_cifar10(path)
-    connection.send(str(caught.value))
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pickles_in_cifar_are_one_sentence(tmp_path, name):
     """In a process of its own: what is tried here has ended it by a signal."""
     path = archive_of(tmp_path / "cifar-10-python.tar.gz", HOSTILE[name])
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=refusal_of, args=(path, sender))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0 and receiver.poll()
-    sentence = receiver.recv()
+    sentence = in_fork(refusal_of, path)
     assert sentence.startswith(f"{path} cannot be read: ") and sentence.isprintable()
 
 

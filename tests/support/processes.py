@@ -23,7 +23,7 @@ import torch.multiprocessing
 from tests.support.runs import ROOT
 from torch_utils import distributed
 
-PRELOADED = ["tests.conftest", "tests.support.runs", "train", "torch._dynamo"]
+PRELOADED = ["tests.conftest", "tests.support.small", "train", "torch._dynamo"]
 
 
 @functools.cache
@@ -108,6 +108,24 @@ def _execute(arguments: list[str], outputs: list[Path]) -> None:
 def start(arguments: list[Any]) -> WarmProcess:
     """Start `python FILE ...` or `python -m MODULE ...` at the root of the project, in a warm process."""
     return WarmProcess([str(argument) for argument in arguments])
+
+
+def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return `function(*arguments)` as computed in a fork of this process, which limits and signals do not reach."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=lambda: sender.send(function(*arguments)))
+    child.start()
+    sender.close()
+    try:
+        assert receiver.poll(60), "the fork does not end"
+        return receiver.recv()
+    except EOFError:
+        child.join()
+        raise AssertionError(f"the fork has ended with {child.exitcode}") from None
+    finally:
+        child.kill()
+        child.join()
 
 
 def start_fresh(arguments: list[Any]) -> subprocess.Popen[str]:

@@ -2,9 +2,10 @@
 
 import errno
 import os
+import resource
 import shutil
-import subprocess
-import sys
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from benchmarks.campaign.nan import places
 from benchmarks.campaign.support.kinds import Kind
 from dnnlib.errors import UserError
-from tests.support.processes import finish, start
-from tests.support.runs import ROOT, new_trainer, read_stats, run_here, tiny_command, tiny_config, train
-from torch_utils.checkpoint import load_state, save_state
+from tests.support.processes import finish, in_fork, start
+from tests.support.runs import new_trainer, read_stats, run_here, tiny_command, tiny_config, train
+from torch_utils.checkpoint import load_state, save_state, save_tensors
 from torch_utils.checksums import named_leaves
 from training.optimization.finite_guard import FiniteGuard
 from training.trainer import Trainer
@@ -157,31 +158,26 @@ def test_a_full_disk_costs_nothing(saved, monkeypatch, failing):
     assert_untouched(*saved)
 
 
-WRITE = """
-import resource, signal, sys, torch
-from dnnlib.errors import UserError
-from torch_utils.checkpoint import save_state, save_tensors
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-tensors = {"weights": torch.zeros(300_000)}
-for limit in (0, 1_000_000):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    for write in (lambda: save_state(sys.argv[1], tensors), lambda: save_tensors(sys.argv[1], tensors, {})):
-        try:
-            write()
-        except UserError as error:
-            print(error)
-"""
+def refusals_of_writes(path):
+    """Return what is said where the system takes no byte, and where it takes some."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    tensors, said = {"weights": torch.zeros(300_000)}, []
+    for limit in (0, 1_000_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        for write in (partial(save_state, path, tensors), partial(save_tensors, path, tensors, {})):
+            with pytest.raises(UserError) as caught:
+                write()
+            said.append(str(caught.value))
+    return said
 
 
 def test_a_write_that_the_system_refuses(saved):
     """The system's own refusal, at the first byte and in the middle: one line each, and the previous file stays."""
     path, before = saved
-    command = [sys.executable, "-c", WRITE, str(path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
-    sentences = result.stdout.splitlines()
+    sentences = in_fork(refusals_of_writes, path)
     assert len(sentences) == 4
     for sentence in sentences:
+        assert "\n" not in sentence
         assert sentence.startswith(f"cannot write {path}: ") and sentence.endswith("what was there before is untouched")
     assert_untouched(path, before)
 
