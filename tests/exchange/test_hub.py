@@ -222,21 +222,29 @@ RESULTS = ["{", "[1]", '{"a": "b"}', '{"a": true}']
 MANIFESTS = ["{", "[]", '{"format_version": 1, "files": {}}', '{"format_version": 2, "files": 3}']
 
 
-@pytest.fixture
-def shelves(hub, network, tmp_path, monkeypatch):
-    """Go to a folder with networks and much that is none; a hub has a repository without a network."""
-    monkeypatch.chdir(tmp_path)
-    write_network(Path("unlicensed.safetensors"), licence="")
-    Path("file").write_text("")
-    (hub.root / "owner" / "other").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def goods(tmp_path_factory):
+    """Return a folder with networks and much that is none; no test changes it."""
+    folder = tmp_path_factory.mktemp("goods")
+    write_network(folder / "unlicensed.safetensors", licence="")
+    (folder / "file").write_text("")
     for number, text in enumerate(RESULTS):
-        Path(f"results{number}.json").write_text(text)
-    done("push", network, "later")
-    manifest = Path("later/manifest.json").read_text()
-    Path("later/manifest.json").write_text(manifest.replace('"format_version": 1', '"format_version": 2'))
+        (folder / f"results{number}.json").write_text(text)
+    later = folder / "later"
+    done("push", write_network(folder / "qc.safetensors", licence="CC0"), later)
+    manifest = (later / "manifest.json").read_text()
+    (later / "manifest.json").write_text(manifest.replace('"format_version": 1', '"format_version": 2'))
     for number, text in enumerate(MANIFESTS):
-        shutil.copytree("later", f"damaged{number}")
-        Path(f"damaged{number}/manifest.json").write_text(text)
+        shutil.copytree(later, folder / f"damaged{number}")
+        (folder / f"damaged{number}/manifest.json").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def shelves(hub, goods, monkeypatch):
+    """Go to that folder; a hub has a repository without a network."""
+    monkeypatch.chdir(goods)
+    (hub.root / "owner" / "other").mkdir(parents=True)
 
 
 NO_HUBS = ["ftp://host/cats", "https://host/cats"]
