@@ -76,6 +76,7 @@ $(SCRATCH)/faces.zip: $(READY)
 	mkdir -p $(SCRATCH)
 	$(PY) dataset_tool.py --source=drawn:$(SCRATCH_IMAGES) --resolution=$(SCRATCH_SIZE) --dest=$@
 
+test: export PYTHONDONTWRITEBYTECODE =  # all processes of the tests share what one has compiled
 test: $(READY_DEV)
 	$(PY) -m pytest -n auto --dist=worksteal
 
