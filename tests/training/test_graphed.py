@@ -132,13 +132,14 @@ def test_each_kind_of_call_is_recorded_once(layer):
 
 @pytest.mark.parametrize("changes", [{"train_degrad_only": True}, {"train_all": True}, {}, None], ids=str)
 def test_a_step_is_the_eager_one(run_files, changes):
-    """With several rounds and every phase; None: mode base."""
+    """With every phase, and several rounds where all is trained; None: mode base."""
     data, base = run_files
+    train_all = bool(changes) and "train_all" in changes
     if changes is not None:
         changes = changes | {"generator": {"quality": {"variant": "paper+"}}, "loss": {"content_weight": 1.0}}
     results = []
     for graphs in (False, True):
-        run = {"graphs": graphs, "batch_gpu": 4}
+        run = {"graphs": graphs, "batch_gpu": 4 if train_all else 8}
         config = tiny_config(data, None if changes is None else base, run=run, **(changes or {}))
         results.append(flatten(train(wake(new_trainer(config)), 3).state_dict()))
     eager, graphed_ = results
