@@ -14,7 +14,7 @@ from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
-from dnnlib.stop import StopRequest
+from dnnlib.running.stop import StopRequest
 from evaluation.snapshots import snapshot_metrics
 from images.datasets.dataset import check_recipe
 from metrics.weights.option import weights_dir_option

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dnnlib.errors import ESCAPED, as_user_error, printable
-from dnnlib.stop import StopNow
+from dnnlib.running.stop import StopNow
 
 
 def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dnnlib.errors import UserError
-from networks.generators.creps.coordinates import Coordinates
+from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, ScaleFreeSynthesis
 
 MAX_PIXELS = 2**27  # of one image, 11585x11585: its file is made in memory

@@ -21,7 +21,7 @@ from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds
 from generation.walks import content_loop, frames, quality_path
 from images.figures import check_grid_size, labelled_grid
 from images.sheets import save_png
-from images.video_writer import write_mp4
+from images.video.writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
 

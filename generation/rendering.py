@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from images.ranges import to_uint8
-from networks.generators.creps.coordinates import Coordinates
+from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Content, Generator, Noise, ScaleFreeSynthesis
 from networks.latents import Latents
 

@@ -36,6 +36,11 @@ def split(x: Tensor, sizes: int | list[int], dim: int) -> list[Tensor]:
     return [part.permute(0, 3, 1, 2) for part in parts]
 
 
+def repeat_rows(x: Tensor, rows: int) -> Tensor:
+    """Repeat 1 or N rows until there are `rows`; not by `len`, which exporters take as a promise of a fixed number."""
+    return x if x.shape[0] == rows else torch.cat([x] * (rows // x.shape[0]))
+
+
 class FullyConnected(nn.Module):
     """`[N, in_features] -> [N, out_features]`, with an optional bias and activation."""
 

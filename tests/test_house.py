@@ -221,8 +221,8 @@ READERS = {
     "pyspng.load": ["images/decoding.py"],
     "cv2.imread": [],
     "cv2.imdecode": ["degradations/primitives/jpeg.py"],  # what it has encoded
-    "cv2.VideoCapture": ["images/video_writer.py"],  # what it has written
-    "av.open": ["images/video_reader.py"],
+    "cv2.VideoCapture": ["images/video/writer.py"],  # what it has written
+    "av.open": ["images/video/reader.py"],
     "numpy.load": ["dnnlib/arrays.py"],
     "numpy.loadtxt": [],
     "numpy.genfromtxt": [],

@@ -18,7 +18,7 @@ import tqdm
 from dnnlib.cli import prepare_console
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.remarks import go_on, told
-from dnnlib.stop import SIGNALS, StopNow, StopRequest
+from dnnlib.running.stop import SIGNALS, StopNow, StopRequest
 
 # Seconds that the others have to save and to end after one has failed; they are killed then.
 GRACE = 40.0

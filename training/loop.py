@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import UserError
-from dnnlib.lock import FolderLock
+from dnnlib.running.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.identity import DataIdentity, identify

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dnnlib.errors import UserError
-from dnnlib.log import RunLog
+from dnnlib.running.log import RunLog
 from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
 

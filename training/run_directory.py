@@ -11,8 +11,8 @@ from typing import Any
 from dnnlib.config import differences, from_dict, to_dict
 from dnnlib.errors import UserError, one_line
 from dnnlib.files import write_text
-from dnnlib.lock import FolderLock, require_unlocked
 from dnnlib.reading import is_text
+from dnnlib.running.lock import FolderLock, require_unlocked
 from images.datasets.identity import DataIdentity
 from torch_utils.checkpoint import load_state, save_state
 from torch_utils.checksums import checksums, differing, named_leaves

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 
 from dnnlib.errors import UserError
-from dnnlib.log import RunLog
-from dnnlib.stop import StopRequest
+from dnnlib.running.log import RunLog
+from dnnlib.running.stop import StopRequest
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
 from torch_utils.distributed import LostProcessError

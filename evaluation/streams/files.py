@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from dnnlib.parsing import existing
 from images.files import ImageFiles
 from images.listing import EXTENSIONS
-from images.video_reader import read_clip
+from images.video.reader import read_clip
 
 
 def image_batches(files: ImageFiles, batch: int) -> Iterator[tuple[list[str], Tensor]]:

@@ -14,7 +14,7 @@ from generation.rendering import synthesize
 from images.figures import check_grid_size, labelled_grid
 from images.photos import from_network
 from images.sheets import save_png
-from images.video_writer import write_mp4
+from images.video.writer import write_mp4
 from inversion.commands.options import (
     InverterFlags,
     check_codes,

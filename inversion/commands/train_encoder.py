@@ -11,7 +11,7 @@ from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
-from dnnlib.stop import StopRequest
+from dnnlib.running.stop import StopRequest
 from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, KIND_PARTS, EncoderConfig
 from inversion.encoders.encoder import kind_module

@@ -13,7 +13,7 @@ from dnnlib.files import real_path
 from dnnlib.flags import PATH, SETTINGS, require_effect
 from generation.rendering import synthesize
 from images.photos import from_network
-from images.video_reader import check_name, read_clip, write_clip
+from images.video.reader import check_name, read_clip, write_clip
 from inversion.commands.options import (
     InverterFlags,
     check_finite,

@@ -16,7 +16,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from images.photos import network_input
 from images.squares import Square, centre_square, cut
-from images.video_reader import Clip, Frame
+from images.video.reader import Clip, Frame
 from inversion.inverter import Inverter
 from inversion.photos.alignment import NoFaceError, align
 from inversion.photos.paste_back import paste_back

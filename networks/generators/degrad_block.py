@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from networks.config import QualityConfig
 from networks.layers import Convolution
 
+MAX_STRENGTH = 6e4  # largest norm of a quality code that counts; float16 ends at 65504
 GRID = 8  # side of JPEG's blocks, in pixels of the image
 NOISE_MAPS = 3  # red, green and blue are independent
 NOISE_GAIN = 0.75  # three maps at this strength have about the power of all features together
@@ -208,3 +209,26 @@ class AnyBatchDegradBlock(nn.Module):
         r = functools.reduce(torch.add, products).unflatten(2, (height, width))  # [N, L, H, W]
         r = block.convq(block.add_place(r, q))  # [N, C', H, W]
         return r if noise is None else block.add_noise(r, q, noise)
+
+
+def for_any_batch(synthesis: nn.Module) -> None:
+    """Give all blocks of a network the form of their DegradBlock whose operations are the same for every batch size."""
+    for block in synthesis.modules():
+        degrade = getattr(block, "degrade", None)
+        if isinstance(degrade, PaperDegradBlock):
+            block.degrade = AnyBatchDegradBlock(degrade)
+
+
+def unit_codes(q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return quality codes `[N, D_q]` of length 1, and their lengths `[N, 1]`.
+
+    By Eq. 10 the strength of a code may come last, so that nothing before it overflows however strong it is.
+    """
+    strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    return q / strength, strength
+
+
+def strengthened(residual: Tensor, strength: Tensor, bound: float) -> Tensor:
+    """Return the residual `[N, C, H, W]` of unit codes for codes of the lengths `[N, 1]`, within a bound."""
+    residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
+    return residual.clamp(-bound, bound)

@@ -31,6 +31,16 @@ class Inserts(NamedTuple):
 NOTHING = Inserts()
 
 
+def last_replaceable(blocks: int, trunk_blocks: int) -> int:
+    """Return the number of the last layer whose features may be replaced: another one reads them, before DegradBlocks.
+
+    Args:
+        blocks: blocks of the network.
+        trunk_blocks: those before the first with a DegradBlock; 0: there is none.
+    """
+    return 2 * trunk_blocks - 1 if trunk_blocks > 0 else 2 * blocks - 2
+
+
 def inserts_of(index: int, resolution: int, padding: Padding | None, features: Features | None) -> Inserts:
     """Return what block `index` of this resolution gets from the codes of some images."""
     if padding is None and features is None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
-from networks.generators.creps.coordinates import Coordinates
+from networks.generators.coordinates import Coordinates
 from networks.latents import Features, Latents, Padding, is_code
 from networks.mapping import MappingNetwork
 
@@ -272,9 +272,13 @@ class Generator(nn.Module, abc.ABC):
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, **synthesis_kwargs)
 
+    @torch.no_grad()
     def load_base(self, base: "Generator") -> None:
         """Take over every weight of a plain generator of the same widths; DegradBlocks keep theirs."""
-        self.load_state_dict(base.state_dict())
+        own = self.state_dict()
+        for name, value in base.state_dict().items():
+            # The conv1 of a `released` DegradBlock has its extra channels after the plain ones.
+            own[name][: len(value)].copy_(value) if value.ndim else own[name].copy_(value)
 
     def freeze_trunk(self) -> None:
         """Leave only the last M synthesis blocks, those with a DegradBlock, to training (paper, section 3.3)."""

@@ -1,12 +1,11 @@
 """QC-StyleGAN: StyleGAN2's generator whose last M blocks see a quality code (paper, section 3)."""
 
-import torch
 from torch import Tensor
 
 from dnnlib.config import require
 from networks.config import GeneratorConfig, QualityConfig
-from networks.generators import interface, stylegan2
-from networks.generators.degrad_block import AnyBatchDegradBlock, PaperDegradBlock
+from networks.generators import stylegan2
+from networks.generators.degrad_block import for_any_batch
 from networks.generators.interface import Content
 from networks.generators.quality_block import OwnConvolutionBlock, QualityBlock, ReleasedQualityBlock
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock, SynthesisNetwork
@@ -30,11 +29,6 @@ class QualitySynthesis(SynthesisNetwork):
         block = ReleasedQualityBlock if quality.variant == "released" else OwnConvolutionBlock
         return block(config, shape, quality)
 
-    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        content, features = self.run(content, self.num_blocks, q, both=True)
-        assert content.img is not None, "the last block gives the image"
-        return content.img, features
-
     def run_block(
         self,
         index: int,
@@ -49,9 +43,7 @@ class QualitySynthesis(SynthesisNetwork):
 
     def traceable(self) -> SynthesisNetwork:
         synthesis = super().traceable()
-        for block in synthesis.modules():
-            if isinstance(block, OwnConvolutionBlock) and isinstance(block.degrade, PaperDegradBlock):
-                block.degrade = AnyBatchDegradBlock(block.degrade)
+        for_any_batch(synthesis)
         return synthesis
 
 
@@ -77,13 +69,6 @@ class Generator(stylegan2.Generator):
             if isinstance(block, QualityBlock):
                 assert isinstance(block, OwnConvolutionBlock), "released DegradBlocks are a part of conv1"
                 block.degrade.requires_grad_(True)
-
-    @torch.no_grad()
-    def load_base(self, base: interface.Generator) -> None:
-        own = self.state_dict()
-        for name, value in base.state_dict().items():
-            # The released conv1 has its extra channels after the plain ones.
-            own[name][: len(value)].copy_(value) if value.ndim else own[name].copy_(value)
 
 
 def quality_of(config: GeneratorConfig) -> QualityConfig:

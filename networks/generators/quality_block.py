@@ -13,12 +13,12 @@ from networks.generators.degrad_block import (
     PlacedDegradBlock,
     Projection,
     combine_components,
+    strengthened,
+    unit_codes,
 )
 from networks.generators.inserts import NOTHING, Inserts
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock
-from networks.layers import split
-
-MAX_STRENGTH = 6e4  # largest norm of a quality code that counts; float16 ends at 65504
+from networks.layers import repeat_rows, split
 
 
 class QualityBlock(SynthesisBlock, abc.ABC):
@@ -46,23 +46,21 @@ class QualityBlock(SynthesisBlock, abc.ABC):
             return super().forward(x, img, ws, noise, inserts)
         assert inserts.f is None and inserts.x is None, "features are inserted before the DegradBlocks"
         rows = ws.shape[0] if x is None else x.shape[0]  # N, or 2 N behind another such block
-        layer_noise = [_fill(layer, rows) for layer in noise[: self.num_conv]]
-        entering = Inserts(ring0=_fill(inserts.ring0, rows))
-        f, shortcut = self.enter(x, _filled(ws, rows), layer_noise, entering)  # [N or 2 N, C, R, R]
+        layer_noise = [_repeat(layer, rows) for layer in noise[: self.num_conv]]
+        entering = Inserts(ring0=_repeat(inserts.ring0, rows))
+        f, shortcut = self.enter(x, repeat_rows(ws, rows), layer_noise, entering)  # [N or 2 N, C, R, R]
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
         if self.conv_clamp is None:
             contents, residual = self.contents_and_residual(f, w, noise, q, inserts.ring1)
         else:
-            # By Eq. 10 the strength of q may come last, so that nothing before it overflows however strong q is.
-            strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
-            contents, residual = self.contents_and_residual(f, w, noise, q / strength, inserts.ring1)
-            residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
-            residual = residual.clamp(-self.conv_clamp, self.conv_clamp)
+            unit, strength = unit_codes(q)
+            contents, residual = self.contents_and_residual(f, w, noise, unit, inserts.ring1)
+            residual = strengthened(residual, strength, self.conv_clamp)
         degraded = contents[-1] + residual  # [N, C, R, R]
         if not both:
             return self.leave(degraded, shortcut, img, ws)
         y = torch.cat([contents[0], degraded])  # [2 N, C, R, R], sharp rows first
-        return self.leave(y, _fill(shortcut, len(y)), _fill(img, len(y)), _filled(ws, len(y)))
+        return self.leave(y, _repeat(shortcut, len(y)), _repeat(img, len(y)), repeat_rows(ws, len(y)))
 
     @abc.abstractmethod
     def contents_and_residual(
@@ -93,10 +91,10 @@ class OwnConvolutionBlock(QualityBlock):
         self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor, ring: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
         rows = f.shape[0]
-        layer_noise = _fill(noise[self.num_conv - 1], rows)
+        layer_noise = _repeat(noise[self.num_conv - 1], rows)
         own_noise = noise[self.num_conv] if len(noise) > self.num_conv else None  # [N or 1, maps, R, R]
         # [N or 2 N, C, R, R]
-        y = self.conv1(f, _filled(w, rows), layer_noise, gain=self.residual_gain, ring=_fill(ring, rows))
+        y = self.conv1(f, repeat_rows(w, rows), layer_noise, gain=self.residual_gain, ring=_repeat(ring, rows))
         return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q, own_noise)
 
 
@@ -123,11 +121,6 @@ class ReleasedQualityBlock(QualityBlock):
         return [*contents, y], self.convq(combine_components(extra, q))
 
 
-def _filled(value: Tensor, rows: int) -> Tensor:
-    """Repeat 1 or N rows until there are `rows`."""
-    return value if value.shape[0] == rows else torch.cat([value] * (rows // len(value)))
-
-
-def _fill(value: Tensor | None, rows: int) -> Tensor | None:
+def _repeat(value: Tensor | None, rows: int) -> Tensor | None:
     """Repeat 1 or N rows until there are `rows`; None stays None."""
-    return None if value is None else _filled(value, rows)
+    return None if value is None else repeat_rows(value, rows)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from networks.config import GeneratorConfig
 from networks.generators import interface
-from networks.generators.inserts import NOTHING, Inserts, entering, inserts_of
-from networks.generators.interface import Content, Noise, Rng, SynthesisPart
+from networks.generators.blocks import BlockSynthesis
+from networks.generators.inserts import NOTHING, Inserts, entering, inserts_of, last_replaceable
+from networks.generators.interface import Content, Noise, Rng
 from networks.latents import Latents, Padding
 from networks.layers import RESAMPLE_TAPS, Convolution, SynthesisLayer, ToRGB
 from networks.resolutions import block_dtype, channels_at, resolutions
@@ -151,7 +152,7 @@ class SynthesisBlock(nn.Module):
         return [layer.noise_const[None] for layer in self.layers()]
 
 
-class SynthesisNetwork(interface.Synthesis):
+class SynthesisNetwork(BlockSynthesis):
     """G_0: `ws` to images."""
 
     def __init__(self, config: GeneratorConfig, img_resolution: int, img_channels: int):
@@ -176,6 +177,9 @@ class SynthesisNetwork(interface.Synthesis):
     def block(self, index: int) -> SynthesisBlock:
         """Return block `index`; 0 is 4x4, negative ones count from the highest resolution."""
         return getattr(self, f"b{resolutions(self.img_resolution)[index]}")
+
+    def block_names(self, index: int) -> list[str]:
+        return [f"b{self.block(index).resolution}"]
 
     def block_ws(self, ws: Tensor, index: int) -> Tensor:
         """Return the part of `ws [N, num_ws, w_dim]` for block `index`; the image's `w` is also the next block's."""
@@ -204,8 +208,7 @@ class SynthesisNetwork(interface.Synthesis):
 
     def code_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {"ws": (self.num_ws, self.w_dim)}
-        # The last layer that another one reads, before the DegradBlocks where there are any.
-        last = 2 * self.trunk_blocks - 1 if self.trunk_blocks > 0 else 2 * self.num_blocks - 2
+        last = last_replaceable(self.num_blocks, self.trunk_blocks)
         for index in range(self.num_blocks):
             block = self.block(index)
             size = (block.out_channels, block.resolution, block.resolution)
@@ -225,25 +228,9 @@ class SynthesisNetwork(interface.Synthesis):
         rings = {name.removeprefix("padding."): const.new_zeros(1, *shape) for name, shape in shapes.items()}
         return Padding(const[None], rings)
 
-    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
-        assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"
-        content, _ = self.run(content, self.num_blocks, q)
-        assert content.img is not None, "the last block gives the image"
-        return content.img
-
-    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        raise AssertionError("a plain generator has no quality code")
-
-    def features(self, content: Content) -> list[Tensor]:
-        return self.run(content, self.num_blocks)[1]
-
     def run(
         self, content: Content, stop: int, q: Tensor | None = None, both: bool = False
     ) -> tuple[Content, list[Tensor]]:
-        """Run the blocks up to, but without, block `stop`; return what they leave and each one's features.
-
-        `q` and `both` are for the blocks that have DegradBlocks, see `QualityBlock.forward`.
-        """
         x, img = content.x, content.img
         features = []
         for index in range(content.block, stop):
@@ -271,10 +258,6 @@ class SynthesisNetwork(interface.Synthesis):
         """Return what block `index` gets besides features and image: its `w`, its noise, and what codes put into it."""
         inserts = inserts_of(index, self.block(index).resolution, content.padding, content.features)
         return self.block_ws(content.ws, index), content.noise[index], inserts
-
-    def parts(self, last_blocks: int | None = None) -> tuple[SynthesisPart, SynthesisPart]:
-        first = 0 if last_blocks is None else max(0, self.num_blocks - last_blocks)
-        return BlockRange(self, range(first)), BlockRange(self, range(first, self.num_blocks))
 
     def style_layers(self) -> Iterator[tuple[int, Tensor]]:
         numbers = torch.arange(self.num_ws)[None, :, None]  # [1, num_ws, 1]
@@ -315,23 +298,6 @@ class SynthesisNetwork(interface.Synthesis):
             img_resolution=self.img_resolution,
             dtype=block_dtype(resolution, self.img_resolution, config.precision),
         )
-
-
-class BlockRange(SynthesisPart):
-    """The blocks of a synthesis network whose indices are in `blocks`."""
-
-    def __init__(self, synthesis: SynthesisNetwork, blocks: range):
-        super().__init__()
-        self.synthesis = synthesis
-        self.blocks = blocks
-
-    def own_parameters(self) -> dict[str, nn.Parameter]:
-        prefixes = tuple(f"synthesis.b{self.synthesis.block(index).resolution}." for index in self.blocks)
-        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(prefixes)}
-
-    def forward(self, content: Content, q: Tensor | None) -> Content:
-        assert content.block == self.blocks.start, f"block {content.block} comes next, not {self.blocks.start}"
-        return self.synthesis.run(content, self.blocks.stop, q, both=q is not None)[0]
 
 
 class Generator(interface.Generator):

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from dnnlib import lock
 from dnnlib.errors import InUseError, UserError
-from dnnlib.lock import NAME, FolderLock, doubts, require_unlocked
+from dnnlib.running import lock
+from dnnlib.running.lock import NAME, FolderLock, doubts, require_unlocked
 
 
 def test_a_second_holder_is_told_who_the_first_one_is(tmp_path):

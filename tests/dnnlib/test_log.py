@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dnnlib.errors import UserError
-from dnnlib.log import RunLog
+from dnnlib.running.log import RunLog
 
 
 class Terminal(io.StringIO):

@@ -8,9 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dnnlib import stop
 from dnnlib.cli import one_sentence_errors
-from dnnlib.stop import StopNow, StopRequest
+from dnnlib.running import stop
+from dnnlib.running.stop import StopNow, StopRequest
 
 
 @pytest.fixture

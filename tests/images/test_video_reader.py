@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dnnlib.errors import UserError
-from images import video_reader
-from images.video_reader import Frame, read_clip, write_clip
+from images.video import reader as video_reader
+from images.video.reader import Frame, read_clip, write_clip
 from tests.support.clips import EVEN, RATE, make, picture, sound_packets
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dnnlib.errors import UserError
 from images.photos import to_network
 from images.squares import Square, centre_square
-from images.video_reader import read_clip, write_clip
+from images.video.reader import read_clip, write_clip
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.alignment import AFHQ, NoFaceError
 from inversion.photos.face_detectors import Face

@@ -9,7 +9,7 @@ from dnnlib.errors import UserError
 from generation.rendering import render, synthesize
 from networks.config import CrepsConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
 from networks.files import ImageFormat, build_generator, load_generator
-from networks.generators.creps.coordinates import Coordinates, line
+from networks.generators.coordinates import Coordinates, line
 from networks.generators.creps.decoders import Decoder, fuse
 from networks.generators.creps.layers import PlaceLayer
 from networks.generators.creps.lines import FourierLines, LineBlock
@@ -327,8 +327,14 @@ def test_without_quality_the_image_is_the_plain_generators(changes):
 
 def test_the_residual_is_homogeneous_in_q():
     block = quality_creps().synthesis.block1
-    f, q = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last), torch.randn(2, 4)
-    assert_close(block._residual(f, 3 * q), 3 * block._residual(f, q))
+    width = block.fc0.weight.shape[1]
+    f_in, q = torch.randn(2, width, 6, 6).contiguous(memory_format=torch.channels_last), torch.randn(2, 4)
+    img, w = torch.zeros(2, 3, 6, 6), torch.randn(2, 16)
+    residuals = []
+    for strength in (1, 3):
+        features, _ = block(f_in, img, w, strength * q)
+        residuals.append(features - block(f_in, img, w)[0])
+    assert_close(residuals[1], 3 * residuals[0], rtol=1e-4)
 
 
 def test_what_a_quality_code_trains():

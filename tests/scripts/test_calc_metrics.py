@@ -23,7 +23,7 @@ from generation.rendering import render, synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.decoding import decode
 from images.files import ImageFiles
-from images.video_writer import write_mp4
+from images.video.writer import write_mp4
 from inversion.fit_quality import fit_quality
 from metrics.backbones import train_cifar
 from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardize

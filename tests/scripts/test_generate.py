@@ -23,7 +23,7 @@ from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds,
 from generation.walks import content_loop, frames, path_through, quality_path
 from images.figures import GAP, MIN_TILE, labelled_grid
 from images.ranges import to_uint8
-from images.video_writer import count_frames, write_mp4
+from images.video.writer import count_frames, write_mp4
 from images.writer import ImageWriter
 from networks.files import load, with_precision
 from networks.latents import Latents

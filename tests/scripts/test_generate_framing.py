@@ -16,7 +16,7 @@ from generation.quality_codes import parse_qualities
 from generation.sampling import Sampling, generate, ws_of_seeds
 from images.ranges import to_uint8
 from networks.config import QualityConfig
-from networks.generators.creps.coordinates import Coordinates, line
+from networks.generators.coordinates import Coordinates, line
 from tests.support.networks import small_creps, small_generator, write_network
 
 

@@ -17,7 +17,7 @@ from dnnlib.files import sha256
 from generation.rendering import synthesize
 from images.photos import from_network, read_photo
 from images.squares import centre_square
-from images.video_reader import read_clip
+from images.video.reader import read_clip
 from inversion.commands import video as command_video
 from inversion.commands.options import InverterFlags, TuningFlags, make_inverter
 from inversion.directions.direction import Direction, load_direction, normalise, save_direction

@@ -14,7 +14,7 @@ import invert
 from dnnlib.files import sha256
 from generation.rendering import synthesize
 from images.photos import from_network
-from images.video_writer import count_frames
+from images.video.writer import count_frames
 from inversion.directions.direction import load_direction
 from inversion.directions.editing import edit
 from inversion.encoders.config import FeatureHeadConfig, PaddingHeadConfig

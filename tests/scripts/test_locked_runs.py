@@ -5,7 +5,7 @@ import torch
 from click.testing import CliRunner
 
 import train
-from dnnlib.lock import FolderLock
+from dnnlib.running.lock import FolderLock
 from inversion.commands.train_encoder import train_encoder_command
 from tests.support.runs import tiny_command, write_images
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
-from dnnlib.stop import StopNow, StopRequest
+from dnnlib.running.stop import StopNow, StopRequest
 from tests.support.processes import run_distributed
 from torch_utils import spawning
 from torch_utils.distributed import LostProcessError

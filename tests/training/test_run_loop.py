@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from dnnlib.errors import UserError
-from dnnlib.log import RunLog
+from dnnlib.running.log import RunLog
 from torch_utils.distributed import LostProcessError
 from training.run_loop import Run, RunLoop
 

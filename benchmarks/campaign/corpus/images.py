@@ -18,7 +18,7 @@ from images.datasets.dataset import ImageDataset
 from images.datasets.sources import Source, open_source
 from images.files import ImageFiles
 from images.photos import read_gray_or_colour, read_photo
-from images.video_reader import read_clip
+from images.video.reader import read_clip
 from tests.support.clips import EVEN, make
 
 RNG = np.random.default_rng(0)

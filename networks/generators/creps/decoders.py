@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from networks.generators.creps.coordinates import Coordinates
+from networks.generators.coordinates import Coordinates
 from networks.generators.creps.layers import at_each_place
 from networks.layers import folded_gain
 from torch_utils.ops.bias_act import bias_act

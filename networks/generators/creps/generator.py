@@ -1,7 +1,5 @@
 """CREPS' generator: StyleGAN2's mapping network and synthesis on lines, with a quality code or without."""
 
-import torch
-
 from dnnlib.config import require
 from networks.config import GeneratorConfig
 from networks.generators import interface
@@ -33,12 +31,6 @@ class Generator(interface.Generator):
         self.requires_grad_(False)
         for block in self._quality_blocks():
             block.degrade.requires_grad_(True)
-
-    @torch.no_grad()
-    def load_base(self, base: interface.Generator) -> None:
-        own = self.state_dict()
-        for name, value in base.state_dict().items():
-            own[name].copy_(value)
 
     def _quality_blocks(self) -> list[QualityRefinement]:
         blocks = [block for block in self.synthesis.modules() if isinstance(block, QualityRefinement)]

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from networks.generators.creps.coordinates import Coordinates
+from networks.generators.coordinates import Coordinates
 from networks.generators.creps.layers import PlaceLayer, ToOutput
 from networks.layers import FullyConnected
 

@@ -5,8 +5,14 @@ from torch import Tensor, nn
 
 from networks.config import QualityConfig
 from networks.generators.creps.layers import PlaceLayer, ToOutput
-from networks.generators.degrad_block import AdainDegradBlock, AnyBatchDegradBlock, PaperDegradBlock
-from networks.generators.quality_block import MAX_STRENGTH
+from networks.generators.degrad_block import (
+    AdainDegradBlock,
+    AnyBatchDegradBlock,
+    PaperDegradBlock,
+    strengthened,
+    unit_codes,
+)
+from networks.layers import repeat_rows
 
 
 class RefinementBlock(nn.Module):
@@ -36,7 +42,7 @@ class RefinementBlock(nn.Module):
         self, x: Tensor, img: Tensor, w: Tensor, q: Tensor | None = None, both: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Map features `[N, C_in, H, W]` and the image so far to those behind the block; `q` has no effect."""
-        w = _filled(w, x.shape[0])
+        w = repeat_rows(w, x.shape[0])
         y = self.fc1(self.fc0(x.to(self.dtype), w), w)  # [N, C_out, H, W]
         return y, img + self.tores(y, w)
 
@@ -63,21 +69,10 @@ class QualityRefinement(RefinementBlock):
         """
         if q is None:
             return super().forward(x, img, w)
-        w_of_x = _filled(w, x.shape[0])
+        w_of_x = repeat_rows(w, x.shape[0])
         f = self.fc0(x.to(self.dtype), w_of_x)  # [N or 2 N, C_out, H, W]
         y = self.fc1(f, w_of_x)
-        degraded = y[-q.shape[0] :] + self._residual(f[-q.shape[0] :], q)
+        unit, strength = unit_codes(q)
+        degraded = y[-q.shape[0] :] + strengthened(self.degrade(f[-q.shape[0] :], unit), strength, self.clamp)
         y = torch.cat([y[: q.shape[0]], degraded]) if both else degraded
-        return y, _filled(img, y.shape[0]) + self.tores(y, _filled(w, y.shape[0]))
-
-    def _residual(self, f: Tensor, q: Tensor) -> Tensor:
-        """Return DB(f, q) within the bound; by Eq. 10 the strength of `q` may come last, so that nothing overflows."""
-        strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
-        residual = self.degrade(f, q / strength)
-        residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
-        return residual.clamp(-self.clamp, self.clamp)
-
-
-def _filled(value: Tensor, rows: int) -> Tensor:
-    """Repeat the rows until there are `rows`. Not by `len`, which exporters take as a promise of a fixed number."""
-    return value if value.shape[0] == rows else torch.cat([value] * (rows // value.shape[0]))
+        return y, repeat_rows(img, y.shape[0]) + self.tores(y, repeat_rows(w, y.shape[0]))

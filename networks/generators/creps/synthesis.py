@@ -8,17 +8,18 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from networks.config import CrepsConfig, GeneratorConfig
 from networks.generators import interface
-from networks.generators.creps.coordinates import Coordinates, line
+from networks.generators.blocks import BlockSynthesis
+from networks.generators.coordinates import Coordinates, line
 from networks.generators.creps.decoders import Decoder, PixelLayer, fuse
 from networks.generators.creps.layers import PlaceLayer
 from networks.generators.creps.lines import FourierLines, InputBlock, LineBlock
 from networks.generators.creps.refinement import QualityRefinement, RefinementBlock
-from networks.generators.degrad_block import AnyBatchDegradBlock, PaperDegradBlock
-from networks.generators.interface import Content, Noise, Rng, SynthesisPart
+from networks.generators.degrad_block import for_any_batch
+from networks.generators.interface import Content, Noise, Rng
 from networks.latents import Latents, Padding
 from networks.layers import FullyConnected
 from networks.resolutions import block_dtype, channels_at, resolutions
@@ -29,7 +30,7 @@ STRIP_PIXELS = 2**17  # of an image made in strips, at once
 STRIP_PLACES = 4096  # of its lines
 
 
-class CrepsSynthesis(interface.ScaleFreeSynthesis):
+class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
     """G: `ws` to images, at the trained grid or at other coordinates."""
 
     b4: InputBlock
@@ -71,7 +72,6 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
 
     @torch.no_grad()
     def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
-        # Beside the strip there are the lines of a grid, which it is made of. Every pixel is computed from the numbers
         # Beside the strip there are the lines of a grid. Pixels are those of `forward`, up to the rounding of products.
         pixels = (STRIP_PIXELS if pixels is None else pixels) // ws.shape[0]
         if coords.width is not None:
@@ -113,28 +113,9 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
     def own_padding(self) -> Padding:
         return Padding()
 
-    def image(self, content: Content, q: Tensor | None = None) -> Tensor:
-        assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"
-        img = self.run(content, self.num_blocks, q)[0].img
-        assert img is not None, "the last block gives the image"
-        return img
-
-    def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        assert self.trunk_blocks > 0, "a plain generator has no quality code"
-        content, features = self.run(content, self.num_blocks, q, both=True)
-        assert content.img is not None, "the last block gives the image"
-        return content.img, features
-
-    def features(self, content: Content) -> list[Tensor]:
-        return self.run(content, self.num_blocks)[1]
-
     def run(
         self, content: Content, stop: int, q: Tensor | None = None, both: bool = False
     ) -> tuple[Content, list[Tensor]]:
-        """Run the blocks up to, but without, block `stop`; return what they leave and each one's features.
-
-        `q` and `both` are for the blocks that have DegradBlocks, see `QualityRefinement.forward`.
-        """
         features = []
         for index in range(content.block, stop):
             content = self._run_block(index, content, q, both)._replace(block=index + 1)
@@ -142,12 +123,7 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
             features.append(content.x)
         return content, features
 
-    def parts(self, last_blocks: int | None = None) -> tuple[SynthesisPart, SynthesisPart]:
-        first = 0 if last_blocks is None else max(0, self.num_blocks - last_blocks)
-        return BlockRange(self, range(first)), BlockRange(self, range(first, self.num_blocks))
-
     def block_names(self, index: int) -> list[str]:
-        """Return the names of the modules of block `index`."""
         if index < self.compose_at:
             return [f"b{self.sides[index]}"]
         if index > self.compose_at:
@@ -190,9 +166,7 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
 
     def traceable(self) -> "CrepsSynthesis":
         synthesis = copy.deepcopy(self)
-        for block in synthesis.modules():
-            if isinstance(block, QualityRefinement) and isinstance(block.degrade, PaperDegradBlock):
-                block.degrade = AnyBatchDegradBlock(block.degrade)
+        for_any_batch(synthesis)
         return synthesis
 
     def _run_block(self, index: int, content: Content, q: Tensor | None, both: bool) -> Content:
@@ -269,24 +243,6 @@ class CrepsSynthesis(interface.ScaleFreeSynthesis):
 
 
 FACTS_LAYERS = (PlaceLayer, PixelLayer)  # what a description counts: not what makes or adds up lines and images
-
-
-class BlockRange(SynthesisPart):
-    """The blocks of a synthesis network whose indices are in `blocks`."""
-
-    def __init__(self, synthesis: CrepsSynthesis, blocks: range):
-        super().__init__()
-        self.synthesis = synthesis
-        self.blocks = blocks
-
-    def own_parameters(self) -> dict[str, nn.Parameter]:
-        names = [name for index in self.blocks for name in self.synthesis.block_names(index)]
-        prefixes = tuple(f"synthesis.{name}." for name in names)
-        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(prefixes)}
-
-    def forward(self, content: Content, q: Tensor | None) -> Content:
-        assert content.block == self.blocks.start, f"block {content.block} comes next, not {self.blocks.start}"
-        return self.synthesis.run(content, self.blocks.stop, q, both=q is not None)[0]
 
 
 def creps_of(config: GeneratorConfig) -> CrepsConfig:

@@ -1,0 +1,1 @@
+"""Video: reading clips with their sound, writing clips and mp4."""
