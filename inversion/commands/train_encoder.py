@@ -20,6 +20,8 @@ from inversion.encoders.run import EncoderRunDirectory
 from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
+from networks.generators.inserts import last_replaceable
+from networks.resolutions import resolutions
 from torch_utils.distributed import best_device
 from torch_utils.precision import fastest_dtype
 
@@ -202,9 +204,9 @@ def _require_effect(kind: str, values: Mapping[str, str]) -> None:
 
 def _places(header: dict[str, Any], resolution: int) -> dict[str, str]:
     """Return the padded layers and the layer K as published, or what comes nearest in a small network."""
-    blocks = resolution.bit_length() - 2  # 4x4 is the first
+    blocks = len(resolutions(resolution))
     quality = (header.get("generator") or {}).get("quality")
-    last = 2 * (blocks - quality.get("blocks", 2)) - 1 if quality else 2 * blocks - 2  # layer that may be replaced
+    last = last_replaceable(blocks, blocks - quality.get("blocks", 2) if quality else 0)
     defaults = EncoderConfig().encoder
     layers, layer = min(defaults.padding.layers, blocks), max(1, min(defaults.features.layer, last))
     return {"encoder.padding.layers": str(layers), "encoder.features.layer": str(layer)}

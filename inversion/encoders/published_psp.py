@@ -72,8 +72,8 @@ def _options(opts: Any) -> Mapping[str, Any]:
 def _require_same_network(state: Mapping[str, Any], G: Generator, network: str | os.PathLike) -> None:
     """Raise UserError when the checkpoint also holds a generator, and it is another one."""
     const = state.get("decoder.input.input")
-    ours = G.state_dict()["synthesis.b4.const"]
-    if isinstance(const, Tensor) and not torch.equal(const.float().flatten(), ours.flatten()):
+    ours = G.synthesis.own_padding().const
+    if isinstance(const, Tensor) and (ours is None or not torch.equal(const.float().flatten(), ours.cpu().flatten())):
         raise UserError(f"was trained for another network than {network}; import the generator within its `decoder`")
 
 

@@ -14,7 +14,9 @@ from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
+from images.ranges import to_levels
 from inversion.commands.train_encoder import ablated, train_encoder_command
+from inversion.encoders import losses
 from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import KIND_PARTS, KINDS, SIDES, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder, kind_module
@@ -25,6 +27,7 @@ from inversion.encoders.losses import ImageTerms, features_error, w_length
 from inversion.encoders.objective import Objective
 from inversion.encoders.pairs import Pairs
 from metrics.backbones.ir_se50 import Unit
+from metrics.detector import Detector
 from metrics.weights.directory import WeightsDirectory
 from networks.latents import Latents
 from tests.support.encoders import TINY
@@ -346,6 +349,19 @@ def test_an_adversary_learns_to_tell_images_apart_and_teaches_the_encoder_alone(
     other = Adversary(dataclasses.replace(config_of(adversarial=0.05), batch=6), G)
     other.load_state_dict(adversary.state_dict())
     assert torch.equal(other.term(images), adversary.term(images)) and other.steps == 17
+
+
+def test_identity_is_a_cosine_of_embeddings(monkeypatch):
+    """By a stand-in for ArcFace, whose embedding is the mean colour."""
+    embedder = Detector("stand-in", "none", features=lambda images: images.mean((2, 3)))
+    monkeypatch.setattr(losses, "load_detector", lambda name, weights, device: embedder)
+    side = dataclasses.replace(EncoderConfig().loss.sharp, perceptual=0.0, identity=0.1)
+    config = dataclasses.replace(EncoderConfig().loss, sharp=side, degraded=side)
+    images, targets = torch.rand(3, 3, 16, 16), torch.rand(3, 3, 16, 16)
+    found = ImageTerms(config, NOWHERE, CPU)(images, targets)
+    levels = [to_levels(x, shift_first=True).mean((2, 3)) for x in (images, targets)]
+    assert list(found) == ["l2", "identity"]
+    assert_close(found["identity"], 1 - F.cosine_similarity(*levels))
 
 
 def test_errors_of_features_are_in_units_of_their_spread():

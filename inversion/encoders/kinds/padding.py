@@ -71,7 +71,9 @@ class PaddingHead(nn.Module):
     def measure(self, G: Generator) -> None:
         """Take over the constant of the generator, which `residual` heads add to."""
         if self.heads_kind == "residual":
-            self.const.copy_(G.state_dict()["synthesis.b4.const"])
+            const = G.synthesis.own_padding().const
+            assert const is not None, "a network with places for paddings has a constant"
+            self.const.copy_(const[0])
 
     def enlarged(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the map `[N, width, S, S]` that all paddings come from, as large as the largest with its ring."""
