@@ -215,6 +215,8 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
     fields: dict[str, str] = {}
     if config.mode == "base":
         fields |= dict.fromkeys(QC_ONLY, "--mode=base")
+    if config.generator.kind == "creps":
+        fields["generator.architecture"] = "--generator=creps"
     if config.augment.mode == "fixed":
         fields |= dict.fromkeys(("augment.target", "augment.interval", "augment.kimg"), "--aug=fixed")
     if config.augment.mode == "none":

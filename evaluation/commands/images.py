@@ -147,6 +147,8 @@ def identity_consistency_command(
     \b
     python calc_metrics.py identity-consistency restored.mp4 edited.mp4 --source=clip.mp4 --source=clip.mp4
     """
+    if len(set(videos)) < len(videos):
+        raise UserError(f"{max(videos, key=videos.count)} is given twice; give each video once")
     if sources and len(sources) != len(videos):
         raise UserError(f"there are {len(sources)} sources of {len(videos)} videos; give --source once for each video")
     chosen = best_device(device)

@@ -423,6 +423,8 @@ def test_identity_consistency_of_source_and_result_stand_side_by_side(means_as_f
     record = json.loads((tmp_path / "o.json").read_text())
     assert record["sources"] == {str(same): str(half), str(half): str(half)}
     assert record["values"][str(same)] == {"identity_consistency": pytest.approx(1), "source": pytest.approx(0.5)}
+    twice = command("identity-consistency", same, same, "--device=cpu", code=1)
+    assert "is given twice; give each video once" in twice
     said = command("identity-consistency", same, half, sources[0], "--device=cpu", code=1)
     assert said.endswith("there are 1 sources of 2 videos; give --source once for each video")
 

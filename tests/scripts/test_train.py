@@ -408,6 +408,10 @@ WRONG = [
     (["--mode=qc"], "--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE"),
     (["--degradation=rain"], "--degradation=rain has no effect with --mode=base; leave it out, or change the other"),
     (["--degrade-on=workers"], "--degrade-on=workers has no effect with --mode=base"),
+    (
+        ["--generator=creps", "--set=generator.architecture=resnet"],
+        "--set generator.architecture=resnet has no effect with --generator=creps",
+    ),
     (["--set=train_all=true"], "--set train_all=true has no effect with --mode=base"),
     (["--set=loss.distill_weight=3"], "--set loss.distill_weight=3 has no effect with --mode=base"),
     (["--aug=none", "--target=0.6"], "--target=0.6 has no effect with --aug=none"),
