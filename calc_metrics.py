@@ -1,41 +1,51 @@
 """Measure networks and images: FID and other distances to real images, tables of the paper, similarity of pairs."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, SETTINGS, require_effect
+from dnnlib.flags import PATH, require_effect
 from dnnlib.remote.locations import NetworkFile
-from evaluation.commands.images import fit_niqe_command, identity_consistency_command, niqe_command, pairs_command
-from evaluation.commands.inversion_tables import (
-    editability_command,
-    inversion_command,
-    restoration_command,
-    stability_command,
-)
+from evaluation.choices import QUALITIES
 from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
-from evaluation.commands.tables import classify_command, runtime_command, table1_command
-from evaluation.job import QUALITIES, Job, measure
-from evaluation.results import append_records, result_line
-from evaluation.streams.fakes import FakeOptions
-from metrics.metric import known_metrics, parse_requests
-from metrics.weights.command import weights
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
-from torch_utils.distributed import World, run
-from torch_utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from evaluation.job import Job
+    from torch_utils.distributed import World
+
+# Where a command is, and what it does.
+_IMAGES, _TABLES, _INVERSION = (f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables"))
+COMMANDS = {
+    "weights": ("metrics.weights.command:weights", "List published weights, and fetch them."),
+    "table1": (f"{_TABLES}:table1_command", "Table 1 of the paper: sharp and degraded distances."),
+    "classify": (f"{_TABLES}:classify_command", "Section 4.6: read the degradation from quality codes."),
+    "runtime": (f"{_TABLES}:runtime_command", "Table 3: seconds for an image."),
+    "pairs": (f"{_IMAGES}:pairs_command", "Compare images with references: PSNR, SSIM, LPIPS, identity."),
+    "niqe": (f"{_IMAGES}:niqe_command", "Rate images without references."),
+    "fit-niqe": (f"{_IMAGES}:fit_niqe_command", "Fit NIQE's model to sharp photos."),
+    "identity-consistency": (f"{_IMAGES}:identity_consistency_command", "Compare the faces of a video's frames."),
+    "restoration": (f"{_INVERSION}:restoration_command", "Table 2: restore photos that were degraded."),
+    "inversion": (f"{_INVERSION}:inversion_command", "Section 4.3: how close reconstructions come to photos."),
+    "stability": (f"{_INVERSION}:stability_command", "Section 4.7: how similar repeated edits are."),
+    "editability": (f"{_INVERSION}:editability_command", "Table 3 of the supplement: how much edits change."),
+}
 
 # Parameters that say how a network's images are made.
 OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
 
 
-@click.group(invoke_without_command=True, context_settings=SETTINGS, no_args_is_help=True)
+@commands.group(invoke_without_command=True, no_args_is_help=True, targets=COMMANDS)
 @click.option("--network", type=NetworkFile(), help="Network whose images are measured.")
 @click.option("--images", type=PATH, metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
 @click.option(
@@ -83,6 +93,7 @@ OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
 @click.option("--json", "as_json", is_flag=True, help="Print whole records as JSON.")
 @click.option("--list", "lists_metrics", is_flag=True, help="Print the names of all metrics, and stop.")
 @click.pass_context
+@commands.version_option
 @one_sentence_errors
 def main(
     context: click.Context,
@@ -122,6 +133,11 @@ def main(
         reason = f"before the command {context.invoked_subcommand}; write it behind, where the command has it"
         require_effect([name for name in context.params if name], reason)
         return
+    from evaluation.job import Job
+    from evaluation.streams.fakes import FakeOptions
+    from metrics.metric import known_metrics, parse_requests
+    from torch_utils.distributed import run
+
     if lists_metrics:
         click.echo("\n".join(known_metrics()))
         return
@@ -151,6 +167,10 @@ def main(
 
 def print_results(world: World, job: Job, outdir: str | None, as_json: bool) -> None:
     """Measure, print the results, and append them to the files in `outdir`, if any."""
+    from evaluation.job import measure
+    from evaluation.results import append_records, result_line
+    from torch_utils.memory import keep_freed_memory
+
     if world.device.type == "cpu":
         keep_freed_memory()
     results = measure(world, job)
@@ -158,14 +178,6 @@ def print_results(world: World, job: Job, outdir: str | None, as_json: bool) -> 
         append_records(outdir, results)
     for result in results:
         click.echo(json.dumps(result.record) if as_json else result_line(result))
-
-
-for command in (
-    *(weights, table1_command, classify_command, runtime_command),
-    *(pairs_command, niqe_command, fit_niqe_command, identity_consistency_command),
-    *(restoration_command, inversion_command, stability_command, editability_command),
-):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import OneLine, prepare_console
 from dnnlib.errors import UserError, as_user_error
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
 from images.datasets.sources import DRAWN_SIZE, open_source
@@ -18,7 +19,7 @@ from images.datasets.writer import FORMATS, Options, write_dataset
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
-@click.command(help=__doc__, context_settings=SETTINGS)
+@commands.command(help=__doc__)
 @click.option(
     "--source", type=PATH, required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N."
 )
@@ -38,6 +39,7 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 )
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail", help="Treatment of damaged files.")
 @click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
+@commands.version_option
 def convert(
     source: str,
     dest: str,

@@ -7,26 +7,20 @@ from typing import Any, Literal
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.framing import FLAGS, framing_options, parse_framing
-from generation.output import write_content_walk, write_images, write_quality_walk
 from generation.quality_codes import MAX_SEED, parse_qualities
-from generation.sampling import Sampling, check_class
-from networks.files import load
-from torch_utils.checkpoint import read_header
-from torch_utils.distributed import best_device
-from torch_utils.memory import keep_freed_memory
 
-WALKS = {"quality": write_quality_walk, "content": write_content_walk}
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.option("--network", type=NetworkFile(), required=True, help="Network file, such as a network-snapshot.")
 @click.option("--seeds", required=True, metavar="LIST", help="Numbers of the images, such as 0-7,12.")
 @click.option("--outdir", type=PATH, default="out", help="Folder of the results; files of the same name are replaced.")
@@ -56,7 +50,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 @click.option("--save-codes", is_flag=True, help="Also write codes.npz with filename, seed, ws and q.")
 @click.option(
     "--interpolate",
-    type=click.Choice(list(WALKS)),
+    type=click.Choice(["quality", "content"]),
     help="Walk to write instead of images. quality: each seed from sharp through all qualities; content: a loop "
     "through all seeds, with quality and noise of the first.",
 )
@@ -74,6 +68,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
     default="stored",
     help="Number type of high resolutions.",
 )
+@commands.version_option
 @one_sentence_errors
 def main(
     network: str,
@@ -107,6 +102,13 @@ def main(
     python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
     python generate.py --network=creps.safetensors --seeds=0-7 --scale=4 --crop=0.25,0.25,0.75,0.75 --rotate=10
     """
+    from generation.output import write_content_walk, write_images, write_quality_walk
+    from generation.sampling import Sampling, check_class
+    from networks.files import load
+    from torch_utils.checkpoint import read_header
+    from torch_utils.distributed import best_device
+    from torch_utils.memory import keep_freed_memory
+
     numbers = _seeds(seeds, distinct=interpolate != "content")
     framing = parse_framing(frame)
     of_images = {"grid": grid, "save-codes": save_codes, **{name: frame[name] is not None for name in FLAGS[:-1]}}
@@ -132,7 +134,8 @@ def main(
         return
     output = output or "strip"
     frames_a_second = (fps or 30) if output == "mp4" else None
-    WALKS[interpolate](G, numbers, qualities, sampling, outdir, steps or DEFAULT_STEPS[output], frames_a_second)
+    write_walk = write_quality_walk if interpolate == "quality" else write_content_walk
+    write_walk(G, numbers, qualities, sampling, outdir, steps or DEFAULT_STEPS[output], frames_a_second)
 
 
 def _seeds(text: str, distinct: bool) -> list[int]:

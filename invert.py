@@ -1,32 +1,32 @@
 """Invert photos into a network: train an encoder, restore, edit, degrade, find directions, restore videos."""
 
-import click
+from dnnlib import commands
 
-from dnnlib.flags import SETTINGS
-from inversion.commands.degrade import degrade
-from inversion.commands.directions import directions_command
-from inversion.commands.edit import edit
-from inversion.commands.interpolate import interpolate_command
-from inversion.commands.mix import mix_command
-from inversion.commands.pair_direction import pair_direction_command
-from inversion.commands.restore import encode, restore
-from inversion.commands.train_encoder import train_encoder_command
-from inversion.commands.video import video
+# Where a command is, and what it does.
+COMMANDS = {
+    "train-encoder": ("inversion.commands.train_encoder:train_encoder_command", "Train an encoder for a network."),
+    "restore": ("inversion.commands.restore:restore", "Restore bad photos."),
+    "encode": ("inversion.commands.restore:encode", "Find the codes of photos, for the other commands."),
+    "edit": ("inversion.commands.edit:edit", "Edit photos along a direction, with their quality kept."),
+    "degrade": ("inversion.commands.degrade:degrade", "Give photos another degradation."),
+    "video": ("inversion.commands.video:video", "Restore or edit a video."),
+    "directions": ("inversion.commands.directions:directions_command", "Find directions to edit images along."),
+    "mix": ("inversion.commands.mix:mix_command", "Give a photo the style of another."),
+    "interpolate": ("inversion.commands.interpolate:interpolate_command", "Show what lies between two photos."),
+    "pair-direction": (
+        "inversion.commands.pair_direction:pair_direction_command",
+        "Find the direction of a change from photos before and after it.",
+    ),
+}
 
 
-@click.group(context_settings=SETTINGS)
+@commands.group(targets=COMMANDS)
+@commands.version_option
 def main() -> None:
     """Invert photos into a network: find their content w and their quality q, and show them restored, edited, degraded.
 
     Each command explains itself: python invert.py restore --help.
     """
-
-
-for command in (
-    *(train_encoder_command, restore, encode, edit, degrade, video, directions_command),
-    *(mix_command, interpolate_command, pair_direction_command),
-):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,31 @@
 """Train a StyleGAN2-ADA (--mode=base), or a QC-StyleGAN from one (--mode=qc)."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
+from dnnlib.flags import PATH, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.running.stop import StopRequest
-from evaluation.snapshots import snapshot_metrics
-from images.datasets.dataset import check_recipe
 from metrics.weights.option import weights_dir_option
-from networks.config import GeneratorConfig, Variant
-from networks.files import (
-    KINDS,
-    ImageFormat,
-    build_discriminator,
-    build_generator,
-    describes_discriminator,
-    load_generator,
-)
-from networks.generators.interface import Generator
-from networks.table import network_table
-from torch_utils.checkpoint import read_header
-from torch_utils.distributed import best_device, is_first_process, planned_processes, run
-from torch_utils.precision import fastest_dtype
+from networks.config import KINDS, GeneratorConfig, Variant
 from training import presets
 from training.config import TrainConfig, batch_per_process, without_effect
-from training.loop import image_format, open_dataset, train
-from training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from networks.files import ImageFormat
+    from networks.generators.interface import Generator
 
 # Flag -> the fields of the configuration that it sets.
 FIELDS = {
@@ -72,7 +62,7 @@ FIELDS = {
 }
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
 @click.option("--data", type=PATH, required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
 @click.option(
@@ -144,6 +134,7 @@ FIELDS = {
 @weights_dir_option
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
+@commands.version_option
 @one_sentence_errors
 def main(
     outdir: str,
@@ -160,6 +151,14 @@ def main(
     python train.py --outdir=runs/base --data=cats.zip --gpus=8
     python train.py --outdir=runs/qc --data=cats.zip --gpus=8 --mode=qc --init-from=runs/base/network-....safetensors
     """
+    from evaluation.snapshots import snapshot_metrics
+    from images.datasets.dataset import check_recipe
+    from networks.files import build_discriminator, build_generator
+    from networks.table import network_table
+    from torch_utils.distributed import is_first_process, planned_processes, run
+    from training.loop import train
+    from training.run_directory import RunDirectory
+
     with StopRequest(is_silent=not is_first_process()):
         directory = RunDirectory(outdir)
         if is_first_process() and not dry_run:
@@ -198,6 +197,10 @@ def resolve(
 
     The order is: preset, mode, ablation, flags, --set.
     """
+    from torch_utils.distributed import best_device, planned_processes
+    from torch_utils.precision import fastest_dtype
+    from training.loop import image_format, open_dataset
+
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
     values = fields_of_flags(flags, FIELDS) | dict(_parse_override(text) for text in overrides)
@@ -237,6 +240,8 @@ def _require_effects(config: TrainConfig, values: Mapping[str, str]) -> None:
 
 def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
     """Raise UserError when a flag gives the networks another shape than those that they start from."""
+    from torch_utils.checkpoint import read_header
+
     header = read_header(init_from)
     stored = from_dict(GeneratorConfig, header["generator"])
     as_stored = dataclasses.replace(config.generator, precision=stored.precision)
@@ -266,6 +271,8 @@ def _cure_of_format(base: Generator, images: ImageFormat) -> str:
 
 def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFormat) -> TrainConfig:
     """Return `config` with the architecture of the network that it starts from."""
+    from networks.files import load_generator
+
     base, header = load_generator(init_from)
     if (base.img_resolution, base.img_channels, base.c_dim) != (images.resolution, images.channels, images.c_dim):
         raise UserError(
@@ -284,6 +291,8 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
 
 def _shape(header: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of the stored discriminator that its weights depend on; none where there is none."""
+    from networks.files import describes_discriminator
+
     if not describes_discriminator(header):
         return {}
     names = ("channel_base", "channel_max", "architecture", "mapping_layers", "mbstd_channels")

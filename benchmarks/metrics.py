@@ -24,8 +24,9 @@ from dnnlib.errors import UserError
 from dnnlib.files import write_text
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
+from evaluation.choices import QUALITIES
 from evaluation.evaluate import Result, Sources, evaluate
-from evaluation.job import QUALITIES, prepare_device, require_same_format
+from evaluation.job import prepare_device, require_same_format
 from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.reals import real_stream
 from images.datasets.dataset import ImageDataset

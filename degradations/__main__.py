@@ -1,30 +1,38 @@
 """Degrade one photo: `python -m degradations PHOTO --recipe mixture --seed 3 -o out.png`."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from degradations import Applied, apply_primitive, degrade
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
-from dnnlib.flags import PATH, SETTINGS
-from images.origin import DERIVED, distance, read_head
-from images.photos import read_gray_or_colour
-from images.sheets import save_png
+from dnnlib.flags import PATH
+
+if TYPE_CHECKING:
+    from degradations import Applied
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.argument("photo", type=PATH)
 @click.option("--recipe", metavar="NAME", help="Name of the mixture or track to apply  [default: mixture]")
 @click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
 @click.option("-o", "--output", type=PATH, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
+@commands.version_option
 @one_sentence_errors
 def main(photo: str, recipe: str | None, primitive: str | None, seed: int, output: str | None) -> None:
     """Degrade PHOTO, write the result as PNG and print what was done as JSON."""
+    from images.origin import DERIVED, distance, read_head
+    from images.photos import read_gray_or_colour
+    from images.sheets import save_png
+
     if recipe is not None and primitive is not None:
         raise UserError("--recipe and --primitive exclude each other; give one of them")
     kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
@@ -40,6 +48,8 @@ def main(photo: str, recipe: str | None, primitive: str | None, seed: int, outpu
 
 def run(image: np.ndarray, kind: str, name: str, rng: np.random.Generator) -> tuple[np.ndarray, list[Applied]]:
     """Degrade uint8 [H, W, C] by the recipe or the primitive (`kind`) called `name`."""
+    from degradations import apply_primitive, degrade
+
     if kind == "recipe":
         return degrade(image, name, rng)
     degraded, applied = apply_primitive(image, name, rng)

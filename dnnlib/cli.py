@@ -11,6 +11,7 @@ import click
 
 from dnnlib.errors import ESCAPED, as_user_error, printable
 from dnnlib.running.stop import StopNow
+from dnnlib.running.wording import as_called
 
 
 def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Callable[..., Any]:
@@ -28,7 +29,7 @@ def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Call
             sentence = as_user_error(error)
             if sentence is None:
                 raise
-            click.echo(f"Error: {sentence}", err=True)
+            click.echo(f"Error: {as_called(str(sentence))}", err=True)
             sys.exit(exit_code if sentence.exit_code is None else sentence.exit_code)
         except StopNow as stop:
             click.echo(str(stop), err=True)
@@ -41,7 +42,7 @@ class OneLine(logging.Formatter):
     """Writes a message on one line, with what could command the terminal escaped: it may quote what files hold."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of the base class
-        return printable(super().formatMessage(record))
+        return printable(as_called(super().formatMessage(record)))
 
 
 def prepare_console() -> None:

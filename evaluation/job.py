@@ -29,8 +29,6 @@ from torch_utils.checkpoint import read_header
 from torch_utils.distributed import World
 from training.config import DataConfig
 
-QUALITIES = ("sharp", "degraded")
-
 
 @dataclass(frozen=True)
 class Job:

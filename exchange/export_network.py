@@ -5,18 +5,17 @@ from pathlib import Path
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.registry import Registry
 from dnnlib.remote.locations import NetworkFile
-from exchange.exportable import ExportRequest
-from torch_utils.memory import keep_freed_memory
 
 EXPORTERS = Registry("exchange.exporters", "format")
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.argument("network", type=NetworkFile())
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="FILE", help="File to write; it is replaced in one step."
@@ -34,6 +33,7 @@ EXPORTERS = Registry("exchange.exporters", "format")
 )
 @click.option("--noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]")
 @click.option("--truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
+@commands.version_option
 @one_sentence_errors
 def main(
     network: str,
@@ -53,6 +53,9 @@ def main(
     python -m exchange.export_network qc.safetensors -o mapping.onnx --part=mapping --truncation=0.7
     python -m exchange.export_network qc.safetensors -o encoder.onnx --part=encoder --encoder=encoder.safetensors
     """
+    from exchange.exportable import ExportRequest
+    from torch_utils.memory import keep_freed_memory
+
     keep_freed_memory()
     path = Path(output)
     exporter = EXPORTERS.get(name or _by_suffix(path))

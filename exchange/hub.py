@@ -9,26 +9,27 @@ from typing import Any
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path, replace_file, sha256, write_text
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.reading import read_json
 from dnnlib.remote import hugging_face
+from dnnlib.remote.hugging_face import CANONICAL
 from dnnlib.remote.locations import NetworkFile
-from exchange.model_card import CANONICAL, model_card
-from networks.describe import describe, results_beside
 
 MANIFEST, CARD = "manifest.json", "README.md"
 FORMAT_VERSION = 1
 
 
-@click.group(context_settings=SETTINGS)
+@commands.group()
+@commands.version_option
 def main() -> None:
     """Publish a network with a model card, or fetch one; a hub is hf://owner/name, or a folder."""
 
 
-@main.command()
+@main.command(cls=commands.Command)
 @click.argument("network", type=NetworkFile())
 @click.argument("dest")
 @click.option("--licence", help="Licence of the network.  [default: that in its header]")
@@ -46,6 +47,9 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
     \b
     python -m exchange.hub push runs/qc/network-snapshot-best.safetensors hf://owner/cats
     """
+    from exchange.model_card import model_card
+    from networks.describe import describe, results_beside
+
     address = _address(dest)
     if address is None and private:
         raise UserError(f"--private has no effect on the folder {dest}; leave it out")
@@ -71,7 +75,7 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
     click.echo(f"{dest}: {CANONICAL} ({facts['bytes']:,} bytes, sha256 {facts['sha256'][:12]}), {CARD}, {MANIFEST}")
 
 
-@main.command()
+@main.command(cls=commands.Command)
 @click.argument("source")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FOLDER", help="Folder for the files.")
 @one_sentence_errors

@@ -1,35 +1,36 @@
 """Import networks and pSp encoders that others published, such as StyleGAN2: `python -m exchange.import_network`."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.registry import Registry
-from inversion.encoders import published_psp
-from inversion.encoders.files import require_network, save_encoder
-from networks.files import load_generator, save_network
-from networks.published.assemble import assemble
-from networks.published.contents import CLASSES
-from torch_utils.untrusted.torch_files import InertFile, read_inert
+
+if TYPE_CHECKING:
+    from torch_utils.untrusted.torch_files import InertFile
 
 SUFFIX = ".safetensors"
 FORMATS = Registry("networks.published.formats", "format")
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.argument("source", type=PATH, metavar="SOURCE")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="File to write, NAME.safetensors.")
 @click.option("--network", type=PATH, metavar="FILE", help="Imported network that an encoder is for.")
 @click.option("--licence", default="", help="Licence of the published network, noted in the file.")
+@commands.version_option
 @one_sentence_errors
 def main(source: str, output: str, network: str | None, licence: str) -> None:
     """Import a published StyleGAN2, QC-StyleGAN or pSp encoder. Nothing in SOURCE is run.
@@ -38,6 +39,10 @@ def main(source: str, output: str, network: str | None, licence: str) -> None:
     python -m exchange.import_network ffhq.pkl -o ffhq.safetensors --licence="CC BY-NC 4.0"
     python -m exchange.import_network psp.pt --network=ffhq.safetensors -o encoder.safetensors
     """
+    from inversion.encoders import published_psp
+    from networks.published.contents import CLASSES
+    from torch_utils.untrusted.torch_files import read_inert
+
     if Path(output).suffix != SUFFIX:
         raise UserError(f"-o {output} does not end in {SUFFIX}; write for example network{SUFFIX}")
     with _naming(source):
@@ -53,6 +58,9 @@ def main(source: str, output: str, network: str | None, licence: str) -> None:
 
 def _import_network(source: str, file: InertFile, output: str, provenance: dict[str, Any]) -> None:
     """Write the networks of a file, read by the first format that recognises it."""
+    from networks.files import save_network
+    from networks.published.assemble import assemble
+
     with _naming(source):
         module = _find_format(file)
         G, discriminators = assemble(module.read(file))
@@ -66,6 +74,10 @@ def _import_network(source: str, file: InertFile, output: str, provenance: dict[
 
 def _import_encoder(source: str, file: InertFile, output: str, network: str | None, provenance: dict[str, Any]) -> None:
     """Write the encoder of a file, for a network that was imported before."""
+    from inversion.encoders import published_psp
+    from inversion.encoders.files import require_network, save_encoder
+    from networks.files import load_generator
+
     if network is None:
         raise UserError(f"{source} is an encoder; give the network that it is for as --network=FILE")
     require_network(network)

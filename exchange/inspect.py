@@ -7,21 +7,20 @@ from typing import Any
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import printable
-from dnnlib.flags import SETTINGS
 from dnnlib.remote.locations import NetworkFile
-from networks.describe import describe, name_of_kind, snapshots
-from torch_utils.checkpoint import tensor_shapes
 
 NO_CHECKSUMS = "none: the file is older than they are, and damage to its numbers would go unseen"
 OF_CODES = ("inversion", "clip")  # kinds of files that hold the codes of images
 SHORT = 12  # digits of a SHA-256 in the table of a folder
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.argument("location", metavar="NETWORK_OR_FOLDER", type=NetworkFile())
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@commands.version_option
 @one_sentence_errors
 def main(location: str, as_json: bool) -> None:
     """Show the content of a network file, or the networks of a folder with the metrics measured of them.
@@ -30,6 +29,8 @@ def main(location: str, as_json: bool) -> None:
     python -m exchange.inspect qc.safetensors
     python -m exchange.inspect runs/qc
     """
+    from networks.describe import describe, snapshots
+
     if Path(location).is_dir():
         rows = snapshots(location)
         click.echo(json.dumps(rows, indent=2) if as_json else _snapshot_table(rows))
@@ -79,6 +80,8 @@ def _text(facts: dict[str, Any]) -> str:
 
 def _codes(path: str) -> dict[str, str]:
     """Return what a file holds of each image, in words."""
+    from torch_utils.checkpoint import tensor_shapes
+
     shapes = {name: list(shape) for name, shape in tensor_shapes(path).items()}
     codes: dict[str, str] = {name: str(shapes[name][1:]) for name in ("ws", "q") if name in shapes}
     paddings = sorted((name.removeprefix("padding.") for name in shapes if name.startswith("padding.")), key=_natural)
@@ -104,6 +107,8 @@ def _lines(lines: list[str]) -> str:
 
 def _summary(facts: dict[str, Any]) -> dict[str, str]:
     """Return the facts about a network by their headings."""
+    from networks.describe import name_of_kind
+
     header, images, generator, quality = (facts[name] for name in ("header", "images", "generator", "quality"))
     kind = name_of_kind(generator["kind"])
     mode = f"plain {kind}"

@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dnnlib.remote.hugging_face import SCHEME
+from dnnlib.remote.hugging_face import CANONICAL, SCHEME
 from networks.describe import name_of_kind
 
-CANONICAL = "network.safetensors"  # name of the network in a hub
 # The hub's names of licences, other than Creative Commons.
 _KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")
 

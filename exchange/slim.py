@@ -7,30 +7,17 @@ needs its encoder made anew with `--for-network`.
 import os
 
 import click
-import torch
-from torch import Tensor
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
-from exchange.encoder_headers import header_for_network, measure_anew
-from generation.quality_codes import seed_code
-from generation.rendering import synthesize
-from generation.sampling import ws_of_seeds
-from images.ranges import to_levels
-from inversion.encoders.files import KIND as ENCODER
-from networks.files import load
-from networks.generators.interface import Generator
-from networks.latents import Latents
-from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
-SEEDS = 32  # images that are compared
-MOST_LEVELS = 1.0  # grey levels by which no pixel may change
 DISCRIMINATORS = "D_"
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.argument("source", type=NetworkFile())
 @click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 @click.option("--subject", help="What the images show, such as `cat faces`, for the header.  [default: as it is]")
@@ -40,6 +27,7 @@ DISCRIMINATORS = "D_"
 )
 @click.option("--for-network", type=NetworkFile(), help="Slim network that a slim encoder is for.")
 @click.option("--photos", type=PATH, metavar="PATH", help="Photos that an encoder is measured on anew, for its header.")
+@commands.version_option
 @one_sentence_errors
 def main(
     source: str,
@@ -60,6 +48,11 @@ def main(
     An encoder of a plain network may be given to a QC network that was made of it with --degrad-only, as the sharp
     images are the same; q is then fitted to each photo.
     """
+    from exchange.encoder_headers import header_for_network, measure_anew
+    from exchange.slimming import halve, require_same_images
+    from inversion.encoders.files import KIND as ENCODER
+    from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+
     header = read_header(source)
     header |= {key: value for key, value in {"subject": subject, "licence": licence}.items() if value is not None}
     tensors = load_tensors(source)
@@ -71,41 +64,12 @@ def main(
     if not keep_discriminators and "generator" in header:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(DISCRIMINATORS)}
         header["discriminator"] = None
-    save_tensors(output, {name: _halve(tensor) for name, tensor in tensors.items()}, header)
+    save_tensors(output, {name: halve(tensor) for name, tensor in tensors.items()}, header)
     if for_network is not None and photos is not None:
         measure_anew(output, for_network, photos)
     if "generator" in header:
-        _require_same_images(source, output)
+        require_same_images(source, output)
     click.echo(f"{output}: {os.path.getsize(output):,} bytes, {source} has {os.path.getsize(source):,}")
-
-
-def _halve(tensor: Tensor) -> Tensor:
-    """Return float32 as float16 where no number leaves its range; other types stay."""
-    if tensor.dtype != torch.float32:
-        return tensor
-    half = tensor.half()
-    return half if half.isfinite().all() else tensor
-
-
-def _require_same_images(source: str, output: str) -> None:
-    """Raise UserError, and delete the output, where a pixel differs by more than a grey level."""
-    images = [_images(load(path, torch.device("cpu"), "fp32")) for path in (source, output)]
-    change = (images[0] - images[1]).abs().max().item()
-    if change > MOST_LEVELS:
-        os.remove(output)
-        raise UserError(f"{source} loses {change:.1f} grey levels of 255 in half precision; ship it as it is")
-
-
-@torch.no_grad()
-def _images(G: Generator) -> Tensor:
-    """Return images of some seeds in grey levels, through a code a seed where the network has one."""
-    images = []
-    for seed in range(SEEDS):
-        ws = ws_of_seeds(G, [seed])  # [1, num_ws, w_dim]
-        images.append(synthesize(G, Latents(ws)))
-        if G.q_dim:
-            images.append(synthesize(G, Latents(ws, torch.as_tensor(seed_code(seed, G.q_dim)).float())))
-    return to_levels(torch.cat(images).clamp(-1, 1))
 
 
 if __name__ == "__main__":

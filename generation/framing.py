@@ -1,16 +1,20 @@
 """What part of the plane an image shows, and at how many pixels: for networks that know no grid."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dnnlib.errors import UserError
-from networks.generators.coordinates import Coordinates
-from networks.generators.interface import Generator, ScaleFreeSynthesis
+
+if TYPE_CHECKING:
+    from networks.generators.coordinates import Coordinates
+    from networks.generators.interface import Generator
 
 MAX_PIXELS = 2**27  # of one image, 11585x11585: its file is made in memory
 MAX_DEGRADED_PIXELS = 2**22  # with a quality code, whose DegradBlocks need the whole image at once
@@ -42,6 +46,9 @@ class Framing:
 
         `is_sharp` says whether no image has a quality code.
         """
+        from networks.generators.coordinates import Coordinates
+        from networks.generators.interface import ScaleFreeSynthesis
+
         synthesis = G.synthesis
         if not isinstance(synthesis, ScaleFreeSynthesis):
             raise UserError(

@@ -5,9 +5,12 @@ from typing import Literal
 
 from dnnlib.config import require
 from dnnlib.errors import UserError
+from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "released", "adain"]
+
+KINDS = Registry("networks.generators.kinds", "kind of generator")
 
 
 @dataclass(frozen=True)

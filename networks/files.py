@@ -10,9 +10,8 @@ import torch
 
 from dnnlib.config import from_dict, require, to_dict
 from dnnlib.errors import UserError
-from dnnlib.registry import Registry
 from dnnlib.remarks import remark
-from networks.config import DiscriminatorConfig, Dtype, GeneratorConfig
+from networks.config import KINDS, DiscriminatorConfig, Dtype, GeneratorConfig
 from networks.discriminator import Discriminator
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header, save_tensors, tensor_shapes
@@ -20,7 +19,6 @@ from torch_utils.loading import blaming_header, load_module
 from torch_utils.precision import suits
 
 KIND = "network"  # in errors about files
-KINDS = Registry("networks.generators.kinds", "kind of generator")
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,37 @@
 python -m torch_utils.doctor [--arch sm_90]
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import SETTINGS
-from torch_utils.cuda import bias_act, cache, operators, upfirdn2d  # noqa: F401 - importing them registers their kernels
-from torch_utils.cuda.compiler import KernelError, compile_kernel, target, version
-from torch_utils.cuda.launch import Kernel
+from torch_utils.cuda import cache
+
+if TYPE_CHECKING:
+    from torch_utils.cuda.launch import Kernel
 
 OPTIONAL = {"cv2": "degradations and video", "pyspng": "faster PNG, else Pillow", "av": "video"}
 
 
-@click.command(context_settings=SETTINGS)
+@commands.command()
 @click.option("--arch", default="sm_90", help="Architecture to compile for without a GPU: sm_XX, or compute_XX (PTX).")
+@commands.version_option
 @one_sentence_errors
 def main(arch: str) -> None:
     """Print what is installed, what is missing, and which path each op takes."""
+    import torch
+
+    from torch_utils.cuda import bias_act, operators, upfirdn2d  # noqa: F401 - importing them registers their kernels
+    from torch_utils.cuda.compiler import target, version
+
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     _line("torch", f"{torch.__version__}, {built_for}, {torch.get_num_threads()} CPU threads")
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
@@ -55,6 +64,8 @@ def _line(name: str, text: str) -> None:
 
 def _answer(question: Callable[[], str]) -> str:
     """Return the result of a function, or the text of its KernelError."""
+    from torch_utils.cuda.compiler import KernelError
+
     try:
         return question()
     except KernelError as error:
@@ -62,6 +73,8 @@ def _answer(question: Callable[[], str]) -> str:
 
 
 def _compile(kernel: Kernel, target: str) -> str:
+    from torch_utils.cuda.compiler import compile_kernel
+
     return f"compiles for {target}, {len(compile_kernel(kernel, target)):,} bytes"
 
 

@@ -13,7 +13,8 @@ from dnnlib.config import require
 from dnnlib.errors import UserError, unknown_name
 from networks.config import DiscriminatorConfig, GeneratorConfig
 from training.augment.config import PIPES, AugmentPipeConfig
-from training.losses import DistillNorm
+
+DistillNorm = Literal["relative", "elements", "sum"]  # unit of the distance of Eq. 11
 
 LONGEST_WAIT = 10_000_000  # seconds, four months
 

@@ -1,13 +1,13 @@
 """The terms of the loss, each a pure function; phases only add them up."""
 
 import functools
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DistillNorm = Literal["relative", "elements", "sum"]
+from training.config import DistillNorm
+
 CONTENT_CELLS = 8  # along either side of an image
 SMALLEST_POWER = 1e-12  # of features; those of a teacher that is zero everywhere are not divided by zero
 

@@ -15,6 +15,7 @@ from dnnlib.errors import UserError
 
 SCHEME = "hf://"
 SUFFIX = ".safetensors"
+CANONICAL = f"network{SUFFIX}"  # name of the network in a hub
 EXAMPLE = f"{SCHEME}owner/name"
 _NAME = r"[A-Za-z0-9][\w.-]*"
 

@@ -53,10 +53,21 @@ def resolve(location: str | os.PathLike) -> Path:
     return Path(location)
 
 
+def locate(location: str) -> str:
+    """Return the local path of a network or encoder, as `resolve` does; a `~` at its beginning is the home folder.
+
+    Raises UserError besides for a single word that is neither a shipped network's name nor a file.
+    """
+    path = str(resolve(os.path.expanduser(location)))
+    if looks_like_a_name(path):
+        raise UserError(f"there is no file {path}; give a path, or a network of the program: {', '.join(SHIPPED)}")
+    return path
+
+
 class NetworkFile(click.ParamType):
     """Type of a command-line option that is the location of a network or encoder; its value is the local path.
 
-    A location is what `resolve` takes. A single word that is neither a shipped network's name nor a file is refused.
+    A location is what `locate` takes.
     """
 
     name = "file"
@@ -66,11 +77,7 @@ class NetworkFile(click.ParamType):
         if ctx is not None and ctx.resilient_parsing:
             return value
         try:
-            path = str(resolve(os.path.expanduser(value)))
-            if looks_like_a_name(path):
-                names = ", ".join(SHIPPED)
-                raise UserError(f"there is no file {path}; give a path, or a network of the program: {names}")
-            return path
+            return locate(value)
         except (UserError, OSError) as error:
             sentence = as_user_error(error)
             if sentence is None:

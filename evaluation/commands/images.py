@@ -1,31 +1,29 @@
 """Commands for images without a network: `calc_metrics.py pairs`, `niqe`, `fit-niqe`, `identity-consistency`."""
 
+from __future__ import annotations
+
 import json
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 import tqdm
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256, write_text
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from evaluation.commands.options import device_option
-from evaluation.streams.files import frame_batches, image_batches, pair_batches
 from evaluation.tables.table import Table
-from images.files import ImageFiles
-from metrics.detector import Detector, load_detector
-from metrics.distances.face_similarity import identity_consistency
-from metrics.niqe.distance import niqe
-from metrics.niqe.pristine import fit_pristine, read_pristine, write_pristine
-from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
-from torch_utils.distributed import best_device
-from torch_utils.precision import with_float64
+
+if TYPE_CHECKING:
+    import torch
+
+    from metrics.detector import Detector
 
 batch_option = click.option("--batch", type=click.IntRange(min=1), default=16, help="Number of images in a batch.")
 output_option = click.option(
@@ -33,7 +31,7 @@ output_option = click.option(
 )
 
 
-@click.command("pairs", context_settings=SETTINGS)
+@commands.command("pairs")
 @click.argument("a", type=PATH, metavar="IMAGES")
 @click.argument("b", type=PATH, metavar="REFERENCES")
 @click.option(
@@ -51,6 +49,14 @@ def pairs_command(
     a: str, b: str, names: str, weights_dir: str | None, batch: int, device: str | None, output: str | None
 ) -> None:
     """Compare images with references of the same names: PSNR, SSIM, LPIPS, identity."""
+    import torch
+
+    from evaluation.streams.files import pair_batches
+    from images.files import ImageFiles
+    from metrics.pairs import load_measure
+    from torch_utils.distributed import best_device
+    from torch_utils.precision import with_float64
+
     chosen = with_float64(best_device(device))
     weights = WeightsDirectory.find(weights_dir)
     measures = {name.strip(): load_measure(name.strip(), weights, chosen) for name in names.split(",")}
@@ -67,7 +73,7 @@ def pairs_command(
     _report(numbers, {"images": a, "references": b, "detectors": detectors}, output)
 
 
-@click.command("niqe", context_settings=SETTINGS)
+@commands.command("niqe")
 @click.argument("images", type=PATH, metavar="IMAGES")
 @click.option(
     "--pristine", type=PATH, metavar="FILE", help="Model of sharp photos (.mat or .npz).  [default: the published one]"
@@ -81,6 +87,15 @@ def niqe_command(
     images: str, pristine: str | None, weights_dir: str | None, batch: int, device: str | None, output: str | None
 ) -> None:
     """Rate images without any reference; lower is better (Mittal et al. 2013)."""
+    import torch
+
+    from evaluation.streams.files import image_batches
+    from images.files import ImageFiles
+    from metrics.niqe.distance import niqe
+    from metrics.niqe.pristine import read_pristine
+    from torch_utils.distributed import best_device
+    from torch_utils.precision import with_float64
+
     chosen = with_float64(best_device(device))
     path = pristine or WeightsDirectory.find(weights_dir).path("niqe")
     model = read_pristine(path)
@@ -95,7 +110,7 @@ def niqe_command(
     _report(numbers, record, output)
 
 
-@click.command("fit-niqe", context_settings=SETTINGS)
+@commands.command("fit-niqe")
 @click.argument("photos", type=PATH, metavar="PHOTOS")
 @click.option(
     "-o", "--output", type=PATH, default="niqe.npz", metavar="FILE", help="File of the model, for niqe --pristine."
@@ -108,6 +123,14 @@ def niqe_command(
 @one_sentence_errors
 def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: str | None) -> None:
     """Fit NIQE's model of pristine images to a folder of sharp photos."""
+    import torch
+
+    from evaluation.streams.files import image_batches
+    from images.files import ImageFiles
+    from metrics.niqe.pristine import fit_pristine, write_pristine
+    from torch_utils.distributed import best_device
+    from torch_utils.precision import with_float64
+
     chosen = with_float64(best_device(device))
     files = ImageFiles(photos)
     batches = tqdm.tqdm(image_batches(files, batch), unit="batch", disable=None)
@@ -117,7 +140,7 @@ def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: s
     click.echo(f"{output}: {len(files)} photos, blocks of {block}x{block}")
 
 
-@click.command("identity-consistency", context_settings=SETTINGS)
+@commands.command("identity-consistency")
 @click.argument("videos", type=PATH, metavar="VIDEO...", nargs=-1, required=True)
 @click.option(
     "--source",
@@ -147,6 +170,9 @@ def identity_consistency_command(
     \b
     python calc_metrics.py identity-consistency restored.mp4 edited.mp4 --source=clip.mp4 --source=clip.mp4
     """
+    from metrics.detector import load_detector
+    from torch_utils.distributed import best_device
+
     if len(set(videos)) < len(videos):
         raise UserError(f"{max(videos, key=videos.count)} is given twice; give each video once")
     if sources and len(sources) != len(videos):
@@ -169,6 +195,11 @@ def identity_consistency_command(
 
 
 def _consistency(video: str, detector: Detector, batch: int, device: torch.device) -> float:
+    import torch
+
+    from evaluation.streams.files import frame_batches
+    from metrics.distances.face_similarity import identity_consistency
+
     assert detector.features is not None, "ArcFace has features"
     with torch.no_grad():
         embeddings = [detector.features(frames.to(device)) for frames in frame_batches(video, batch)]

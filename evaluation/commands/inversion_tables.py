@@ -1,53 +1,32 @@
 """The commands that make tables of inverted photos: `restoration`, `inversion`, `stability`, `editability`."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, sha256
-from dnnlib.flags import PATH, SETTINGS, Command, Decorator, add_options, gather_flags, require_effect
+from dnnlib.flags import PATH, Command, Decorator, add_options, gather_flags, require_effect
 from dnnlib.remote.locations import NetworkFile
+from evaluation.choices import COUNT, METHODS, REACH, TRACKS
 from evaluation.commands.options import device_option
-from evaluation.job import prepare_device
-from evaluation.photo_sets import RECIPE, DegradedPhotos, PhotoOptions, SquarePhotos
-from evaluation.tables.editability import COUNT, REACH, EditOptions, editability_table
-from evaluation.tables.encoders import EncoderMeasures, encoders_sheet, encoders_table
-from evaluation.tables.inversion import inversion_table
-from evaluation.tables.restoration import (
-    METHODS,
-    NEEDED_BY_LPIPS,
-    TRACKS,
-    RestorationMeasures,
-    RestorationOptions,
-    restoration_table,
-)
-from evaluation.tables.stability import StabilityOptions, stability_table
 from evaluation.tables.table import Table, write_table
-from images.sheets import save_png
-from inversion.commands.options import (
-    InverterFlags,
-    TuningFlags,
-    check_finite,
-    check_output,
-    fidelity_option,
-    make_direction,
-    make_inverter,
-)
-from inversion.directions.scorers import load_scorer
-from inversion.directions.search import Search, find_directions
-from inversion.encoders.files import find_encoder
-from inversion.inverter import Inverter
-from inversion.photos.encoded import names_of
-from metrics.pairs import load_measure
+from inversion.commands.options import InverterFlags, TuningFlags, check_finite, check_output, fidelity_option
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
-from torch_utils.precision import with_float64
+
+if TYPE_CHECKING:
+    from evaluation.photo_sets import DegradedPhotos, PhotoOptions
+    from inversion.inverter import Inverter
 
 STAGES = ("encoder", "projector", "quality", "tuning")  # of an inversion
 
@@ -93,6 +72,8 @@ class TableFlags:
     @property
     def photos(self) -> PhotoOptions:
         """The photos of the table."""
+        from evaluation.photo_sets import PhotoOptions
+
         return PhotoOptions(self.data, self.images, self.batch, self.seed)
 
     @property
@@ -102,6 +83,9 @@ class TableFlags:
 
     def inverter(self, needs_quality: bool = True) -> Inverter:
         """Return the inverter of the flags, with its device prepared."""
+        from evaluation.job import prepare_device
+        from inversion.commands.building import make_inverter
+
         inverting = InverterFlags(
             network=self.network,
             encoder=self.encoder,
@@ -154,7 +138,7 @@ def _table_options(command: Command, without: Decorator | None = None) -> Comman
     return add_options(gather_flags("flags", TableFlags)(command), options)
 
 
-@click.command("restoration", context_settings=SETTINGS)
+@commands.command("restoration")
 @_table_options
 @fidelity_option
 @click.option(
@@ -188,6 +172,10 @@ def restoration_command(
     python calc_metrics.py restoration --network=qc.safetensors --encoder=encoder.safetensors --data=cats256-val.zip \\
         --method=encoder --method=encoder+PTI
     """
+    from evaluation.tables.restoration import RestorationMeasures, RestorationOptions, restoration_table
+    from inversion.encoders.files import find_encoder
+    from torch_utils.precision import with_float64
+
     prepare_directory(flags.outdir)
     photos = flags.photos
     encoder = flags.encoder or find_encoder(flags.network)
@@ -200,7 +188,7 @@ def restoration_command(
     _publish(restoration_table(inverters, photos, options, measures, flags.outdir), flags.outdir)
 
 
-@click.command("inversion", context_settings=SETTINGS)
+@commands.command("inversion")
 @functools.partial(_table_options, without=_ENCODER)
 @click.option(
     "--encoder",
@@ -223,6 +211,13 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
     python calc_metrics.py inversion --network=qc.safetensors --encoder=psp.safetensors \\
         --encoder=feature-style.safetensors --data=photos --sheet=encoders.png
     """
+    from evaluation.photo_sets import SquarePhotos
+    from evaluation.tables.encoders import EncoderMeasures, encoders_sheet, encoders_table
+    from evaluation.tables.inversion import inversion_table
+    from images.sheets import save_png
+    from inversion.photos.encoded import names_of
+    from torch_utils.precision import with_float64
+
     if not encoders:
         require_effect(["degradation", "sheet"], "without --encoder; add it, or leave it out")
         inverter, photos = _open(flags)
@@ -245,7 +240,7 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
         click.echo(f"{sheet} shows the photos and their reconstructions")
 
 
-@click.command("stability", context_settings=SETTINGS)
+@commands.command("stability")
 @_table_options
 @click.option(
     "--direction",
@@ -264,6 +259,13 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
 @one_sentence_errors
 def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
     """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
+    from evaluation.tables.restoration import NEEDED_BY_LPIPS
+    from evaluation.tables.stability import StabilityOptions, stability_table
+    from inversion.commands.building import make_direction
+    from inversion.directions.search import Search, find_directions
+    from metrics.pairs import load_measure
+    from torch_utils.precision import with_float64
+
     inverter, photos = _open(flags)
     chosen = tuple(make_direction(path, inverter) for path in directions)
     chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
@@ -274,7 +276,7 @@ def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude:
     _publish(stability_table(inverter, photos, options, measures, flags.outdir), flags.outdir)
 
 
-@click.command("editability", context_settings=SETTINGS)
+@commands.command("editability")
 @_table_options
 @click.option(
     "--scorer",
@@ -303,6 +305,11 @@ def editability_command(
     \b
     python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --images=100 --scorer=warmth
     """
+    from evaluation.tables.editability import EditOptions, editability_table
+    from inversion.commands.building import make_direction
+    from inversion.directions.scorers import load_scorer
+    from inversion.directions.search import Search, find_directions
+
     inverter, photos = _open(flags)
     name, scorer = load_scorer(text, inverter.device)
     if direction is not None:
@@ -317,6 +324,8 @@ def editability_command(
 
 def _open(flags: TableFlags) -> tuple[Inverter, DegradedPhotos]:
     """Return the inverter and the multiple-degraded photos of the flags; raise UserError where these do not fit."""
+    from evaluation.photo_sets import RECIPE, DegradedPhotos
+
     prepare_directory(flags.outdir)
     inverter = flags.inverter()
     return inverter, DegradedPhotos(flags.photos, RECIPE, inverter.G)

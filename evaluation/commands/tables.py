@@ -1,30 +1,29 @@
 """The commands that make tables: `calc_metrics.py table1`, `classify`, `runtime`."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, SETTINGS, Command, add_options
+from dnnlib.flags import PATH, Command, add_options
 from dnnlib.remote.locations import NetworkFile, resolve
 from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
-from evaluation.job import Job
-from evaluation.tables.classify import ClassifyOptions, classify_table
-from evaluation.tables.runtime import runtime_table
 from evaluation.tables.table import Table, write_table
-from evaluation.tables.table1 import PAPER_ABLATIONS, table1, table4
-from metrics.metric import parse_requests
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
-from torch_utils.distributed import World, run
-from torch_utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from torch_utils.distributed import World
 
 _OPTIONS = [
     click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table, as markdown and JSON."),
@@ -37,7 +36,7 @@ def _table_options(command: Command) -> Command:
     return add_options(command, _OPTIONS)
 
 
-@click.command("table1", context_settings=SETTINGS)
+@commands.command("table1")
 @click.option("--base", type=NetworkFile(), required=True, help="Network of the plain generator.")
 @click.option("--qc", type=NetworkFile(), required=True, help="QC network trained from it.")
 @click.option("--degraded-base", type=NetworkFile(), help="Plain network trained on degraded images.")
@@ -69,6 +68,11 @@ def table1_command(
     device: str | None,
 ) -> None:
     """Table 1 of the paper, and with --ablation Table 4 of its supplement: sharp and degraded distances."""
+    from evaluation.job import Job
+    from evaluation.tables.table1 import table1, table4
+    from metrics.metric import parse_requests
+    from torch_utils.distributed import run
+
     requests = parse_requests(metric)
     if len(requests) > 1 or requests[0].metric.reals == "none":
         raise UserError(f"--metric={metric} is not one distance to real images; choose for example fd5k_cifar")
@@ -86,7 +90,7 @@ def table1_command(
     run(_publish, gpus, device, outdir, tables)
 
 
-@click.command("classify", context_settings=SETTINGS)
+@commands.command("classify")
 @click.option("--network", type=NetworkFile(), required=True, help="QC network whose codes are classified.")
 @click.option("--train", type=int, default=1000, help="Number of images that the classifiers learn from.")
 @click.option("--test", type=int, default=200, help="Number of images that their accuracy is measured on.")
@@ -108,11 +112,14 @@ def classify_command(
     device: str | None,
 ) -> None:
     """Section 4.6 of the paper: how well linear classifiers tell blur from the quality code."""
+    from evaluation.tables.classify import ClassifyOptions, classify_table
+    from torch_utils.distributed import run
+
     options = ClassifyOptions(train, test, steps, batch, seed, encoder)
     run(_publish, 1, device, outdir, [partial(classify_table, network=network, options=options)])
 
 
-@click.command("runtime", context_settings=SETTINGS)
+@commands.command("runtime")
 @click.option("--network", type=NetworkFile(), required=True, help="Network whose images are timed.")
 @click.option("--encoder", type=NetworkFile(), help="Encoder for this network; inversion is timed, too.")
 @click.option("--runs", type=click.IntRange(min=2), default=50, help="Number of images that are timed.")
@@ -133,12 +140,17 @@ def runtime_command(
     device: str | None,
 ) -> None:
     """Table 3 of the paper: seconds for an image."""
+    from evaluation.tables.runtime import runtime_table
+    from torch_utils.distributed import run
+
     make = partial(runtime_table, network=network, encoder=encoder, runs=runs, precision=precision)
     run(_publish, 1, device, outdir, [make])
 
 
 def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table]]) -> None:
     """Make tables in all processes; print and write each in the first process as soon as it is made."""
+    from torch_utils.memory import keep_freed_memory
+
     if world.device.type == "cpu":
         keep_freed_memory()
     for make in tables:
@@ -150,6 +162,8 @@ def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table
 
 def _parse_ablations(texts: Sequence[str]) -> Mapping[str, str]:
     """Return the networks by letter, of texts such as `A=FILE`."""
+    from evaluation.tables.table1 import PAPER_ABLATIONS
+
     networks = {}
     for text in texts:
         name, separator, path = text.partition("=")

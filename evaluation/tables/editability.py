@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
+from evaluation.choices import COUNT, REACH
 from evaluation.inverted_photos import (
     PhotoRecords,
     describe_inverter,
@@ -28,7 +29,6 @@ from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
 from networks.generators.interface import Generator
 
-REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"
 # Mean change of the age in years by DEX on CelebA-HQ, at the magnitudes from -3 to 3.
 PAPER = {
     "degraded": (4.22, 3.39, 2.72, 1.86, 1.12, 0.6, -0.25, -1.19, -1.97, -2.5),

@@ -16,6 +16,7 @@ from torch import Tensor
 from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from evaluation.choices import TRACKS
 from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, quantize
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
@@ -32,14 +33,6 @@ from metrics.niqe.pristine import PristineModel, read_pristine
 from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 
-# Whether a method uses the encoder (else the projector), and whether it uses pivotal tuning.
-METHODS = {
-    "projector": (False, False),
-    "projector+PTI": (False, True),
-    "encoder": (True, False),
-    "encoder+PTI": (True, True),
-}
-TRACKS = ("blur", "super_resolution", "noise", "jpeg", "multiple")
 # NIQE and LPIPS on CelebA-HQ, by track.
 PAPER = {
     "HiFaceGAN": {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from evaluation.choices import QUALITIES
 from evaluation.job import Job, measure
 from evaluation.tables.table import Table, number
 from torch_utils.checkpoint import read_header
@@ -24,7 +25,6 @@ PAPER_ABLATIONS = {
     "E": ("D_q = 8, L = 64", 4.54, 5.69),
     "F": ("AdaIN-style DegradBlock", 4.41, 5.28),
 }
-QUALITIES = ("sharp", "degraded")
 
 Distances = dict[str, float | None]  # by quality
 Log = list[dict[str, Any]]  # records of results

@@ -1,42 +1,33 @@
 """The command `degrade`: give photos another degradation."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from generation.quality_codes import MAX_SEED
-from images.photos import from_network
-from images.sheets import save_png
-from inversion.commands.options import (
-    InverterFlags,
-    TuningFlags,
-    check_codes,
-    check_finite,
-    finish,
-    make_inverter,
-    make_reader,
-    make_strip,
-    photo_options,
-)
-from inversion.inverter import Inverter
-from inversion.photos.invert import PhotoJob, invert_photos, write_codes
-from inversion.photos.paste_back import paste_back
-from inversion.photos.reader import PhotoReader, PreparedPhoto
-from inversion.photos.tasks import PhotoTask
-from inversion.requality import interpolate_quality, sample_quality, scale_quality
-from inversion.tuned_weights import Inversion
-from networks.latents import Latents
+from inversion.commands.options import InverterFlags, TuningFlags, check_codes, check_finite, finish, photo_options
+from inversion.photos.tasks import PhotoJob, PhotoTask
+
+if TYPE_CHECKING:
+    from inversion.inverter import Inverter
+    from inversion.photos.reader import PhotoReader, PreparedPhoto
+    from inversion.tuned_weights import Inversion
+    from networks.latents import Latents
 
 OWN, SHARP = "own", "sharp"
 
 
-@click.command("degrade", context_settings=SETTINGS)
+@commands.command("degrade")
 @photo_options
 @click.option(
     "--to",
@@ -84,6 +75,13 @@ def degrade(
     python invert.py degrade --network=qc.safetensors --from=seed:5 --to=noisy.jpg --alpha=0 --alpha=0.5 --alpha=1 \\
         -i photos -o degraded
     """
+    from images.photos import from_network
+    from images.sheets import save_png
+    from inversion.commands.building import make_inverter, make_reader, make_strip
+    from inversion.photos.invert import invert_photos, write_codes
+    from inversion.photos.paste_back import paste_back
+    from inversion.requality import interpolate_quality, scale_quality
+
     inverter = make_inverter(inverting, tuning, needs_quality=True)
     reader = make_reader(align, inverter)
     check_codes(job.codes)
@@ -118,6 +116,9 @@ def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[
 
     A reference photo is read at once, and inverted when it is first needed.
     """
+    from inversion.requality import sample_quality
+    from networks.latents import Latents
+
     if text == OWN:
         return lambda latents: latents
     blank = Latents(inverter.G.mapping.w_avg.expand(1, inverter.G.num_ws, -1))

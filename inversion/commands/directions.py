@@ -1,35 +1,27 @@
 """The command `directions`: find directions in w to edit images along."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS, gather_flags
+from dnnlib.flags import PATH, gather_flags
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
-from generation.sampling import check_class
-from images.sheets import save_png
-from inversion.directions.direction import (
-    Direction,
-    load_direction,
-    parse_layers,
-    require_of_ws,
-    save_direction,
-)
-from inversion.directions.previews import check_preview_size, preview
-from inversion.directions.scorers import descriptions, load_scorer
-from inversion.directions.search import METHODS, Search, find_directions
+from inversion.directions.methods import METHODS
 from inversion.directions.seed_labels import read_labels
-from networks.files import load
-from networks.generators.interface import Generator
-from torch_utils.checkpoint import read_header
-from torch_utils.distributed import best_device
-from torch_utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from inversion.directions.direction import Direction
+    from networks.generators.interface import Generator
 
 BY_SCORES = "interfacegan"
 
@@ -63,6 +55,8 @@ class ScoreFlags:
 
 def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: bool) -> None:
     """Print the scorers that are always there, and stop, where --list is given."""
+    from inversion.directions.scorers import descriptions
+
     if is_given and not context.resilient_parsing:
         scorers = descriptions()
         width = max(len(name) for name in scorers)
@@ -70,7 +64,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
         context.exit()
 
 
-@click.command("directions", context_settings=SETTINGS)
+@commands.command("directions")
 @click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot, plain or QC.")
 @click.option("--method", type=click.Choice(METHODS.names()), required=True, help="Method that finds the directions.")
 @click.option(
@@ -136,6 +130,16 @@ def directions_command(
     python invert.py directions --network=qc.safetensors --method=sefa --layers=0-3 -o directions
     python invert.py directions --network=qc.safetensors --method=interfacegan --scorer=warmth -o directions
     """
+    from generation.sampling import check_class
+    from inversion.directions.direction import load_direction, parse_layers, require_of_ws, save_direction
+    from inversion.directions.previews import check_preview_size
+    from inversion.directions.scorers import load_scorer
+    from inversion.directions.search import Search, find_directions
+    from networks.files import load
+    from torch_utils.checkpoint import read_header
+    from torch_utils.distributed import best_device
+    from torch_utils.memory import keep_freed_memory
+
     _check_flags(method, count, scores)
     seeds = integers(preview_seeds)
     device = best_device(device_name)
@@ -203,6 +207,9 @@ def _summary(direction: Direction) -> str:
 def _write_previews(
     folder: Path, G: Generator, directions: Sequence[Direction], seeds: Sequence[int], class_index: int | None
 ) -> None:
+    from images.sheets import save_png
+    from inversion.directions.previews import preview
+
     sharp, degraded = preview(G, directions, seeds, class_index)
     save_png(folder / "preview.png", sharp)
     if degraded is not None:

@@ -1,35 +1,25 @@
 """The command `edit`: change the content of photos, and keep their quality."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
-from images.photos import from_network
-from images.sheets import save_png
-from inversion.commands.options import (
-    InverterFlags,
-    TuningFlags,
-    check_codes,
-    check_finite,
-    finish,
-    make_direction,
-    make_inverter,
-    make_reader,
-    make_strip,
-    photo_options,
-)
-from inversion.directions.editing import edited_images
-from inversion.photos.invert import PhotoJob, invert_photos, write_codes
-from inversion.photos.paste_back import paste_back
-from inversion.photos.reader import PreparedPhoto
-from inversion.photos.tasks import PhotoTask
-from inversion.tuned_weights import Inversion
+from dnnlib.flags import PATH
+from inversion.commands.options import InverterFlags, TuningFlags, check_codes, check_finite, finish, photo_options
+from inversion.photos.tasks import PhotoJob, PhotoTask
+
+if TYPE_CHECKING:
+    from inversion.photos.reader import PreparedPhoto
+    from inversion.tuned_weights import Inversion
 
 
-@click.command("edit", context_settings=SETTINGS)
+@commands.command("edit")
 @photo_options
 @click.option(
     "--direction",
@@ -65,6 +55,13 @@ def edit(
     python invert.py edit --network=qc.safetensors --direction=warmth.safetensors --strength=-2 --strength=2 \\
         -i photos -o edited
     """
+    from images.photos import from_network
+    from images.sheets import save_png
+    from inversion.commands.building import make_direction, make_inverter, make_reader, make_strip
+    from inversion.directions.editing import edited_images
+    from inversion.photos.invert import invert_photos, write_codes
+    from inversion.photos.paste_back import paste_back
+
     inverter = make_inverter(inverting, tuning, needs_quality=False)
     reader = make_reader(align, inverter)
     check_codes(job.codes)

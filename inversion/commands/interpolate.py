@@ -1,40 +1,34 @@
 """The command `interpolate`: what lies between the codes of two photos, or of the mean image and a photo."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-import torch
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, SETTINGS
-from generation.rendering import synthesize
-from images.figures import check_grid_size, labelled_grid
-from images.photos import from_network
-from images.sheets import save_png
-from images.video.writer import write_mp4
+from dnnlib.flags import PATH
 from inversion.commands.options import (
     InverterFlags,
     check_codes,
     check_output,
     codes_option,
-    make_inverter,
-    make_reader,
     network_options_but,
     steps_option,
 )
-from inversion.inverter import Inverter
-from inversion.mixing import Part, between, mean_codes
-from inversion.photos.encoded import encode_photos, require_other_file
-from networks.latents import Latents
+
+if TYPE_CHECKING:
+    from inversion.mixing import Part
 
 PARTS: dict[str, Part] = {"style": "style", "space": "space", "padding": "space", "both": "both"}
 STEPS = {".png": 7, ".mp4": 60}  # default number of images, by the ending of the result
 
 
-@click.command("interpolate", context_settings=SETTINGS)
+@commands.command("interpolate")
 @click.argument("photos", type=PATH, nargs=-1, required=True, metavar="PHOTO...")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .png (a strip) or .mp4.")
 @network_options_but(steps_option)
@@ -71,6 +65,14 @@ def interpolate_command(
     python invert.py interpolate a.jpg b.jpg --network=qc.safetensors --part=style -o strip.png
     python invert.py interpolate a.jpg --from=mean --part=space --network=qc.safetensors -o pose.mp4
     """
+    from images.figures import check_grid_size, labelled_grid
+    from images.sheets import save_png
+    from images.video.writer import write_mp4
+    from inversion.commands.building import make_inverter, make_reader
+    from inversion.mixing import mean_codes
+    from inversion.photos.encoded import encode_photos, require_other_file
+    from inversion.photos.mixed import images_between
+
     wanted = 1 if start else 2
     if len(photos) != wanted:
         words = "one photo with --from=mean" if start else "two photos"
@@ -100,11 +102,3 @@ def interpolate_command(
         tiles = [*(photo.image for photo in before), *shares.values(), *(photo.image for photo in after)]
         save_png(path, labelled_grid(np.stack(tiles)[None], [""], labels))
     click.echo(f"{output}: {count} images")
-
-
-@torch.no_grad()
-def images_between(inverter: Inverter, start: Latents, end: Latents, part: Part, count: int) -> Iterator[np.ndarray]:
-    """Yield `count` images from one image's codes to another's, both included, uint8 `[R, R, 3]`."""
-    for index in range(count):
-        codes = between(inverter.G, start, end, part, index / (count - 1))
-        yield from from_network(synthesize(inverter.G, codes))

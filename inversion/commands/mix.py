@@ -1,40 +1,26 @@
 """The command `mix`: the style of one photo on the space of another."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-import torch
 import tqdm
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
-from dnnlib.flags import PATH, SETTINGS
-from generation.rendering import synthesize
-from images.figures import PAPER, check_grid_size, labelled_grid
-from images.photos import from_network, photo_files
-from images.sheets import save_png
-from inversion.commands.options import (
-    InverterFlags,
-    check_codes,
-    codes_option,
-    make_inverter,
-    make_reader,
-    network_options,
-)
-from inversion.directions.direction import parse_layers
-from inversion.inverter import Inverter
-from inversion.mixing import has_space, mix
-from inversion.photos.encoded import EncodedPhoto, encode_photos, require_other_folder
-from networks.latents import Latents
+from dnnlib.flags import PATH
+from inversion.commands.options import InverterFlags, check_codes, codes_option, network_options
 
-Quality = Literal["sharp", "own"]
+if TYPE_CHECKING:
+    from inversion.photos.mixed import Quality
 
 
-@click.command("mix", context_settings=SETTINGS)
+@commands.command("mix")
 @click.option("--style", type=PATH, required=True, metavar="PATH", help="Photo, or folder, whose style is taken.")
 @click.option("--content", type=PATH, required=True, metavar="PATH", help="Photo, or folder, that gets the styles.")
 @click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results.")
@@ -69,6 +55,14 @@ def mix_command(
     python invert.py mix --network=qc.safetensors --encoder=encoder.safetensors --style=a.jpg --content=b.jpg -o mixed
     python invert.py mix --network=qc.safetensors --style=styles --content=photos --layers=6-11 -o mixed
     """
+    from images.figures import check_grid_size
+    from images.photos import photo_files
+    from images.sheets import save_png
+    from inversion.commands.building import make_inverter, make_reader
+    from inversion.directions.direction import parse_layers
+    from inversion.photos.encoded import encode_photos, require_other_folder
+    from inversion.photos.mixed import mixed_images, mixing_sheet
+
     require_other_folder(outdir, [style, content])
     sides = [photo_files(path) for path in (style, content)]
     check_codes(codes)
@@ -90,26 +84,3 @@ def mix_command(
             save_png(folder / f"{photo.name}+{other.name}.png", image)
     save_png(folder / "sheet.png", mixing_sheet(styles, contents, np.stack(rows)))
     click.echo(f"{len(styles) * len(contents)} mixed, all in {folder / 'sheet.png'}")
-
-
-@torch.no_grad()
-def mixed_images(
-    inverter: Inverter, styles: Sequence[EncodedPhoto], content: Latents, layers: Sequence[int] | None, quality: Quality
-) -> np.ndarray:
-    """Return a photo's content in each style, uint8 `[styles, R, R, 3]`; layers None: as its codes suggest."""
-    num_ws = inverter.G.num_ws
-    if layers is None:
-        layers = range(0 if has_space(content) else num_ws // 2, num_ws)
-    content = content if quality == "own" else content.sharp()
-    images = [synthesize(inverter.G, mix(style.latents, content, layers)) for style in styles]  # [1, C, R, R] each
-    return np.concatenate([from_network(image) for image in images])
-
-
-def mixing_sheet(styles: Sequence[EncodedPhoto], contents: Sequence[EncodedPhoto], images: np.ndarray) -> np.ndarray:
-    """Return a figure of images uint8 `[contents, styles, R, R, 3]` with the photos along the edges."""
-    corner = np.full_like(images[0, 0], PAPER)
-    top = np.stack([corner, *(style.image for style in styles)])  # [1 + styles, R, R, 3]
-    left = np.stack([content.image for content in contents])[:, None]  # [contents, 1, R, R, 3]
-    grid = np.concatenate([top[None], np.concatenate([left, images], axis=1)])
-    names = [["", *(photo.name for photo in photos)] for photos in (contents, styles)]
-    return labelled_grid(grid, *names)

@@ -1,44 +1,29 @@
 """The flags that the commands on photos share, and the inverter, the reader and the job that are made of them."""
 
-import json
+from __future__ import annotations
+
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-import numpy as np
 import tqdm
 
-from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
-from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags, parse_assignment
+from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
-from images.figures import labelled_grid
-from inversion.directions.direction import AnyDirection, load_direction
-from inversion.directions.editing import no_paddings
-from inversion.directions.padding_direction import PaddingDirection
-from inversion.encoders.files import find_encoder
-from inversion.fit_quality import QualityOptions
-from inversion.inverter import InversionOptions, Inverter
-from inversion.photos.invert import PhotoJob
-from inversion.photos.jobs import Summary
-from inversion.photos.reader import PhotoReader
-from inversion.projector import ProjectorOptions
-from inversion.tuning_options import TUNINGS, TuningOptions
-from metrics.weights.directory import WeightsDirectory
+from inversion.photos.tasks import PhotoJob
+from inversion.tuning_options import TUNINGS
 from metrics.weights.option import weights_dir_option
-from torch_utils.distributed import best_device
-from torch_utils.memory import keep_freed_memory
 
-ENCODER_STEPS = 0  # default of --steps where an encoder is given
+if TYPE_CHECKING:
+    from inversion.photos.jobs import Summary
 
-Options = TypeVar("Options", ProjectorOptions, TuningOptions, QualityOptions)
 Number = TypeVar("Number", float, tuple[float, ...])
 
 
@@ -174,82 +159,6 @@ def network_options_but(*others: Decorator) -> Decorator:
     return lambda command: add_options(gather_flags("inverting", InverterFlags)(command), options)
 
 
-def make_inverter(
-    flags: InverterFlags, tuning: TuningFlags | None, needs_quality: bool, tunes_after_encoder: bool = True
-) -> Inverter:
-    """Return the inverter that flags ask for.
-
-    `tuning` is None for commands that never tune; those for which an encoder's codes suffice only tune after one when
-    flags of tuning are given.
-    """
-    encoder = choose_encoder(flags)
-    if encoder is not None and not tunes_after_encoder and not _mentions_tuning(flags, tuning):
-        tuning = TuningFlags(tuning_steps=0)
-    steps = ENCODER_STEPS if flags.steps is None and encoder is not None else flags.steps
-    values = {
-        "projector.steps": steps,
-        "projector.space": flags.space,
-        "tuning.steps": 0 if tuning is None else tuning.tuning_steps,
-        "tuning.stop_psnr": None if tuning is None else tuning.stop_psnr,
-    }
-    texts = {name: json.dumps(value) for name, value in values.items() if value is not None}
-    stages = ("projector", "quality") if tuning is None else ("projector", "tuning", "quality")
-    texts |= dict(_parse_override(text, stages) for text in flags.overrides)
-    options = InversionOptions(
-        encoder=encoder,
-        projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
-        tuning=_stage_options("tuning", TUNINGS[(tuning and tuning.tuning) or "default"], texts, "--tuning-steps"),
-        quality=_stage_options("quality", QualityOptions(), texts, "--set quality.steps"),
-        perceptual=flags.perceptual,
-        **({} if flags.fidelity is None else {"fidelity": flags.fidelity}),
-    )
-    device = best_device(flags.device)
-    if device.type == "cpu":
-        keep_freed_memory()
-    weights = WeightsDirectory.find(flags.weights_dir)
-    inverter = Inverter(flags.network, device, options, weights, needs_quality)
-    for text in flags.overrides:
-        if text.startswith("quality.") and not inverter.fits_quality:
-            raise UserError(
-                f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
-                "--steps; leave it out"
-            )
-        if text.startswith("projector.features_") and inverter.kind != "feature-style":
-            raise UserError(
-                f"--set {text} has no effect, as there are no features to start at; leave it out, or give an encoder "
-                "of kind feature-style"
-            )
-    return inverter
-
-
-def choose_encoder(flags: InverterFlags) -> str | None:
-    """Return the encoder that flags name, or the one beside the network; None where there is neither."""
-    if flags.no_encoder:
-        if flags.encoder is not None:
-            raise UserError("--encoder and --no-encoder contradict each other; leave one of them out")
-        return None
-    if flags.encoder is not None:
-        return flags.encoder
-    encoder = find_encoder(flags.network)
-    return None if encoder is None else str(encoder)
-
-
-def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:
-    """Return the reader that cuts photos for an inverter; `align` names the face detector, None or "" means none."""
-    return PhotoReader(inverter.G, align or None)
-
-
-def make_direction(path: str, inverter: Inverter, codes: str | None = None) -> AnyDirection:
-    """Return the direction in a file for the codes that an inverter finds, or that the folder `codes` may have.
-
-    Raises UserError as `load_direction` does, and for one among paddings where none are found.
-    """
-    direction = load_direction(path, inverter.G, sha256(inverter.network))
-    if isinstance(direction, PaddingDirection) and codes is None and inverter.kind != "padding":
-        raise no_paddings(direction)
-    return direction
-
-
 def check_codes(codes: str | None) -> None:
     """Raise UserError when the folder that --codes names does not exist."""
     if codes is not None:
@@ -276,49 +185,9 @@ def say(text: str) -> None:
     tqdm.tqdm.write(text, file=sys.stderr)
 
 
-def make_strip(images: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return images uint8 `[R, R, 3]` side by side with their names above."""
-    return labelled_grid(np.stack(list(images.values()))[None], [""], list(images))
-
-
 def check_finite(context: click.Context, parameter: click.Parameter, value: Number) -> Number:
     """Raise click.BadParameter for nan and the infinities, which click's ranges let pass."""
     for number in value if isinstance(value, tuple) else (value,):
         if not math.isfinite(number):
             raise click.BadParameter(f"{number} is not finite.")
     return value
-
-
-def _stage_options(name: str, defaults: Options, texts: Mapping[str, str], flag: str) -> Options | None:
-    """Return the options of a stage; None where it takes no steps.
-
-    Args:
-        name: name of the stage.
-        defaults: options of a stage without overrides.
-        texts: values of all stages' options by dotted name.
-        flag: flag that sets the steps, for the error.
-
-    Raises UserError for options of a stage that takes no steps.
-    """
-    prefix = f"{name}."
-    overrides = {path.removeprefix(prefix): text for path, text in texts.items() if path.startswith(prefix)}
-    if overrides.get("steps") != "0":
-        return with_overrides(defaults, overrides)
-    for field in overrides:
-        if field != "steps":
-            raise UserError(f"{name}.{field} has no effect without steps; leave it out, or give {flag} above 0")
-    return None
-
-
-def _mentions_tuning(flags: InverterFlags, tuning: TuningFlags | None) -> bool:
-    """Whether any flag of tuning was given."""
-    return tuning != TuningFlags() or any(text.startswith("tuning.") for text in flags.overrides)
-
-
-def _parse_override(text: str, stages: Sequence[str]) -> tuple[str, str]:
-    """Split the argument of --set into field and value; raise UserError for a field of no stage."""
-    name, value = parse_assignment(text)
-    if not name.startswith(tuple(f"{stage}." for stage in stages)):
-        known = " or ".join(f"{stage}.FIELD" for stage in stages)
-        raise UserError(f"--set {text} is no field of the inversion; write {known}")
-    return name, value

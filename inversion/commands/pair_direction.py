@@ -6,30 +6,24 @@ from typing import Any, Literal
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
-from images.photos import photo_files
+from dnnlib.flags import PATH
 from inversion.commands.options import (
     InverterFlags,
     check_codes,
     check_output,
     codes_option,
-    make_inverter,
-    make_reader,
     network_options_but,
     space_option,
 )
-from inversion.directions.direction import save_direction
-from inversion.directions.pairs import pair_direction
-from inversion.photos.encoded import encode_photos
-from torch_utils.checkpoint import read_header
 
 SUFFIX = ".safetensors"
 
 
-@click.command("pair-direction", context_settings=SETTINGS)
+@commands.command("pair-direction")
 @click.argument("photos", type=PATH, nargs=-1, required=True, metavar="BEFORE AFTER...")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="File of the direction, for edit.")
 @click.option(
@@ -60,6 +54,12 @@ def pair_direction_command(
         -o glasses.safetensors
     python invert.py edit --direction=glasses.safetensors --strength=1 --network=qc.safetensors -i photos -o edited
     """
+    from inversion.commands.building import make_inverter, make_reader
+    from inversion.directions.direction import save_direction
+    from inversion.directions.pairs import pair_direction
+    from inversion.photos.encoded import encode_photos
+    from torch_utils.checkpoint import read_header
+
     path = check_output(output)
     if path.suffix.lower() != SUFFIX:
         raise UserError(f"--output={output} does not end in {SUFFIX}; name it {path.stem}{SUFFIX}")
@@ -101,6 +101,8 @@ def photo_pairs(paths: Sequence[str]) -> list[tuple[Path, Path]]:
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """Return the photos of a folder by their names below it without endings; raise UserError where two are alike."""
+    from images.photos import photo_files
+
     files = photo_files(folder)
     names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     if len(names) < len(files):

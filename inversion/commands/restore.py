@@ -1,39 +1,36 @@
 """The commands `restore` and `encode`."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
-from dnnlib.flags import SETTINGS
-from images.photos import from_network
-from images.sheets import save_png
 from inversion.commands.options import (
     InverterFlags,
     TuningFlags,
     check_codes,
     fidelity_option,
     finish,
-    make_inverter,
-    make_reader,
-    make_strip,
     photo_options,
     say,
 )
-from inversion.inverter import Inverter
-from inversion.photos.invert import PhotoJob, invert_photos, write_codes
-from inversion.photos.paste_back import paste_back
-from inversion.photos.reader import PreparedPhoto
-from inversion.photos.tasks import PhotoTask
-from inversion.tuned_weights import Inversion
-from torch_utils.checkpoint import read_header
+from inversion.photos.tasks import PhotoJob, PhotoTask
+
+if TYPE_CHECKING:
+    from inversion.inverter import Inverter
+    from inversion.photos.reader import PreparedPhoto
+    from inversion.tuned_weights import Inversion
 
 COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
 
-@click.command("restore", context_settings=SETTINGS)
+@commands.command("restore")
 @photo_options
 @fidelity_option
 @click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the restored part in it.")
@@ -49,6 +46,12 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     python invert.py restore --network=qc.safetensors --encoder=encoder.safetensors -i photos -o restored
     python invert.py restore --network=qc.safetensors --align=cat --paste-back -i photo.jpg -o restored
     """
+    from images.sheets import save_png
+    from inversion.commands.building import make_inverter, make_reader, make_strip
+    from inversion.photos.invert import invert_photos, write_codes
+    from inversion.photos.paste_back import paste_back
+    from torch_utils.checkpoint import read_header
+
     inverter = make_inverter(inverting, tuning, needs_quality=True, tunes_after_encoder=False)
     reader = make_reader(align, inverter)
     check_codes(job.codes)
@@ -74,7 +77,7 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     finish(invert_photos("restore", job, inverter, reader, settings, write))
 
 
-@click.command("encode", context_settings=SETTINGS)
+@commands.command("encode")
 @photo_options
 @wrong_use_errors
 def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> None:
@@ -83,6 +86,9 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
     \b
     python invert.py encode --network=network.safetensors --tuning-steps=0 -i photos -o codes
     """
+    from inversion.commands.building import make_inverter, make_reader
+    from inversion.photos.invert import invert_photos, write_codes
+
     inverter = make_inverter(inverting, tuning, needs_quality=False)
     reader = make_reader(align, inverter)
     check_codes(job.codes)
@@ -107,6 +113,8 @@ def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, sub
 
 def restored_images(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> dict[str, np.ndarray]:
     """Return the images uint8 `[R, R, 3]` `reconstruction` and `restored` of an inverted photo."""
+    from images.photos import from_network
+
     result = inverter.restore(inversion, photo.target)
     images = {"reconstruction": result.reconstruction, "restored": result.restored}
     return {name: from_network(image)[0] for name, image in images.items()}

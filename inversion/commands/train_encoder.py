@@ -6,24 +6,16 @@ from typing import Any
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, SETTINGS, fields_of_flags, parse_assignment
+from dnnlib.flags import PATH, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.running.stop import StopRequest
-from images.datasets.dataset import check_recipe
 from inversion.encoders.config import BACKBONES, KIND_PARTS, EncoderConfig
-from inversion.encoders.encoder import kind_module
-from inversion.encoders.files import require_network
-from inversion.encoders.run import EncoderRunDirectory
-from inversion.encoders.training import train_encoder
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
-from networks.generators.inserts import last_replaceable
-from networks.resolutions import resolutions
-from torch_utils.distributed import best_device
-from torch_utils.precision import fastest_dtype
 
 # Flag -> the fields of the configuration that it sets.
 FIELDS = {
@@ -56,7 +48,7 @@ FIELDS = {
 }
 
 
-@click.command("train-encoder", context_settings=SETTINGS)
+@commands.command("train-encoder")
 @click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
 @click.option("--data", type=PATH, required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
 @click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
@@ -75,9 +67,7 @@ FIELDS = {
 @click.option(
     "--ablation",
     metavar="NAME",
-    help="Train as in an ablation of the kind's paper: "
-    + "; ".join(f"{kind}: {', '.join(kind_module(kind).ABLATIONS)}" for kind in KIND_PARTS if kind != "psp")
-    + ".",
+    help="Train as in an ablation of the kind's paper; an unknown NAME is answered with those that there are.",
 )
 @click.option("--backbone", help=f"Backbone of both networks: {', '.join(BACKBONES.names())}.  [default: ir_se50]")
 @click.option("--width", type=float, help="Factor of all channels; ir_se50 has only 1.")
@@ -132,6 +122,10 @@ def train_encoder_command(
     \b
     python invert.py train-encoder --network=network-....safetensors --data=cats.zip --outdir=runs/encoder
     """
+    from inversion.encoders.run import EncoderRunDirectory
+    from inversion.encoders.training import train_encoder
+    from torch_utils.distributed import best_device
+
     with StopRequest():
         if not dry_run:
             EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
@@ -147,6 +141,12 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
 
     With an ablation they follow its baseline first; what it changes, it changes last.
     """
+    from images.datasets.dataset import check_recipe
+    from inversion.encoders.encoder import kind_module
+    from inversion.encoders.files import require_network
+    from torch_utils.distributed import best_device
+    from torch_utils.precision import fastest_dtype
+
     header = require_network(network)
     values = fields_of_flags(flags, FIELDS) | dict(parse_assignment(text) for text in overrides)
     device_field = {field: text for field, text in values.items() if field == "run.device"}
@@ -178,6 +178,8 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
 
 def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
     """Return the configuration of an ablation; raise UserError for an unknown one, and for one that changes nothing."""
+    from inversion.encoders.encoder import kind_module
+
     kind = config.encoder.kind
     ablations = kind_module(kind).ABLATIONS
     if not ablations:
@@ -195,6 +197,8 @@ def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
 
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:
     """Raise UserError where a field is about another kind of encoders."""
+    from inversion.encoders.encoder import kind_module
+
     for other, part in KIND_PARTS.items():
         theirs = kind_module(other).DEFAULTS
         for field in values:
@@ -204,6 +208,9 @@ def _require_effect(kind: str, values: Mapping[str, str]) -> None:
 
 def _places(header: dict[str, Any], resolution: int) -> dict[str, str]:
     """Return the padded layers and the layer K as published, or what comes nearest in a small network."""
+    from networks.generators.inserts import last_replaceable
+    from networks.resolutions import resolutions
+
     blocks = len(resolutions(resolution))
     quality = (header.get("generator") or {}).get("quality")
     last = last_replaceable(blocks, blocks - quality.get("blocks", 2) if quality else 0)

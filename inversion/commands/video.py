@@ -1,38 +1,23 @@
 """The command `video`: restore or edit a clip, with one quality code and smooth content for all frames."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import torch
-import tqdm
 
+from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
-from dnnlib.flags import PATH, SETTINGS, require_effect
-from generation.rendering import synthesize
-from images.photos import from_network
-from images.video.reader import check_name, read_clip, write_clip
-from inversion.commands.options import (
-    InverterFlags,
-    check_finite,
-    check_output,
-    make_direction,
-    make_inverter,
-    make_reader,
-    network_options,
-)
-from inversion.directions.direction import AnyDirection
-from inversion.directions.editing import edit
-from inversion.inverter import Inverter
-from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
-from networks.latents import Latents
+from dnnlib.flags import PATH, require_effect
+from inversion.commands.options import InverterFlags, check_finite, check_output, network_options
 
-RENDER_BATCH = 16  # frames in one pass through the network
+if TYPE_CHECKING:
+    pass
 
 
-@click.command("video", context_settings=SETTINGS)
+@commands.command("video")
 @click.option("-i", "--input", "source", type=PATH, required=True, metavar="FILE", help="A video file.")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
 @network_options
@@ -67,6 +52,11 @@ def video(
     python invert.py video --network=qc.safetensors --encoder=encoder.safetensors --align=human --paste-back \\
         -i clip.mp4 -o restored.mp4
     """
+    from images.video.reader import check_name, read_clip, write_clip
+    from inversion.commands.building import make_direction, make_inverter, make_reader
+    from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
+    from inversion.video.rendering import render_codes
+
     if direction_path is None:
         require_effect(["strength"], "without --direction; add it, or leave it out")
     path = check_name(output)
@@ -86,15 +76,3 @@ def video(
     images = render_codes(inverter, codes, direction, strength)
     count = write_clip(path, compose_frames(clip, squares, images, pastes), clip)
     click.echo(f"{output}: {count} frames")
-
-
-@torch.no_grad()
-def render_codes(
-    inverter: Inverter, codes: Latents, direction: AnyDirection | None = None, strength: float = 0.0
-) -> Iterator[np.ndarray]:
-    """Yield the image of each row of codes, edited along a direction, uint8 `[R, R, 3]`."""
-    for start in tqdm.tqdm(range(0, len(codes), RENDER_BATCH), desc="images", unit="batch", disable=None):
-        part = codes[start : start + RENDER_BATCH].to(inverter.device)
-        if direction is not None:
-            part = edit(inverter.G, part, direction, strength)
-        yield from from_network(synthesize(inverter.G, part).clamp(-1, 1))  # [n, R, R, 3]

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dnnlib.config import require
-from dnnlib.registry import Registry
 from inversion.directions.direction import Direction
+from inversion.directions.methods import METHODS
 from inversion.directions.seed_labels import SeedLabels
 from networks.generators.interface import Generator
-
-# Each has `find(G: Generator, search: Search) -> list[Direction]`.
-METHODS = Registry("inversion.directions.methods", "method")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,12 @@ from dnnlib.files import sha256
 from inversion.inverter import Inverter, OnStep
 from inversion.photos.jobs import Summary, run_job
 from inversion.photos.reader import PhotoReader, PreparedPhoto
-from inversion.photos.tasks import PhotoTask
+from inversion.photos.tasks import PhotoJob, PhotoTask
 from inversion.tuned_weights import Inversion, load_inversion, save_inversion
 
 CODES = "codes.safetensors"  # ending of the files of inversions
 
 Write = Callable[[PhotoTask, PreparedPhoto, Inversion], Sequence[Path]]  # writes results, returns their paths
-
-
-@dataclass(frozen=True)
-class PhotoJob:
-    """Photos to be inverted.
-
-    Attributes:
-        source: photo or folder.
-        outdir: folder of the results.
-        codes: folder of inversions of the same photos by an earlier command, which are used; None: there is none.
-        batch: photos inverted at once.
-    """
-
-    source: str
-    outdir: str
-    codes: str | None = None
-    batch: int = 1
 
 
 def invert_photos(

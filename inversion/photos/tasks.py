@@ -33,6 +33,23 @@ class PhotoTask:
         return self.base.with_name(f"{self.base.name}-{ending}")
 
 
+@dataclass(frozen=True)
+class PhotoJob:
+    """Photos to be inverted.
+
+    Attributes:
+        source: photo or folder.
+        outdir: folder of the results.
+        codes: folder of inversions of the same photos by an earlier command, which are used; None: there is none.
+        batch: photos inverted at once.
+    """
+
+    source: str
+    outdir: str
+    codes: str | None = None
+    batch: int = 1
+
+
 class DoneRecord:
     """The file that lists the photos that are done: a line of JSON for each; of several lines the last one counts.
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import sha256
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import PATH
 from dnnlib.remote.fetch import fetch as download
 from metrics.weights.directory import DEFAULT_DIRECTORY, VARIABLE, WeightsDirectory
 from metrics.weights.published import PUBLISHED, PublishedFile, published_file
@@ -15,7 +16,7 @@ from metrics.weights.published import PUBLISHED, PublishedFile, published_file
 ALL = "all"
 
 
-@click.command("weights", context_settings=SETTINGS)
+@commands.command("weights")
 @click.option(
     "--weights-dir",
     type=PATH,

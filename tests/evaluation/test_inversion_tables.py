@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import calc_metrics
 from degradations import degrade
 from dnnlib.errors import UserError
+from evaluation.choices import METHODS, TRACKS
 from evaluation.inverted_photos import invert_photos
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
@@ -22,9 +23,7 @@ from evaluation.tables.classify import ClassifyOptions, blur_strength, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
 from evaluation.tables.inversion import inversion_table
 from evaluation.tables.restoration import (
-    METHODS,
     PAPER,
-    TRACKS,
     RestorationMeasures,
     RestorationOptions,
     restoration_table,
@@ -346,7 +345,7 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
         raise UserError("enough")
 
     found = {}
-    monkeypatch.setattr("evaluation.commands.inversion_tables.restoration_table", only_options)
+    monkeypatch.setattr("evaluation.tables.restoration.restoration_table", only_options)
     encoder = files / "encoders" / "encoder.safetensors"
     arguments = ["restoration", *flags(files, tmp_path, encoder=encoder, steps=5), "--set=tuning.lr=0.01"]
     command(*arguments, *(f"--method={method}" for method in METHODS), code=1)

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 import calc_metrics
 from dnnlib.errors import UserError
-from evaluation.commands import images as commands_images
 from evaluation.job import Job
 from evaluation.streams.fakes import FakeOptions
 from evaluation.streams.files import frame_batches, image_batches
@@ -380,7 +379,7 @@ def test_niqe_by_a_model_of_ones_own(tmp_path):
 def means_as_faces(monkeypatch):
     """Put the mean colours in the place of face embeddings."""
     detector = Detector("arcface", "none", features=lambda images: images.float().mean((2, 3)))
-    monkeypatch.setattr(commands_images, "load_detector", lambda name, weights, device: detector)
+    monkeypatch.setattr("metrics.detector.load_detector", lambda name, weights, device: detector)
 
 
 def frame(r, g, b, side=64):

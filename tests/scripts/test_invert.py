@@ -17,9 +17,10 @@ from dnnlib.files import sha256
 from generation.rendering import synthesize
 from images.photos import from_network, read_photo
 from images.squares import centre_square
+from images.video import reader
 from images.video.reader import read_clip
-from inversion.commands import video as command_video
-from inversion.commands.options import InverterFlags, TuningFlags, make_inverter
+from inversion.commands.building import make_inverter
+from inversion.commands.options import InverterFlags, TuningFlags
 from inversion.directions.direction import Direction, load_direction, normalise, save_direction
 from inversion.directions.editing import edited_images
 from inversion.encoders.encoder import build_encoder
@@ -188,7 +189,7 @@ def test_pasting_back_leaves_the_rest_of_the_photo(files):
 
 def test_the_strip_shows_photo_reconstruction_and_restored(files, monkeypatch, tmp_path):
     shown = []
-    monkeypatch.setattr("inversion.commands.options.labelled_grid", lambda *grid: shown.append(grid) or grid[0][0, 0])
+    monkeypatch.setattr("inversion.commands.building.labelled_grid", lambda *grid: shown.append(grid) or grid[0][0, 0])
     restore(files, tmp_path, photos=files / "photos" / "small.png")
     [(tiles, _, labels)] = shown
     assert labels == ["photo", "reconstruction", "restored"]
@@ -499,13 +500,13 @@ def video(files, source, output, *extra, network="qc", finds=None):
 @pytest.fixture(name="written")
 def _written(monkeypatch):
     """The frames that commands hand to the codec, which changes them a little."""
-    frames, write = [], command_video.write_clip
+    frames, write = [], reader.write_clip
 
     def noted(path, given, like):
         frames[:] = given
         return write(path, frames, like)
 
-    monkeypatch.setattr(command_video, "write_clip", noted)
+    monkeypatch.setattr(reader, "write_clip", noted)
     return frames
 
 

@@ -113,7 +113,7 @@ def shown(inverter, codes):
 @pytest.mark.parametrize("kind", KINDS)
 def test_mixing_shows_every_content_in_every_style(files, tmp_path, kind, monkeypatch):
     grids = []
-    monkeypatch.setattr("inversion.commands.mix.labelled_grid", lambda *grid: grids.append(grid) or grid[0][0, 0])
+    monkeypatch.setattr("inversion.photos.mixed.labelled_grid", lambda *grid: grids.append(grid) or grid[0][0, 0])
     command = ["mix", f"--style={files / 'before'}", f"--content={files / 'after'}", *options(files, kind)]
     assert done(*command, "-o", tmp_path / "out").startswith("4 mixed, all in ")
     inverter = inverter_of(files, kind)
@@ -168,7 +168,7 @@ def test_strips_go_from_one_photo_to_the_other(files, tmp_path, kind, part, monk
         assert sentence(*command).startswith("these codes have neither paddings nor features, so that only their style")
         return
     grids = []
-    monkeypatch.setattr("inversion.commands.interpolate.labelled_grid", lambda *x: grids.append(x) or x[0][0, 0])
+    monkeypatch.setattr("images.figures.labelled_grid", lambda *x: grids.append(x) or x[0][0, 0])
     assert done(*command) == f"{tmp_path / 'a.png'}: 3 images\n"
     inverter = inverter_of(files, kind)
     start, end = (codes_of(files, inverter, name).sharp() for name in ("before/a", "after/b"))
@@ -180,9 +180,7 @@ def test_strips_go_from_one_photo_to_the_other(files, tmp_path, kind, part, monk
 
 def test_a_video_from_the_mean_image(files, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "inversion.commands.interpolate.from_network", lambda x: seen.append(from_network(x)) or seen[-1]
-    )
+    monkeypatch.setattr("inversion.photos.mixed.from_network", lambda x: seen.append(from_network(x)) or seen[-1])
     photo = files / "before" / "a.png"
     flags = ["--from=mean", "--part=padding", "--steps=4", "--fps=10", "-o", tmp_path / "a.mp4"]
     done("interpolate", photo, *options(files, "padding"), *flags)

@@ -265,7 +265,7 @@ def test_each_flag_sets_its_field_and_no_other(command):
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_mixed_precision_suits_the_device_unless_a_flag_says_otherwise(shared, tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr(train, "fastest_dtype", lambda device: dtype)
+    monkeypatch.setattr("torch_utils.precision.fastest_dtype", lambda device: dtype)
 
     def dtypes(*flags):
         data = [f"--data={shared / 'images'}", f"--outdir={tmp_path / 'run'}", "--device=cpu", "--dry-run"]
@@ -280,7 +280,7 @@ def test_mixed_precision_suits_the_device_unless_a_flag_says_otherwise(shared, t
 def test_every_flag_is_documented_and_has_an_end():
     text = CliRunner().invoke(train.main, ["--help"]).stdout
     own = {"outdir", "preset_name", "dry_run", "mode", "init_from", "ablation", "batch", "overrides"}
-    own |= {"metrics", "best", "weights_dir"}
+    own |= {"metrics", "best", "weights_dir", "version"}
     for parameter in train.main.params:
         assert parameter.help and parameter.opts[0] in text
         assert (parameter.name in train.FIELDS) != (parameter.name in own)

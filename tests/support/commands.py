@@ -1,5 +1,6 @@
 """Call click commands as a shell does."""
 
+import click
 from click.testing import CliRunner
 
 
@@ -17,3 +18,13 @@ def refused(command, *arguments):
     [sentence] = result.output.strip().splitlines()
     assert sentence.startswith("Error: ")
     return sentence.removeprefix("Error: ")
+
+
+def all_commands(group, path=()):
+    """Yield the path and the command of everything that a group can be asked for."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield [*path, name], command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, [*path, name])

@@ -1,0 +1,12 @@
+"""What the options of calc_metrics.py choose from, and their defaults: names and numbers alone, for `--help`."""
+
+QUALITIES = ("sharp", "degraded")
+TRACKS = ("blur", "super_resolution", "noise", "jpeg", "multiple")  # degradations of the table of restoration
+# Whether a method of that table uses the encoder (else the projector), and whether it uses pivotal tuning.
+METHODS = {
+    "projector": (False, False),
+    "projector+PTI": (False, True),
+    "encoder": (True, False),
+    "encoder+PTI": (True, True),
+}
+REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"
