@@ -29,6 +29,7 @@ FLOORS = [
 ]
 RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 SCRIPTS = len(FLOORS)
+RANKS["qc_stylegan"] = SCRIPTS + 1  # the scripts as one program, and as a library
 # What the light packages may import from outside; the others may import anything that is not ours.
 OUTSIDE = {
     "dnnlib": {"click", "huggingface_hub", "numpy", "tqdm"},
@@ -130,6 +131,8 @@ def test_imports_go_one_way():
         ("exchange.hub", "import evaluation"),
         ("evaluation.job", "import calc_metrics"),
         ("train", "import dataset_tool"),
+        ("train", "import qc_stylegan"),
+        ("inversion.inverter", "import qc_stylegan.program"),
     ],
 )
 def test_the_import_rule_sees_what_is_forbidden(module, statement):
