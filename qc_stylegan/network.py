@@ -6,7 +6,6 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -119,7 +118,7 @@ class Network:
         code = self._quality(quality, numbers, strength)
         images = [image for views in generate(self.G, numbers, [code], sampling) for image in views.images[0]]
         results = formed([_rgb(image) for image in images], form, self.device)
-        return results[0] if isinstance(seeds, Integral) else results
+        return results[0] if isinstance(seeds, (int, np.integer)) else results
 
     @errors_in_python
     def restore(
@@ -264,13 +263,15 @@ def _with_fidelity(inverter: Inverter, fidelity: float) -> Inverter:
 
 
 def _are_seeds(images: Any) -> bool:
-    return isinstance(images, (Integral, range)) or (
-        isinstance(images, (list, tuple)) and bool(images) and all(isinstance(image, Integral) for image in images)
+    return isinstance(images, (int, np.integer, range)) or (
+        isinstance(images, (list, tuple))
+        and bool(images)
+        and all(isinstance(image, (int, np.integer)) for image in images)
     )
 
 
 def _numbers(seeds: Seeds) -> list[int]:
-    numbers = [int(seeds)] if isinstance(seeds, Integral) else [int(seed) for seed in seeds]
+    numbers = [int(seeds)] if isinstance(seeds, (int, np.integer)) else [int(seed) for seed in seeds]
     wrong = next((seed for seed in numbers if not 0 <= seed <= MAX_SEED), None)
     if wrong is not None or not numbers:
         what = "are none" if wrong is None else f"hold {wrong}"
