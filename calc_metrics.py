@@ -12,10 +12,10 @@ from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, require_effect
+from dnnlib.flags import PATH, processes_option, require_effect
 from dnnlib.remote.locations import NetworkFile
 from evaluation.choices import QUALITIES
-from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
+from evaluation.commands.options import cache_dir_option, device_option, workers_option
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
@@ -77,7 +77,7 @@ OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
     default="fail",
     help="What happens to real images that cannot be read.",
 )
-@gpus_option
+@processes_option
 @device_option
 @click.option(
     "--precision",

@@ -13,17 +13,26 @@ from dnnlib.errors import UserError, as_user_error
 from dnnlib.flags import PATH
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
+from images.datasets.conversion import FORMATS, Conversion
 from images.datasets.sources import DRAWN_SIZE, open_source
-from images.datasets.writer import FORMATS, Options, write_dataset
+from images.datasets.writer import Options, write_dataset
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
 @commands.command(help=__doc__)
 @click.option(
-    "--source", type=PATH, required=True, help="Folder, zip, CIFAR-10 or MNIST archive, LSUN lmdb folder, or drawn:N."
+    "--source",
+    type=PATH,
+    required=True,
+    help="Folder, zip, tar, several of those (cats-{000..015}.tar), CIFAR-10, MNIST, an LSUN lmdb folder, or drawn:N.",
 )
-@click.option("--dest", type=PATH, required=True, help="New archive (OUT.zip) or new folder.")
+@click.option(
+    "--dest",
+    type=PATH,
+    required=True,
+    help="New archive (OUT.zip or OUT.tar), range of archives (OUT-{000..015}.tar), or new folder.",
+)
 @click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")
 @click.option(
     "--crop", type=click.Choice(CROPS), default="none", help="Part of an image to keep where it is not square."
@@ -38,6 +47,9 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
     "--format", "file_format", type=click.Choice(list(FORMATS)), default="png", help="Format of the files written."
 )
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), default="fail", help="Treatment of damaged files.")
+@click.option(
+    "--workers", type=click.IntRange(0, 256), default=0, help="Processes that convert images; the result is the same."
+)
 @click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
 @commands.version_option
 def convert(
@@ -52,24 +64,24 @@ def convert(
     file_format: str,
     on_bad_image: str,
     gray: bool | None,
+    workers: int,
 ) -> None:
     if resolution is not None and resolution & (resolution - 1):
         lower = 1 << (resolution.bit_length() - 1)
         raise UserError(f"--resolution {resolution} is not a power of two; try {lower} or {2 * lower}")
     if filter_name is not None and resolution is None:
         raise UserError(f"--filter={filter_name} has no effect without --resolution; add it, or leave --filter out")
-    options = Options(
+    how = Conversion(
         shape=Shape(resolution, crop, filter_name or "lanczos"),
         mode=None if gray is None else "L" if gray else "RGB",
         background=_colour(background),
         file_format=file_format,
-        max_images=max_images,
         skip_bad_images=on_bad_image == "skip",
     )
     if os.path.exists(source) and os.path.exists(dest) and os.path.samefile(source, dest):
         raise UserError(f"--dest {dest} is the source itself; choose another name")
     images = open_source(source, labels, drawn_size=resolution or DRAWN_SIZE)
-    record = write_dataset(images, dest, options)
+    record = write_dataset(images, dest, Options(how, max_images, workers))
     click.echo(f"{dest}: {record['num_images']} images of {record['resolution']}x{record['resolution']}")
 
 

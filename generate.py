@@ -1,6 +1,7 @@
 """Make images from a network: seeds and quality codes to single images, figures, strips and videos."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,12 +11,11 @@ import click
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import sha256
-from dnnlib.flags import PATH
+from dnnlib.flags import PATH, processes_option
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
 from generation.framing import FLAGS, framing_options, parse_framing
-from generation.quality_codes import MAX_SEED, parse_qualities
+from generation.quality_codes import MAX_SEED
 
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
@@ -61,6 +61,7 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 @click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of an mp4.  [default: 30]")
 @framing_options
 @click.option("--batch", type=click.IntRange(min=1), help="Number of seeds at once.  [default: 32 on a GPU, else 8]")
+@processes_option
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
 @click.option(
     "--precision",
@@ -87,6 +88,7 @@ def main(
     output: str | None,
     fps: int | None,
     batch: int | None,
+    gpus: int,
     device: str | None,
     precision: Literal["stored", "fp32", "bf16"],
     **frame: Any,
@@ -102,12 +104,10 @@ def main(
     python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
     python generate.py --network=creps.safetensors --seeds=0-7 --scale=4 --crop=0.25,0.25,0.75,0.75 --rotate=10
     """
-    from generation.output import write_content_walk, write_images, write_quality_walk
-    from generation.sampling import Sampling, check_class
-    from networks.files import load
-    from torch_utils.checkpoint import read_header
-    from torch_utils.distributed import best_device
-    from torch_utils.memory import keep_freed_memory
+    from generation.making import Job, Walk, make
+    from generation.sampling import Sampling
+    from torch_utils.distributed import planned_processes
+    from torch_utils.sharing import divide
 
     numbers = _seeds(seeds, distinct=interpolate != "content")
     framing = parse_framing(frame)
@@ -119,23 +119,22 @@ def main(
     for name, value in {"--trunc": trunc, "--quality-scale": quality_scale}.items():
         if not math.isfinite(value):
             raise UserError(f"{name}={value} must be finite; write for example {name}=0.7")
-    chosen = best_device(device)
-    if chosen.type == "cpu":
-        keep_freed_memory()
-    G = load(network, chosen, precision)
-    check_class(G, class_index)
-    if noise_mode != "const" and not any(G.synthesis.make_noise("const", 1)):
-        raise UserError(f"--noise-mode={noise_mode} is given, and this network has no noise; leave --noise-mode out")
-    qualities = parse_qualities(["sharp", *texts] if grid else texts, numbers, G.q_dim, degradations, quality_scale)
-    sampling = Sampling(class_index, trunc, noise_mode, batch or (8 if chosen.type == "cpu" else 32), framing)
-    if interpolate is None:
-        provenance = {"network": network, "sha256": sha256(network), "licence": read_header(network).get("licence")}
-        write_images(G, numbers, qualities, sampling, outdir, provenance, grid, save_codes)
+    walk = None
+    if interpolate is not None:
+        output = output or "strip"
+        if output != "mp4" and planned_processes(gpus) > 1:
+            raise UserError(f"--gpus={gpus} divides images and videos; a strip is made by one process, so leave it out")
+        walk = Walk(interpolate, steps or DEFAULT_STEPS[output], (fps or 30) if output == "mp4" else None)
+    sampling = Sampling(class_index, trunc, noise_mode, batch or 0, framing)
+    flags = list(texts), quality_scale, degradations, grid, save_codes, precision
+    outcome = divide(make, gpus, device, Job(network, numbers, outdir, *flags, sampling, walk))
+    if outcome is None:
         return
-    output = output or "strip"
-    frames_a_second = (fps or 30) if output == "mp4" else None
-    write_walk = write_quality_walk if interpolate == "quality" else write_content_walk
-    write_walk(G, numbers, qualities, sampling, outdir, steps or DEFAULT_STEPS[output], frames_a_second)
+    for loss in outcome.losses:
+        click.echo(f"Error: {loss.item or 'nothing'} is lost: {loss.reason}; the same command makes it", err=True)
+    click.echo(f"{sum(outcome.results)} {'images' if walk is None else 'files'}; results in {outdir}/")
+    if outcome.losses or outcome.left:
+        sys.exit(1)
 
 
 def _seeds(text: str, distinct: bool) -> list[int]:

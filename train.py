@@ -64,7 +64,9 @@ FIELDS = {
 
 @commands.command()
 @click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
-@click.option("--data", type=PATH, required=True, help="Folder or zip of images, as dataset_tool.py writes it.")
+@click.option(
+    "--data", type=PATH, required=True, help="Folder, zip or tar of images, or several such as cats-{000..127}.tar."
+)
 @click.option(
     "--mode",
     type=click.Choice(["base", "qc"]),
@@ -83,7 +85,13 @@ FIELDS = {
 )
 @click.option("--batch", type=int, help="Images a step, over all GPUs.  [default: the preset's]")
 @click.option("--batch-gpu", type=int, help="Images a GPU handles at once; the rest is accumulated.")
-@click.option("--gpus", type=int, help="Processes to start on this machine (torchrun's number under torchrun).")
+@click.option(
+    "--gpus",
+    "--processes",
+    "gpus",
+    type=int,
+    help="Processes to start on this machine, one a GPU; on the CPU with --device=cpu (torchrun's under torchrun).",
+)
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--kimg", type=float, help="Length of the training, in thousands of images.")
 @click.option("--tick", type=float, help="Thousands of images between two lines of the log.")

@@ -40,6 +40,17 @@ class LocalPath(click.ParamType):
 
 PATH = LocalPath()
 
+# Option of the commands whose work processes divide.
+processes_option = click.option(
+    "--gpus",
+    "--processes",
+    "gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Processes that divide the work, one a GPU; on the CPU with --device=cpu (torchrun's under torchrun).",
+)
+
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 

@@ -17,19 +17,22 @@ from torch import Tensor
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, replace_file, write_text
 from generation.quality_codes import SHARP, Quality
-from generation.sampling import Sampling, generate, noise_of_seeds, ws_of_seeds
+from generation.sampling import Sampling, generate, noise_of_seeds, seed_batches, ws_of_seeds
 from generation.walks import content_loop, frames, quality_path
 from images.figures import check_grid_size, labelled_grid
+from images.photos import read_gray_or_colour
 from images.sheets import save_png
 from images.video.writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
+from torch_utils.progress import ProgressBar
+from torch_utils.sharing import Share
 
 # Images that may wait to be written, and their pixels.
 MAX_WAITING = 128
 MAX_WAITING_PIXELS = 2**27
 
-Walks = Iterable[tuple[str, Iterable[np.ndarray]]]  # names, and the images uint8 [H, W, C] of each walk
+Walk = tuple[str, Iterable[np.ndarray]]  # its name, and its images uint8 [H, W, C]
 
 
 def image_name(seed: int, quality: Quality) -> str:
@@ -53,8 +56,9 @@ def write_images(
     provenance: dict[str, Any],
     grid: bool = False,
     save_codes: bool = False,
-) -> None:
-    """Write one image for each seed and quality, and `codes.json`, which says how each was made.
+    share: Share | None = None,
+) -> int:
+    """Write one image for each seed and quality; and, when all are there, `codes.json`, which says how each was made.
 
     Args:
         G, seeds, qualities, sampling: as for `generation.sampling.generate`.
@@ -63,7 +67,11 @@ def write_images(
         grid: write `grid.png` too: a row a seed, a column a quality.
         save_codes: write `codes.npz` too, whose rows follow those of `codes.json`: `filename` (str), `seed` (int64),
             `ws` (float32 `[N, num_ws, w_dim]`) and `q` (float32 `[N, q_dim]`, zero for sharp).
+        share: part of this process among those that divide the seeds; None: all of them.
+
+    Returns the number of images that this process has written.
     """
+    share = share or Share(G.device)
     size = G.img_resolution, G.img_resolution
     if sampling.framing is not None:
         size = sampling.framing.coordinates(G, all(quality.is_sharp for quality in qualities)).size
@@ -71,27 +79,43 @@ def write_images(
     if grid:
         check_grid_size(len(seeds), len(qualities), max(size))
     outdir = prepare_directory(outdir)
-    q_dim = G.q_dim
-    records, ws, shown = [], [], []
-    bar = tqdm.tqdm(total=len(seeds) * len(qualities), unit="img", disable=None, dynamic_ncols=True)
+    batches = seed_batches(G, len(seeds), qualities, sampling)
+    mine = share.claim(batches, lambda rows: f"seeds {', '.join(map(str, seeds[rows]))}")
+    bar = ProgressBar(len(seeds) * len(qualities), "img", share)
     with closing(bar), ImageWriter(pending=max(1, min(MAX_WAITING, MAX_WAITING_PIXELS // math.prod(size)))) as writer:
-        for views in generate(G, seeds, qualities, sampling):
-            codes = code_rows(qualities, views.rows, len(views.ws), q_dim)
+        for views in generate(G, seeds, qualities, sampling, mine):
             for row, seed in enumerate(seeds[views.rows]):
                 for column, quality in enumerate(qualities):
                     writer.write(outdir / image_name(seed, quality), views.images[column, row])
-                    records.append(_record(seed, quality, codes[column, row], sampling))
-            if save_codes:
-                ws.append(views.ws.repeat_interleave(len(qualities), dim=0).float().cpu().numpy())
-            if grid:
-                shown.append(views.images.swapaxes(0, 1))
-            bar.update(len(records) - bar.n)
+            bar.update(views.images.shape[0] * views.images.shape[1])
+    if share.is_last():
+        _write_overview(G, seeds, qualities, sampling, outdir, provenance, grid, save_codes)
+    return bar.n
+
+
+def _write_overview(
+    G: Generator,
+    seeds: Sequence[int],
+    qualities: Sequence[Quality],
+    sampling: Sampling,
+    outdir: Path,
+    provenance: dict[str, Any],
+    grid: bool,
+    save_codes: bool,
+) -> None:
+    """Write what describes images that are written, as `write_images` says."""
+    codes = code_rows(qualities, slice(None), len(seeds), G.q_dim)  # [K, S, q_dim]
+    pairs = [(row, seed, column, quality) for row, seed in enumerate(seeds) for column, quality in enumerate(qualities)]
+    records = [_record(seed, quality, codes[column, row], sampling) for row, seed, column, quality in pairs]
     write_text(outdir / "codes.json", _codes_json(provenance, records))
     if save_codes:
-        _write_codes(outdir / "codes.npz", records, np.concatenate(ws))
+        batches = seed_batches(G, len(seeds), qualities, sampling)
+        ws = torch.cat([ws_of_seeds(G, seeds[rows], sampling) for rows in batches])  # [S, num_ws, w_dim]
+        _write_codes(outdir / "codes.npz", records, ws.repeat_interleave(len(qualities), dim=0).float().cpu().numpy())
     if grid:
+        shown = np.stack([read_gray_or_colour(outdir / record["file"]) for record in records])
         labels = [f"seed {seed}" for seed in seeds], [quality.label for quality in qualities]
-        save_png(outdir / "grid.png", labelled_grid(np.concatenate(shown), *labels))
+        save_png(outdir / "grid.png", labelled_grid(shown.reshape(len(seeds), -1, *shown.shape[1:]), *labels))
 
 
 def write_quality_walk(
@@ -102,10 +126,12 @@ def write_quality_walk(
     outdir: str | os.PathLike,
     steps: int,
     fps: int | None = None,
-) -> None:
+    share: Share | None = None,
+) -> int:
     """Write each seed's way from sharp through all qualities, `steps` images from each to the next.
 
-    Without `fps` as `quality.png`, a row a seed; with it as videos `seed0012-quality.mp4`.
+    Without `fps` as `quality.png`, a row a seed; with it as videos `seed0012-quality.mp4`, which processes can share.
+    Returns the number of files that this process has written.
     """
     stations = list(qualities[1:] if qualities[0].is_sharp else qualities)
     if not stations:
@@ -115,15 +141,15 @@ def write_quality_walk(
         check_grid_size(len(seeds), len(columns), G.img_resolution)
     outdir = prepare_directory(outdir)
     codes = torch.from_numpy(code_rows(stations, slice(None), len(seeds), G.q_dim))  # [K, S, q_dim]
-    walks = (
+    walks = [
         (f"seed{seed:04d}-quality", _walk_of_seed(G, seed, codes[:, row], sampling, steps))
         for row, seed in enumerate(seeds)
-    )
+    ]
     if fps is not None:
-        _write_videos(walks, outdir, fps, len(seeds) * len(columns))
-        return
+        return _write_videos(walks, outdir, fps, len(seeds) * len(columns), share or Share(G.device))
     strips = np.stack([list(images) for _, images in _progress(walks, len(seeds), "strip")])
     save_png(outdir / "quality.png", labelled_grid(strips, [f"seed {seed}" for seed in seeds], columns))
+    return 1
 
 
 def write_content_walk(
@@ -134,11 +160,13 @@ def write_content_walk(
     outdir: str | os.PathLike,
     steps: int,
     fps: int | None = None,
-) -> None:
+    share: Share | None = None,
+) -> int:
     """Write the loop through all seeds in W, `steps` images from each to the next, once for each quality.
 
     Quality and noise are those of the first seed throughout. Without `fps` as `content.png` (`content-<label>.png`
-    where degraded), a row from each seed to the next; with it as `content.mp4`.
+    where degraded), a row from each seed to the next; with it as `content.mp4`, which processes can share. Returns the
+    number of files that this process has written.
     """
     if len(seeds) < 2:
         raise UserError(f"--interpolate=content needs at least two seeds, and --seeds names only {seeds[0]}; add one")
@@ -146,22 +174,22 @@ def write_content_walk(
         check_grid_size(len(seeds), steps, G.img_resolution)
     outdir = prepare_directory(outdir)
     names = ["content" if quality.is_sharp else f"content-{quality.label}" for quality in qualities]
-    walks = zip(names, (_loop(G, seeds, quality, sampling, steps) for quality in qualities), strict=True)
+    walks = [(name, _loop(G, seeds, quality, sampling, steps)) for name, quality in zip(names, qualities, strict=True)]
     if fps is not None:
-        _write_videos(walks, outdir, fps, len(qualities) * len(seeds) * steps)
-        return
+        return _write_videos(walks, outdir, fps, len(qualities) * len(seeds) * steps, share or Share(G.device))
     rows = [f"{seed} to {follower}" for seed, follower in zip(seeds, [*seeds[1:], seeds[0]], strict=True)]
     columns = [f"{100 * step / steps:.3g}%" for step in range(steps)]
     for name, images in _progress(walks, len(qualities), "strip"):
         strip = np.stack(list(images))
         strip = strip.reshape(len(seeds), steps, *strip.shape[1:])
         save_png(outdir / f"{name}.png", labelled_grid(strip, rows, columns))
+    return len(names)
 
 
 def _walk_of_seed(G: Generator, seed: int, codes: Tensor, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
     ws = ws_of_seeds(G, [seed], sampling)
     noise = noise_of_seeds(G, [seed], sampling.noise_mode)
-    return frames(G, ws, quality_path(codes.to(ws.device), steps), noise, sampling.batch)
+    yield from frames(G, ws, quality_path(codes.to(ws.device), steps), noise, sampling.batch)
 
 
 def _loop(G: Generator, seeds: Sequence[int], quality: Quality, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
@@ -169,22 +197,25 @@ def _loop(G: Generator, seeds: Sequence[int], quality: Quality, sampling: Sampli
     ws = torch.cat([ws_of_seeds(G, seeds[first : first + sampling.batch], sampling) for first in starts])
     codes = quality.rows(slice(0, 1))
     q = None if codes is None else torch.tensor(codes, device=ws.device)
-    return frames(G, content_loop(ws, steps), q, noise_of_seeds(G, seeds[:1], sampling.noise_mode), sampling.batch)
+    yield from frames(G, content_loop(ws, steps), q, noise_of_seeds(G, seeds[:1], sampling.noise_mode), sampling.batch)
 
 
-def _write_videos(walks: Walks, outdir: Path, fps: float, total: int) -> None:
-    with tqdm.tqdm(total=total, unit="img", disable=None, dynamic_ncols=True) as bar:
-        for name, images in walks:
+def _write_videos(walks: Sequence[Walk], outdir: Path, fps: float, total: int, share: Share) -> int:
+    count = 0
+    with closing(ProgressBar(total, "img", share)) as bar:
+        for name, images in share.claim(walks, lambda walk: f"{walk[0]}.mp4"):
             write_mp4(outdir / f"{name}.mp4", _counted(images, bar), fps)
+            count += 1
+    return count
 
 
-def _counted(images: Iterable[np.ndarray], bar: tqdm.tqdm) -> Iterator[np.ndarray]:
+def _counted(images: Iterable[np.ndarray], bar: ProgressBar) -> Iterator[np.ndarray]:
     for image in images:
-        bar.update()
+        bar.update(1)
         yield image
 
 
-def _progress(walks: Walks, total: int, unit: str) -> Walks:
+def _progress(walks: Sequence[Walk], total: int, unit: str) -> Iterable[Walk]:
     return tqdm.tqdm(walks, total=total, unit=unit, disable=None, dynamic_ncols=True)
 
 

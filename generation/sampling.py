@@ -8,7 +8,7 @@ From a notebook:
     sharp, degraded = render(G, Latents(ws), qualities, noise_of_seeds(G, [0, 1, 2]))
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,23 +109,45 @@ class SeedRandom:
         return torch.cat([source.randn(*shape) for source in self.sources]).to(self.device)
 
 
+def seed_batches(G: Generator, count: int, qualities: Sequence[Quality], sampling: Sampling) -> list[slice]:
+    """Return which of `count` seeds pass through the network together, as `generate` divides them."""
+    batch = sampling.batch
+    if sampling.framing is not None:
+        is_sharp = _are_sharp(qualities)
+        pixels = sampling.framing.coordinates(G, is_sharp).pixels
+        batch = max(1, min(batch, (MAX_PIXELS_AT_ONCE if is_sharp else MAX_DEGRADED_AT_ONCE) // pixels))
+    return [slice(first, min(first + batch, count)) for first in range(0, count, batch)]
+
+
 @torch.no_grad()
-def generate(G: Generator, seeds: Sequence[int], qualities: Sequence[Quality], sampling: Sampling) -> Iterator[Views]:
+def generate(
+    G: Generator,
+    seeds: Sequence[int],
+    qualities: Sequence[Quality],
+    sampling: Sampling,
+    batches: Iterable[slice] | None = None,
+) -> Iterator[Views]:
     """Yield the images of `seeds` at all `qualities`, a batch of seeds at a time.
 
     An image depends on its seed and code, never on what else is in its batch; all images of a seed have the same noise.
+
+    Args:
+        G: network.
+        seeds: numbers of the images.
+        qualities: qualities of each seed.
+        sampling: how seeds become images.
+        batches: those of `seed_batches` that are wanted; None: all.
     """
-    is_sharp = all(quality.is_sharp for quality in qualities)
-    coords = None if sampling.framing is None else sampling.framing.coordinates(G, is_sharp)
-    batch = sampling.batch
-    if coords is not None:
-        batch = max(1, min(batch, (MAX_PIXELS_AT_ONCE if is_sharp else MAX_DEGRADED_AT_ONCE) // coords.pixels))
-    for first in range(0, len(seeds), batch):
-        rows = slice(first, min(first + batch, len(seeds)))
+    coords = None if sampling.framing is None else sampling.framing.coordinates(G, _are_sharp(qualities))
+    for rows in seed_batches(G, len(seeds), qualities, sampling) if batches is None else batches:
         ws = ws_of_seeds(G, seeds[rows], sampling)
         codes = [_tensor(quality.rows(rows), ws.device) for quality in qualities]
         noise = noise_of_seeds(G, seeds[rows], sampling.noise_mode)
         yield Views(rows, ws, np.stack(render_uint8(G, Latents(ws), codes, noise, coords)))
+
+
+def _are_sharp(qualities: Sequence[Quality]) -> bool:
+    return all(quality.is_sharp for quality in qualities)
 
 
 def _tensor(codes: np.ndarray | None, device: torch.device) -> Tensor | None:

@@ -1,27 +1,30 @@
-"""Image files in a folder or a zip archive: their names, headers, pixels and `dataset.json`."""
+"""Image files in a folder or in archives: their names, headers, pixels and `dataset.json`."""
 
 import hashlib
 import os
-import zipfile
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
 
 from dnnlib import limits
-from dnnlib.archives import open_zip
-from dnnlib.errors import UserError, one_line
-from dnnlib.parsing import existing
-from dnnlib.reading import explained, open_file, parse_json, read_at_most
+from dnnlib.errors import UserError
+from dnnlib.reading import explained, parse_json, read_at_most
+from images.containers.container import Container
+from images.containers.joined import joined_metadata
+from images.containers.samples import sample_key, without_companions
+from images.containers.shards import open_containers
 from images.convert import gray_or_rgb_pixels
-from images.decoding import CURE, UnreadableImageError, decode, decode_plain, image_errors, open_image
-from images.listing import files_below, list_images, require_images, zip_names
-from images.origin import HEAD, read_head
+from images.decoding import CURE, decode, decode_plain, image_errors, open_image
+from images.listing import Listing, list_images, require_images
+from images.origin import HEAD
 from images.profiles import is_srgb
 
 EXIF_ORIENTATION = 0x0112
+OPEN = 32  # archives that are open at once
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Cures:
     Attributes:
         damaged: about an image that cannot be read.
         mode: about one that is neither 8-bit gray nor RGB.
-        source: about a path that is neither a folder nor a zip.
+        source: about a path that is neither a folder nor an archive.
         labels: about images without labels, where labels are needed.
         form: about images that are not squares of one size; empty where converting them is right.
     """
@@ -54,42 +57,55 @@ class ImageHeader(NamedTuple):
 
 
 class ImageFiles:
-    """The images below a folder, or in a zip archive, in sorted order of their names.
+    """The images below a folder, in a zip or tar archive, or in several, in sorted order of their names.
 
-    Each process opens the archive itself: a handle from before a fork, whose position the processes would share, is
-    never read from, and the handle is not pickled.
+    It may be pickled and used after a fork: each process opens archives itself. Names of images in several archives,
+    the shards of a data set, begin with the archive's name and `/`.
 
     Args:
-        path: folder (searched recursively, through links too) or zip archive; see `images.listing` for what counts.
+        path: folder (searched recursively, through links too), archive, or a range of archives such as
+            `cats-{000..127}.tar`; see `images.listing` for what counts.
         cures: ends of the sentences about images that cannot be used.
 
-    Raises UserError when nothing is there, when it is neither folder nor zip, and when it holds no image.
+    Attributes:
+        path: the path that was given.
+        names: names of the images.
+        shards: number of the archive of each image, int32 `[images]`; None where there is one.
+        base: folder in which the names in `dataset.json` begin, with a `/` at its end; "" for the topmost one.
+
+    Raises UserError when nothing is there, when it is neither folder nor archive, and when it holds no image.
     """
 
     def __init__(self, path: str | os.PathLike, cures: Cures | None = None):
-        self.path = existing(path, "image source")
+        self.path = Path(path)
         self.cures = cures or Cures()
-        self.is_zip = not self.path.is_dir()
-        self._archive: zipfile.ZipFile | None = None
-        self._archive_process = 0
-        self._entries = zip_names(self._zip().namelist(), self.path) if self.is_zip else {}  # stored names by names
-        everything, loops = (list(self._entries), []) if self.is_zip else files_below(self.path)
-        listing = list_images(everything, self._read_json, self._read_head, loops)
-        self.names, self.base, self._metadata = listing.images, listing.base, listing.metadata
-        require_images(listing, self.path)
-        if self.is_zip:
-            self._check_directory()
+        self._containers = open_containers(path, self.cures.source)
+        self._beside: tuple[Container, frozenset[str]] | None = None
+        self._used: list[int] = []  # containers that may be open, the last used one at the end
+        self._prefixes = [f"{each.path.name}/" for each in self._containers] if len(self._containers) > 1 else [""]
+        self._number = {prefix: number for number, prefix in enumerate(self._prefixes)}
+        self._listings = [self._list(number) for number in range(len(self._containers))]
+        self.names = [
+            prefix + name
+            for prefix, listing in zip(self._prefixes, self._listings, strict=True)
+            for name in listing.images
+        ]
+        counts = [len(listing.images) for listing in self._listings]
+        self.shards = np.repeat(np.arange(len(counts), dtype=np.int32), counts) if len(counts) > 1 else None
+        self.base = self._listings[0].base if self.shards is None else ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are files of their own."""
+        return self._containers[0].is_folder
 
     @property
     def has_metadata(self) -> bool:
-        """Whether there is a `dataset.json`, at the top or in the one folder that holds all images."""
-        return self._metadata is not None
+        """Whether there is a `dataset.json`, at the top or in the one folder of all images; in each shard."""
+        return all(listing.metadata is not None for listing in self._listings)
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_archive": None, "_archive_process": 0}
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one file; raise UnreadableImageError when it cannot be read."""
@@ -99,18 +115,18 @@ class ImageFiles:
     def fingerprint(self) -> str:
         """Return hex digits that change when any image is added, removed, renamed or replaced.
 
-        It is made from the checksums in the directory of a zip, which is fast, or by reading all files of a folder.
+        It is made from checksums in the directory of an archive, which is fast, or by reading all files of a folder.
         """
         digest = hashlib.sha256()
         for name in self.names:
-            content = self.checksum(name) if self.is_zip else hashlib.sha256(self.read(name)).hexdigest()
+            content = hashlib.sha256(self.read(name)).hexdigest() if self.is_folder else self.mark(name)
             digest.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    def checksum(self, name: str) -> str:
-        """Return CRC and size of a file, by the directory of the archive."""
-        entry = self._entry(name)
-        return f"{entry.CRC:08x} {entry.file_size}"
+    def mark(self, name: str) -> str:
+        """Return what changes with the content of a file, found quickly; see `Container.mark`."""
+        container, inner = self._place(name)
+        return container.mark(inner)
 
     def header(self, name: str) -> ImageHeader:
         """Return size and mode without decoding pixels; raise UnreadableImageError when the file is no image."""
@@ -147,68 +163,93 @@ class ImageFiles:
             return gray_or_rgb_pixels(decode(data))
 
     def metadata(self) -> dict[str, Any]:
-        """Return the content of `dataset.json`, or {} without one; raise UserError when it is not a JSON object."""
-        if self._metadata is None:
+        """Return the content of `dataset.json`, or {} without one; raise UserError when it is not a JSON object.
+
+        Those of several shards become one: labels of all images, and the record of dataset_tool.py about all.
+        """
+        parts = [self._metadata_of(number) for number in range(len(self._containers))]
+        if self.shards is None:
+            return parts[0]
+        bases = [prefix + listing.base for prefix, listing in zip(self._prefixes, self._listings, strict=True)]
+        return joined_metadata(str(self.path), bases, parts, [len(listing.images) for listing in self._listings])
+
+    def beside(self, name: str, ending: str) -> bytes | None:
+        """Return the file beside an image that belongs to the same sample, as in WebDataset; None where there is none.
+
+        Raises UnreadableImageError where it cannot be read.
+        """
+        container, inner = self._place(name)
+        other = sample_key(inner) + ending
+        if not container.has_samples or other not in self._files_of(container):
+            return None
+        with self._image_errors(name), container.open(other, limits.TEXT_BYTES) as file:
+            return read_at_most(file, limits.TEXT_BYTES)
+
+    def _files_of(self, container: Container) -> frozenset[str]:
+        if self._beside is None or self._beside[0] is not container:
+            self._beside = container, frozenset(container.names)
+        return self._beside[1]
+
+    def _list(self, number: int) -> Listing:
+        """Return the images of a container."""
+        container = self._containers[number]
+        names = container.names
+        if container.has_samples:
+            names = without_companions(names, container.path)
+
+        def read_json(name: str) -> Any:
+            try:
+                return self._parse(number, name)
+            except Exception:  # noqa: BLE001 - whoever needs it reads it again, and says what is wrong
+                return None
+
+        def read_head(name: str) -> bytes:
+            try:
+                with self._used_container(number).open(name, limits.IMAGE_BYTES) as file:
+                    return file.read(HEAD)
+            except Exception:  # noqa: BLE001 - whoever reads the image says what is wrong
+                return b""
+
+        listing = list_images(names, read_json, read_head, container.loops)
+        require_images(listing, container.path)
+        container.check({*listing.images, *([listing.metadata] if listing.metadata else [])})
+        return listing
+
+    def _metadata_of(self, number: int) -> dict[str, Any]:
+        name = self._listings[number].metadata
+        if name is None:
             return {}
-        what = f"{self._metadata} in {self.path}"
+        what = f"{name} in {self._containers[number].path}"
         with explained(lambda: what, "make it again"):
-            content = self._parse(self._metadata)
+            content = self._parse(number, name)
         if not isinstance(content, dict):
             raise UserError(f'{what} is not an object; write {{"labels": [["00/img.png", 3], ...]}}')
         return content
 
-    def _open(self, name: str, limit: int) -> IO[bytes]:
-        if not self.is_zip:
-            return open_file(self.path / name, limit, self.cures.damaged, UnreadableImageError)
-        entry = self._entry(name)
-        if entry.file_size > limit:
-            raise ValueError(f"it has {entry.file_size:,} bytes when unpacked, at most {limit:,} are read")
-        return self._zip().open(entry)
-
-    def _entry(self, name: str) -> zipfile.ZipInfo:
-        return self._zip().getinfo(self._entries[name])
-
-    def _parse(self, name: str) -> Any:
+    def _parse(self, number: int, name: str) -> Any:
         limit = limits.METADATA_BYTES
-        with self._open(name, limit) as file:
+        with self._used_container(number).open(name, limit) as file:
             return parse_json(read_at_most(file, limit))
 
-    def _read_json(self, name: str) -> Any:
-        try:
-            return self._parse(name)
-        except Exception:  # noqa: BLE001 - whoever needs it reads it again, and says what is wrong
-            return None
+    def _open(self, name: str, limit: int) -> IO[bytes]:
+        container, inner = self._place(name)
+        return container.open(inner, limit)
 
-    def _read_head(self, name: str) -> bytes:
-        """Return the first bytes of a file; none of a damaged one."""
-        if not self.is_zip:
-            return read_head(self.path / name)
-        try:
-            with self._zip().open(self._entry(name)) as file:
-                return file.read(HEAD)
-        except Exception:  # noqa: BLE001 - whoever reads the image says what is wrong
-            return b""
+    def _place(self, name: str) -> tuple[Container, str]:
+        """Return the container of a file, and its name there."""
+        if self.shards is None:
+            return self._containers[0], name
+        shard, slash, inner = name.partition("/")
+        return self._used_container(self._number[shard + slash]), inner
 
-    def _zip(self) -> zipfile.ZipFile:
-        """Return the archive, opened by this process."""
-        if self._archive is None or self._archive_process != os.getpid():
-            with explained(lambda: str(self.path), self.cures.source, reason=_no_zip):
-                self._archive = open_zip(open_file(self.path, limits.ANY_BYTES, self.cures.source))
-                self._archive_process = os.getpid()
-        assert self._archive is not None, "opened above"
-        return self._archive
-
-    def _check_directory(self) -> None:
-        """Raise UserError where a damaged name in the directory of an archive hides an image.
-
-        What is called no image may be one, so those files are opened, which compares their names with those beside
-        their contents; images are opened when they are read.
-        """
-        used = {self._entries[name] for name in [*self.names, *([self._metadata] if self._metadata else [])]}
-        others = set(self._zip().namelist()) - used
-        with explained(lambda: str(self.path), self.cures.source):
-            for name in sorted(others):
-                self._zip().open(name).close()
+    def _used_container(self, number: int) -> Container:
+        """Return a container that is about to be used; those not used for long are closed."""
+        if self._used[-1:] != [number]:
+            self._used = [*(other for other in self._used if other != number), number]
+            for other in self._used[:-OPEN]:
+                self._containers[other].close()
+            self._used = self._used[-OPEN:]
+        return self._containers[number]
 
     def _image_errors(self, name: str) -> AbstractContextManager[None]:
         return image_errors(lambda: f"image {self.names.index(name)} of {self.path}, {name},", self.cures.damaged)
@@ -217,9 +258,3 @@ class ImageFiles:
 def wrong_mode(what: str, mode: str, cures: Cures) -> UserError:
     """Return the error for an image that is neither 8-bit gray nor 8-bit RGB."""
     return UserError(f"{what} has mode {mode}, not 8-bit gray (L) or RGB", cures.mode)
-
-
-def _no_zip(error: Exception) -> str:
-    if isinstance(error, zipfile.BadZipFile):
-        return "it is neither a folder nor a whole zip archive"
-    return one_line(error)

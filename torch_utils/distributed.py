@@ -53,6 +53,12 @@ class World:
         """Whether this is the first process, which writes the files."""
         return self.rank == 0
 
+    def rows(self, count: int) -> slice:
+        """Return this process's rows of so many, which all processes share equally."""
+        assert count % self.size == 0, f"{count} rows of {self.size} processes"
+        own = count // self.size
+        return slice(self.rank * own, (self.rank + 1) * own)
+
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
         if self.size == 1:
@@ -103,12 +109,12 @@ def best_device(name: str | None = None) -> torch.device:
 
 def planned_processes(gpus: int) -> int:
     """Return the number of processes of a run: that of torchrun where it has started this process, else `gpus`."""
-    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else gpus
+    return int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else gpus
 
 
 def is_first_process() -> bool:
     """Return whether this is the only process so far, or the first of torchrun's."""
-    return not _under_torchrun() or int(os.environ["RANK"]) == 0
+    return not is_under_torchrun() or int(os.environ["RANK"]) == 0
 
 
 def run(
@@ -120,14 +126,8 @@ def run(
     any of them is raised here, and so is the death of one. A process that waits longer than `timeout` seconds for
     another raises LostProcessError.
     """
-    kind = best_device(device)
-    if kind.type == "cuda" and not _under_torchrun() and gpus > torch.cuda.device_count():
-        raise UserError(f"--gpus={gpus} but this machine has {torch.cuda.device_count()}; use as many or fewer")
-    if kind.type == "mps" and planned_processes(gpus) > 1:
-        raise UserError(f"--gpus={gpus} but a Mac's GPU takes one process; use --gpus=1 or --device=cpu")
-    if kind.index is not None and planned_processes(gpus) > 1:
-        raise UserError(f"--device={device} names one GPU for {planned_processes(gpus)} processes; use --device=cuda")
-    if _under_torchrun():
+    kind = require_devices(gpus, device)
+    if is_under_torchrun():
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         join(rank, function, kind, size, None, timeout, arguments)
     elif gpus == 1:
@@ -138,7 +138,37 @@ def run(
         start(join, gpus, lambda address: (function, kind, gpus, address, timeout, arguments))
 
 
-def _under_torchrun() -> bool:
+def require_devices(gpus: int, device: str | None) -> torch.device:
+    """Return the kind of device of `gpus` processes; raise UserError unless each of them can have one.
+
+    Several processes share a CPU only where that is asked for: whoever asks for GPUs alone, and has none, would wait
+    hundreds of times as long.
+    """
+    kind = best_device(device)
+    processes = planned_processes(gpus)
+    if kind.type == "cuda" and not is_under_torchrun() and gpus > torch.cuda.device_count():
+        raise UserError(f"--gpus={gpus} but this machine has {torch.cuda.device_count()}; use as many or fewer")
+    if kind.type == "cpu" and device is None and processes > 1:
+        cure = "--device=cpu" if is_under_torchrun() else f"--device=cpu --processes={gpus}"
+        raise UserError(f"{processes} processes are to use GPUs, and this machine has none; write {cure}")
+    if kind.type == "mps" and processes > 1:
+        raise UserError(f"--gpus={gpus} but a Mac's GPU takes one process; use --gpus=1 or --device=cpu")
+    if kind.index is not None and processes > 1:
+        raise UserError(f"--device={device} names one GPU for {processes} processes; use --device=cuda")
+    return kind
+
+
+def process_device(kind: torch.device) -> torch.device:
+    """Return this process's device of a kind, which it uses from now on: of several GPUs that of its local rank."""
+    if kind.type != "cuda":
+        return kind
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def is_under_torchrun() -> bool:
+    """Return whether torchrun has started this process, beside others."""
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
 
 
@@ -152,10 +182,7 @@ def join(
     arguments: Sequence[Any],
 ) -> None:
     """Join the process group, call `function`, and leave the group."""
-    device = kind
-    if kind.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+    device = process_device(kind)
     with with_others():
         dist.init_process_group(
             "nccl" if kind.type == "cuda" else "gloo",

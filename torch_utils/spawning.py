@@ -24,13 +24,22 @@ from dnnlib.running.stop import SIGNALS, StopNow, StopRequest
 GRACE = 40.0
 
 
-def start(function: Callable[..., None], count: int, arguments: Callable[[str], tuple[Any, ...]]) -> None:
+OnDeath = Callable[[int, str], None]  # called with the rank of a process that was killed, and a sentence about it
+
+
+def start(
+    function: Callable[..., None],
+    count: int,
+    arguments: Callable[[str], tuple[Any, ...]],
+    on_death: OnDeath | None = None,
+) -> None:
     """Call `function(rank, *arguments(address))` in `count` processes, and wait for them.
 
     Args:
         function: what they do.
         count: number of processes.
         arguments: of the function, from the address where the processes meet.
+        on_death: what is done about a process that was killed, where the others go on without it; None: they do not.
 
     Signals go to all of them. When one ends badly, the others have GRACE seconds to end as well; the error of the first
     is raised here, as a UserError where it was one or where the process was killed.
@@ -47,12 +56,12 @@ def start(function: Callable[..., None], count: int, arguments: Callable[[str], 
         with _signals_wait():  # also in the new processes, until they can tell what a signal asks for
             for process in processes:
                 process.start()
-        stop.stops_after = "this step or measurement"
+        stop.stops_after = "this step or measurement" if on_death is None else "what is at hand"
         stop.forward_to = [process.pid for process in processes if process.pid is not None]
         if stop.signal is not None:
             _send(processes, stop.signal)
         try:
-            failed = _wait(processes, stop)
+            failed = _wait(processes, stop, on_death)
         finally:
             _end(processes)
             stop.forward_to = ()
@@ -79,9 +88,10 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait(processes: list[Any], stop: StopRequest) -> int | None:
+def _wait(processes: list[Any], stop: StopRequest, on_death: OnDeath | None) -> int | None:
     """Wait until all have ended, or one badly and the rest have had their time; return the rank of that one."""
     failed: int | None = None
+    dead: set[int] = set()
     end = float("inf")
     while running := [process for process in processes if process.exitcode is None]:
         if failed is None and stop.is_repeated:
@@ -89,17 +99,29 @@ def _wait(processes: list[Any], stop: StopRequest) -> int | None:
         if time.monotonic() > end:
             break
         multiprocessing.connection.wait([process.sentinel for process in running], timeout=1.0)
+        if on_death is not None:
+            _note_deaths(processes, dead, on_death)
         if failed is None:
-            failed = _first_failure(processes)
+            failed = _first_failure(processes, dead)
             if failed is not None:
                 end = time.monotonic() + GRACE
-    return failed if failed is not None else _first_failure(processes)
+    if on_death is not None:
+        _note_deaths(processes, dead, on_death)
+    return failed if failed is not None else _first_failure(processes, dead)
 
 
-def _first_failure(processes: list[Any]) -> int | None:
+def _note_deaths(processes: list[Any], dead: set[int], on_death: OnDeath) -> None:
+    """Add the ranks of processes that were killed to `dead`, and tell of them."""
+    for rank, process in enumerate(processes):
+        if rank not in dead and (process.exitcode or 0) < 0:
+            dead.add(rank)
+            on_death(rank, _killed(rank, -process.exitcode, len(processes)))
+
+
+def _first_failure(processes: list[Any], forgiven: Collection[int]) -> int | None:
     """Return the rank of a process that ended badly; rather one that was killed than one that noticed it."""
     codes = {rank: process.exitcode for rank, process in enumerate(processes) if process.exitcode}
-    return min(codes, key=lambda rank: codes[rank]) if codes else None
+    return min(codes.keys() - set(forgiven), key=lambda rank: codes[rank], default=None)
 
 
 def _send(processes: list[Any], number: int) -> None:
@@ -118,17 +140,18 @@ def _end(processes: list[Any]) -> None:
 def _error(rank: int, code: int, errors: Any, count: int) -> BaseException:
     """Return the error of the process that ended first."""
     if code < 0:
-        number = -code
-        memory = ", perhaps for lack of memory" if number == signal.SIGKILL else ""
-        name = signal.Signals(number).name
-        return UserError(
-            f"process {rank} of {count} was ended by {name}{memory}", "the same command continues from the last state"
-        )
+        return UserError(_killed(rank, -code, count), "the same command continues from the last state")
     if not errors.empty():
         return UserError(errors.get())
     if code > 128:
         return StopNow(code - 128)
     return UserError(f"process {rank} of {count} ended with code {code}", "the same command continues")
+
+
+def _killed(rank: int, number: int, count: int) -> str:
+    """Return what is said of a process that a signal has ended."""
+    memory = ", perhaps for lack of memory" if number == signal.SIGKILL else ""
+    return f"process {rank} of {count} was ended by {signal.Signals(number).name}{memory}"
 
 
 def _call(

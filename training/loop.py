@@ -24,12 +24,9 @@ from training.config import TrainConfig
 from training.degrade_on import DegradeOn
 from training.report import Report, network_tick_line
 from training.run_directory import RunDirectory
-from training.run_loop import Run, RunLoop, prepare_processor, provenance
+from training.run_loop import STOP_INTERVAL, Run, RunLoop, prepare_processor, provenance, require_agreement
 from training.sample_sheets import draw_fakes, draw_reals
 from training.trainer import Trainer
-
-# Steps after which all processes compare whether one was asked to stop; comparing makes them wait for their devices.
-STOP_INTERVAL = 4
 
 
 @dataclass(frozen=True)
@@ -118,25 +115,13 @@ def _train(
         trainer.load_state_dict(state["trainer"])
         if "degrading" in state:
             degrading.load_state_dict(state["degrading"])
-    _require_agreement(world, trainer.images_seen, directory.path)
+    require_agreement(world, trainer.images_seen, directory.path)
     report = Report(directory, config.run.kimg, trainer.images_seen, network_tick_line, is_silent=not world.is_first)
     with contextlib.closing(report):
         if lock_note:
             report.log.line(f"Note: {lock_note}")
         network_run = NetworkRun(world, config, directory, dataset, identity, trainer, degrading, report, on_snapshot)
         RunLoop(network_run, config.batch, config.run, report.log).start(state is not None, notes)
-
-
-def _require_agreement(world: World, images_seen: int, outdir: Path) -> None:
-    """Raise UserError in every process unless all continue from the same state."""
-    by_rank = torch.zeros(world.size, dtype=torch.int64, device=world.device)
-    by_rank[world.rank] = images_seen
-    seen = world.sum(by_rank).tolist()
-    if len(set(seen)) > 1:
-        raise UserError(
-            f"the processes do not see the same training state in {outdir} (they are at {seen} images); "
-            "put --outdir on a disk that all nodes share"
-        )
 
 
 class NetworkRun(Run):

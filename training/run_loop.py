@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -11,12 +12,14 @@ from dnnlib.running.log import RunLog
 from dnnlib.running.stop import StopRequest
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
-from torch_utils.distributed import LostProcessError
+from torch_utils.distributed import LostProcessError, World
 from torch_utils.memory import keep_freed_memory
 
 # What a signal waits for, in its announcement.
 STEP = "this step"
 MEASUREMENT = "this measurement"
+# Steps after which all processes compare whether one was asked to stop; comparing makes them wait for their devices.
+STOP_INTERVAL = 4
 
 
 class Intervals(Protocol):
@@ -217,6 +220,18 @@ def prepare_processor(device: torch.device) -> None:
     if device.type == "cpu":
         keep_freed_memory()
         torch.set_flush_denormal(True)
+
+
+def require_agreement(world: World, images_seen: int, outdir: Path) -> None:
+    """Raise UserError in every process unless all continue from the same state."""
+    by_rank = torch.zeros(world.size, dtype=torch.int64, device=world.device)
+    by_rank[world.rank] = images_seen
+    seen = world.sum(by_rank).tolist()
+    if len(set(seen)) > 1:
+        raise UserError(
+            f"the processes do not see the same training state in {outdir} (they are at {seen} images); "
+            "put --outdir on a disk that all nodes share"
+        )
 
 
 def provenance(

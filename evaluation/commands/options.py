@@ -8,9 +8,6 @@ device_option = click.option("--device", help="Device: cuda, mps or cpu.  [defau
 workers_option = click.option(
     "--workers", type=click.IntRange(min=0), default=2, help="Number of processes that read real images."
 )
-gpus_option = click.option(
-    "--gpus", type=click.IntRange(min=1), default=1, help="Number of processes (torchrun's under torchrun)."
-)
 cache_dir_option = click.option(
     "--cache-dir",
     type=PATH,

@@ -14,9 +14,9 @@ from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, Command, add_options
+from dnnlib.flags import PATH, Command, add_options, processes_option
 from dnnlib.remote.locations import NetworkFile, resolve
-from evaluation.commands.options import cache_dir_option, device_option, gpus_option, workers_option
+from evaluation.commands.options import cache_dir_option, device_option, workers_option
 from evaluation.tables.table import Table, write_table
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
@@ -47,7 +47,7 @@ def _table_options(command: Command) -> Command:
 @click.option("--metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
 @workers_option
-@gpus_option
+@processes_option
 @weights_dir_option
 @cache_dir_option
 @_table_options

@@ -120,13 +120,15 @@ def read_lsun(path: Path) -> ImagesByCall:
     if database.entries == 0:
         raise UserError(f"no images in {path}", cure)
 
-    def images() -> Iterator[LabelledImage]:
-        with explained(lambda: str(path), cure):
-            for key, data in database.items(limits.IMAGE_BYTES):
-                name = key.decode("latin1")
-                yield LabelledImage(name, functools.partial(_decode_entry, f"image {name} of {path}", data))
+    return database.entries, functools.partial(_images_of_lsun, path, cure)
 
-    return database.entries, images
+
+def _images_of_lsun(path: Path, cure: str) -> Iterator[LabelledImage]:
+    with explained(lambda: str(path), cure):
+        database = LmdbFile.open(open_file(path / "data.mdb", limits.ANY_BYTES, cure))
+        for key, data in database.items(limits.IMAGE_BYTES):
+            name = key.decode("latin1")
+            yield LabelledImage(name, functools.partial(_decode_entry, f"image {name} of {path}", data))
 
 
 def _decode_entry(what: str, data: bytes) -> PIL.Image.Image:

@@ -1,6 +1,5 @@
 """The endless, reproducible stream of training batches."""
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ import numpy as np
 import torch
 
 from images.datasets.dataset import ImageDataset
+from images.datasets.order import round_order
 from images.datasets.workers import BatchLoader
-from torch_utils.purposes import FOR_DEGRADATION, FOR_ORDER
+from torch_utils.purposes import FOR_DEGRADATION
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Batch:
 class TrainingBatches:
     """Endless batches whose content depends only on the seed and the image counter.
 
-    Image number n of a run is `dataset[p[n % len]]`, where p is the permutation of round `n // len`, and its
+    Image number n of a run is `dataset[p[n % len]]`, where p is the order of round `n // len`, and its
     degradation is seeded by n. So the batches are the same for any number of workers, a run resumed at counter
     `start` gets the batches that it would have got uninterrupted, and processes that divide the rows get together the
     batches of a single process. Every `iter()` begins at `start`.
@@ -98,6 +98,7 @@ class _NumberedImages:
         self.dataset = dataset
         self.seed = seed
         self.degrade = degrade and dataset.degradation is not None
+        self._orders: dict[int, np.ndarray] = {}  # of the last rounds
 
     def read(self, counters: list[int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Return images, degraded images (or None) and labels, as in `Batch`."""
@@ -114,12 +115,10 @@ class _NumberedImages:
 
     def _index(self, counter: int) -> int:
         round_number, position = divmod(counter, len(self.dataset))
-        return int(_permutation(self.seed, round_number, len(self.dataset))[position])
-
-
-@functools.lru_cache(maxsize=2)  # a batch may touch the end of one round and the beginning of the next
-def _permutation(seed: int, round_number: int, length: int) -> np.ndarray:
-    return np.random.default_rng((seed, FOR_ORDER, round_number)).permutation(length)
+        if round_number not in self._orders:  # a batch may touch the end of one round and the beginning of the next
+            last = dict(list(self._orders.items())[-1:])
+            self._orders = {**last, round_number: round_order(self.dataset, self.seed, round_number)}
+        return int(self._orders[round_number][position])
 
 
 def _stack(arrays: Iterable[np.ndarray]) -> torch.Tensor:

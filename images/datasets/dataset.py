@@ -23,12 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 class ImageDataset:
-    """Square uint8 images of one size from a folder or zip, with optional labels and mirrored copies.
+    """Square uint8 images of one size from a folder or archives, with optional labels and mirrored copies.
 
     It may be pickled and used after a fork; every process reads the archive through its own handle.
 
     Args:
-        path: folder or zip of 8-bit gray or RGB images; labels come from its `dataset.json`.
+        path: folder or archive of 8-bit gray or RGB images, or a range of archives; labels come from `dataset.json`, or
+            in a tar from what lies beside an image.
         resolution: expected side of the images; None accepts any.
         mirror: whether mirrored images are appended, as indices `num_images .. 2 * num_images - 1`.
         subset: number of images to use, chosen by `seed` alone; larger subsets contain smaller ones.
@@ -75,6 +76,11 @@ class ImageDataset:
         if use_labels:
             self._labels, self.label_dim = _label_array(read_labels(self.files, metadata))
         self._chosen = _choose(len(self.files), subset, seed, path)  # int64 [num_images], indices in `files`
+
+    @functools.cached_property
+    def shards(self) -> np.ndarray | None:
+        """Number of the archive of each image, int32 `[num_images]`; None where there is one."""
+        return None if self.files.shards is None else self.files.shards[self._chosen]
 
     @property
     def num_images(self) -> int:

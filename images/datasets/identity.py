@@ -2,17 +2,12 @@
 
 import dataclasses
 import hashlib
-import os
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dnnlib.errors import UserError
 from images.datasets.dataset import ImageDataset
-from images.files import ImageFiles
-
-END = 1 << 14  # bytes at either end of a file that count; those between would take as long as an epoch of reading
 
 
 @dataclass(frozen=True)
@@ -64,14 +59,15 @@ class DataIdentity:
 def identify(dataset: ImageDataset) -> DataIdentity:
     """Return the identity of a data set.
 
-    Of a zip, the checksums in its directory are read; of a folder, the size and both ends of each file.
+    Of a zip, the checksums in its directory are read; of a folder, the size and both ends of each file; of a tar, the
+    size of each file and a checksum of its first and last bytes.
 
     Raises UserError when that is impossible.
     """
     digest = hashlib.sha256()
     try:
-        for mark in _marks(dataset.files):
-            digest.update(mark + b"\n")
+        for name in dataset.files.names:
+            digest.update(dataset.files.mark(name).encode() + b"\n")
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"{dataset.files.path} cannot be read: {error}; check the data") from error
     return DataIdentity(
@@ -82,18 +78,3 @@ def identify(dataset: ImageDataset) -> DataIdentity:
         content=digest.hexdigest(),
         labels=dataset.label_digest(),
     )
-
-
-def _marks(files: ImageFiles) -> Iterator[bytes]:
-    """Yield for each file, in order, what changes with its content."""
-    if files.is_zip:
-        yield from (files.checksum(name).encode() for name in files.names)
-        return
-    for name in files.names:
-        with open(files.path / name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            ends = file.read(END)
-            if size > END:
-                file.seek(max(size - END, END))
-                ends += file.read(END)
-        yield f"{size} {hashlib.sha256(ends).hexdigest()}".encode()

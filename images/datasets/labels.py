@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 
 from dnnlib.errors import UserError
+from dnnlib.reading import explained, parse_json
 from dnnlib.remarks import remark
 from images.files import ImageFiles
 from images.listing import METADATA, plain_name
@@ -35,7 +36,9 @@ def read_labels(files: ImageFiles, metadata: dict[str, Any]) -> list[Label]:
     Raises UserError when there are none, when an image lacks one, when class numbers are not within
     0..MAX_CLASSES - 1, and when vectors differ in length or hold anything but finite numbers.
     """
-    if not files.has_metadata:
+    if not metadata.get("labels") and (beside := _labels_beside(files)):
+        metadata = {"labels": beside}
+    elif not files.has_metadata:
         raise UserError(f"{files.path} has no {METADATA}, which would hold labels", files.cures.labels)
     where = f"{files.base}{METADATA} in {files.path}"
     by_name = _by_name(metadata.get("labels"), where)
@@ -61,6 +64,30 @@ def read_labels(files: ImageFiles, metadata: dict[str, Any]) -> list[Label]:
     if length is None and (empty := sorted(set(range(max(labels))) - set(labels))):
         remark(f"no image has class {ranges(empty)} of 0-{max(labels)} in {where}; classes count from 0 without gaps")
     return labels
+
+
+def _labels_beside(files: ImageFiles) -> list[list[Any]]:
+    """Return names and labels of images whose labels lie beside them, as in WebDataset; none where the first has none.
+
+    They are in `KEY.json`, as `label`, `class` or `cls`, or the number in `KEY.cls`.
+    """
+    if _label_beside(files, files.names[0]) is None:
+        return []
+    found = ((name, _label_beside(files, name)) for name in files.names)
+    return [[name, label] for name, label in found if label is not None]
+
+
+def _label_beside(files: ImageFiles, name: str) -> Any:
+    text = files.beside(name, ".cls")
+    if text is None:
+        text = files.beside(name, ".json")
+    if text is None:
+        return None
+    with explained(lambda: f"the label beside {name} in {files.path}", "make the archive again"):
+        content = parse_json(text)
+    if not isinstance(content, dict):
+        return content
+    return next((content[key] for key in ("label", "class", "cls") if key in content), None)
 
 
 def ranges(numbers: Sequence[int]) -> str:

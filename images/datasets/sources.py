@@ -53,7 +53,7 @@ def open_source(text: str, labels: str = "auto", drawn_size: int = DRAWN_SIZE) -
     Raises UserError when nothing is there, and when it has another format than its name says.
     """
     source = _open(text, labels, drawn_size)
-    return source if labels != "none" else replace(source, images=lambda: _without_labels(source))
+    return source if labels != "none" else replace(source, images=functools.partial(_without_labels, source))
 
 
 def _without_labels(source: Source) -> Iterator[LabelledImage]:
@@ -66,10 +66,11 @@ def _open(text: str, labels: str, drawn_size: int) -> Source:
         if labels == "folders":
             raise UserError(f"--labels=folders has no effect on {text}, which has kinds of faces; leave it out")
         return _drawn_source(text, drawn_size)
-    path = existing(text, "image source")
+    path = Path(text)
     reader = _archive_reader(path)
     if reader is None:
         return _file_source(ImageFiles(path, CURES), labels)
+    existing(path, "image source")
     if labels == "folders":
         raise UserError(f"--labels=folders needs folders, and {path} has none; use --labels=auto or --labels=none")
     count, images = reader(path)
@@ -87,13 +88,13 @@ def _archive_reader(path: Path) -> Callable[[Path], ImagesByCall] | None:
 
 def _file_source(files: ImageFiles, labels: str) -> Source:
     values = _labels_of_files(files, labels)
+    digest = sha256(files.path) if files.path.is_file() else _digest(files)
+    return Source(real_path(files.path).name, digest, len(files), functools.partial(_images_of_files, files, values))
 
-    def images() -> Iterator[LabelledImage]:
-        for name, label in zip(files.names, values, strict=True):
-            yield LabelledImage(name, functools.partial(files.image, name), label)
 
-    digest = sha256(files.path) if files.is_zip else _digest(files)
-    return Source(real_path(files.path).name, digest, len(files), images)
+def _images_of_files(files: ImageFiles, labels: Sequence[Label | None]) -> Iterator[LabelledImage]:
+    for name, label in zip(files.names, labels, strict=True):
+        yield LabelledImage(name, functools.partial(files.image, name), label)
 
 
 def _labels_of_files(files: ImageFiles, labels: str) -> Sequence[Label | None]:
@@ -150,9 +151,11 @@ def _drawn_source(text: str, size: int) -> Source:
             f"'{text[:40]}' does not say how many images to draw, 1 to {10**DRAWN_DIGITS - 1}", "write drawn:1000, say"
         )
 
-    def images() -> Iterator[LabelledImage]:
-        for seed in range(int(number)):
-            pixels, kind = draw_face(seed, size)
-            yield LabelledImage(f"drawn{seed:08d}", functools.partial(PIL.Image.fromarray, pixels), kind)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Source(text, digest, int(number), functools.partial(_drawn_images, int(number), size))
 
-    return Source(text, hashlib.sha256(text.encode()).hexdigest(), int(number), images)
+
+def _drawn_images(count: int, size: int) -> Iterator[LabelledImage]:
+    for seed in range(count):
+        pixels, kind = draw_face(seed, size)
+        yield LabelledImage(f"drawn{seed:08d}", functools.partial(PIL.Image.fromarray, pixels), kind)

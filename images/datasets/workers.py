@@ -8,15 +8,29 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from dnnlib.errors import UserError
 from dnnlib.remarks import go_on
-from images.datasets.dataset import ImageDataset, logger
+from images.datasets.dataset import logger
 
 DEATHS = 3  # of workers in a row, without a batch between, after which no more are started
+
+
+class Reads(Protocol):
+    """What reads files, such as an ImageDataset.
+
+    Attributes:
+        bad_images: number of each file that cannot be read, and why.
+    """
+
+    bad_images: dict[int, str]
+
+    def set_aside(self, file_index: int, reason: str) -> None:
+        """Record that a file cannot be read."""
+        ...
 
 
 class BatchLoader:
@@ -38,7 +52,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        dataset: Reads,
         make_batch: Callable[[Any], Any],
         keys: Iterable[Any],
         workers: int = 0,
@@ -134,7 +148,7 @@ class _Batches(torch.utils.data.Dataset):
     A UserError is returned as its text: the loader would bury a raised one in the text of a worker's traceback.
     """
 
-    def __init__(self, dataset: ImageDataset, make_batch: Callable[[Any], Any]):
+    def __init__(self, dataset: Reads, make_batch: Callable[[Any], Any]):
         self.dataset = dataset
         self.make_batch = make_batch
 

@@ -1,5 +1,6 @@
 """The inverter, the reader and the direction that the flags of commands on photos ask for."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -24,6 +25,7 @@ from inversion.tuning_options import TUNINGS, TuningOptions
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
+from torch_utils.sharing import Share
 
 ENCODER_STEPS = 0  # default of --steps where an encoder is given
 
@@ -88,6 +90,11 @@ def choose_encoder(flags: InverterFlags) -> str | None:
         return flags.encoder
     encoder = find_encoder(flags.network)
     return None if encoder is None else str(encoder)
+
+
+def on_share(flags: InverterFlags, share: Share) -> InverterFlags:
+    """Return flags with the device of a process."""
+    return dataclasses.replace(flags, device=str(share.device))
 
 
 def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:

@@ -20,9 +20,11 @@ from inversion.photos.tasks import PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
     from inversion.inverter import Inverter
+    from inversion.photos.jobs import Summary
     from inversion.photos.reader import PhotoReader, PreparedPhoto
     from inversion.tuned_weights import Inversion
     from networks.latents import Latents
+    from torch_utils.sharing import Share
 
 OWN, SHARP = "own", "sharp"
 
@@ -75,16 +77,34 @@ def degrade(
     python invert.py degrade --network=qc.safetensors --from=seed:5 --to=noisy.jpg --alpha=0 --alpha=0.5 --alpha=1 \\
         -i photos -o degraded
     """
+    from inversion.photos.invert import divide_photos
+
+    check_codes(job.codes)
+    arguments = inverting, tuning, align, start, end, alphas, strength, pastes
+    finish(divide_photos(_degrade, job, inverting.device, *arguments))
+
+
+def _degrade(
+    share: Share,
+    job: PhotoJob,
+    inverting: InverterFlags,
+    tuning: TuningFlags,
+    align: str | None,
+    start: str,
+    end: str,
+    alphas: tuple[float, ...],
+    strength: float,
+    pastes: bool,
+) -> Summary:
     from images.photos import from_network
     from images.sheets import save_png
-    from inversion.commands.building import make_inverter, make_reader, make_strip
+    from inversion.commands.building import make_inverter, make_reader, make_strip, on_share
     from inversion.photos.invert import invert_photos, write_codes
     from inversion.photos.paste_back import paste_back
     from inversion.requality import interpolate_quality, scale_quality
 
-    inverter = make_inverter(inverting, tuning, needs_quality=True)
+    inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True)
     reader = make_reader(align, inverter)
-    check_codes(job.codes)
     references = [_reference(text, inverter, reader) for text in (start, end)]
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
@@ -108,7 +128,7 @@ def degrade(
 
     names = [sha256(text) if Path(text).is_file() else text for text in (start, end)]
     settings = {"ends": names, "alphas": list(alphas), "strength": strength, "pastes": pastes}
-    finish(invert_photos("degrade", job, inverter, reader, settings, write))
+    return invert_photos("degrade", share, job, inverter, reader, settings, write)
 
 
 def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[Latents], Latents]:

@@ -15,8 +15,10 @@ from inversion.commands.options import InverterFlags, TuningFlags, check_codes, 
 from inversion.photos.tasks import PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
+    from inversion.photos.jobs import Summary
     from inversion.photos.reader import PreparedPhoto
     from inversion.tuned_weights import Inversion
+    from torch_utils.sharing import Share
 
 
 @commands.command("edit")
@@ -55,16 +57,31 @@ def edit(
     python invert.py edit --network=qc.safetensors --direction=warmth.safetensors --strength=-2 --strength=2 \\
         -i photos -o edited
     """
+    from inversion.photos.invert import divide_photos
+
+    check_codes(job.codes)
+    finish(divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pastes))
+
+
+def _edit(
+    share: Share,
+    job: PhotoJob,
+    inverting: InverterFlags,
+    tuning: TuningFlags,
+    align: str | None,
+    path: str,
+    strengths: tuple[float, ...],
+    pastes: bool,
+) -> Summary:
     from images.photos import from_network
     from images.sheets import save_png
-    from inversion.commands.building import make_direction, make_inverter, make_reader, make_strip
+    from inversion.commands.building import make_direction, make_inverter, make_reader, make_strip, on_share
     from inversion.directions.editing import edited_images
     from inversion.photos.invert import invert_photos, write_codes
     from inversion.photos.paste_back import paste_back
 
-    inverter = make_inverter(inverting, tuning, needs_quality=False)
+    inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
     reader = make_reader(align, inverter)
-    check_codes(job.codes)
     direction = make_direction(path, inverter, job.codes)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
@@ -86,4 +103,4 @@ def edit(
         return [*paths, write_codes(task, inversion, inverter)]
 
     settings = {"direction": sha256(path), "strengths": list(strengths), "pastes": pastes}
-    finish(invert_photos("edit", job, inverter, reader, settings, write))
+    return invert_photos("edit", share, job, inverter, reader, settings, write)

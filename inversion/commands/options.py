@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import tqdm
 
 from dnnlib.errors import UserError
-from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags
+from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags, processes_option
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
 from inversion.photos.tasks import PhotoJob
@@ -117,11 +118,19 @@ codes_option = click.option(
 )
 _JOB = [
     click.option(
-        "-i", "--input", "source", type=PATH, required=True, metavar="PATH", help="A photo, or a folder of photos."
+        "-i",
+        "--input",
+        "given",
+        type=PATH,
+        multiple=True,
+        metavar="PATH",
+        help="A photo, or a folder of photos; may be repeated.",
     ),
+    click.argument("photos", type=PATH, nargs=-1),
     click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results."),
     codes_option,
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
+    processes_option,
 ]
 
 
@@ -138,8 +147,20 @@ def photo_options(command: Command) -> Command:
     The command receives them as `job: PhotoJob`, `inverting: InverterFlags`, `tuning: TuningFlags` and
     `align: str | None`.
     """
-    command = gather_flags("job", PhotoJob)(gather_flags("tuning", TuningFlags)(command))
+    command = _with_sources(gather_flags("job", PhotoJob)(gather_flags("tuning", TuningFlags)(command)))
     return add_options(gather_flags("inverting", InverterFlags)(command), _JOB + _INVERTER + _TUNING)
+
+
+def _with_sources(command: Command) -> Command:
+    """Let a command receive as `sources` the photos of -i and those that are given without."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, given: tuple[str, ...], photos: tuple[str, ...], **flags: Any) -> None:
+        if not given and not photos:
+            raise click.UsageError("No photos are given; write -i PATH, or PHOTOS at the end.")
+        command(*args, sources=(*given, *photos), **flags)
+
+    return gathered
 
 
 def network_options(command: Command) -> Command:
@@ -173,8 +194,10 @@ def check_output(output: str, flag: str = "--output") -> Path:
     return path
 
 
-def finish(summary: Summary) -> None:
-    """Print the summary of a job, and leave with its exit code."""
+def finish(summary: Summary | None) -> None:
+    """Print the summary of a job, where this process has it, and leave with its exit code."""
+    if summary is None:
+        return
     click.echo(summary.report())
     if summary.exit_code:
         sys.exit(summary.exit_code)

@@ -24,8 +24,10 @@ from inversion.photos.tasks import PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
     from inversion.inverter import Inverter
+    from inversion.photos.jobs import Summary
     from inversion.photos.reader import PreparedPhoto
     from inversion.tuned_weights import Inversion
+    from torch_utils.sharing import Share
 
 COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
@@ -46,16 +48,23 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     python invert.py restore --network=qc.safetensors --encoder=encoder.safetensors -i photos -o restored
     python invert.py restore --network=qc.safetensors --align=cat --paste-back -i photo.jpg -o restored
     """
+    from inversion.photos.invert import divide_photos
+
+    check_codes(job.codes)
+    finish(divide_photos(_restore, job, inverting.device, inverting, tuning, align, pastes))
+
+
+def _restore(
+    share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool
+) -> Summary:
     from images.sheets import save_png
-    from inversion.commands.building import make_inverter, make_reader, make_strip
+    from inversion.commands.building import make_inverter, make_reader, make_strip, on_share
     from inversion.photos.invert import invert_photos, write_codes
     from inversion.photos.paste_back import paste_back
     from torch_utils.checkpoint import read_header
 
-    inverter = make_inverter(inverting, tuning, needs_quality=True, tunes_after_encoder=False)
+    inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True, tunes_after_encoder=False)
     reader = make_reader(align, inverter)
-    check_codes(job.codes)
-
     subject = read_header(inverting.network).get("subject") or "what it was trained on"
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
@@ -74,7 +83,7 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
         return [*paths, write_codes(task, inversion, inverter)]
 
     settings = {"pastes": pastes, "fidelity": inverter.options.fidelity}
-    finish(invert_photos("restore", job, inverter, reader, settings, write))
+    return invert_photos("restore", share, job, inverter, reader, settings, write)
 
 
 @commands.command("encode")
@@ -86,17 +95,23 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
     \b
     python invert.py encode --network=network.safetensors --tuning-steps=0 -i photos -o codes
     """
-    from inversion.commands.building import make_inverter, make_reader
+    from inversion.photos.invert import divide_photos
+
+    check_codes(job.codes)
+    finish(divide_photos(_encode, job, inverting.device, inverting, tuning, align))
+
+
+def _encode(share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> Summary:
+    from inversion.commands.building import make_inverter, make_reader, on_share
     from inversion.photos.invert import invert_photos, write_codes
 
-    inverter = make_inverter(inverting, tuning, needs_quality=False)
+    inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
     reader = make_reader(align, inverter)
-    check_codes(job.codes)
 
     def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
         return [write_codes(task, inversion, inverter)]
 
-    finish(invert_photos("encode", job, inverter, reader, {}, write))
+    return invert_photos("encode", share, job, inverter, reader, {}, write)
 
 
 def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, subject: str) -> Iterator[str]:

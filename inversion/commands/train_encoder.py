@@ -1,5 +1,6 @@
 """The command `train-encoder`: trains an encoder for a network."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,6 +43,7 @@ FIELDS = {
     "snap": ("run.snapshot_ticks",),
     "precision": ("run.precision",),
     "workers": ("run.workers",),
+    "gpus": ("run.gpus",),
     "device": ("run.device",),
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
@@ -94,7 +96,14 @@ FIELDS = {
     "--precision", type=click.Choice(["fp32", "bf16"]), help="Precision of the networks.  [default: suits the device]"
 )
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
-@click.option("--workers", type=int, help="Processes that read and degrade photos.")
+@click.option("--workers", type=int, help="Processes that read and degrade photos, for each GPU.")
+@click.option(
+    "--gpus",
+    "--processes",
+    "gpus",
+    type=int,
+    help="Processes that share each batch, one a GPU; on the CPU with --device=cpu (torchrun's under torchrun).",
+)
 @click.option("--on-bad-image", type=click.Choice(["fail", "skip"]), help="What to do about unreadable files.")
 @click.option(
     "--allow-data-change",
@@ -123,8 +132,8 @@ def train_encoder_command(
     python invert.py train-encoder --network=network-....safetensors --data=cats.zip --outdir=runs/encoder
     """
     from inversion.encoders.run import EncoderRunDirectory
-    from inversion.encoders.training import train_encoder
-    from torch_utils.distributed import best_device
+    from inversion.encoders.training import require_shares, train_encoder_in
+    from torch_utils.distributed import is_first_process, planned_processes, run
 
     with StopRequest():
         if not dry_run:
@@ -133,7 +142,10 @@ def train_encoder_command(
         if dry_run:
             click.echo(json.dumps(to_dict(config), indent=2))
             return
-        train_encoder(config, outdir, best_device(config.run.device), WeightsDirectory.find(weights_dir))
+        require_shares(config, planned_processes(config.run.gpus))
+        weights = WeightsDirectory.find(weights_dir)
+        with EncoderRunDirectory(outdir).hold() if is_first_process() else contextlib.nullcontext() as lock:
+            run(train_encoder_in, config.run.gpus, config.run.device, config, outdir, weights, lock)
 
 
 def resolve(network: str, overrides: Sequence[str], ablation: str | None = None, **flags: Any) -> EncoderConfig:

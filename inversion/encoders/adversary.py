@@ -13,7 +13,9 @@ from inversion.encoders.config import EncoderConfig
 from networks.config import DiscriminatorConfig
 from networks.files import ImageFormat, build_discriminator
 from networks.generators.interface import Generator
+from torch_utils.distributed import World
 from training.losses import discriminator_loss_fake, discriminator_loss_real, generator_loss, r1_penalty
+from training.optimization.gradient_average import GradientAverage
 
 GROUP = 4  # images that share one standard deviation, where the batch divides by it
 
@@ -24,11 +26,13 @@ class Adversary:
     Args:
         config: penalty, learning rate and batch size.
         G: network that is inverted.
+        world: this process's place among those that share each batch; None: it is the only one.
     """
 
-    def __init__(self, config: EncoderConfig, G: Generator) -> None:
+    def __init__(self, config: EncoderConfig, G: Generator, world: World | None = None) -> None:
         self.config = config.adversary
-        group = math.gcd(config.batch, GROUP)
+        world = world or World(0, 1, G.device)
+        group = math.gcd(config.batch // world.size, GROUP)
         widths = DiscriminatorConfig(G.config.channel_base, G.config.channel_max, mbstd_group_size=group)
         images = ImageFormat(G.img_resolution, G.img_channels, 0)
         self.D = build_discriminator(widths, images).to(G.device).train().requires_grad_(False)
@@ -39,6 +43,7 @@ class Adversary:
         self.optimizer = torch.optim.Adam(
             self.D.parameters(), lr=adam.lr * share, betas=betas, eps=adam.eps, foreach=True
         )
+        self.average = GradientAverage(world, self.D.parameters())
         self.steps = 0
 
     def term(self, images: Tensor) -> Tensor:
@@ -57,7 +62,9 @@ class Adversary:
             found["r1_penalty"] = penalty.detach()
             loss = loss + self.config.r1_interval * self.config.r1_gamma / 2 * penalty.mean()
         self.optimizer.zero_grad(set_to_none=True)
+        self.average.start()
         loss.backward()
+        self.average.finish()
         self.optimizer.step()
         self.D.requires_grad_(False)
         self.steps += 1

@@ -166,6 +166,7 @@ class EncoderRunConfig:
     state_ticks: int = 5
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = 3
+    gpus: int = 1  # processes that share each batch
     device: str | None = None  # None: the best there is
     on_bad_image: Literal["fail", "skip"] = "fail"
     allow_data_change: bool = False  # go on although the photos are not those of the saved state
@@ -176,6 +177,7 @@ class EncoderRunConfig:
         for name in ("snapshot_ticks", "image_ticks", "state_ticks"):
             require(getattr(self, name) >= 1, f"run.{name}", getattr(self, name), "at least 1")
         require(self.workers >= 0, "run.workers", self.workers, "at least 0")
+        require(self.gpus >= 1, "run.gpus", self.gpus, "at least 1")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from inversion.encoders.pairs import Pairs, degrade_known, reconstruct
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
 from networks.latents import Latents
+from torch_utils.distributed import World
 
 
 class Term(NamedTuple):
@@ -37,15 +38,18 @@ class Objective:
         config: weights of all terms, and the precision of the detectors.
         G: network that is inverted; it is frozen.
         weights: directory of published weights.
+        world: this process's place among those that share each batch; None: it is the only one.
 
     Raises UserError when published weights are needed that are not there.
     """
 
-    def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory) -> None:
+    def __init__(
+        self, config: EncoderConfig, G: Generator, weights: WeightsDirectory, world: World | None = None
+    ) -> None:
         self.config = config
         self.G = G
         self.image_terms = ImageTerms(config.loss, weights, G.device)
-        self.adversary = Adversary(config, G) if config.loss.adversarial > 0 else None
+        self.adversary = Adversary(config, G, world) if config.loss.adversarial > 0 else None
 
     def terms(self, encoder: Encoder, pairs: Pairs, images_seen: int) -> tuple[list[Term], Tensor]:
         """Return the terms of a batch at a moment of the training, and the sharp reconstructions `[N, C, R, R]`."""

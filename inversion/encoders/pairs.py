@@ -14,6 +14,7 @@ from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import random_classes
 from networks.generators.interface import Generator
 from networks.latents import Latents
+from torch_utils.distributed import World
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import BatchRandom
 
@@ -71,27 +72,35 @@ def degrade_known(G: Generator, known: Latents, q: Tensor) -> Tensor:
     return G.synthesis.image(content, q)
 
 
-def make_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int) -> Pairs:
-    """Return a batch of photos followed by own samples; random numbers depend on the seed and `images_seen` alone."""
-    photos = _photo_pairs(config, G, batch, images_seen)
+def make_pairs(
+    config: EncoderConfig, G: Generator, batch: Batch, images_seen: int, world: World | None = None
+) -> Pairs:
+    """Return a batch of photos followed by own samples; random numbers depend on the seed and `images_seen` alone.
+
+    Each of several processes has its rows of both; `batch` holds those of its photos.
+    """
+    world = world or World(0, 1, G.device)
+    photos = _photo_pairs(config, G, batch, images_seen, world)
     if config.own_samples == 0:
         return photos
-    own = _own_pairs(config, G, images_seen)
+    own = _own_pairs(config, G, images_seen, world)
     return Pairs(torch.cat([photos.sharp, own.sharp]), torch.cat([photos.degraded, own.degraded]), own.known)
 
 
-def _photo_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int) -> Pairs:
+def _photo_pairs(config: EncoderConfig, G: Generator, batch: Batch, images_seen: int, world: World) -> Pairs:
     sharp = from_levels(batch.images.to(G.device, non_blocking=True))  # [N, C, R, R]
     if batch.degraded is None:
         return Pairs(sharp, sharp, None)
-    is_sharp = _draw_sharp_rows(config, _random(config, EncoderPurpose.PHOTOS, images_seen, len(sharp)), G.device)
+    is_sharp = _draw_sharp_rows(
+        config, _random(config, EncoderPurpose.PHOTOS, images_seen, config.photos, world), G.device
+    )
     degraded = from_levels(batch.degraded.to(G.device, non_blocking=True))  # [N, C, R, R]
     return Pairs(sharp, torch.where(is_sharp[:, :, None, None], sharp, degraded), None)
 
 
 @torch.no_grad()
-def _own_pairs(config: EncoderConfig, G: Generator, images_seen: int) -> Pairs:
-    rng = _random(config, EncoderPurpose.OWN_SAMPLES, images_seen, config.own_samples)
+def _own_pairs(config: EncoderConfig, G: Generator, images_seen: int, world: World) -> Pairs:
+    rng = _random(config, EncoderPurpose.OWN_SAMPLES, images_seen, config.own_samples, world)
     ws = G.mapping(rng.randn(G.z_dim).to(G.device), random_classes(G, rng))  # [N, num_ws, w_dim]
     q = None
     if G.q_dim > 0:
@@ -108,6 +117,6 @@ def _draw_sharp_rows(config: EncoderConfig, rng: BatchRandom, device: torch.devi
     return (rng.rand(1) < config.data.sharp_share).to(device)
 
 
-def _random(config: EncoderConfig, purpose: EncoderPurpose, images_seen: int, rows: int) -> BatchRandom:
-    """Return random numbers on the CPU, so that every device gets the same."""
-    return BatchRandom((config.seed, images_seen, purpose), rows)
+def _random(config: EncoderConfig, purpose: EncoderPurpose, images_seen: int, count: int, world: World) -> BatchRandom:
+    """Return random numbers for this process's rows, on the CPU, so that every device gets the same."""
+    return BatchRandom((config.seed, images_seen, purpose), count, world.rows(count))

@@ -18,11 +18,13 @@ from inversion.encoders.objective import Objective
 from inversion.encoders.pairs import Pairs, make_pairs
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
+from torch_utils.distributed import World
 from torch_utils.finite import first_not_finite
 from torch_utils.purposes import EncoderPurpose
 from torch_utils.seeding import derive_seed
 from torch_utils.stats import Statistics
 from training.optimization.ema import ema_decay, update_ema
+from training.optimization.gradient_average import GradientAverage
 
 
 def learning_rate(config: EncoderConfig, images_seen: int) -> float:
@@ -41,23 +43,33 @@ class EncoderTrainer:
         config: configuration of the run.
         G: network that is inverted; it is frozen, and on the device of the training.
         weights: directory of published weights.
+        world: this process's place among those that share each batch; None: it is the only one.
+
+    Batch normalisation compares the images of a process, and its running means are those of the first one.
+
+    Attributes:
+        is_whole: whether all belongs to the same step; not while a step changes it.
 
     Raises UserError when published weights are missing, and for a QC network with an encoder that has no network for q.
     """
 
-    def __init__(self, config: EncoderConfig, G: Generator, weights: WeightsDirectory) -> None:
+    def __init__(
+        self, config: EncoderConfig, G: Generator, weights: WeightsDirectory, world: World | None = None
+    ) -> None:
         if G.q_dim > 0:
             require(config.encoder.q_width > 0, "encoder.q_width", 0, "above 0, as this network has a quality code")
         self.config = config
         self.G = G.eval().requires_grad_(False)
         self.device = G.device
+        self.world = world or World(0, 1, G.device)
         self.images_seen = 0
+        self.is_whole = True
         self.statistics = Statistics(self.device)
         self.is_finite = torch.ones([], dtype=torch.bool, device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build_encoder(config.encoder, G, weights if config.arcface else None).train()
-            self.objective = Objective(config, self.G, weights)
+            self.objective = Objective(config, self.G, weights, self.world)
         if config.init_from is not None:
             start_from(config.init_from, self.encoder, G)
         self.encoder_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
@@ -65,17 +77,21 @@ class EncoderTrainer:
         self.optimizer = torch.optim.Adam(
             self.encoder.parameters(), lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, foreach=True
         )
+        self.average = GradientAverage(self.world, self.encoder.parameters())
 
     def step(self, batch: Batch) -> None:
-        """Train on a batch of photos, and on as many own samples as the configuration says."""
-        pairs = make_pairs(self.config, self.G, batch, self.images_seen)
+        """Train on this process's photos of a batch, and on as many own samples as the configuration says."""
+        pairs = make_pairs(self.config, self.G, batch, self.images_seen, self.world)
+        self.is_whole = False
         self.images_seen += self.config.batch
         rate = learning_rate(self.config, self.images_seen)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss, sharp = self.loss_and_images(pairs)
+        self.average.start()
         loss.backward()
+        self.average.finish()
         self.optimizer.step()
         if self.adversary is not None:
             for name, values in self.adversary.step(pairs.sharp, sharp).items():
@@ -85,6 +101,7 @@ class EncoderTrainer:
         self.is_finite &= torch.isfinite(loss.detach())
         self.statistics.report("Progress/lr", rate)
         self.statistics.report("Loss/total", loss)
+        self.is_whole = True
 
     @property
     def adversary(self) -> Adversary | None:
@@ -106,21 +123,21 @@ class EncoderTrainer:
 
     def require_finite(self) -> None:
         """Raise UserError when a loss has not been finite since training began, or when what is saved is not."""
-        bad = "the loss" if not self.is_finite else first_not_finite(self.state_dict())
+        bad = "the loss" if self.world.any(not self.is_finite) else first_not_finite(self.state_dict())
         if bad is not None:
             raise UserError(
                 f"{bad} became NaN or infinite before {self.images_seen / 1000:g} kimg; the last saved state is "
                 "untouched: start a new run in another --outdir with a lower --lr"
             )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed run needs to go on exactly."""
+    def state_dict(self, alone: bool = False) -> dict[str, Any]:
+        """Return all that a resumed run needs to go on exactly; all processes call it, unless one is `alone`."""
         return {
             "images_seen": self.images_seen,
             "encoder": self.encoder.state_dict(),
             "encoder_ema": self.encoder_ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "statistics": self.statistics.state_dict(),
+            "statistics": self.statistics.state_dict() if alone else self.statistics.state_dict(self.world.sum),
             **({} if self.adversary is None else {"adversary": self.adversary.state_dict()}),
         }
 
@@ -130,6 +147,6 @@ class EncoderTrainer:
         self.encoder.load_state_dict(state["encoder"])
         self.encoder_ema.load_state_dict(state["encoder_ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.statistics.load_state_dict(state["statistics"])
+        self.statistics.load_state_dict(state["statistics"], keep_counts=self.world.is_first)
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])

@@ -4,11 +4,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.running.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.identity import DataIdentity, identify
@@ -21,18 +23,20 @@ from inversion.familiarity import usual_results
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from networks.generators.interface import Generator
+from torch_utils.distributed import World
 from training.report import Report
-from training.run_loop import Run, RunLoop, prepare_processor, provenance
+from training.run_loop import STOP_INTERVAL, Run, RunLoop, prepare_processor, provenance, require_agreement
 
 
 class EncoderRun(Run):
-    """The training of an encoder.
+    """The training of an encoder in one process.
 
     Args:
+        world: this process's place among all processes.
         config: configuration of the run.
         directory: directory of the run.
         dataset: photos to train on.
-        identity: what identifies them.
+        identity: what identifies them, in the first process.
         trainer: encoder and optimizer.
         report: outputs of the run.
         network_sha256: SHA-256 of the network's file.
@@ -41,15 +45,17 @@ class EncoderRun(Run):
 
     def __init__(
         self,
+        world: World,
         config: EncoderConfig,
         directory: EncoderRunDirectory,
         dataset: ImageDataset,
-        identity: DataIdentity,
+        identity: DataIdentity | None,
         trainer: EncoderTrainer,
         report: Report,
         network_sha256: str,
         licence: str,
     ) -> None:
+        self.world = world
         self.config = config
         self.directory = directory
         self.dataset = dataset
@@ -74,7 +80,7 @@ class EncoderRun(Run):
         batches = TrainingBatches(
             self.dataset,
             config.photos,
-            slice(config.photos),
+            self.world.rows(config.photos),
             config.seed,
             start=self.images_seen // config.batch * config.photos,
             workers=min(config.run.workers, os.cpu_count() or 1),
@@ -86,41 +92,58 @@ class EncoderRun(Run):
         """Train on a batch of photos."""
         self.trainer.step(batch)
 
+    def agree_to_stop(self, is_requested: bool) -> bool:
+        """Return whether to stop: whether any process was asked to, when all of them compare."""
+        steps = self.images_seen // self.config.batch
+        return (self.world.size == 1 or steps % STOP_INTERVAL == 0) and self.world.any(is_requested)
+
     def require_finite(self) -> None:
         """Raise UserError when a loss was not finite."""
         self.trainer.require_finite()
 
     def report_tick(self) -> None:
-        """Log the means over the tick."""
-        self.report.tick(self.images_seen, self.trainer.statistics.read(), self.trainer.device)
+        """Log the means over the tick, of all processes."""
+        self.report.tick(self.images_seen, self.trainer.statistics.read(self.world.sum), self.trainer.device)
 
     def end_tick(self) -> None:
         """Do nothing: no time is measured between ticks."""
 
     def draw(self) -> None:
         """Write photos with their reconstructions."""
-        path = self.directory.grid_path(self.images_seen)
-        draw_grid(path, self.dataset, self.trainer.encoder_ema, self.trainer.G, self.config.seed)
+        if self.world.is_first:
+            path = self.directory.grid_path(self.images_seen)
+            draw_grid(path, self.dataset, self.trainer.encoder_ema, self.trainer.G, self.config.seed)
 
     def save_state(self) -> None:
         """Replace the training state."""
-        parts = {"trainer": self.trainer.state_dict(), "network_sha256": self.network_sha256}
-        self.directory.save_state({**parts, "data": self.identity.to_state()})
+        state = self.trainer.state_dict()
+        if self.world.is_first:
+            self._write_state(state)
+        self.world.barrier()
+
+    def _write_state(self, trainer_state: dict[str, Any]) -> None:
+        identity = identify(self.dataset) if self.identity is None else self.identity
+        parts = {"trainer": trainer_state, "network_sha256": self.network_sha256}
+        self.directory.save_state({**parts, "data": identity.to_state()})
 
     def rescue(self) -> None:
-        """Save the state, as between any two steps."""
+        """Save what the first process has, after an error elsewhere, unless that interrupted the middle of a step."""
+        if not (self.trainer.is_whole and self.world.is_first):  # the running means are the first one's
+            return
         with contextlib.suppress(UserError):
-            self.save_state()
+            self._write_state(self.trainer.state_dict(alone=True))
             self.report.log.line(f"Saved at {self.images_seen / 1000:.1f} kimg, the same command continues there")
 
     def save_network(self) -> str:
         """Write the encoder of this moment; return its path."""
         path = self.directory.network_path(self.images_seen)
-        licence = self.config.data.licence or self.licence
-        trainer = self.trainer
-        usual = usual_results(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
-        facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, **usual)
-        save_encoder(path, self.trainer.encoder_ema, self.trainer.G, self.network_sha256, facts)
+        if self.world.is_first:
+            licence = self.config.data.licence or self.licence
+            trainer = self.trainer
+            usual = usual_results(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
+            facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, **usual)
+            save_encoder(path, self.trainer.encoder_ema, self.trainer.G, self.network_sha256, facts)
+        self.world.barrier()
         return str(path)
 
     def report_snapshot(self) -> None:
@@ -128,31 +151,63 @@ class EncoderRun(Run):
 
 
 def train_encoder(
-    config: EncoderConfig, outdir: str | os.PathLike, device: torch.device, weights: WeightsDirectory
+    config: EncoderConfig,
+    outdir: str | os.PathLike,
+    world: World,
+    weights: WeightsDirectory,
+    lock: FolderLock | None = None,
 ) -> None:
     """Train until `config.run.kimg`, or until SIGTERM or SIGINT; continue where `outdir` holds a training state.
 
-    `outdir` is locked meanwhile.
+    Args:
+        config: configuration of the run.
+        outdir: directory of the run.
+        world: this process's place among all processes.
+        weights: directory of published weights.
+        lock: lock of `outdir`, where the caller holds it; otherwise the first process takes it.
     """
     directory = EncoderRunDirectory(outdir)
-    with directory.hold() as lock:
-        _train(config, directory, device, weights, lock.note)
+    with contextlib.ExitStack() as held:
+        if world.is_first and lock is None:
+            lock = held.enter_context(directory.hold())
+        _train(config, directory, world, weights, "" if lock is None else lock.note)
+
+
+def train_encoder_in(
+    world: World, config: EncoderConfig, outdir: str, weights: WeightsDirectory, lock: FolderLock | None
+) -> None:
+    """Train in one of the processes of `torch_utils.distributed.run`; see `train_encoder`."""
+    train_encoder(config, outdir, world, weights, lock)
+
+
+def require_shares(config: EncoderConfig, processes: int) -> None:
+    """Raise UserError unless so many processes can share each batch equally, with two images or more each."""
+    if config.photos % processes or config.own_samples % processes or config.batch < 2 * processes:
+        raise UserError(
+            f"--batch={config.batch} is {config.photos} photos and {config.own_samples} own samples, which {processes} "
+            f"processes cannot share; give --batch={8 * processes}, say"
+        )
 
 
 def _train(
     config: EncoderConfig,
     directory: EncoderRunDirectory,
-    device: torch.device,
+    world: World,
     weights: WeightsDirectory,
     lock_note: str,
 ) -> None:
-    """Train in a directory that this process has locked."""
-    prepare_processor(device)
-    G, licence = open_generator(config, device)
+    """Train in a directory that this process, or the first one, has locked."""
+    prepare_processor(world.device)
+    require_shares(config, world.size)
+    G, licence = open_generator(config, world.device)
     dataset = open_photos(config, G)
-    identity = identify(dataset)
-    state, notes = directory.prepare(config, identity)
-    trainer = EncoderTrainer(config, G, weights)
+    identity = identify(dataset) if world.is_first else None
+    state, notes = directory.prepare(config, identity) if identity is not None else (None, [])
+    world.barrier()
+    if not world.is_first:
+        directory.name_by(config)
+        state = directory.load_state()
+    trainer = EncoderTrainer(config, G, weights, world)
     network_sha256 = sha256(Path(config.generator))
     if state is not None:
         if state.get("network_sha256") != network_sha256:
@@ -161,12 +216,13 @@ def _train(
                 "again, or choose another --outdir"
             )
         trainer.load_state_dict(state["trainer"])
-    report = Report(directory, config.run.kimg, trainer.images_seen, encoder_tick_line)
+    require_agreement(world, trainer.images_seen, directory.path)
+    report = Report(directory, config.run.kimg, trainer.images_seen, encoder_tick_line, is_silent=not world.is_first)
     with contextlib.closing(report):
         if lock_note:
             report.log.line(f"Note: {lock_note}")
-        encoder_run = EncoderRun(config, directory, dataset, identity, trainer, report, network_sha256, licence)
-        RunLoop(encoder_run, config.batch, config.run, report.log).start(state is not None, notes)
+        run = EncoderRun(world, config, directory, dataset, identity, trainer, report, network_sha256, licence)
+        RunLoop(run, config.batch, config.run, report.log).start(state is not None, notes)
 
 
 def open_generator(config: EncoderConfig, device: torch.device) -> tuple[Generator, str]:

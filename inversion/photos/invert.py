@@ -12,23 +12,45 @@ import tqdm
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from inversion.inverter import Inverter, OnStep
-from inversion.photos.jobs import Summary, run_job
+from inversion.photos.jobs import Summary, merged, run_job
 from inversion.photos.reader import PhotoReader, PreparedPhoto
 from inversion.photos.tasks import PhotoJob, PhotoTask
 from inversion.tuned_weights import Inversion, load_inversion, save_inversion
+from torch_utils.progress import StepLines, says_lines
+from torch_utils.sharing import Share, divide
 
 CODES = "codes.safetensors"  # ending of the files of inversions
 
 Write = Callable[[PhotoTask, PreparedPhoto, Inversion], Sequence[Path]]  # writes results, returns their paths
 
 
+def divide_photos(work: Callable[..., Summary], job: PhotoJob, device: str | None, *arguments: Any) -> Summary | None:
+    """Call `work(share, job, *arguments)` in each process of a job, and return the summary of all.
+
+    Under torchrun only its first process has it, and the others None. See `torch_utils.sharing.divide`.
+    """
+    outcome = divide(_as_json, job.gpus, device, work, job, *arguments)
+    return None if outcome is None else merged(outcome)
+
+
+def _as_json(share: Share, work: Callable[..., Summary], *arguments: Any) -> dict[str, Any]:
+    return dataclasses.asdict(work(share, *arguments))
+
+
 def invert_photos(
-    name: str, job: PhotoJob, inverter: Inverter, reader: PhotoReader, settings: dict[str, Any], write: Write
+    name: str,
+    share: Share,
+    job: PhotoJob,
+    inverter: Inverter,
+    reader: PhotoReader,
+    settings: dict[str, Any],
+    write: Write,
 ) -> Summary:
-    """Invert each photo and write the results of a command; continue a job that was stopped.
+    """Invert this process's photos and write the results of a command; continue a job that was stopped.
 
     Args:
         name: name of the command.
+        share: part of this process.
         job: photos and folders.
         inverter: how photos are inverted.
         reader: how photos are cut.
@@ -52,7 +74,9 @@ def invert_photos(
         return [write(tasks[k], photos[k], inversions[k]) for k in range(len(tasks))]
 
     dependencies = {**settings, "inversion": inverter.settings, "detector": reader.detector_name, "codes": job.codes}
-    return run_job(name, job.source, job.outdir, lambda task: reader.read(task.photo), process, dependencies, job.batch)
+    return run_job(
+        name, job.sources, job.outdir, lambda task: reader.read(task.photo), process, dependencies, job.batch, share
+    )
 
 
 def write_codes(task: PhotoTask, inversion: Inversion, inverter: Inverter) -> Path:
@@ -64,12 +88,15 @@ def write_codes(task: PhotoTask, inversion: Inversion, inverter: Inverter) -> Pa
 
 @contextmanager
 def step_bar() -> Iterator[OnStep]:
-    """Yield a function that shows the steps of a stage and the time left, where there is a terminal."""
+    """Yield a function that shows the steps of a stage: bars with the time left on a terminal, else lines."""
+    if says_lines():
+        yield StepLines()
+        return
     bars: dict[str, tqdm.tqdm] = {}
 
     def on_step(stage: str, done: int, total: int) -> None:
         if stage not in bars:
-            bars[stage] = tqdm.tqdm(total=total, desc=f"  {stage}", unit="step", leave=False, disable=None)
+            bars[stage] = tqdm.tqdm(total=total, desc=f"  {stage}", unit="step", leave=False)
         bars[stage].update(done - bars[stage].n)
 
     try:

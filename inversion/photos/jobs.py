@@ -11,12 +11,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-import tqdm
+import torch
 
 from dnnlib.errors import UserError
-from dnnlib.files import prepare_directory, real_path
-from images.photos import photo_files
+from dnnlib.files import prepare_directory
+from inversion.photos.inputs import photos_by_name
+from inversion.photos.progress import Progress
 from inversion.photos.tasks import DoneRecord, PhotoTask
+from torch_utils.sharing import Outcome, Share
 
 # Errors of the output folder, not of one photo: the next photo would fail for the same reason.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -24,7 +26,7 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 Item = TypeVar("Item")  # a photo as it was read
 Read = Callable[[PhotoTask], Item]  # reads a photo
 Process = Callable[[Sequence[PhotoTask], Sequence[Item]], Sequence[Sequence[Path]]]  # writes results, returns paths
-Outcome = tuple[PhotoTask, Sequence[Path] | UserError]
+PhotoOutcome = tuple[PhotoTask, Sequence[Path] | UserError]
 
 
 @dataclass
@@ -58,16 +60,28 @@ class Summary:
         return "\n".join([counts, *self.failed])
 
 
+def merged(outcome: Outcome) -> Summary:
+    """Return the summary of all processes' work, which each of them has returned by `dataclasses.asdict`."""
+    parts = [Summary(**part) for part in outcome.results]
+    failed = [sentence for part in parts for sentence in part.failed]
+    failed += [f"{loss.item or 'no photo'}: {loss.reason}; the same command tries again" for loss in outcome.losses]
+    signals = [part.stopped_by for part in parts if part.stopped_by is not None]
+    if outcome.left and not signals:
+        failed.append(f"{outcome.left} more were not begun, as no process was left; the same command goes on")
+    return Summary(sum(p.done for p in parts), max(p.already for p in parts), failed, next(iter(signals), None))
+
+
 def run_job(
     job: str,
-    source: str | os.PathLike,
+    sources: Sequence[str | os.PathLike],
     outdir: str | os.PathLike,
     read: Read[Item],
     process: Process[Item],
     settings: Mapping[str, Any],
     batch: int = 1,
+    share: Share | None = None,
 ) -> Summary:
-    """Process a photo, or all below a folder, each into `outdir` under the folder that it comes from.
+    """Process photos, and all below folders, each into `outdir` under the folder that it comes from.
 
     A photo is left alone when the latest run of this job on it had the same settings, its content is the same, and all
     its results are there. UserErrors belong to single photos; a batch that raises one is repeated photo by photo. A
@@ -76,51 +90,42 @@ def run_job(
 
     Args:
         job: name of the command; each command has a file in `outdir` that lists the photos it has done.
-        source: photo or folder of photos.
-        outdir: folder of the results, made when missing; if it lies within the input folder, it is not searched.
+        sources: photos and folders of photos.
+        outdir: folder of the results, made when missing; if it lies within an input folder, it is not searched.
         read: reads a photo for `process`; UserError for a bad one.
         process: writes the results of some photos by `replace_file`, and returns their paths for each photo.
         settings: JSON values on which the results depend, with the hashes of networks.
-        batch: photos that `process` gets at once.
+        batch: photos that `process` gets at once; those of a batch are the same for any number of processes.
+        share: part of this process among those that divide the photos; None: all of them.
 
+    Returns the summary of this process's part.
     Raises UserError before any work when there is no photo, or when `outdir` cannot be written or holds the photos.
     """
     assert batch >= 1, f"batch {batch} is not positive"
+    share = share or Share(torch.device("cpu"))
     outdir = Path(outdir)
-    photos = _photos_by_name(Path(source), outdir)
-    record = DoneRecord(prepare_directory(outdir), job, settings)
+    photos = photos_by_name(list(map(Path, sources)), outdir)
+    record = DoneRecord(prepare_directory(outdir), job, settings, str(share.rank) if share.rank else "")
     tasks = _tasks(photos, outdir, record)
-    pending = [task for task in tasks if not record.is_done(task)]
+    names = set(share.agree(lambda: [task.name for task in tasks if not record.is_done(task)]))
+    pending = [task for task in tasks if task.name in names]
     summary = Summary(already=len(tasks) - len(pending))
-    with (
-        tqdm.tqdm(total=len(tasks), initial=summary.already, desc=job, unit="photo", disable=None) as bar,
-        _stoppable(summary),
-    ):
-        for start in range(0, len(pending), batch):
-            part = pending[start : start + batch]
+    parts = [pending[start : start + batch] for start in range(0, len(pending), batch)]
+    with Progress(job, len(tasks), summary.already, share) as progress, _stoppable(summary):
+        for part in share.claim(parts, _names):
             for task, outcome in _process(part, read, process):
                 if isinstance(outcome, UserError):
                     summary.failed.append(_sentence(task, outcome))
+                    progress.advance(f"{task.name}: passed over")
                 else:
                     record.add(task, outcome)
                     summary.done += 1
-            bar.update(len(part))
+                    progress.advance(f"{task.name}: done")
     return summary
 
 
-def _photos_by_name(source: Path, outdir: Path) -> dict[str, Path]:
-    """Return the photos by their names below the source, without photos below `outdir`."""
-    photos = photo_files(source)
-    results, place = real_path(outdir), real_path(source)
-    if results == (place if source.is_dir() else place.parent):
-        raise UserError(f"the output folder {outdir} is that of the photos; choose another --outdir")
-    if not source.is_dir():
-        return {source.name: source}
-    if place in results.parents:
-        photos = [photo for photo in photos if results not in real_path(photo).parents]
-    if not photos:
-        raise UserError(f"no photos in {source} but those of the output folder {outdir}; check both paths")
-    return {photo.relative_to(source).as_posix(): photo for photo in photos}
+def _names(part: Sequence[PhotoTask]) -> str:
+    return ", ".join(task.name for task in part)
 
 
 def _tasks(photos: Mapping[str, Path], outdir: Path, record: DoneRecord) -> list[PhotoTask]:
@@ -150,7 +155,7 @@ def _free_base(name: str, taken: set[str]) -> str:
     return other
 
 
-def _process(tasks: Sequence[PhotoTask], read: Read[Item], process: Process[Item]) -> Iterator[Outcome]:
+def _process(tasks: Sequence[PhotoTask], read: Read[Item], process: Process[Item]) -> Iterator[PhotoOutcome]:
     """Yield for each photo the paths of its results, or the error that concerns it."""
     readable: list[tuple[PhotoTask, Item]] = []
     for task in tasks:
@@ -161,7 +166,7 @@ def _process(tasks: Sequence[PhotoTask], read: Read[Item], process: Process[Item
     yield from _process_readable(readable, process)
 
 
-def _process_readable(readable: Sequence[tuple[PhotoTask, Item]], process: Process[Item]) -> Iterator[Outcome]:
+def _process_readable(readable: Sequence[tuple[PhotoTask, Item]], process: Process[Item]) -> Iterator[PhotoOutcome]:
     if not readable:
         return
     try:
@@ -196,8 +201,9 @@ def _stoppable(summary: Summary) -> Iterator[None]:
     """Let SIGINT and SIGTERM interrupt the body as an exception, and note the signal in `summary`."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        summary.stopped_by = number
-        raise KeyboardInterrupt
+        if summary.stopped_by is None:  # a terminal, and the process that has started this one, may both signal
+            summary.stopped_by = number
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield

@@ -3,7 +3,8 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,45 +39,46 @@ class PhotoJob:
     """Photos to be inverted.
 
     Attributes:
-        source: photo or folder.
+        sources: photos and folders.
         outdir: folder of the results.
         codes: folder of inversions of the same photos by an earlier command, which are used; None: there is none.
         batch: photos inverted at once.
+        gpus: processes that divide the photos.
     """
 
-    source: str
+    sources: tuple[str, ...]
     outdir: str
     codes: str | None = None
     batch: int = 1
+    gpus: int = 1
 
 
 class DoneRecord:
-    """The file that lists the photos that are done: a line of JSON for each; of several lines the last one counts.
+    """The files that list the photos that are done: a line of JSON for each; of several lines the latest one counts.
 
-    Lines are appended one by one; a line that a power cut has torn is ignored.
+    Lines are appended one by one; a line that a power cut has torn is ignored. Each of several processes has a file of
+    its own: on file systems of clusters two cannot append to one.
 
     Args:
-        outdir: folder of the file.
+        outdir: folder of the files.
         job: name of the command.
         settings: JSON values on which the results depend.
+        writer: name of the process among those that write; "" for the first.
     """
 
-    def __init__(self, outdir: Path, job: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, outdir: Path, job: str, settings: Mapping[str, Any], writer: str = "") -> None:
         self.outdir = outdir
-        self.path = outdir / f"done-{job}.jsonl"
+        self.path = outdir / f"done-{job}{writer and '-'}{writer}.jsonl"
         self.settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        self.entries: dict[str, dict[str, Any]] = {}
         try:
             self._append("")
-            text = read_bytes(self.path, METADATA_BYTES).decode(errors="replace") if self.path.exists() else ""
+            text = _text(self.path)
             self._append("\n" if text and not text.endswith("\n") else "")
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; choose another --outdir") from error
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                entry = parse_json(line)
-                if _is_entry(entry):
-                    self.entries[entry["photo"]] = entry
+        others = sorted({outdir / f"done-{job}.jsonl", *outdir.glob(f"done-{job}-*.jsonl")} - {self.path})
+        entries = [entry for part in [*map(_text, others), text] for entry in _entries(part)]
+        self.entries = {entry["photo"]: entry for entry in sorted(entries, key=lambda entry: entry.get("time", 0.0))}
 
     def base(self, name: str) -> str | None:
         """Return the name of the photo's results, below `outdir` and without endings; None where there are none."""
@@ -102,6 +104,7 @@ class DoneRecord:
         state = task.photo.stat()
         entry = {
             "photo": task.name,
+            "time": time.time(),
             "settings": self.settings,
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
@@ -117,9 +120,24 @@ class DoneRecord:
             file.write(text)
 
 
+def _text(path: Path) -> str:
+    return read_bytes(path, METADATA_BYTES).decode(errors="replace") if path.exists() else ""
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a record's lines; torn and foreign ones are left out."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            entry = parse_json(line)
+            if _is_entry(entry):
+                yield entry
+
+
 def _is_entry(entry: Any) -> bool:
     """Return whether a line is about a photo, and names results below the folder of the record only."""
     if not isinstance(entry, dict) or not isinstance(entry.get("photo"), str):
+        return False
+    if not isinstance(entry.get("time", 0.0), int | float):
         return False
     files = entry.get("files", [])
     paths = [entry.get("base", ""), *(files if isinstance(files, list) else [None])]

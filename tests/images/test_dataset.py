@@ -319,11 +319,11 @@ def checksum(dataset, index):
 def test_forked_processes_open_the_archive_for_themselves(archive):
     dataset = ImageDataset(archive)
     expected = [checksum(dataset, index) for index in range(10)]
-    parents_handle = dataset.files._archive
+    parents_handle = dataset.files._containers[0]._archive
 
     def child(connection):
         sums = [checksum(dataset, index) for _ in range(20) for index in range(10)]
-        connection.send((sums, dataset.files._archive is parents_handle))
+        connection.send((sums, dataset.files._containers[0]._archive is parents_handle))
 
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe() for _ in range(3)]
@@ -340,7 +340,10 @@ def test_forked_processes_open_the_archive_for_themselves(archive):
 def test_process_that_is_no_fork_gets_a_copy_without_the_handle(archive):
     dataset = ImageDataset(archive)
     expected = checksum(dataset, 0)
-    assert dataset.files._archive is not None and pickle.loads(pickle.dumps(dataset)).files._archive is None
+    assert (
+        dataset.files._containers[0]._archive is not None
+        and pickle.loads(pickle.dumps(dataset)).files._containers[0]._archive is None
+    )
     with warm_context().Pool(1) as pool:
         assert pool.apply(checksum, (dataset, 0)) == expected
 

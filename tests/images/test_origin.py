@@ -102,7 +102,7 @@ def test_the_next_commands_see_the_photos_alone(tmp_path, capsys):
         seen.extend(task.name for task in tasks)
         return [[] for _ in tasks]
 
-    run_job("restore", photos, tmp_path / "out", lambda task: task.name, copy, {})
+    run_job("restore", [photos], tmp_path / "out", lambda task: task.name, copy, {})
     assert seen == ["a.png"]
 
 

@@ -29,12 +29,14 @@ from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
 from networks.latents import Latents
 from tests.support.networks import conditional_generator, quality_generator, write_network
+from tests.support.processes import run_distributed
 from tests.support.runs import changed, png, read_stats, snapshot, write_base
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import read_header
+from torch_utils.distributed import World
 
 NOWHERE = WeightsDirectory(None)
-CPU = torch.device("cpu")
+ALONE = World(0, 1, torch.device("cpu"))
 TINY = {
     "batch": 4,
     "encoder": {"backbone": "resnet34", "width": 0.125, "q_width": 0.125, "input_size": 32},
@@ -69,7 +71,7 @@ def photos(run_files):
 def whole_run(network, photos, tmp_path_factory):
     """The directory of a run that has come to its end."""
     path = tmp_path_factory.mktemp("run")
-    train_encoder(config_of(network, photos), path, CPU, NOWHERE)
+    train_encoder(config_of(network, photos), path, ALONE, NOWHERE)
     return path
 
 
@@ -105,6 +107,58 @@ def test_loss_falls_on_a_fixed_batch(network, photos, G):
         loss.backward()
         trainer.optimizer.step()
     assert loss.item() < 0.6 * before
+
+
+def step_in_a_process(world, config, photos, folder):
+    G = load_generator(config.generator)[0]
+    trainer = EncoderTrainer(config, G, NOWHERE, world)
+    batches = TrainingBatches(open_photos(config, G), config.photos, world.rows(config.photos), config.seed)
+    for _, batch in zip(range(2), batches, strict=False):
+        trainer.step(batch)
+    trainer.require_finite()
+    means = trainer.statistics.read(world.sum)
+    torch.save({"weights": snapshot(trainer.encoder), "means": means}, folder / f"{world.rank}.pt")
+
+
+class Half(World):
+    """One of two processes, alone: it sees its rows."""
+
+    def any(self, flag):
+        return flag
+
+
+def test_processes_average_their_gradients(network, photos, G, tmp_path):
+    """They keep the same weights, those of a step along the mean of the gradients of their parts of the batch."""
+    config = config_of(network, photos, batch=8, data__own_share=0.25)
+    run_distributed(step_in_a_process, 2, config, photos, tmp_path)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first["means"] == second["means"]
+    parameters = [f".{name}" for name, _ in EncoderTrainer(config, G, NOWHERE).encoder.named_parameters()]
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in parameters)
+
+    halves = [EncoderTrainer(config, G, NOWHERE, Half(rank, 2, G.device)) for rank in range(2)]
+    streams = [iter(TrainingBatches(open_photos(config, G), 6, half.world.rows(6), config.seed)) for half in halves]
+    for step in range(2):
+        for half, stream in zip(halves, streams, strict=True):
+            half.optimizer.zero_grad(set_to_none=True)
+            half.loss(make_pairs(config, G, next(stream), step * 8, half.world)).backward()
+            for group in half.optimizer.param_groups:
+                group["lr"] = learning_rate(config, (step + 1) * 8)
+        for ours, theirs in zip(*(half.encoder.parameters() for half in halves), strict=True):
+            ours.grad = theirs.grad = (ours.grad + theirs.grad) / 2
+        for half in halves:
+            half.optimizer.step()
+    weights = snapshot(halves[0].encoder)
+    for name in parameters:
+        assert_close(first["weights"][name], weights[name])
+
+
+def test_a_batch_that_processes_cannot_share(network, photos, tmp_path):
+    flags = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *FLAGS, "--gpus=3"]
+    result = CliRunner().invoke(train_encoder_command, flags)
+    expected = "--batch=4 is 3 photos and 1 own samples, which 3 processes cannot share; give --batch=24, say"
+    assert result.exit_code == 2 and expected in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_changes_all_of_the_encoder_and_nothing_of_the_generator(network, photos, G):
@@ -201,7 +255,7 @@ def test_q_of_own_samples_is_learnt_at_their_known_w(network, photos, G):
 
 
 def test_terms_of_equal_images_are_zero_and_carry_gradients():
-    terms = ImageTerms(EncoderConfig().loss, NOWHERE, CPU)
+    terms = ImageTerms(EncoderConfig().loss, NOWHERE, ALONE.device)
     images = torch.rand(2, 3, 16, 16, requires_grad=True)
     assert all(values.abs().max() < 1e-6 for values in terms(images, images.detach()).values())
     found = terms(images, torch.zeros(2, 3, 16, 16))
@@ -242,10 +296,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(network, photos, finished, tm
 
     with monkeypatch.context() as patch:
         patch.setattr(training.EncoderTrainer, "step", step_and_signal)
-        train_encoder(config, tmp_path / "parts", CPU, NOWHERE)
+        train_encoder(config, tmp_path / "parts", ALONE, NOWHERE)
     assert "Stopped by SIGTERM at 0.0 kimg" in (tmp_path / "parts" / "log.txt").read_text()
     assert not list((tmp_path / "parts").glob("encoder-*"))
-    train_encoder(config, tmp_path / "parts", CPU, NOWHERE)
+    train_encoder(config, tmp_path / "parts", ALONE, NOWHERE)
     whole, parts = (torch.load(tmp_path / n / "training-state.pt", weights_only=True) for n in ("run", "parts"))
     assert changed(snapshot(whole), snapshot(parts)) == set()
     assert read_stats(finished) == read_stats(tmp_path / "parts")
@@ -300,7 +354,7 @@ def test_what_a_run_leaves(network, photos, G, finished):
     assert list(finished.glob("events.*"))
     with PIL.Image.open(finished / "grid000000.000.png") as grid:
         assert grid.size == (8 * 16, 8 * 16)
-    train_encoder(config_of(network, photos), finished, CPU, NOWHERE)
+    train_encoder(config_of(network, photos), finished, ALONE, NOWHERE)
     assert "Nothing to do: the run has its 0.016 kimg; raise --kimg" in (finished / "log.txt").read_text()
 
 
@@ -315,7 +369,7 @@ def test_the_grid_shows_degraded_reconstruction_restored_and_sharp(finished):
 
 def test_a_plain_generator_is_trained_on_sharp_photos(photos, tmp_path):
     base = write_base(tmp_path / "base.safetensors")
-    train_encoder(config_of(base, photos, data__degradation=None), tmp_path / "run", CPU, NOWHERE)
+    train_encoder(config_of(base, photos, data__degradation=None), tmp_path / "run", ALONE, NOWHERE)
     G, _ = load_generator(base)
     encoder = load_encoder(tmp_path / "run" / "encoder-000000.016.safetensors", base, G)
     assert encoder(torch.zeros(1, 3, 16, 16)).q is None
@@ -348,7 +402,7 @@ def test_an_encoder_begins_with_another_ones_weights(network, photos, G, finishe
     trained = snapshot(EncoderTrainer(config, G, NOWHERE).encoder)
     assert changed(trained, snapshot(load_encoder(start, network, G))) == set()
     base = write_base(tmp_path / "base.safetensors")
-    train_encoder(config_of(base, photos), tmp_path / "plain", CPU, NOWHERE)
+    train_encoder(config_of(base, photos), tmp_path / "plain", ALONE, NOWHERE)
     plain = tmp_path / "plain" / "encoder-000000.016.safetensors"
     mixed = snapshot(EncoderTrainer(config_of(network, photos, init_from=str(plain), seed=5), G, NOWHERE).encoder)
     content = {name for name in mixed if name.startswith(".content.")}
@@ -367,10 +421,10 @@ def test_an_encoder_of_other_sizes_is_no_beginning(network, photos, G, finished)
 
 def test_a_run_is_not_continued_as_another(network, photos, finished):
     with pytest.raises(UserError, match=r"another configuration \(batch: 4 -> 6\)"):
-        train_encoder(config_of(network, photos, batch=6), finished, CPU, NOWHERE)
+        train_encoder(config_of(network, photos, batch=6), finished, ALONE, NOWHERE)
     copy = write_network(finished / network.name, quality_generator())
     with pytest.raises(UserError, match="holds an encoder for another network"):
-        train_encoder(config_of(copy, photos), finished, CPU, NOWHERE)
+        train_encoder(config_of(copy, photos), finished, ALONE, NOWHERE)
 
 
 BAD = {
@@ -401,7 +455,7 @@ def test_what_is_not_finite_leaves_the_last_state(network, photos, finished, mon
 
     monkeypatch.setattr(EncoderTrainer, "load_state_dict", spoil)
     with pytest.raises(UserError, match=f"{name} became NaN or infinite before 0.024 kimg; the last saved state"):
-        train_encoder(config_of(network, photos, run__kimg=0.04), finished, CPU, NOWHERE)
+        train_encoder(config_of(network, photos, run__kimg=0.04), finished, ALONE, NOWHERE)
     assert before == [path.read_bytes() for path in saved]
 
 

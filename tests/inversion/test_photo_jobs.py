@@ -9,7 +9,8 @@ import pytest
 
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
-from inversion.photos.jobs import run_job
+from inversion.photos.jobs import merged, run_job
+from torch_utils.sharing import Loss, Outcome
 
 
 class Copier:
@@ -48,7 +49,7 @@ class Copier:
     def run(self, job="restore", settings=None, **options):
         self.seen, self.batches = [], []
         settings = settings or {"network": "abc"}
-        return run_job(job, self.photos, self.outdir, self.read, self.process, settings, **options)
+        return run_job(job, [self.photos], self.outdir, self.read, self.process, settings, **options)
 
 
 @pytest.fixture
@@ -74,6 +75,37 @@ def test_each_photo_is_done_once(copier):
     summary = copier.run()
     assert (summary.done, summary.already, summary.exit_code) == (0, 5, 0) and copier.seen == []
     assert summary.report() == "0 done, 5 were done before, 0 passed over"
+
+
+def test_several_inputs_each_photo_once_and_under_a_name_of_its_own(copier, tmp_path):
+    """Also one that is given twice, and two of one name in different folders."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes(b"another")
+    sources = [tmp_path / "in" / "b.png", tmp_path / "in", tmp_path / "other" / "a.png", tmp_path / "in" / "a.png"]
+    summary = run_job("restore", sources, copier.outdir, copier.read, copier.process, {})
+    expected = {name: content for name, content in ALL.items() if name != "a-out.txt"}
+    assert summary.done == 6
+    assert results(copier.outdir) == expected | {"in/a-out.txt": b"a", "other/a-out.txt": b"another"}
+
+
+def test_the_summaries_of_processes_are_one_and_name_what_a_death_has_lost():
+    parts = [{"done": 2, "already": 1, "failed": ["x.png: no"], "stopped_by": None}]
+    summary = merged(Outcome(parts, [Loss("process 1 of 2 was ended by SIGKILL", "a.png")], left=0))
+    assert (summary.done, summary.already, summary.exit_code) == (2, 1, 1)
+    assert summary.failed == ["x.png: no", "a.png: process 1 of 2 was ended by SIGKILL; the same command tries again"]
+    stopped = merged(Outcome([*parts, {**parts[0], "stopped_by": signal.SIGTERM}], left=7))
+    assert (stopped.done, stopped.exit_code) == (4, 128 + signal.SIGTERM)
+
+
+def test_processes_keep_records_of_their_own_of_which_the_latest_line_counts(copier):
+    copier.run()
+    record = copier.outdir / "done-restore.jsonl"
+    first, *others = record.read_text().splitlines()
+    later = json.dumps({**json.loads(first), "settings": "others", "time": json.loads(first)["time"] + 1})
+    (copier.outdir / "done-restore-3.jsonl").write_text(f"{later}\n{others[0]}\n")
+    record.write_text("\n".join([first, *others[1:]]) + "\n")
+    summary = copier.run()
+    assert (summary.done, summary.already) == (1, 4) and copier.seen == ["a.png"]
 
 
 def test_what_changed_is_done_again(copier):

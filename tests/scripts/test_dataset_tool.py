@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import dataset_tool
 from images.convert import Shape, to_gray_or_rgb
-from images.datasets import writer
+from images.datasets import conversion
 from images.datasets.dataset import ImageDataset
 from images.datasets.drawn_faces import KINDS, draw_face
 
@@ -330,7 +330,7 @@ def test_skipped_images_are_recorded(capsys, tmp_path, photos):
 @pytest.mark.parametrize("dest", ["a.zip", "folder"])
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, dest, interruption):
-    encode, calls = writer._encode, []
+    encode, calls = conversion._encode, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -338,7 +338,7 @@ def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, d
             raise interruption
         return encode(*arguments)
 
-    monkeypatch.setattr(writer, "_encode", interrupted)
+    monkeypatch.setattr(conversion, "_encode", interrupted)
     code, errors = run(capsys, source=photos, dest=tmp_path / dest)
     assert code == 1 and errors.strip().count("\n") == 0
     assert os.listdir(tmp_path) == ["photos"]

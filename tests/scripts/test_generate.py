@@ -28,6 +28,7 @@ from images.writer import ImageWriter
 from networks.files import load, with_precision
 from networks.latents import Latents
 from tests.support.networks import SMALL, quality_generator, small_generator, write_network
+from tests.support.processes import warm_starts
 from tests.support.tolerance import assert_close
 
 SEEDS = [0, 1, 2, 3, 4, 5, 6, 12]
@@ -380,12 +381,23 @@ def test_plain_and_conditional_networks(networks, tmp_path):
     assert json.loads((tmp_path / "c2/codes.json").read_text())["images"][0]["class"] == 2
 
 
-def test_same_command_same_bytes(networks, tmp_path):
-    arguments = {"seeds": "0-4", "quality": "random", "noise_mode": "random"}
-    for name in ("a", "b"):
-        run(networks["qc"], tmp_path / name, "--grid", **arguments)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+def test_same_command_same_bytes_whatever_the_number_of_processes(networks, tmp_path):
+    arguments = {"seeds": "0-4", "quality": "random", "noise_mode": "random", "batch": 1}
+    flags = {"one": [], "again": [], "two": ["--processes=2"]}
+    for name, more in flags.items():
+        with warm_starts():
+            run(networks["qc"], tmp_path / name, "--grid", "--save-codes", *more, **arguments)
+    for path in (tmp_path / "one").iterdir():
+        for name in ("again", "two"):
+            assert path.read_bytes() == (tmp_path / name / path.name).read_bytes()
+
+
+def test_processes_share_videos(networks, tmp_path):
+    flags = {"seeds": "0,1", "interpolate": "quality", "quality": "seed:5", "steps": 2}
+    with warm_starts():
+        names = run(networks["qc"], tmp_path, "--output=mp4", "--gpus=2", **flags)
+    assert names == ["seed0000-quality.mp4", "seed0001-quality.mp4"]
+    assert "a strip is made by one process" in refused(networks["qc"], "--gpus=2", **flags)
 
 
 def test_interpolations(networks, tmp_path):

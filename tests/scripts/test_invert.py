@@ -40,6 +40,7 @@ from networks.latents import Latents
 from tests.support.clips import EVEN, make, sound_packets
 from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import quality_generator, write_network
+from tests.support.processes import warm_starts
 from tests.support.runs import png
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import load_tensors, read_header
@@ -209,6 +210,24 @@ def test_the_same_command_again_does_nothing(files, never_inverts):
     again = restore(files, files / "restored", "--paste-back")
     done(again, "0 done, 5 were done before, 0 passed over")
     assert times(files / "restored") == before
+
+
+def test_processes_find_what_one_finds(files, tmp_path):
+    """They divide the photos, and all of their results are the same bits."""
+    with warm_starts():
+        done(
+            restore(files, tmp_path / "two", "--paste-back", "--processes=2", "--batch=1"),
+            "5 done, 0 were done before, 0 passed over",
+        )
+    done(
+        restore(files, tmp_path / "one", "--paste-back", "--batch=1"),
+        "5 done, 0 were done before, 0 passed over",
+    )
+    paths = [path for path in (tmp_path / "one").rglob("*-*.*") if path.suffix != ".jsonl"]
+    assert len(paths) == 25
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
+    done(restore(files, tmp_path / "two", "--paste-back", "--batch=1"), "0 done, 5 were done before, 0 passed over")
 
 
 def test_other_settings_and_new_photos_are_done(files, photos, tmp_path):

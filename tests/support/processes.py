@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,16 @@ def run_distributed(
     function: Callable[..., None], processes: int, *arguments: Any, timeout: float = distributed.TIMEOUT
 ) -> None:
     """Call `function(world, *arguments)` as `distributed.run` does, on the CPU, in warm processes."""
+    with warm_starts():
+        distributed.run(function, processes, "cpu", *arguments, timeout=timeout)
+
+
+@contextlib.contextmanager
+def warm_starts() -> Iterator[None]:
+    """Let the processes that the program starts be warm."""
     warm_context()
     with _starting_processes_by("forkserver"):
-        distributed.run(function, processes, "cpu", *arguments, timeout=timeout)
+        yield
 
 
 @contextlib.contextmanager
@@ -128,9 +135,10 @@ def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
         child.join()
 
 
-def start_fresh(arguments: list[Any]) -> subprocess.Popen[str]:
+def start_fresh(arguments: list[Any], variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start `python ARGUMENTS` at the root of the project, with its output in pipes and in a group of its own."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    environment |= variables or {}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,

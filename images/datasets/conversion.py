@@ -1,0 +1,126 @@
+"""Conversion of the images of a data set, one after the other, in this process or in several."""
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import PIL.Image
+
+from dnnlib.errors import UserError
+from images.convert import Shape, to_gray_or_rgb
+from images.datasets.labels import Label, LabelledImage
+from images.datasets.sources import CURES, Source
+from images.decoding import UnreadableImageError, image_errors
+
+# File extension and Pillow's arguments of each format.
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "png": ("png", {"format": "PNG"}),
+    "jpeg95": ("jpg", {"format": "JPEG", "quality": 95, "subsampling": 0}),
+}
+AT_ONCE = 8  # images that a process converts before it hands them over
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How images are converted.
+
+    Attributes:
+        shape: crop and size of the images.
+        mode: Pillow's mode, "L" or "RGB"; None takes that of the first image.
+        background: colour behind transparent pixels.
+        file_format: key of `FORMATS`.
+        skip_bad_images: whether unreadable images are left out instead of raising an error.
+    """
+
+    shape: Shape
+    mode: str | None
+    background: tuple[int, int, int]
+    file_format: str
+    skip_bad_images: bool
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An image of a source as it is stored, or what is wrong with it.
+
+    Attributes:
+        name: in the source.
+        label: of the image.
+        problem: why it cannot be read; "" where it can.
+        data: content of the file.
+        mode: Pillow's mode; None of an unreadable image.
+        side: in pixels.
+        is_enlarged: whether the image in the source has fewer pixels.
+    """
+
+    name: str
+    label: Label | None
+    problem: str = ""
+    data: bytes = b""
+    mode: str | None = None
+    side: int = 0
+    is_enlarged: bool = False
+
+
+def convert(item: LabelledImage, source: str, how: Conversion, mode: str | None) -> Converted:
+    """Return an image of the source of that name as it is stored, in a mode; None: in its own.
+
+    Raises UserError for one that does not fit, and UnreadableImageError unless bad images are left out.
+    """
+    what = f"{item.name} of {source}"
+    try:
+        with image_errors(lambda: what, CURES.damaged):
+            image = to_gray_or_rgb(item.load(), how.background)
+    except UnreadableImageError as error:
+        if not how.skip_bad_images:
+            raise
+        return Converted(item.name, item.label, problem=error.problem)
+    mode = mode or image.mode
+    if mode == "L" and image.mode == "RGB" and how.mode is None:
+        raise UserError(f"{what} has colours and the images before it are gray; pass --rgb or --gray")
+    square = how.shape.apply(image.convert(mode), what)
+    data = _encode(square, FORMATS[how.file_format][1])
+    return Converted(item.name, item.label, "", data, mode, square.width, how.shape.enlarges(image.size))
+
+
+def convert_in_workers(source: Source, how: Conversion, mode: str, first: int, workers: int) -> Iterator[Converted]:
+    """Yield the images from number `first` on in order, as processes convert them; see `convert`."""
+    from images.datasets.workers import BatchLoader  # imported here, since it needs torch
+
+    images = _NumberedImages(source, how, mode)
+    starts = range(first, source.count, AT_ONCE)
+    keys = [list(range(start, min(start + AT_ONCE, source.count))) for start in starts]
+    for part in BatchLoader(images, images.convert, keys, workers):
+        yield from part
+
+
+@dataclass
+class _NumberedImages:
+    """Images of a source by their numbers, which only grow from call to call in a process."""
+
+    source: Source
+    how: Conversion
+    mode: str
+    bad_images: dict[int, str] = field(default_factory=dict)
+    _rest: Iterator[LabelledImage] | None = None
+    _next: int = 0
+
+    def convert(self, numbers: Sequence[int]) -> list[Converted]:
+        """Return converted images, of consecutive numbers."""
+        if self._rest is None:
+            self._rest = self.source.images()
+        items = list(itertools.islice(self._rest, numbers[0] - self._next, numbers[-1] + 1 - self._next))
+        self._next = numbers[-1] + 1
+        return [convert(item, self.source.name, self.how, self.mode) for item in items]
+
+    def set_aside(self, file_index: int, reason: str) -> None:
+        """Do nothing: unreadable images are results of `convert`."""
+
+
+def _encode(image: PIL.Image.Image, arguments: dict[str, Any]) -> bytes:
+    image.info.clear()  # neither colour profiles nor comments of the source
+    buffer = io.BytesIO()
+    image.save(buffer, **arguments)
+    return buffer.getvalue()
