@@ -38,7 +38,7 @@ $(DEMO)/index.html: $(DEMO)/restored/done-restore.jsonl $(DEMO)/samples/grid.png
 	  --picture="and the network's images at the end=$(DEMO)/run/fakes-last.png" \
 	  --next="$(PY) invert.py restore --network=cats -i YOUR_PHOTOS -o restored --align=cat --paste-back" \
 	  --next="$(PY) generate.py --network=cats --seeds=100-107 --trunc=0.7 --quality=random --grid --outdir=out" \
-	  --next="$(PY) dataset_tool.py --source=YOUR_PHOTOS --dest=photos.zip --resolution=128 --crop=center"
+	  --next="$(PY) dataset_tool.py --input=YOUR_PHOTOS --output=photos.zip --resolution=128 --crop=center"
 
 $(DEMO)/restored/done-restore.jsonl: $(READY)
 	$(PY) invert.py restore --network=$(DEMO_NETWORK) -i examples/bad-cats -o $(DEMO)/restored $(DEMO_RESTORE)
@@ -53,7 +53,7 @@ $(DEMO)/run/fakes-last.png: $(DEMO)/drawn.zip
 
 $(DEMO)/drawn.zip: $(READY)
 	mkdir -p $(DEMO)
-	$(PY) dataset_tool.py --source=drawn:$(DEMO_TRAIN_IMAGES) --resolution=$(DEMO_TRAIN_SIZE) --dest=$@
+	$(PY) dataset_tool.py --input=drawn:$(DEMO_TRAIN_IMAGES) --resolution=$(DEMO_TRAIN_SIZE) --output=$@
 
 demo-scratch: $(SCRATCH)/samples/grid.png
 	@echo
@@ -74,7 +74,7 @@ $(SCRATCH)/base.safetensors: $(SCRATCH)/faces.zip
 
 $(SCRATCH)/faces.zip: $(READY)
 	mkdir -p $(SCRATCH)
-	$(PY) dataset_tool.py --source=drawn:$(SCRATCH_IMAGES) --resolution=$(SCRATCH_SIZE) --dest=$@
+	$(PY) dataset_tool.py --input=drawn:$(SCRATCH_IMAGES) --resolution=$(SCRATCH_SIZE) --output=$@
 
 test: export PYTHONDONTWRITEBYTECODE =  # all processes of the tests share what one has compiled
 test: $(READY_DEV)

@@ -44,8 +44,16 @@ COMMANDS = {
 # Parameters that say how a network's images are made.
 OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
 
+SECTIONS = {
+    "What is measured": ("network", "images", "data", "names", "qualities", "degradation", "outdir", "as_json"),
+    "Images of a network": ("samples", "trunc", "noise_mode", "class_index", "first_seed", "precision"),
+    "Running": (
+        *("batch", "workers", "gpus", "device", "seed", "on_bad_image", "weights_dir", "cache_dir", "lists_metrics"),
+    ),
+}
 
-@commands.group(invoke_without_command=True, no_args_is_help=True, targets=COMMANDS)
+
+@commands.group(sections=SECTIONS, invoke_without_command=True, no_args_is_help=True, targets=COMMANDS)
 @click.option("--network", type=NetworkFile(), help="Network whose images are measured.")
 @click.option("--images", type=PATH, metavar="PATH", help="Folder or zip of images, measured in place of a network's.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Make a dataset archive from a folder, a zip, CIFAR-10, MNIST, LSUN, or from nothing (`--source=drawn:1000`)."""
+"""Make a dataset archive from a folder, a zip, CIFAR-10, MNIST, LSUN, or from nothing (`--input=drawn:1000`)."""
 
 import logging
 import os
@@ -19,16 +19,27 @@ from images.datasets.writer import Options, write_dataset
 
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
+SECTIONS = {
+    "Source": ("source", "labels", "max_images", "on_bad_image"),
+    "Archive": ("dest", "resolution", "crop", "filter_name", "gray", "background", "file_format"),
+}
 
-@commands.command(help=__doc__)
+
+@commands.command(
+    help=__doc__, sections=SECTIONS, former={"--source": "--input", "--dest": "--output", "--max-images": "--count"}
+)
 @click.option(
-    "--source",
+    "-i",
+    "--input",
+    "source",
     type=PATH,
     required=True,
     help="Folder, zip, tar, several of those (cats-{000..015}.tar), CIFAR-10, MNIST, an LSUN lmdb folder, or drawn:N.",
 )
 @click.option(
-    "--dest",
+    "-o",
+    "--output",
+    "dest",
     type=PATH,
     required=True,
     help="New archive (OUT.zip or OUT.tar), range of archives (OUT-{000..015}.tar), or new folder.",
@@ -40,7 +51,7 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 @click.option(
     "--filter", "filter_name", type=click.Choice(list(FILTERS)), help="Filter for resizing.  [default: lanczos]"
 )
-@click.option("--max-images", type=click.IntRange(min=1), help="Stop after that many images.")
+@click.option("--count", "max_images", type=click.IntRange(min=1), help="Stop after that many images.")
 @click.option("--labels", type=click.Choice(["auto", "folders", "none"]), default="auto", help="Source of the labels.")
 @click.option("--background", default="white", help="Colour behind transparent pixels: white, black or R,G,B.")
 @click.option(
@@ -79,7 +90,7 @@ def convert(
         skip_bad_images=on_bad_image == "skip",
     )
     if os.path.exists(source) and os.path.exists(dest) and os.path.samefile(source, dest):
-        raise UserError(f"--dest {dest} is the source itself; choose another name")
+        raise UserError(f"--output {dest} is the source itself; choose another name")
     images = open_source(source, labels, drawn_size=resolution or DRAWN_SIZE)
     record = write_dataset(images, dest, Options(how, max_images, workers))
     click.echo(f"{dest}: {record['num_images']} images of {record['resolution']}x{record['resolution']}")

@@ -19,11 +19,21 @@ from generation.quality_codes import MAX_SEED
 
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
+SECTIONS = {
+    "Images": ("network", "seeds", "outdir", "trunc", "class_index", "noise_mode", "grid", "save_codes"),
+    "Quality": ("texts", "quality_scale", "degradations"),
+    "Walks": ("interpolate", "steps", "output", "fps"),
+    "Framing, for networks that know no grid": ("scale", "size", "crop", "shift", "rotate", "flip"),
+    "Machine": ("batch", "device", "precision"),
+}
 
-@commands.command()
+
+@commands.command(sections=SECTIONS, former={"--output": "--format"})
 @click.option("--network", type=NetworkFile(), required=True, help="Network file, such as a network-snapshot.")
 @click.option("--seeds", required=True, metavar="LIST", help="Numbers of the images, such as 0-7,12.")
-@click.option("--outdir", type=PATH, default="out", help="Folder of the results; files of the same name are replaced.")
+@click.option(
+    "-o", "--outdir", type=PATH, default="out", help="Folder of the results; files of the same name are replaced."
+)
 @click.option("--trunc", type=float, default=1.0, help="Truncation psi; below 1: closer to the mean, less varied.")
 @click.option("--class", "class_index", type=int, help="Class of the images, for a conditional network.")
 @click.option(
@@ -57,7 +67,9 @@ DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Steps from a quality or seed to the next.  [default: 8; mp4: 60]"
 )
-@click.option("--output", type=click.Choice(list(DEFAULT_STEPS)), help="Format of an interpolation.  [default: strip]")
+@click.option(
+    "--format", "output", type=click.Choice(list(DEFAULT_STEPS)), help="Format of an interpolation.  [default: strip]"
+)
 @click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of an mp4.  [default: 30]")
 @framing_options
 @click.option("--batch", type=click.IntRange(min=1), help="Number of seeds at once.  [default: 32 on a GPU, else 8]")
@@ -101,7 +113,7 @@ def main(
 
     \b
     python generate.py --network=qc.safetensors --seeds=0-7,12 --trunc=0.7 --degradations=3 --grid
-    python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --output=mp4
+    python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --format=mp4
     python generate.py --network=creps.safetensors --seeds=0-7 --scale=4 --crop=0.25,0.25,0.75,0.75 --rotate=10
     """
     from generation.making import Job, Walk, make
@@ -113,9 +125,9 @@ def main(
     framing = parse_framing(frame)
     of_images = {"grid": grid, "save-codes": save_codes, **{name: frame[name] is not None for name in FLAGS[:-1]}}
     of_images["flip"] = frame["flip"]
-    _check_flags(interpolate, of_images, {"steps": steps, "output": output, "fps": fps})
+    _check_flags(interpolate, of_images, {"steps": steps, "format": output, "fps": fps})
     if fps is not None and output != "mp4":
-        raise UserError(f"--fps={fps} belongs to a video; add --output=mp4")
+        raise UserError(f"--fps={fps} belongs to a video; add --format=mp4")
     for name, value in {"--trunc": trunc, "--quality-scale": quality_scale}.items():
         if not math.isfinite(value):
             raise UserError(f"{name}={value} must be finite; write for example {name}=0.7")

@@ -61,9 +61,24 @@ FIELDS = {
     "allow_data_change": ("run.allow_data_change",),
 }
 
+SECTIONS = {
+    "Run": ("outdir", "mode", "preset_name", "init_from", "dry_run"),
+    "Data": (
+        *("data", "cond", "mirror", "subset", "degradation", "licence", "subject", "on_bad_image", "allow_data_change"),
+    ),
+    "Schedule": ("kimg", "batch", "tick", "snap", "keep_snapshots", "seed"),
+    "Machine": ("gpus", "batch_gpu", "device", "precision", "workers", "degrade_on"),
+    "Network and loss": ("generator", "variant", "degrad_only", "gamma", "lr", "freezed", "ablation"),
+    "Augmentation": ("aug", "aug_p", "target", "augpipe"),
+    "Metrics": ("metrics", "best", "weights_dir"),
+    "Expert": ("overrides",),
+}
 
-@commands.command()
-@click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
+
+@commands.command(sections=SECTIONS, former={"--subset": "--count"})
+@click.option(
+    "-o", "--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it."
+)
 @click.option(
     "--data", type=PATH, required=True, help="Folder, zip or tar of images, or several such as cats-{000..127}.tar."
 )
@@ -99,7 +114,7 @@ FIELDS = {
 @click.option("--keep-snapshots", type=int, help="Number of networks to keep, the newest ones.  [default: all]")
 @click.option("--cond/--uncond", default=None, help="Condition on the labels of dataset.json.")
 @click.option("--mirror/--no-mirror", default=None, help="Add each image's mirror image.")
-@click.option("--subset", type=int, help="Number of images to use.  [default: all]")
+@click.option("--count", "subset", type=int, help="Number of images to use.  [default: all]")
 @click.option("--degradation", help="Recipe of the real degraded images in mode qc.")
 @click.option(
     "--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Processor that degrades real images."

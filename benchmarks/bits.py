@@ -45,7 +45,7 @@ def _parts(tree: Path, folder: Path) -> dict[str, str]:
     """Run the commands one after the other in `folder`; return the hash of each one's numbers."""
     data, base, qc = folder / "faces.zip", folder / "base", folder / "qc"
     run = _runner(tree)
-    run("dataset_tool.py", "--source=drawn:24", "--resolution=16", f"--dest={data}")
+    run("dataset_tool.py", "--input=drawn:24", "--resolution=16", f"--output={data}")
     run("train.py", f"--outdir={base}", f"--data={data}", *TINY)
     network = _network(base)
     run("train.py", f"--outdir={qc}", f"--data={data}", *TINY, "--mode=qc", f"--init-from={network}")

@@ -72,7 +72,7 @@ def parts() -> list[Part]:
     train_step, generate = ["-m", "benchmarks.train_step"], ["-m", "benchmarks.generate"]
     in_bf16 = ["--variant=paper", "--precision=bf16"]
     in_all = [*in_bf16, "--precision=tf32", "--precision=fp32"]  # the most important first, as time may run out
-    draw = ["dataset_tool.py", "--source=drawn:512"]
+    draw = ["dataset_tool.py", "--input=drawn:512"]
     tiny_data = ["--recipe=mixture", "--images=8", "--batch=4", "--workers=1", "--device=cpu"]
     sizes = {side: [f"--preset=paper{side}", f"--resolution={side}"] for side in (256, 512)}
     sizes[128] = ["--preset=auto", "--resolution=128", "--batch=64", "--channel-base=16384", "--channel-max=256"]
@@ -97,7 +97,7 @@ def parts() -> list[Part]:
         Part("generate256", 40, generate, sizes[256], TINY_GENERATE),
         Part("train_step512", 90, train_step, [*sizes[512], "--batch=16", *in_bf16, "--plain"], smoke=None),
         Part("generate512", 40, generate, sizes[512], smoke=None),
-        Part("draw", 60, [*draw, "--dest=SCRATCH/drawn.zip"], ["--resolution=256"], ["--resolution=16"], False),
+        Part("draw", 60, [*draw, "--output=SCRATCH/drawn.zip"], ["--resolution=256"], ["--resolution=16"], False),
         Part("data", 60, ["-m", "benchmarks.data", "--data=SCRATCH/drawn.zip"], ["--recipe=mixture"], tiny_data),
         Part("test_compiled", 150, [*test, of_kernels, of_step, "-k", "compile"], writes_json=False),
         Part("compiled256", 120, train_step, [*sizes[256], "--batch=32", *in_bf16, "--compiled"], smoke=None),

@@ -1,4 +1,4 @@
-"""Degrade one photo: `python -m degradations PHOTO --recipe mixture --seed 3 -o out.png`."""
+"""Degrade one photo: `python -m degradations PHOTO --degradation mixture --seed 3 -o out.png`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from degradations import Applied
 
 
-@commands.command()
+@commands.command(former={"--recipe": "--degradation"})
 @click.argument("photo", type=PATH)
-@click.option("--recipe", metavar="NAME", help="Name of the mixture or track to apply  [default: mixture]")
+@click.option(
+    "--degradation", "recipe", metavar="NAME", help="Name of the mixture or track to apply  [default: mixture]"
+)
 @click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
 @click.option("-o", "--output", type=PATH, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
@@ -34,7 +36,7 @@ def main(photo: str, recipe: str | None, primitive: str | None, seed: int, outpu
     from images.sheets import save_png
 
     if recipe is not None and primitive is not None:
-        raise UserError("--recipe and --primitive exclude each other; give one of them")
+        raise UserError("--degradation and --primitive exclude each other; give one of them")
     kind, name = ("primitive", primitive) if primitive is not None else ("recipe", recipe)
     name = "mixture" if name is None else name
     image, record = run(read_gray_or_colour(photo), kind, name, np.random.default_rng(seed))

@@ -222,7 +222,7 @@ def require_same_format(what: str, images: Generator | ImageDataset, data: str |
         raise UserError(
             f"{what} has images of {side}x{side} with {channels} channels, {data} has {reals.resolution}x"
             f"{reals.resolution} with {reals.channels}; "
-            f"run `python dataset_tool.py --source={data} --dest=... --resolution={side}` or choose other data"
+            f"run `python dataset_tool.py --input={data} --output=... --resolution={side}` or choose other data"
         )
 
 

@@ -40,7 +40,7 @@ class PhotoOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.images is None or self.images >= 1, "--images", self.images, "at least 1")
+        require(self.images is None or self.images >= 1, "--count", self.images, "at least 1")
         require(self.batch >= 1, "--batch", self.batch, "at least 1")
 
 
@@ -64,7 +64,7 @@ class DegradedPhotos:
             )
         self.count = self.dataset.num_images if options.images is None else options.images
         available = self.dataset.num_images
-        require(self.count <= available, "--images", self.count, f"at most {available}, as many as {options.data} has")
+        require(self.count <= available, "--count", self.count, f"at most {available}, as many as {options.data} has")
         self.options = options
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class SquarePhotos:
         self.files = ImageFiles(options.data)
         available = len(self.files)
         self.count = available if options.images is None else options.images
-        require(self.count <= available, "--images", self.count, f"at most {available}, as many as {options.data} has")
+        require(self.count <= available, "--count", self.count, f"at most {available}, as many as {options.data} has")
         self.options = options
         self.recipe = recipe
         self.resolution = G.img_resolution

@@ -15,7 +15,7 @@ from dnnlib.remote.locations import NetworkFile
 EXPORTERS = Registry("exchange.exporters", "format")
 
 
-@commands.command()
+@commands.command(former={"--truncation": "--trunc", "--noise": "--noise-mode"})
 @click.argument("network", type=NetworkFile())
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="FILE", help="File to write; it is replaced in one step."
@@ -31,8 +31,10 @@ EXPORTERS = Registry("exchange.exporters", "format")
     type=NetworkFile(),
     help="Encoder to export, or whose paddings or features the synthesis takes besides.  [default: none]",
 )
-@click.option("--noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]")
-@click.option("--truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
+@click.option(
+    "--noise-mode", "noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]"
+)
+@click.option("--trunc", "truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
 @commands.version_option
 @one_sentence_errors
 def main(
@@ -50,7 +52,7 @@ def main(
 
     \b
     python -m exchange.export_network qc.safetensors -o qc.onnx
-    python -m exchange.export_network qc.safetensors -o mapping.onnx --part=mapping --truncation=0.7
+    python -m exchange.export_network qc.safetensors -o mapping.onnx --part=mapping --trunc=0.7
     python -m exchange.export_network qc.safetensors -o encoder.onnx --part=encoder --encoder=encoder.safetensors
     """
     from exchange.exportable import ExportRequest
@@ -62,11 +64,11 @@ def main(
     part = part or exporter.PARTS[0]
     if part not in exporter.PARTS:
         raise unknown_name("part", part, exporter.PARTS)
-    for flag, value, owner in (("--noise", noise, "synthesis"), ("--truncation", truncation, "mapping")):
+    for flag, value, owner in (("--noise-mode", noise, "synthesis"), ("--trunc", truncation, "mapping")):
         if value is not None and part != owner:
             raise UserError(f"{flag}={value} has no effect on {part}; leave it out, or add --part={owner}")
     if truncation is not None and not math.isfinite(truncation):
-        raise UserError(f"--truncation={truncation} must be finite; write for example --truncation=0.7")
+        raise UserError(f"--trunc={truncation} must be finite; write for example --trunc=0.7")
     if encoder is not None and part not in ("synthesis", "encoder"):
         raise UserError(f"--encoder={encoder} has no effect on {part}; leave it out, or add --part=encoder")
     if part == "encoder" and encoder is None:

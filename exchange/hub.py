@@ -75,9 +75,9 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
     click.echo(f"{dest}: {CANONICAL} ({facts['bytes']:,} bytes, sha256 {facts['sha256'][:12]}), {CARD}, {MANIFEST}")
 
 
-@main.command(cls=commands.Command)
+@main.command(cls=commands.Command, former={"--output": "--outdir"})
 @click.argument("source")
-@click.option("-o", "--output", type=PATH, required=True, metavar="FOLDER", help="Folder for the files.")
+@click.option("-o", "--outdir", "output", type=PATH, required=True, metavar="FOLDER", help="Folder for the files.")
 @one_sentence_errors
 def pull(source: str, output: str) -> None:
     """Fetch a network and its model card from hf://owner/name[@revision], or from a folder, and check its hash.

@@ -73,7 +73,8 @@ class InversionOptions:
     def __post_init__(self) -> None:
         require(0 <= self.fidelity <= 1, "--fidelity", self.fidelity, "from 0 (the network's) to 1 (the photo)")
         if self.encoder is None and self.projector is None:
-            raise UserError("without an encoder the projector must search; give --encoder=FILE or --steps above 0")
+            cure = "give --encoder=FILE or --projector-steps above 0"
+            raise UserError(f"without an encoder the projector must search; {cure}")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from evaluation.photo_sets import DegradedPhotos, PhotoOptions
     from inversion.inverter import Inverter
 
+SECTIONS = {
+    "Network and data": ("network", "encoder", "encoders", "no_encoder", "data", "images", "degradation", "outdir"),
+    "What is measured": (
+        *("methods", "tracks", "fidelity", "sheet", "pristine", "directions", "direction", "magnitude", "repetitions"),
+        *("text", "samples", "magnitudes", "reach"),
+    ),
+    "Running": ("batch", "seed", "device", "weights_dir"),
+    "Expert: the search for codes, and tuning": ("steps", "tuning_steps", "perceptual", "overrides"),
+}
+FORMER = {"--images": "--count", "--steps": "--projector-steps"}
 STAGES = ("encoder", "projector", "quality", "tuning")  # of an inversion
 
 
@@ -112,10 +122,17 @@ _OPTIONS = [
         "--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of sharp photos of the network's size."
     ),
     click.option(
-        "--images", type=click.IntRange(min=1), metavar="N", help="Number of photos, the first ones.  [default: all]"
+        "--count",
+        "images",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of photos, the first ones.  [default: all]",
     ),
     click.option(
-        "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
+        "--projector-steps",
+        "steps",
+        type=click.IntRange(min=0),
+        help="Steps of the projector.  [default: 150; 0 after an encoder]",
     ),
     click.option("--tuning-steps", type=click.IntRange(min=0), help="Most steps of tuning; 0: none.  [default: 100]"),
     click.option(
@@ -138,7 +155,7 @@ def _table_options(command: Command, without: Decorator | None = None) -> Comman
     return add_options(gather_flags("flags", TableFlags)(command), options)
 
 
-@commands.command("restoration")
+@commands.command("restoration", sections=SECTIONS, former=FORMER)
 @_table_options
 @fidelity_option
 @click.option(
@@ -168,7 +185,7 @@ def restoration_command(
     and method that was finished.
 
     \b
-    python calc_metrics.py restoration --network=qc.safetensors --data=cats256-val.zip --images=100 -o tables
+    python calc_metrics.py restoration --network=qc.safetensors --data=cats256-val.zip --count=100 -o tables
     python calc_metrics.py restoration --network=qc.safetensors --encoder=encoder.safetensors --data=cats256-val.zip \\
         --method=encoder --method=encoder+PTI
     """
@@ -188,7 +205,7 @@ def restoration_command(
     _publish(restoration_table(inverters, photos, options, measures, flags.outdir), flags.outdir)
 
 
-@commands.command("inversion")
+@commands.command("inversion", sections=SECTIONS, former=FORMER)
 @functools.partial(_table_options, without=_ENCODER)
 @click.option(
     "--encoder",
@@ -207,7 +224,7 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
     pd_cifar), ID, Frechet distance and seconds, a row for each encoder; without tuning unless --tuning-steps is given.
 
     \b
-    python calc_metrics.py inversion --network=qc.safetensors --data=cats256-val.zip --images=100
+    python calc_metrics.py inversion --network=qc.safetensors --data=cats256-val.zip --count=100
     python calc_metrics.py inversion --network=qc.safetensors --encoder=psp.safetensors \\
         --encoder=feature-style.safetensors --data=photos --sheet=encoders.png
     """
@@ -240,7 +257,7 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
         click.echo(f"{sheet} shows the photos and their reconstructions")
 
 
-@commands.command("stability")
+@commands.command("stability", sections=SECTIONS, former=FORMER)
 @_table_options
 @click.option(
     "--direction",
@@ -276,7 +293,7 @@ def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude:
     _publish(stability_table(inverter, photos, options, measures, flags.outdir), flags.outdir)
 
 
-@commands.command("editability")
+@commands.command("editability", sections=SECTIONS, former=FORMER)
 @_table_options
 @click.option(
     "--scorer",
@@ -303,7 +320,7 @@ def editability_command(
     """Table 3 of the paper's supplement: how much edits change the property that they are meant for.
 
     \b
-    python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --images=100 --scorer=warmth
+    python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --count=100 --scorer=warmth
     """
     from evaluation.tables.editability import EditOptions, editability_table
     from inversion.commands.building import make_direction
@@ -339,7 +356,7 @@ def _check_methods(flags: TableFlags, methods: Iterable[str], has_encoder: bool)
         raise UserError(f"{named} needs an encoder, and there is none beside {flags.network}; give --encoder=FILE")
     given = {
         "--encoder": ("encoder", flags.encoder),
-        "--steps": ("projector", flags.steps),
+        "--projector-steps": ("projector", flags.steps),
         "--tuning-steps": ("tuning", flags.tuning_steps),
         **{f"--set {text}": (text.partition(".")[0], text) for text in flags.overrides},
     }

@@ -36,7 +36,7 @@ def _table_options(command: Command) -> Command:
     return add_options(command, _OPTIONS)
 
 
-@commands.command("table1")
+@commands.command("table1", former={"--metric": "--metrics"})
 @click.option("--base", type=NetworkFile(), required=True, help="Network of the plain generator.")
 @click.option("--qc", type=NetworkFile(), required=True, help="QC network trained from it.")
 @click.option("--degraded-base", type=NetworkFile(), help="Plain network trained on degraded images.")
@@ -44,7 +44,9 @@ def _table_options(command: Command) -> Command:
     "--ablation", "ablations", multiple=True, metavar="A=FILE", help="Network of an ablation A to F, for Table 4."
 )
 @click.option("--data", type=PATH, required=True, metavar="PATH", help="Folder or zip of the real images.")
-@click.option("--metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar.")
+@click.option(
+    "--metrics", "metric", default="fid50k_full", help="Metric that compares with real images, such as fd5k_cifar."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
 @workers_option
 @processes_option
@@ -75,7 +77,7 @@ def table1_command(
 
     requests = parse_requests(metric)
     if len(requests) > 1 or requests[0].metric.reals == "none":
-        raise UserError(f"--metric={metric} is not one distance to real images; choose for example fd5k_cifar")
+        raise UserError(f"--metrics={metric} is not one distance to real images; choose for example fd5k_cifar")
     job = Job(
         requests=tuple(requests),
         data=data,

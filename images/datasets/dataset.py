@@ -69,7 +69,7 @@ class ImageDataset:
         if resolution not in (None, self.resolution):
             raise UserError(
                 f"{path} holds images of side {self.resolution}, not {resolution}; ask for {self.resolution} or run "
-                f"`python dataset_tool.py --source={path} --dest=... --resolution={resolution}`"
+                f"`python dataset_tool.py --input={path} --output=... --resolution={resolution}`"
             )
         self._labels: np.ndarray | None = None  # int64 [files] or float32 [files, label_dim]
         self.label_dim = 0
@@ -257,7 +257,7 @@ def _check_format(files: ImageFiles, name: str, header: ImageHeader) -> None:
 
 def dataset_cures(path: str | os.PathLike, on_bad_image: str) -> Cures:
     """Return what to do about images that a data set cannot use."""
-    convert = f"python dataset_tool.py --source={path} --dest=data.zip"
+    convert = f"python dataset_tool.py --input={path} --output=data.zip"
     skip = " or pass --on-bad-image=skip" if on_bad_image == "fail" else ""
     return Cures(
         damaged=f"replace the file{skip}",
@@ -272,4 +272,4 @@ def _cure(files: ImageFiles, size: int) -> str:
     if files.cures.form:
         return files.cures.form
     side = max(4, 1 << (size.bit_length() - 1))
-    return f"run `python dataset_tool.py --source={files.path} --dest=... --crop=center --resolution={side}`"
+    return f"run `python dataset_tool.py --input={files.path} --output=... --crop=center --resolution={side}`"

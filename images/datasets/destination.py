@@ -50,7 +50,7 @@ def open_destination(dest: str | os.PathLike) -> Iterator[Destination]:
     paths = shard_paths(dest)
     if len(paths) > MOST_OPEN:
         raise UserError(
-            f"--dest {dest} are {len(paths):,} shards, at most {MOST_OPEN} can be written", "make them larger"
+            f"--output {dest} are {len(paths):,} shards, at most {MOST_OPEN} can be written", "make them larger"
         )
     with contextlib.ExitStack() as stack:
         yield Destination([stack.enter_context(_part(path, is_shard=len(paths) > 1)) for path in paths])
@@ -58,12 +58,12 @@ def open_destination(dest: str | os.PathLike) -> Iterator[Destination]:
 
 def _part(path: Path, is_shard: bool) -> contextlib.AbstractContextManager[Put]:
     if not path.parent.is_dir():
-        raise UserError(f"the folder {path.parent} of --dest does not exist; make it first")
+        raise UserError(f"the folder {path.parent} of --output does not exist; make it first")
     kind = path.suffix.lower()
     if kind in ARCHIVES:
         return ARCHIVES[kind](path)
     if is_shard:
-        raise UserError(f"--dest names the shard {path}, which is no archive; write NAME-{{000..015}}.tar or .zip")
+        raise UserError(f"--output names the shard {path}, which is no archive; write NAME-{{000..015}}.tar or .zip")
     return _folder(path)
 
 
@@ -82,7 +82,7 @@ def _tar(path: Path) -> Iterator[Put]:
 @contextlib.contextmanager
 def _folder(dest: Path) -> Iterator[Put]:
     if os.path.lexists(dest) and not _is_free(dest):
-        raise UserError(f"{dest} exists already and is no .zip; pass a new folder or OUT.zip as --dest")
+        raise UserError(f"{dest} exists already and is no .zip; pass a new folder or OUT.zip as --output")
     temporary = dest.with_name(f".{dest.name[:NAME_KEPT]}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(mode=0o700)

@@ -42,7 +42,7 @@ class Source:
 
 
 def open_source(text: str, labels: str = "auto", drawn_size: int = DRAWN_SIZE) -> Source:
-    """Open the source that `--source` names.
+    """Open the source that `--input` names.
 
     Args:
         text: folder, zip, `cifar-10-python.tar.gz`, `*-images-idx3-ubyte.gz`, folder of an LSUN lmdb, or `drawn:N`.

@@ -27,7 +27,7 @@ from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 from torch_utils.sharing import Share
 
-ENCODER_STEPS = 0  # default of --steps where an encoder is given
+ENCODER_STEPS = 0  # default of --projector-steps where an encoder is given
 
 Options = TypeVar("Options", ProjectorOptions, TuningOptions, QualityOptions)
 
@@ -55,7 +55,7 @@ def make_inverter(
     texts |= dict(_parse_override(text, stages) for text in flags.overrides)
     options = InversionOptions(
         encoder=encoder,
-        projector=_stage_options("projector", ProjectorOptions(), texts, "--steps"),
+        projector=_stage_options("projector", ProjectorOptions(), texts, "--projector-steps"),
         tuning=_stage_options("tuning", TUNINGS[(tuning and tuning.tuning) or "default"], texts, "--tuning-steps"),
         quality=_stage_options("quality", QualityOptions(), texts, "--set quality.steps"),
         perceptual=flags.perceptual,
@@ -70,7 +70,7 @@ def make_inverter(
         if text.startswith("quality.") and not inverter.fits_quality:
             raise UserError(
                 f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
-                "--steps; leave it out"
+                "--projector-steps; leave it out"
             )
         if text.startswith("projector.features_") and inverter.kind != "feature-style":
             raise UserError(

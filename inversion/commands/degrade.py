@@ -15,7 +15,16 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
 from generation.quality_codes import MAX_SEED
-from inversion.commands.options import InverterFlags, TuningFlags, check_codes, check_finite, finish, photo_options
+from inversion.commands.options import (
+    FORMER,
+    InverterFlags,
+    TuningFlags,
+    check_codes,
+    check_finite,
+    finish,
+    photo_options,
+    photo_sections,
+)
 from inversion.photos.tasks import PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 OWN, SHARP = "own", "sharp"
 
 
-@commands.command("degrade")
+@commands.command("degrade", sections=photo_sections("end", "start", "alphas", "strength"), former=FORMER)
 @photo_options
 @click.option(
     "--to",

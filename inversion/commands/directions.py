@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from networks.generators.interface import Generator
 
 BY_SCORES = "interfacegan"
+SECTIONS = {
+    "Network and results": ("network", "outdir", "preview_seeds", "device_name", "batch"),
+    "Search": ("method", "count", "layers", "samples", "class_index"),
+    "Scores, for interfacegan": ("scorers", "labels", "ends", "without", "list"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
         context.exit()
 
 
-@commands.command("directions")
+@commands.command("directions", sections=SECTIONS, former={"--preview-seeds": "--seeds"})
 @click.option("--network", type=NetworkFile(), required=True, help="A network-snapshot, plain or QC.")
 @click.option("--method", type=click.Choice(METHODS.names()), required=True, help="Method that finds the directions.")
 @click.option(
@@ -94,7 +99,9 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
 @click.option(
     "--without", type=PATH, multiple=True, metavar="FILE", help="For interfacegan: a direction that must not change."
 )
-@click.option("--preview-seeds", default="0-2", metavar="LIST", help="Seeds of the images that preview.png shows.")
+@click.option(
+    "--seeds", "preview_seeds", default="0-2", metavar="LIST", help="Seeds of the images that preview.png shows."
+)
 @click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: all classes]")
 @click.option("--batch", type=click.IntRange(min=1), help="Images rendered at once.  [default: 64 on a GPU, else 16]")
 @click.option("--device", "device_name", help="cuda, mps or cpu.  [default: the best there is]")

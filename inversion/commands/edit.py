@@ -11,7 +11,16 @@ from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
-from inversion.commands.options import InverterFlags, TuningFlags, check_codes, check_finite, finish, photo_options
+from inversion.commands.options import (
+    FORMER,
+    InverterFlags,
+    TuningFlags,
+    check_codes,
+    check_finite,
+    finish,
+    photo_options,
+    photo_sections,
+)
 from inversion.photos.tasks import PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from torch_utils.sharing import Share
 
 
-@commands.command("edit")
+@commands.command("edit", sections=photo_sections("path", "strengths"), former=FORMER)
 @photo_options
 @click.option(
     "--direction",

@@ -17,8 +17,8 @@ from inversion.commands.options import (
     check_codes,
     check_output,
     codes_option,
-    network_options_but,
-    steps_option,
+    network_options,
+    photo_sections,
 )
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ PARTS: dict[str, Part] = {"style": "style", "space": "space", "padding": "space"
 STEPS = {".png": 7, ".mp4": 60}  # default number of images, by the ending of the result
 
 
-@commands.command("interpolate")
+@commands.command(
+    "interpolate", sections=photo_sections("part", "start", "count", "fps"), former={"--steps": "--count"}
+)
 @click.argument("photos", type=PATH, nargs=-1, required=True, metavar="PHOTO...")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .png (a strip) or .mp4.")
-@network_options_but(steps_option)
+@network_options
 @codes_option
 @click.option(
     "--part",
@@ -40,9 +42,7 @@ STEPS = {".png": 7, ".mp4": 60}  # default number of images, by the ending of th
     help="What changes: style (w), space (paddings and features; also called padding), or both.",
 )
 @click.option("--from", "start", type=click.Choice(["mean"]), help="Start at the mean image; then give one photo.")
-@click.option(
-    "--steps", "count", type=click.IntRange(min=2), help="Number of images.  [default: 7 of a strip, 60 of a video]"
-)
+@click.option("--count", type=click.IntRange(min=2), help="Number of images.  [default: 7 of a strip, 60 of a video]")
 @click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of a video.  [default: 30]")
 @wrong_use_errors
 def interpolate_command(

@@ -14,13 +14,13 @@ from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
-from inversion.commands.options import InverterFlags, check_codes, codes_option, network_options
+from inversion.commands.options import FORMER, InverterFlags, check_codes, codes_option, network_options, photo_sections
 
 if TYPE_CHECKING:
     from inversion.photos.mixed import Quality
 
 
-@commands.command("mix")
+@commands.command("mix", sections=photo_sections("layers", "quality"), former=FORMER)
 @click.option("--style", type=PATH, required=True, metavar="PATH", help="Photo, or folder, whose style is taken.")
 @click.option("--content", type=PATH, required=True, metavar="PATH", help="Photo, or folder, that gets the styles.")
 @click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results.")

@@ -72,8 +72,14 @@ class TuningFlags:
     stop_psnr: float | None = None
 
 
+INPUTS = ("source", "photos", "style", "content")  # parameters that name photos
+FORMER = {"--steps": "--projector-steps"}  # spellings, of all commands that take an inverter
+
 steps_option = click.option(
-    "--steps", type=click.IntRange(min=0), help="Steps of the projector.  [default: 150; 0 after an encoder]"
+    "--projector-steps",
+    "steps",
+    type=click.IntRange(min=0),
+    help="Steps of the projector.  [default: 150; 0 after an encoder]",
 )
 space_option = click.option(
     "--space", type=click.Choice(["w", "w+"]), help="Latent space of the projector.  [default: w+]"
@@ -132,6 +138,18 @@ _JOB = [
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
     processes_option,
 ]
+
+
+def photo_sections(*own: str) -> dict[str, tuple[str, ...]]:
+    """Return the sections of the help of a command on photos; `own` are the parameters that say what it does."""
+    return {
+        "Photos and results": (*INPUTS, "output", "outdir", "pastes", "align", "codes"),
+        "What is done": own,
+        "Network": ("network", "encoder", "no_encoder", "device", "weights_dir"),
+        "Expert: the search for codes, and tuning": (
+            *("steps", "space", "perceptual", "tuning", "tuning_steps", "stop_psnr", "batch", "overrides"),
+        ),
+    }
 
 
 fidelity_option = click.option(

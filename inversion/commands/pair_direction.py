@@ -12,18 +12,20 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
 from inversion.commands.options import (
+    FORMER,
     InverterFlags,
     check_codes,
     check_output,
     codes_option,
     network_options_but,
+    photo_sections,
     space_option,
 )
 
 SUFFIX = ".safetensors"
 
 
-@commands.command("pair-direction")
+@commands.command("pair-direction", sections=photo_sections("moved"), former=FORMER)
 @click.argument("photos", type=PATH, nargs=-1, required=True, metavar="BEFORE AFTER...")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="File of the direction, for edit.")
 @click.option(

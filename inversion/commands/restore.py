@@ -12,12 +12,14 @@ import numpy as np
 from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from inversion.commands.options import (
+    FORMER,
     InverterFlags,
     TuningFlags,
     check_codes,
     fidelity_option,
     finish,
     photo_options,
+    photo_sections,
     say,
 )
 from inversion.photos.tasks import PhotoJob, PhotoTask
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
 
-@commands.command("restore")
+@commands.command("restore", sections=photo_sections("fidelity"), former=FORMER)
 @photo_options
 @fidelity_option
 @click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the restored part in it.")
@@ -86,7 +88,7 @@ def _restore(
     return invert_photos("restore", share, job, inverter, reader, settings, write)
 
 
-@commands.command("encode")
+@commands.command("encode", sections=photo_sections(), former=FORMER)
 @photo_options
 @wrong_use_errors
 def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> None:

@@ -49,11 +49,27 @@ FIELDS = {
     "allow_data_change": ("run.allow_data_change",),
 }
 
+SECTIONS = {
+    "Data": (
+        *("network", "data", "outdir", "degradation", "mirror", "subset", "on_bad_image", "allow_data_change"),
+        "licence",
+    ),
+    "Encoder": (
+        *("kind", "padded_layers", "feature_layer", "backbone", "width", "space", "input_size", "init_from", "arcface"),
+        "ablation",
+    ),
+    "Schedule": ("kimg", "tick", "snap", "batch", "lr", "seed"),
+    "Machine": ("device", "precision", "workers"),
+    "Expert": ("perceptual", "weights_dir", "overrides", "dry_run"),
+}
 
-@commands.command("train-encoder")
+
+@commands.command("train-encoder", sections=SECTIONS, former={"--subset": "--count"})
 @click.option("--network", type=NetworkFile(), required=True, help="Network to invert; it stays as it is.")
 @click.option("--data", type=PATH, required=True, help="Folder or zip of photos, as dataset_tool.py writes it.")
-@click.option("--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it.")
+@click.option(
+    "-o", "--outdir", type=PATH, required=True, help="Directory of this run; the same command again continues it."
+)
 @click.option(
     "--kind",
     type=click.Choice(list(KIND_PARTS)),
@@ -86,7 +102,7 @@ FIELDS = {
 @click.option("--perceptual", type=click.Choice(["cifar", "lpips_alex"]), help="Perceptual distance.  [default: cifar]")
 @click.option("--degradation", help="Recipe of the degraded photos.  [default: the network's; none for a plain one]")
 @click.option("--mirror/--no-mirror", default=None, help="Add each photo's mirror image.")
-@click.option("--subset", type=int, help="Number of photos to use.  [default: all]")
+@click.option("--count", "subset", type=int, help="Number of photos to use.  [default: all]")
 @click.option("--batch", type=int, help="Images a step, own samples included.")
 @click.option("--lr", type=float, help="Learning rate at its highest.")
 @click.option("--kimg", type=float, help="Length of the training, in thousands of images.")

@@ -11,13 +11,22 @@ from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
 from dnnlib.flags import PATH, require_effect
-from inversion.commands.options import InverterFlags, check_finite, check_output, network_options
+from inversion.commands.options import (
+    FORMER,
+    InverterFlags,
+    check_finite,
+    check_output,
+    network_options,
+    photo_sections,
+)
 
 if TYPE_CHECKING:
     pass
 
 
-@commands.command("video")
+@commands.command(
+    "video", sections=photo_sections("keep_quality", "direction_path", "strength", "smooth"), former=FORMER
+)
 @click.option("-i", "--input", "source", type=PATH, required=True, metavar="FILE", help="A video file.")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
 @network_options

@@ -581,11 +581,11 @@ def test_command_says_in_one_sentence_what_is_wrong_with_a_photo(kind, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--recipe", "mixtur"], "did you mean 'mixture'"),
-        (["--recipe", "a/b"], "unknown recipe 'a/b'"),
-        (["--recipe", ""], "unknown recipe ''"),
+        (["--degradation", "mixtur"], "did you mean 'mixture'"),
+        (["--degradation", "a/b"], "unknown recipe 'a/b'"),
+        (["--degradation", ""], "unknown recipe ''"),
         (["--primitive", "jpg"], "did you mean 'jpeg'"),
-        (["--recipe", "blur", "--primitive", "jpeg"], "exclude each other"),
+        (["--degradation", "blur", "--primitive", "jpeg"], "exclude each other"),
         (["-o", "out.jpg"], "name it out.png"),
         (["-o", "nowhere/out.png"], "cannot write nowhere"),
         (["-o", "folder.png"], "cannot write folder.png"),

@@ -142,7 +142,7 @@ def test_encoders_by_command(files, tmp_path):
         "--sheet=nowhere/out.png": "the folder of --sheet=nowhere/out.png is not there, or cannot be written to",
         "--sheet=out.jpg": "--sheet=out.jpg does not end in .png; name it out.png",
         "--degradation=nois": "unknown degradation recipe 'nois'; did you mean 'noise'?",
-        "--images=9": "--images is 9, must be at most 3, as many as",
+        "--count=9": "--count is 9, must be at most 3, as many as",
     }.items():
         assert sentence in command("inversion", *common, *encoders, change, code=1)
     assert "--sheet has no effect without --encoder" in command("inversion", *common, "--sheet=out.png", code=1)

@@ -164,7 +164,7 @@ def test_photos_are_the_first_ones_and_degraded_by_their_number(files, photos, i
 
 
 def test_photos_that_do_not_fit_are_one_sentence(files, photos, inverter, tmp_path):
-    with pytest.raises(UserError, match="--images is 9, must be at most 5, as many as .*photos.zip has"):
+    with pytest.raises(UserError, match="--count is 9, must be at most 5, as many as .*photos.zip has"):
         DegradedPhotos(dataclasses.replace(photos, images=9), "blur", inverter.G)
     with pytest.raises(UserError, match="images of side 16, not 32"):
         DegradedPhotos(photos, "blur", quality_generator(resolution=32))
@@ -377,7 +377,7 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
         ({"tuning-steps": 0}, [], "--method=projector+PTI tunes the generator, and that in 0 steps"),
         ({"steps": 0}, [], "without an encoder the projector must search"),
         ({"network": "plain.safetensors"}, [], "is plain, without the quality code that this needs"),
-        ({"images": 6}, [], "--images is 6, must be at most 5"),
+        ({"images": 6}, [], "--count is 6, must be at most 5"),
         ({}, ["--pristine=missing.npz"], "cannot read missing.npz"),
         ({"outdir": "photos.zip/tables"}, [], "cannot write to"),
     ],

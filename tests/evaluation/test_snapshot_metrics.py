@@ -336,7 +336,7 @@ WRONG = {
     "unknown quality": (["--metrics=fd8_cifar", "--best=fd8_cifar/blurry"], "is not among what is measured"),
     "best of nothing": (["--best=fd8_cifar"], "--best=fd8_cifar says which of the metrics counts, and there are none"),
     "too few fakes": (["--metrics=pr3_cifar"], "pr3_cifar needs at least 4 generated images, here are 3"),
-    "too few reals": (["--metrics=pr8_cifar", "--subset=3"], "pr8_cifar needs at least 4 real images, here are 3"),
+    "too few reals": (["--metrics=pr8_cifar", "--count=3"], "pr8_cifar needs at least 4 real images, here are 3"),
     "no weights": (["--metrics=fid8_full", "--weights-dir=nowhere"], "is not in nowhere; "),
 }
 

@@ -128,7 +128,7 @@ def test_onnx_of_a_conditional_mapping_truncates(folder):
     G = conditional_generator(5)
     G.mapping.w_avg.normal_()
     path = write_network(folder / "conditional.safetensors", G)
-    done(path, "-o", folder / "mapping.onnx", "--part=mapping", "--truncation=0.5")
+    done(path, "-o", folder / "mapping.onnx", "--part=mapping", "--trunc=0.5")
     run = session(folder / "mapping.onnx")
     assert shapes(run.get_inputs()) == {"z": ["batch", 16], "c": ["batch", 5]}
     for batch in (1, 3):
@@ -164,7 +164,7 @@ def test_a_program_is_the_network_after_reloading(folder):
             if "convq" in name or name.endswith("noise_strength"):
                 parameter.normal_()
     path, out = write_network(folder / "adain.safetensors", G), folder / "adain.pt2"
-    assert "differs by at most" in done(path, "-o", out, "--noise=none")
+    assert "differs by at most" in done(path, "-o", out, "--noise-mode=none")
     facts = {program.FACTS: ""}
     module = torch.export.load(out, extra_files=facts).module()
     for batch in (1, 3):
@@ -292,9 +292,9 @@ def test_a_state_dict_of_the_discriminator(network, tmp_path):
         (["-o", "x.onnx", "--part=maping"], "unknown part 'maping'; did you mean 'mapping'?"),
         (["-o", "x.pt", "--part=synthesis"], "unknown part 'synthesis'; Known: D_degraded, D_sharp, G_ema"),
         (["-o", "x.pt", "--part=D_degraded"], "holds no D_degraded; what it holds: G_ema, D_sharp"),
-        (["-o", "x.pt", "--noise=none"], "--noise=none has no effect on G_ema; leave it out, or add --part=synthesis"),
-        (["-o", "x.onnx", "--truncation=0.7"], "--truncation=0.7 has no effect on synthesis; leave it out"),
-        (["-o", "x.onnx", "--part=mapping", "--truncation=nan"], "--truncation=nan must be finite"),
+        (["-o", "x.pt", "--noise-mode=none"], "--noise-mode=none has no effect on G_ema; leave it out, or add --part="),
+        (["-o", "x.onnx", "--trunc=0.7"], "--trunc=0.7 has no effect on synthesis; leave it out"),
+        (["-o", "x.onnx", "--part=mapping", "--trunc=nan"], "--trunc=nan must be finite"),
         (["none.safetensors", "-o", "x.pt"], "network none.safetensors does not exist"),
         (["none.safetensors", "-o", "x.pt2"], "network none.safetensors does not exist"),
         (["-o", "no/such/x.pt"], "cannot write no/such/x.pt: No such file or directory"),

@@ -185,7 +185,7 @@ def write_nothing_readable(path):
     write_folder(path, {"a.png": b"", "b.png": b"x"})
 
 
-TOOL = "python dataset_tool.py --source="
+TOOL = "python dataset_tool.py --input="
 # What writes the data, options of the dataset, and parts of the sentence.
 REFUSALS = [
     (with_labels(), {"use_labels": True}, ["holds no labels", "--labels=folders"]),

@@ -307,7 +307,7 @@ def test_data_without_labels_say_so(tmp_path):
 def test_images_of_several_sizes_have_the_cure_of_the_command(tmp_path):
     for side in (16, 32):
         (tmp_path / f"{side}.png").write_bytes(encoded(pixels=np.zeros((side, side, 3), np.uint8)))
-    with pytest.raises(UserError, match="run `python dataset_tool.py --source=.* --crop=center --resolution=16`$"):
+    with pytest.raises(UserError, match="run `python dataset_tool.py --input=.* --crop=center --resolution=16`$"):
         ImageDataset(tmp_path)
     with pytest.raises(UserError, match="; leave the others out$"):
         ImageDataset(tmp_path, cures=Cures(form="leave the others out"))

@@ -94,7 +94,7 @@ def test_the_next_commands_see_the_photos_alone(tmp_path, capsys):
     photo(photos / "a.png")
     degraded(photos / "a.png")
     degraded(photos / "a.png", "--seed=1")
-    assert dataset_tool.main([f"--source={photos}", f"--dest={tmp_path / 'data.zip'}"]) == 0
+    assert dataset_tool.main([f"--input={photos}", f"--output={tmp_path / 'data.zip'}"]) == 0
     assert "1 images of 16x16" in capsys.readouterr().out
     seen = []
 
@@ -108,8 +108,8 @@ def test_the_next_commands_see_the_photos_alone(tmp_path, capsys):
 
 def test_a_picture_beside_the_images_of_a_data_set_is_seen(tmp_path):
     photo(tmp_path / "photo.png")
-    assert dataset_tool.main([f"--source={tmp_path / 'photo.png'}", f"--dest={tmp_path / 'data'}"]) == 1
-    assert dataset_tool.main([f"--source={tmp_path}", f"--dest={tmp_path / 'data'}"]) == 0
+    assert dataset_tool.main([f"--input={tmp_path / 'photo.png'}", f"--output={tmp_path / 'data'}"]) == 1
+    assert dataset_tool.main([f"--input={tmp_path}", f"--output={tmp_path / 'data'}"]) == 0
     degraded(tmp_path / "data" / "00000" / "img00000000.png")
     assert ImageFiles(tmp_path / "data").names == ["00000/img00000000.png"]
     assert len(ImageDataset(tmp_path / "data")) == 1

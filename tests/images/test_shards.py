@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(png(random_pixels(number)))
     for dest in ("all.zip", "all.tar", "cats-{00..04}.tar", "cats-{00..04}.zip"):
-        flags = [f"--source={path / 'photos'}", f"--dest={path / dest}", "--labels=folders"]
+        flags = [f"--input={path / 'photos'}", f"--output={path / dest}", "--labels=folders"]
         assert dataset_tool.main(flags) == 0
     return path
 
@@ -63,10 +63,10 @@ def test_archives_of_every_kind_hold_the_same_data_set(folder, name):
 
 
 def test_shards_that_are_written_again_have_the_same_bytes_with_any_number_of_workers(folder, tmp_path):
-    flags = [f"--source={folder / 'cats-{00..04}.tar'}", "--workers=2", f"--dest={tmp_path / 'again.zip'}"]
+    flags = [f"--input={folder / 'cats-{00..04}.tar'}", "--workers=2", f"--output={tmp_path / 'again.zip'}"]
     assert dataset_tool.main(flags) == 0
-    flags = [f"--source={folder / 'photos'}", "--workers=2", "--labels=folders"]
-    assert dataset_tool.main([*flags, f"--dest={tmp_path / 'cats-{00..04}.tar'}"]) == 0
+    flags = [f"--input={folder / 'photos'}", "--workers=2", "--labels=folders"]
+    assert dataset_tool.main([*flags, f"--output={tmp_path / 'cats-{00..04}.tar'}"]) == 0
     for path in folder.glob("cats-*.tar"):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
     assert content(ImageDataset(tmp_path / "again.zip", use_labels=True)) == content(
@@ -271,6 +271,6 @@ DESTS = [
 
 @pytest.mark.parametrize(("dest", "expected"), DESTS)
 def test_shards_that_cannot_be_written(folder, tmp_path, capsys, dest, expected):
-    assert dataset_tool.main([f"--source={folder / 'photos'}", f"--dest={tmp_path / dest}"]) == 1
+    assert dataset_tool.main([f"--input={folder / 'photos'}", f"--output={tmp_path / dest}"]) == 1
     assert expected in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -494,7 +494,7 @@ def call(*arguments):
 @pytest.mark.parametrize("method", METHODS.names())
 def test_the_command_writes_directions_and_previews(tmp_path, network, method):
     extra = ["--scorer=brightness", "--scorer=warmth"] if method == "interfacegan" else ["-k", 2]
-    common = [f"--network={network}", "--samples=200", "--preview-seeds=0-1", "--device=cpu"]
+    common = [f"--network={network}", "--samples=200", "--seeds=0-1", "--device=cpu"]
     result = call(*common, f"--method={method}", "--layers=0-3", "-o", tmp_path / "found", *extra)
     assert result.exit_code == 0, result.output
     names = ["brightness", "warmth"] if method == "interfacegan" else [f"{method}-0", f"{method}-1"]
@@ -512,7 +512,7 @@ def test_the_command_writes_directions_and_previews(tmp_path, network, method):
 
 
 def test_the_command_conditions_on_other_directions(tmp_path, network):
-    common = [f"--network={network}", "--samples=200", "--preview-seeds=0", "-o", tmp_path, "--device=cpu"]
+    common = [f"--network={network}", "--samples=200", "--seeds=0", "-o", tmp_path, "--device=cpu"]
     assert call(*common, "--method=sefa", "-k", 1).exit_code == 0
     other = tmp_path / "sefa-0.safetensors"
     result = call(*common, "--method=interfacegan", "--scorer=warmth", "--without", other)
@@ -524,7 +524,7 @@ def test_the_command_conditions_on_other_directions(tmp_path, network):
 
 def test_the_command_takes_labels(tmp_path, network):
     write_labels(tmp_path / "smile.csv", SeedLabels(list(range(100)), [float(seed % 2) for seed in range(100)]))
-    common = [f"--network={network}", "--preview-seeds=0", "--device=cpu", "-o", tmp_path]
+    common = [f"--network={network}", "--seeds=0", "--device=cpu", "-o", tmp_path]
     result = call(*common, "--method=interfacegan", "--labels", tmp_path / "smile.csv")
     assert result.exit_code == 0, result.output
     assert load_direction(tmp_path / "smile.safetensors", quality_generator()).details["samples"] == 100
@@ -546,7 +546,7 @@ def test_the_command_lists_scorers():
         (["--method=sefa", "-k", "17"], "Error: -k is 17, must be at most 16, the width of this network's w"),
         (["--method=sefa", "--layers=9"], "Error: --layers=9 names 9, must be from 0 to 5, or all"),
         (["--method=interfacegan", "--scorer=warmth", "--ends=0.7"], "Error: --ends is 0.7, must be above 0"),
-        (["--method=sefa", "--preview-seeds=0-999"], "Error: a figure of 8000 rows"),
+        (["--method=sefa", "--seeds=0-999"], "Error: a figure of 8000 rows"),
         (["--method=sefa", "--class=1"], "Error: --class=1 is given, and this network has no classes"),
         (["--method=pca", "-k", 1, "--samples=100", "-o", "file/found"], "Error: cannot make folder"),
     ],

@@ -209,7 +209,7 @@ def test_mixed_modes_become_one(capsys, tmp_path):
     save(PIL.Image.fromarray(random_pixels(2)).convert("CMYK"), tmp_path / "in" / "c.jpg")
     save(random_pixels(3, (32, 32)).astype(np.uint16) * 257, tmp_path / "in" / "d.tif")
     assert ImageDataset(convert(capsys, source=tmp_path / "in", dest=tmp_path / "rgb.zip")).channels == 3
-    dataset_tool.main(["--source", str(tmp_path / "in"), "--dest", str(tmp_path / "gray.zip"), "--gray"])
+    dataset_tool.main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "gray.zip"), "--gray"])
     gray = ImageDataset(tmp_path / "gray.zip")
     assert gray.channels == 1
     np.testing.assert_array_equal(gray.image(1)[0], random_pixels(1, (32, 32)))
@@ -351,8 +351,8 @@ def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, d
         ({"source": "drawn:x"}, 1, ["drawn:x", "drawn:1000"]),
         ({"source": "drawn:0"}, 1, ["drawn:0"]),
         ({"source": "drawn:" + "9" * 5000}, 1, ["drawn:999", "1 to 99999999"]),
-        ({"source": ""}, 2, ["--source", "the path is empty"]),
-        ({"source": "drawn:2", "dest": ""}, 2, ["--dest", "the path is empty"]),
+        ({"source": ""}, 2, ["--input", "the path is empty"]),
+        ({"source": "drawn:2", "dest": ""}, 2, ["--output", "the path is empty"]),
         ({"source": "drawn:2", "dest": "loop"}, 1, ["loop exists already and is no .zip"]),
         ({"source": "drawn:2", "dest": "pipe"}, 1, ["pipe exists already and is no .zip"]),
         ({"source": "drawn:2", "dest": "in"}, 1, ["in exists already and is no .zip"]),
@@ -428,7 +428,7 @@ def test_source_is_not_overwritten(capsys, tmp_path, photos):
 def test_script_runs_without_traceback():
     root = Path(dataset_tool.__file__).parent
     finished = subprocess.run(
-        [sys.executable, "dataset_tool.py", "--dest=x.zip"], cwd=root, capture_output=True, text=True
+        [sys.executable, "dataset_tool.py", "--output=x.zip"], cwd=root, capture_output=True, text=True
     )
     assert finished.returncode == 2
-    assert finished.stderr == "Error: Missing option '--source'.\n"
+    assert finished.stderr == "Error: Missing option '--input'.\n"

@@ -48,7 +48,7 @@ from torch_utils.checkpoint import load_tensors, read_header
 CPU = torch.device("cpu")
 PROJECTOR = ProjectorOptions(steps=3, q_starts=2)
 TUNING = TuningOptions(steps=2, locality_codes=1, lr=0.01)
-QUICK = ["--device=cpu", "--steps=3", "--set=projector.q_starts=2"]
+QUICK = ["--device=cpu", "--projector-steps=3", "--set=projector.q_starts=2"]
 TUNED = [*QUICK, "--tuning-steps=2", "--set=tuning.locality_codes=1", "--set=tuning.lr=0.01"]
 UNTUNED = [*QUICK, "--tuning-steps=0"]
 GOOD = ["alpha", "gray", "small", "sub/turned", "wide"]  # in the order in which they are found
@@ -239,7 +239,7 @@ def test_other_settings_and_new_photos_are_done(files, photos, tmp_path):
     done(restore(files, outdir, photos=photos, options=UNTUNED), "1 done, 4 were done before, 0 passed over")
     assert (outdir / "new-restored.png").is_file()
     assert {path: time for path, time in times(outdir).items() if path in before} == before
-    other = [option.replace("--steps=3", "--steps=2") for option in UNTUNED]
+    other = [option.replace("--projector-steps=3", "--projector-steps=2") for option in UNTUNED]
     done(restore(files, outdir, photos=photos, options=other), "5 done, 0 were done before, 0 passed over")
     assert not any(times(outdir)[path] == time for path, time in before.items())
 
@@ -579,7 +579,7 @@ def test_a_clip_without_sound_says_so(files, clips, tmp_path):
 
 
 def test_a_stopped_clip_goes_on(files, clips, tmp_path, monkeypatch, written):
-    finds = ["--steps=4", "--set=projector.q_starts=2"]
+    finds = ["--projector-steps=4", "--set=projector.q_starts=2"]
     video(files, clips / "silent.mp4", tmp_path / "whole.mp4", finds=finds)
     expected, left, codes = [frame.pixels for frame in written], iter(range(2)), Inverter.codes
 
@@ -623,7 +623,7 @@ def test_a_video_that_cannot_be(files, clips, tmp_path, monkeypatch, source, out
 
 
 def test_a_plain_network_shows_clips_as_they_are(files, clips, tmp_path):
-    plain = {"network": "plain", "finds": ["--steps=2"]}
+    plain = {"network": "plain", "finds": ["--projector-steps=2"]}
     refused = video(files, clips / "silent.mp4", tmp_path / "out.mp4", **plain)
     assert "plain.safetensors is plain, without the quality code that this needs" in sentence(refused)
     assert video(files, clips / "silent.mp4", tmp_path / "out.mp4", "--keep-quality", **plain).exit_code == 0
@@ -639,7 +639,7 @@ def test_a_plain_network_shows_clips_as_they_are(files, clips, tmp_path):
         ("degrade", "--alpha=nan", "'--alpha': nan is not finite"),
         ("degrade", "--strength=inf", "'--strength': inf is not finite"),
         ("edit", "--strength=nan", "'--strength': nan is not finite"),
-        ("restore", "--steps=-1", "'--steps': -1 is not in the range x>=0"),
+        ("restore", "--projector-steps=-1", "'--projector-steps': -1 is not in the range x>=0"),
         ("restore", "--space=z", "'--space': 'z' is not one of"),
         ("restore", "--batch=0", "'--batch': 0 is not in the range x>=1"),
         ("restore", "--bogus", "No such option '--bogus'"),
@@ -676,11 +676,11 @@ def test_what_is_required(command):
         ),
         (
             ["--encoder=encoders/encoder.safetensors", "--space=w"],
-            "projector.space has no effect without steps; leave it out, or give --steps above 0",
+            "projector.space has no effect without steps; leave it out, or give --projector-steps above 0",
         ),
         (
-            ["--steps=0", "--tuning-steps=0"],
-            "without an encoder the projector must search; give --encoder=FILE or --steps above 0",
+            ["--projector-steps=0", "--tuning-steps=0"],
+            "without an encoder the projector must search; give --encoder=FILE or --projector-steps above 0",
         ),
         (["--set=quality.steps=3"], "--set quality.steps=3 has no effect: q is searched for by itself only after an "),
         (
@@ -764,7 +764,7 @@ def test_the_encoder_beside_the_network_is_used(files, tmp_path):
     found = load_inversion(tmp_path / "codes" / "wide-codes.safetensors", network).latents
     target = PhotoReader(G).read(files / "photos" / "wide.JPG").target
     assert_close(found.ws, load_encoder(folder / "b.safetensors", network, G)(target).ws)
-    result = run(*command, "--no-encoder", "--steps=2", "-o", tmp_path / "searched")
+    result = run(*command, "--no-encoder", "--projector-steps=2", "-o", tmp_path / "searched")
     assert result.exit_code == 0 and "No encoder" not in result.output
 
 

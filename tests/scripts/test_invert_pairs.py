@@ -163,7 +163,7 @@ def test_names_of_photos_are_unlike():
 )
 def test_strips_go_from_one_photo_to_the_other(files, tmp_path, kind, part, monkeypatch):
     photos = [files / "before" / "a.png", files / "after" / "b.png"]
-    command = ["interpolate", *photos, f"--part={part}", "--steps=3", *options(files, kind), "-o", tmp_path / "a.png"]
+    command = ["interpolate", *photos, f"--part={part}", "--count=3", *options(files, kind), "-o", tmp_path / "a.png"]
     if (kind, part) == ("psp", "space"):
         assert sentence(*command).startswith("these codes have neither paddings nor features, so that only their style")
         return
@@ -182,7 +182,7 @@ def test_a_video_from_the_mean_image(files, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("inversion.photos.mixed.from_network", lambda x: seen.append(from_network(x)) or seen[-1])
     photo = files / "before" / "a.png"
-    flags = ["--from=mean", "--part=padding", "--steps=4", "--fps=10", "-o", tmp_path / "a.mp4"]
+    flags = ["--from=mean", "--part=padding", "--count=4", "--fps=10", "-o", tmp_path / "a.mp4"]
     done("interpolate", photo, *options(files, "padding"), *flags)
     assert count_frames(tmp_path / "a.mp4") == 4
     inverter = inverter_of(files, "padding")

@@ -33,5 +33,5 @@ def test_images_are_drawn_without_optional_packages(tmp_path):
     """They are what the benchmark of the data reads where no data set is at hand."""
     path = tmp_path / "drawn.zip"
     command = "import runpy; runpy.run_path('dataset_tool.py', run_name='__main__')"
-    done = without(ABSENT, command, "--source=drawn:2", "--resolution=16", f"--dest={path}")
+    done = without(ABSENT, command, "--input=drawn:2", "--resolution=16", f"--output={path}")
     assert done.returncode == 0 and path.stat().st_size > 0, done.stderr

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from packaging.requirements import Requirement
 
@@ -55,11 +56,15 @@ def test_every_script_is_a_command_of_the_program():
     }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_sections_name_options_that_there_are(name):
+@pytest.mark.parametrize("name", ALL)
+def test_long_helps_have_sections_for_all_options(name):
+    """Commands of a kind share sections, so that one need not have all that these name."""
     command = ALL[name]
     named = [option for names in command.sections.values() for option in names]
-    assert len(named) == len(set(named)) and set(named) <= {option.name for option in command.params}
+    own = {option.name for option in command.params if isinstance(option, click.Option)} - {"version"}
+    assert len(named) == len(set(named))
+    assert set(named) <= {option.name for other in ALL.values() for option in other.params}
+    assert own <= {*named} if command.sections else len(own) <= 14
 
 
 def test_every_room_and_script_has_its_place_in_the_wheel():

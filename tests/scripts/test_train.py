@@ -213,7 +213,7 @@ def test_a_run_from_a_creps_network_is_one(command, shared):
 # Flag, the field that it sets, and the value there.
 FLAGS = [
     ("--mirror", "data.mirror", True),
-    ("--subset=5", "data.subset", 5),
+    ("--count=5", "data.subset", 5),
     ("--licence=CC BY 4.0", "data.licence", "CC BY 4.0"),
     ("--licence=2024", "data.licence", "2024"),
     ("--seed=3", "seed", 3),
@@ -340,7 +340,7 @@ REFUSED_DATA = [
     (of_size(12, 12), [], "has 12x12 pixels, the side must be a power of two from 4 on"),
     (of_size(4, 4), [], "resolution is 4, must be at least 8"),
     (one_without_header, [], "^image 0 of DATA, 0.png, cannot be read: "),
-    (write_images, ["--cond"], "DATA .*labels.*dataset_tool.py --source=DATA --dest=data.zip --labels=folders"),
+    (write_images, ["--cond"], "DATA .*labels.*dataset_tool.py --input=DATA --output=data.zip --labels=folders"),
     (images_with_labels(0, 1), ["--cond"], r"has no label for 2.png \(6 of 8 images lack one\)"),
     *[
         (images_with_labels(*[0] * (COUNT - 1), label), ["--cond"], re.escape(NO_LABEL.format(label)))
@@ -437,8 +437,8 @@ WRONG = [
     (["--lr=nan"], "optimizer_g.lr is nan, must be a finite number"),
     (["--gamma=-1"], "loss.r1_gamma is -1.0, must be at least 0"),
     (["--seed=-1"], "seed is -1, must be at least 0"),
-    (["--subset=0"], "data.subset is 0, must be at least 1"),
-    (["--subset=9"], "a subset of 9 of the 8 images of IMAGES cannot be; choose from 1 to 8"),
+    (["--count=0"], "data.subset is 0, must be at least 1"),
+    (["--count=9"], "a subset of 9 of the 8 images of IMAGES cannot be; choose from 1 to 8"),
     (["--workers=-1"], "workers is -1, must be at least 0"),
     (["--gpus=0"], "gpus is 0, must be at least 1"),
     (["--set=run.rank_timeout=1e300"], "run.rank_timeout is 1e+300, must be above 0 and at most 10,000,000 seconds"),

@@ -73,7 +73,7 @@ def prepare(folder: Path, metrics: bool = True) -> list[Kind]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     data = folder / "data.zip"
-    _must_work(["dataset_tool.py", "--source=drawn:24", "--resolution=16", f"--dest={data}"], folder / "data.out")
+    _must_work(["dataset_tool.py", "--input=drawn:24", "--resolution=16", f"--output={data}"], folder / "data.out")
     measured = ["--metrics=fd8_cifar"] if metrics else []
     base = Kind("base", [*TRAIN, f"--data={data}", *measured], folder / "base")
     _must_work(base.command(base.reference), folder / "base.out")
