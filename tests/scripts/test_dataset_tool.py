@@ -48,7 +48,8 @@ def photos(tmp_path):
 
 def run(capsys, **flags):
     """Run the tool and return its exit code and standard error."""
-    code = dataset_tool.main([f"--{name.replace('_', '-')}={value}" for name, value in flags.items()])
+    names = {option.name: max(option.opts, key=len) for option in dataset_tool.convert.params}
+    code = dataset_tool.main([f"{names.get(name, f'--{name}')}={value}" for name, value in flags.items()])
     return code, capsys.readouterr().err
 
 
