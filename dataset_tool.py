@@ -20,7 +20,7 @@ from images.datasets.writer import Options, write_dataset
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 SECTIONS = {
-    "Source": ("source", "labels", "max_images", "on_bad_image"),
+    "Source": ("source", "labels", "max_images", "on_bad_image", "workers"),
     "Archive": ("dest", "resolution", "crop", "filter_name", "gray", "background", "file_format"),
 }
 

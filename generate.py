@@ -24,7 +24,7 @@ SECTIONS = {
     "Quality": ("texts", "quality_scale", "degradations"),
     "Walks": ("interpolate", "steps", "output", "fps"),
     "Framing, for networks that know no grid": ("scale", "size", "crop", "shift", "rotate", "flip"),
-    "Machine": ("batch", "device", "precision"),
+    "Machine": ("gpus", "batch", "device", "precision"),
 }
 
 

@@ -72,7 +72,7 @@ class TuningFlags:
     stop_psnr: float | None = None
 
 
-INPUTS = ("source", "photos", "style", "content")  # parameters that name photos
+INPUTS = ("source", "given", "photos", "style", "content")  # parameters that name photos
 FORMER = {"--steps": "--projector-steps"}  # spellings, of all commands that take an inverter
 
 steps_option = click.option(
@@ -145,7 +145,7 @@ def photo_sections(*own: str) -> dict[str, tuple[str, ...]]:
     return {
         "Photos and results": (*INPUTS, "output", "outdir", "pastes", "align", "codes"),
         "What is done": own,
-        "Network": ("network", "encoder", "no_encoder", "device", "weights_dir"),
+        "Network and machine": ("network", "encoder", "no_encoder", "gpus", "device", "weights_dir"),
         "Expert: the search for codes, and tuning": (
             *("steps", "space", "perceptual", "tuning", "tuning_steps", "stop_psnr", "batch", "overrides"),
         ),

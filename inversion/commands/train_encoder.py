@@ -59,7 +59,7 @@ SECTIONS = {
         "ablation",
     ),
     "Schedule": ("kimg", "tick", "snap", "batch", "lr", "seed"),
-    "Machine": ("device", "precision", "workers"),
+    "Machine": ("gpus", "device", "precision", "workers"),
     "Expert": ("perceptual", "weights_dir", "overrides", "dry_run"),
 }
 
