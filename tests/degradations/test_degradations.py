@@ -26,6 +26,7 @@ from images.sheets import save_png
 from tests.support.processes import finish, start
 
 THINGS = [("primitive", name) for name in primitive_names()] + [("recipe", name) for name in recipe_names()]
+FLAGS = {"primitive": "primitive", "recipe": "degradation"}  # of the command, by kind
 NOT_RANDOM = {("recipe", "super_resolution")}
 BLURS = {
     "box_blur": {"size": 7.5},
@@ -523,7 +524,7 @@ def command(*arguments) -> tuple[int, str]:
 @pytest.mark.parametrize("thing", THINGS, ids="-".join)
 def test_command_writes_what_the_library_gives(thing, photo_file):
     kind, name = thing
-    code, printed = command(photo_file, f"--{kind}", name, "--seed", 3)
+    code, printed = command(photo_file, f"--{FLAGS[kind]}", name, "--seed", 3)
     report = json.loads(printed)
     expected, record = run(thing, photo(40, 52), seeded(3))
     output = photo_file.with_name(f"{photo_file.stem}-{name}-3.png")

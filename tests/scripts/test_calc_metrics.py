@@ -154,7 +154,7 @@ def test_two_processes_measure_what_one_does(files, tmp_path):
 
 def test_table1_has_the_papers_numbers_and_ours(files, tmp_path):
     base, qc = (f"--{name}={files / name}.safetensors" for name in ("base", "qc"))
-    flags = ["--metric=fd8_cifar", f"--data={files / 'images.zip'}", "--workers=0", "--device=cpu"]
+    flags = ["--metrics=fd8_cifar", f"--data={files / 'images.zip'}", "--workers=0", "--device=cpu"]
     flags += [f"--cache-dir={files / 'cache'}", "-o", tmp_path]
     again = [f"--degraded-base={files / 'base.safetensors'}", f"--ablation=C={files / 'qc.safetensors'}"]
     printed = command("table1", base, qc, *flags, *again)
@@ -187,8 +187,8 @@ def test_papers_numbers_are_those_of_the_paper():
     [
         ("--ablation=G=x", "unknown ablation 'G'"),
         ("--ablation=A", "--ablation=A has no network; write --ablation=A=FILE"),
-        ("--metric=is50k", "--metric=is50k is not one distance to real images"),
-        ("--metric=fd_cifar,kd_cifar", "is not one distance"),
+        ("--metrics=is50k", "--metrics=is50k is not one distance to real images"),
+        ("--metrics=fd_cifar,kd_cifar", "is not one distance"),
     ],
 )
 def test_wrong_tables_are_one_sentence(files, tmp_path, argument, sentence):

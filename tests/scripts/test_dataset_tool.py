@@ -432,4 +432,4 @@ def test_script_runs_without_traceback():
         [sys.executable, "dataset_tool.py", "--output=x.zip"], cwd=root, capture_output=True, text=True
     )
     assert finished.returncode == 2
-    assert finished.stderr == "Error: Missing option '--input'.\n"
+    assert finished.stderr == "Error: Missing option '-i' / '--input'.\n"
