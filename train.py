@@ -275,6 +275,8 @@ def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
             f"{init_from} is a QC network already, and only its DegradBlocks can be trained on; add --degrad-only, or "
             "start from a network of --mode=base"
         )
+    assert config.data.resolution is not None, "the data have been read"
+    stored = _grown(stored, header["images"]["resolution"], config.mode, config.data.resolution)
     changes = differences(stored, as_stored)
     for name, value in _shape(header).items():
         wanted = getattr(config.discriminator, name)
@@ -297,7 +299,10 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
     from networks.files import load_generator
 
     base, header = load_generator(init_from)
-    if (base.img_resolution, base.img_channels, base.c_dim) != (images.resolution, images.channels, images.c_dim):
+    side = (
+        images.resolution if _grows(base.config, base.img_resolution, mode, images.resolution) else base.img_resolution
+    )
+    if (side, base.img_channels, base.c_dim) != (images.resolution, images.channels, images.c_dim):
         raise UserError(
             f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with {base.img_channels} channels "
             f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
@@ -308,8 +313,26 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
     stored = with_overrides(config, {f"discriminator.{k}": json.dumps(v) for k, v in _shape(header).items()})
     if mode == "qc":
         return presets.as_qc(stored, init_from, base.config)
-    generator = dataclasses.replace(base.config, precision=config.generator.precision)
+    generator = _grown(base.config, base.img_resolution, mode, images.resolution)
+    generator = dataclasses.replace(generator, precision=config.generator.precision)
     return dataclasses.replace(stored, init_from=init_from, generator=generator)
+
+
+def _grows(stored: GeneratorConfig, side: int, mode: str, resolution: int) -> bool:
+    """Whether a network of images of this side can go on with those of the data because it knows no grid.
+
+    Its coordinates become denser, and its blocks stay (CREPS, supplement 1.2). In mode qc the teacher has one size.
+    """
+    return stored.creps is not None and mode == "base" and resolution > side
+
+
+def _grown(stored: GeneratorConfig, side: int, mode: str, resolution: int) -> GeneratorConfig:
+    """Return the configuration with which a network of images of this side goes on with those of the data."""
+    if stored.creps is None or not _grows(stored, side, mode, resolution):
+        return stored
+    return dataclasses.replace(
+        stored, creps=dataclasses.replace(stored.creps, last_block=stored.creps.last_block or side)
+    )
 
 
 def _shape(header: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ FORMATS = Registry("networks.published.formats", "format")
 @commands.version_option
 @one_sentence_errors
 def main(source: str, output: str, network: str | None, licence: str) -> None:
-    """Import a published StyleGAN2, QC-StyleGAN or pSp encoder. Nothing in SOURCE is run.
+    """Import a published StyleGAN2, QC-StyleGAN, CREPS or pSp encoder. Nothing in SOURCE is run.
 
     \b
     python -m exchange.import_network ffhq.pkl -o ffhq.safetensors --licence="CC BY-NC 4.0"
@@ -60,15 +60,19 @@ def _import_network(source: str, file: InertFile, output: str, provenance: dict[
     """Write the networks of a file, read by the first format that recognises it."""
     from networks.files import save_network
     from networks.published.assemble import assemble
+    from networks.published.contents import shown
 
     with _naming(source):
         module = _find_format(file)
-        G, discriminators = assemble(module.read(file))
+        published = module.read(file)
+        G, discriminators = assemble(published)
     provenance["source"]["format"] = module.DESCRIPTION
     mode = "qc" if G.q_dim > 0 else "base"
     save_network(output, G, discriminators, {"kimg": _kimg(source), "mode": mode, **provenance})
     streams = f"discriminators: {', '.join(discriminators)}" if discriminators else "no discriminator"
     click.echo(f"{output}: {module.DESCRIPTION}, {G.img_resolution}x{G.img_resolution}, {streams}")
+    if published.G.unused:
+        click.echo(f"left out, since nothing uses them: {', '.join(map(shown, published.G.unused))}")
     click.echo(f"python generate.py --network={output} --seeds=0-7 --grid --outdir=out")
 
 

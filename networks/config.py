@@ -80,10 +80,16 @@ class CrepsConfig:
     # The first and last pixel lie half a pixel within the image; False: on its ends, as in published networks. It holds
     # for any size, so that with it images of different sizes show the same.
     pixel_centred: bool = False
+    # R of the last block, bR, in a network whose images are larger than those that it was first trained on; None: the
+    # side of the images.
+    last_block: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("channels", "thickness"):
             require(getattr(self, name) >= 1, f"creps.{name}", getattr(self, name), "at least 1")
+        last = self.last_block
+        is_side = last is None or (last >= 8 and last & (last - 1) == 0)
+        require(is_side, "creps.last_block", last, "a power of two from 8 on")
         require(self.bandwidth > 0, "creps.bandwidth", self.bandwidth, "above 0")
 
 

@@ -66,7 +66,8 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     if config.init_from is not None and describes_discriminator(read_header(config.init_from)):
         start = load_discriminator(config.init_from, name).state_dict()
         own = D.state_dict()
-        D.load_state_dict(own | {key: value for key, value in start.items() if key in own})  # a new grid starts at 0
+        # A new grid starts at 0, and the block of a larger side with fresh weights.
+        D.load_state_dict(own | {key: value for key, value in start.items() if key in own})
     D.to(world.device)
     augment = _build_augment(config, name, world)
     strength = None if augment is None else _build_strength(augment, config, world)

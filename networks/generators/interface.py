@@ -193,7 +193,12 @@ class Generator(nn.Module, abc.ABC):
         c_dim: width of the labels; 0: unconditional.
         img_resolution: side of the images, R.
         img_channels: channels of the images.
+
+    Attributes:
+        of_size: names of buffers that follow from the side of the images, and may differ from those of a base network.
     """
+
+    of_size: frozenset[str] = frozenset()
 
     def __init__(self, config: GeneratorConfig, c_dim: int, img_resolution: int, img_channels: int):
         super().__init__()
@@ -277,6 +282,8 @@ class Generator(nn.Module, abc.ABC):
         """Take over every weight of a plain generator of the same widths; DegradBlocks keep theirs."""
         own = self.state_dict()
         for name, value in base.state_dict().items():
+            if name in self.of_size and own[name].shape != value.shape:
+                continue
             # The conv1 of a `released` DegradBlock has its extra channels after the plain ones.
             own[name][: len(value)].copy_(value) if value.ndim else own[name].copy_(value)
 

@@ -18,19 +18,18 @@ def generator_architecture(tensors: Mapping[str, Tensor]) -> tuple[GeneratorConf
 
     Raises UserError, a sentence without its subject, where a tensor is missing.
     """
-    sides = _sides(tensors, "synthesis.")
-    widths = {side: _shape(tensors, f"synthesis.b{side}.conv1.affine.weight", 2)[0] for side in sides}
-    channels = _shape(tensors, f"synthesis.b{sides[-1]}.torgb.weight", 4)[0]
-    w_dim, inputs = _shape(tensors, "mapping.fc0.weight", 2)
-    c_dim = _shape(tensors, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in tensors else 0
-    base, largest = _channels(widths)
+    sides = block_sides(tensors, "synthesis.")
+    widths = {side: shape_of(tensors, f"synthesis.b{side}.conv1.affine.weight", 2)[0] for side in sides}
+    channels = shape_of(tensors, f"synthesis.b{sides[-1]}.torgb.weight", 4)[0]
+    z_dim, w_dim, c_dim = latent_widths(tensors)
+    base, largest = channels_of(widths)
     config = GeneratorConfig(
-        z_dim=inputs - (w_dim if c_dim else 0),
+        z_dim=z_dim,
         w_dim=w_dim,
         channel_base=base,
         channel_max=largest,
         architecture=_architecture(tensors, "synthesis.b4.torgb.weight", "synthesis.b8.skip.weight"),
-        mapping=MappingConfig(num_layers=_layers(tensors)),
+        mapping=MappingConfig(num_layers=mapping_layers(tensors)),
         quality=_quality(tensors, sides, widths),
     )
     return config, ImageFormat(sides[-1], channels, c_dim)
@@ -38,23 +37,30 @@ def generator_architecture(tensors: Mapping[str, Tensor]) -> tuple[GeneratorConf
 
 def discriminator_architecture(tensors: Mapping[str, Tensor]) -> tuple[DiscriminatorConfig, ImageFormat]:
     """Return the configuration of a discriminator; the rest as `generator_architecture`."""
-    sides = _sides(tensors, "")
-    widths = {side: _shape(tensors, f"b{side}.conv0.weight", 4)[0] for side in sides[1:]}
-    widths[4], features = _shape(tensors, "b4.conv.weight", 4)[:2]
-    channels = _shape(tensors, f"b{sides[-1]}.fromrgb.weight", 4)[1]
-    c_dim = _shape(tensors, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in tensors else 0
-    base, largest = _channels(widths)
+    sides = block_sides(tensors, "")
+    widths = {side: shape_of(tensors, f"b{side}.conv0.weight", 4)[0] for side in sides[1:]}
+    widths[4], features = shape_of(tensors, "b4.conv.weight", 4)[:2]
+    channels = shape_of(tensors, f"b{sides[-1]}.fromrgb.weight", 4)[1]
+    c_dim = shape_of(tensors, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in tensors else 0
+    base, largest = channels_of(widths)
     config = DiscriminatorConfig(
         channel_base=base,
         channel_max=largest,
         architecture=_architecture(tensors, "b4.fromrgb.weight", "b8.skip.weight"),
-        mapping_layers=_layers(tensors) if c_dim else DiscriminatorConfig().mapping_layers,
+        mapping_layers=mapping_layers(tensors) if c_dim else DiscriminatorConfig().mapping_layers,
         mbstd_channels=features - widths[4],
     )
     return config, ImageFormat(sides[-1], channels, c_dim)
 
 
-def _sides(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
+def latent_widths(tensors: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """Return the widths z_dim, w_dim and c_dim of a mapping network."""
+    w_dim, inputs = shape_of(tensors, "mapping.fc0.weight", 2)
+    c_dim = shape_of(tensors, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in tensors else 0
+    return inputs - (w_dim if c_dim else 0), w_dim, c_dim
+
+
+def block_sides(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
     """Return 4, 8, ... up to the image's side."""
     numbers = {match[1] for name in tensors if (match := re.match(rf"{re.escape(prefix)}b(\d{{1,9}})\.", name))}
     largest = max(map(int, numbers), default=0)
@@ -63,16 +69,17 @@ def _sides(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
     return [2**i for i in range(2, largest.bit_length())]
 
 
-def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+def shape_of(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    """Return the shape of a tensor, of which no side is 0."""
     if name not in tensors:
-        raise UserError(f"lacks the tensor {name}; it is no whole StyleGAN2")
+        raise UserError(f"lacks the tensor {name}; it is no whole network")
     shape = tuple(tensors[name].shape)
     if len(shape) != axes or 0 in shape:
-        raise UserError(f"has the tensor {name} in the shape {list(shape)}, it has {axes} axes in a StyleGAN2")
+        raise UserError(f"has the tensor {name} in the shape {list(shape)}, it has {axes} axes in such networks")
     return shape
 
 
-def _channels(widths: Mapping[int, int]) -> tuple[int, int]:
+def channels_of(widths: Mapping[int, int]) -> tuple[int, int]:
     """Return the smallest `channel_base`, and the `channel_max`, that give these feature maps."""
     return max(side * width for side, width in widths.items()), max(widths.values())
 
@@ -85,7 +92,8 @@ def _architecture(
     return "skip" if image_at_4 in tensors else "orig"
 
 
-def _layers(tensors: Mapping[str, Tensor]) -> int:
+def mapping_layers(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many layers the mapping network has."""
     return len({name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)})
 
 
@@ -95,8 +103,8 @@ def _quality(tensors: Mapping[str, Tensor], sides: Sequence[int], widths: Mappin
     if not blocks:
         return None
     side = blocks[-1]
-    width = _shape(tensors, f"synthesis.b{side}.convq.0.weight", 4)[1]
-    extra = _shape(tensors, f"synthesis.b{side}.conv1.weight", 4)[0] - widths[side]
+    width = shape_of(tensors, f"synthesis.b{side}.convq.0.weight", 4)[1]
+    extra = shape_of(tensors, f"synthesis.b{side}.conv1.weight", 4)[0] - widths[side]
     depth = sum(re.fullmatch(rf"synthesis\.b{side}\.convq\.\d+\.weight", name) is not None for name in tensors)
     return QualityConfig(
         variant="released", q_dim=max(1, extra // width), channels=width, depth=depth, blocks=len(blocks)

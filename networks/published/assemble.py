@@ -15,6 +15,7 @@ from networks.generators.interface import Generator
 from networks.layers import RESAMPLE_TAPS
 from networks.published.architecture import discriminator_architecture, generator_architecture
 from networks.published.contents import NetworkContent, Published, shown
+from networks.published.creps_architecture import creps_architecture, is_creps
 from torch_utils.loading import Allowance
 from torch_utils.ops.upfirdn2d import setup_filter
 from torch_utils.purposes import FOR_AVERAGE
@@ -33,7 +34,8 @@ def assemble(published: Published) -> tuple[Generator, dict[str, Discriminator]]
     Raises UserError, a sentence without its subject, for a tensor too many, too few, or of another shape, and for
     options that do not fit.
     """
-    config, images = generator_architecture(published.G.tensors)
+    describe = creps_architecture if is_creps(published.G.tensors) else generator_architecture
+    config, images = describe(published.G.tensors)
     config = _with_settings(config, published.G.settings)
     tensors = dict(published.G.tensors)
     has_average = "mapping.w_avg" in tensors

@@ -33,11 +33,13 @@ MOST_TENSORS = 10_000
 class NetworkContent:
     """One network: its tensors by this program's names, float32, and what its shapes do not tell.
 
-    `settings` are fields of `GeneratorConfig` or `DiscriminatorConfig` by dotted name.
+    `settings` are fields of `GeneratorConfig` or `DiscriminatorConfig` by dotted name; `unused` names tensors of the
+    file that do nothing, and are left out.
     """
 
     tensors: dict[str, Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

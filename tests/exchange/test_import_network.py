@@ -22,7 +22,7 @@ from inversion.encoders.published_psp import CONFIG, read_encoder
 from metrics.backbones.ir_se50 import IrSe50Body
 from networks.files import ImageFormat, build_discriminator, load_discriminator, load_generator, save_network
 from tests.support import stand_ins
-from tests.support.networks import SMALL_D, quality_generator, small_generator
+from tests.support.networks import SMALL_D, quality_generator, small_creps, small_generator
 from tests.support.processes import finish, start
 from tests.support.runs import run_here, tiny_command, tiny_config, write_images
 from tests.support.tolerance import assert_close
@@ -76,7 +76,7 @@ def test_the_file_says_where_it_comes_from(tmp_path):
 
 def test_a_file_of_no_known_format(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
-    known = "rosinality, state_dict, stylegan2_ada, tensorflow"
+    known = "creps, rosinality, state_dict, stylegan2_ada, tensorflow"
     assert error(tmp_path / "other.pt", "-o", tmp_path / "n.safetensors") == (
         f"{tmp_path / 'other.pt'} is of none of the known formats ({known}); give the file as published"
     )
@@ -96,6 +96,66 @@ def test_a_file_of_no_known_format(tmp_path):
 def test_networks_are_written_under_their_extension(tmp_path, name):
     said = error("any.pkl", "-o", name)
     assert said == f"-o {name} does not end in .safetensors; write for example network.safetensors"
+
+
+# CREPS: a state dict by its published names, with weights that nothing uses.
+
+
+def creps_state(golden, **changes):
+    arrays, cases = golden("creps_generator")
+    state = {name.removeprefix("state/"): torch.tensor(arrays[name]) for name in arrays.files if name[:6] == "state/"}
+    return arrays, cases[0], {**state, **changes}
+
+
+@pytest.mark.parametrize("within", [None, "G_ema"])
+def test_a_published_creps_network_gives_its_images(golden, tmp_path, within):
+    arrays, case, state = creps_state(golden)
+    torch.save(state if within is None else {within: state}, tmp_path / "creps.pt")
+    result = run(tmp_path / "creps.pt", "-o", tmp_path / "n.safetensors")
+    assert result.exit_code == 0, result.output
+    unused = [name for name in state if name.startswith(("synthesis.b4.tores.", "synthesis.decoder_8."))]
+    assert len(unused) == 12 and f"left out, since nothing uses them: {', '.join(map(repr, unused))}" in result.output
+    G, header = load_generator(tmp_path / "n.safetensors")
+    assert header["source"]["format"] == "state dict of a CREPS generator"
+    assert (G.config.kind, G.config.creps.channels, G.img_resolution) == ("creps", case["biline_channels"], 32)
+    assert_close(G(torch.tensor(arrays["z"])), arrays["img_native"])
+
+
+def test_a_creps_network_of_more_pixels_than_its_blocks_say(golden, tmp_path):
+    double = torch.linspace(0, 1, 64)[None, :, None, None].repeat(1, 1, 2, 1)
+    arrays, _, state = creps_state(golden, **{"synthesis.b4.input.coords": double})
+    torch.save(state, tmp_path / "creps.pt")
+    G, _ = load_generator(imported(tmp_path / "creps.pt", tmp_path / "n.safetensors"))
+    assert (G.img_resolution, G.config.creps.last_block) == (64, 32)
+    assert_close(G.synthesis(torch.tensor(arrays["wsp"])), arrays["img_double"], rtol=5e-5)
+
+
+def test_a_pickled_creps_network(tmp_path):
+    G = small_creps()
+    kwargs = {"z_dim": 16, "channel_base": 256, "biline_channels": 4, "rank": 3}
+    pickled = {"G_ema": stand_ins.persistent_network(G, "Generator", init_kwargs=kwargs)}
+    source = stand_ins.write_pickle(tmp_path / "creps.pkl", pickled)
+    loaded, _ = load_generator(imported(source, tmp_path / "n.safetensors"))
+    z = torch.randn(2, 16)
+    assert torch.equal(loaded(z), G(z)) and loaded.config.creps == G.config.creps
+
+
+CREPS_FAULTS = {
+    "synthesis.b4.input.coords": (torch.zeros(1, 32, 2, 1), "has other coordinates in synthesis.b4.input.coords than"),
+    "synthesis.b16.tores.weight": (torch.zeros(4, 32), "has the tensor synthesis.b16.tores.weight in the shape [4, 32]"),
+    "synthesis.b4.input.freqs": (torch.zeros(1, 99), "has the tensor synthesis.b4.input.freqs in the shape [1, 99]"),
+    "synthesis.b8.fc1.weight": (torch.zeros(0, 32), "has the tensor synthesis.b8.fc1.weight in the shape [0, 32]"),
+    "synthesis.b4.input.weight": (torch.zeros(1, 32, 1, 1), "creps.thickness is 0, must be at least 1"),
+    "synthesis.surprise": (torch.zeros(1), "has the tensor 'synthesis.surprise', which this program's networks do not"),
+}
+
+
+@pytest.mark.parametrize("name", CREPS_FAULTS)
+def test_faulty_creps_networks_are_refused(golden, tmp_path, name):
+    tensor, words = CREPS_FAULTS[name]
+    torch.save(creps_state(golden, **{name: tensor})[2], tmp_path / "creps.pt")
+    assert f"{tmp_path / 'creps.pt'} {words}" in error(tmp_path / "creps.pt", "-o", tmp_path / "n.safetensors")
+    assert not (tmp_path / "n.safetensors").exists()
 
 
 # Networks without discriminators.

@@ -127,6 +127,17 @@ def as_line(y):
     return torch.cat(torch.as_tensor(y).chunk(2, dim=3), dim=2)
 
 
+def test_a_network_of_larger_images_is_the_base_at_denser_coordinates():
+    base = small_creps()
+    creps = dataclasses.replace(base.config.creps, last_block=16)
+    larger = small_creps(resolution=32, creps=creps)
+    larger.load_base(base)
+    ws = torch.randn(2, base.num_ws, base.w_dim)
+    assert torch.equal(larger.synthesis(ws), base.synthesis(ws, coords=Coordinates(line(32), line(32))))
+    with pytest.raises(UserError, match=r"creps.last_block is 64, must be at most 32, the side of the images"):
+        small_creps(resolution=32, creps=dataclasses.replace(creps, last_block=64))
+
+
 def test_the_first_lines_equal_the_reference(golden):
     arrays, cases = golden("creps_pieces")
     case = cases[0]

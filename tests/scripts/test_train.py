@@ -210,6 +210,24 @@ def test_a_run_from_a_creps_network_is_one(command, shared):
     assert "has another architecture" in text and "kind: stylegan2 -> creps" in text
 
 
+def test_a_creps_network_goes_on_with_larger_images(command, shared):
+    data = f"--data={write_images(shared / 'larger', width=2 * SIDE, height=2 * SIDE)}"
+    start = ["--dry-run", f"--init-from={shared / 'creps.safetensors'}", data]
+    config, tables = resolved(command(*start))
+    assert config.generator.creps == CrepsConfig(last_block=SIDE) and "synthesis.b32" not in tables
+    assert "b32.conv0" in tables  # of the discriminator
+    faults = {
+        "--set=generator.creps.thickness=4": "has another architecture (creps.thickness: 8 -> 4); leave these fields as",
+        "--set=generator.creps.last_block=8": "has another architecture (creps.last_block: 16 -> 8); leave these fields",
+        "--set=generator.creps.last_block=12": "creps.last_block is 12, must be a power of two from 8 on",
+        "--mode=qc": "makes 16x16 images with 3 channels and labels of width 0, the data has 32x32, 3 and 0; convert the",
+    }
+    for flag, words in faults.items():
+        assert words in sentence(command(*start, flag))
+    smaller = f"--data={write_images(shared / 'smaller', width=SIDE // 2, height=SIDE // 2)}"
+    assert "makes 16x16 images" in sentence(command(*start[:2], smaller))
+
+
 # Flag, the field that it sets, and the value there.
 FLAGS = [
     ("--mirror", "data.mirror", True),

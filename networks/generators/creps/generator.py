@@ -4,7 +4,7 @@ from dnnlib.config import require
 from networks.config import GeneratorConfig
 from networks.generators import interface
 from networks.generators.creps.refinement import QualityRefinement
-from networks.generators.creps.synthesis import REFINEMENT_BLOCKS, CrepsSynthesis
+from networks.generators.creps.synthesis import REFINEMENT_BLOCKS, CrepsSynthesis, creps_of
 from networks.resolutions import channels_at
 
 SMALLEST_SIDE = 8  # block b4 adds nothing to the lines that are fused
@@ -13,6 +13,9 @@ VARIANTS = ("paper", "adain")  # of DegradBlocks that need neither noise of thei
 
 class Generator(interface.Generator):
     """F: mapping and synthesis; `config.creps` must be set."""
+
+    # A network of the same blocks may place more pixels.
+    of_size = frozenset({"synthesis.b4.input.coords"})
 
     def make_synthesis(self) -> CrepsSynthesis:
         self._check()
@@ -42,6 +45,8 @@ class Generator(interface.Generator):
         config: GeneratorConfig = self.config
         side, quality = self.img_resolution, config.quality
         require(side >= SMALLEST_SIDE, "resolution", side, f"at least {SMALLEST_SIDE} for generator.kind=creps")
+        last = creps_of(config).last_block
+        require(last is None or last <= side, "creps.last_block", last, f"at most {side}, the side of the images")
         width = channels_at(4, config.channel_base, config.channel_max)
         require(width % 2 == 0, "generator.channel_max", width, "even, for as many sines as cosines")
         if quality is None:

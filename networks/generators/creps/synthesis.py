@@ -44,7 +44,7 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
         self.img_resolution = img_resolution
         self.composition = creps.composition
         self.pixel_centred = creps.pixel_centred
-        self.sides = resolutions(img_resolution)
+        self.sides = resolutions(creps.last_block or img_resolution)
         self.num_ws = 2 * len(self.sides) + 1
         self.compose_at = len(self.sides)
         self.num_blocks = self.compose_at + 1 + REFINEMENT_BLOCKS
@@ -217,7 +217,7 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
         )
         self.b4 = InputBlock(lines, widths[0], config.w_dim, clamp)
         for side, entering, width in zip(self.sides[1:], widths, widths[1:], strict=False):
-            dtype = block_dtype(side, self.img_resolution, config.precision)
+            dtype = block_dtype(side, self.sides[-1], config.precision)
             block = LineBlock(entering, width, creps.channels, config.w_dim, clamp, dtype)
             self.add_module(f"b{side}", block)
 
@@ -230,7 +230,7 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
 
     def _add_refinement(self, config: GeneratorConfig, creps: CrepsConfig, img_channels: int) -> None:
         widths = [creps.channels, 4 * creps.channels, 2 * creps.channels]
-        dtype, clamp = block_dtype(self.img_resolution, self.img_resolution, config.precision), _clamp(config)
+        dtype, clamp = block_dtype(self.sides[-1], self.sides[-1], config.precision), _clamp(config)
         for number in range(REFINEMENT_BLOCKS):
             has_code = config.quality is not None and number >= REFINEMENT_BLOCKS - config.quality.blocks
             make = QualityRefinement if has_code else RefinementBlock

@@ -1,4 +1,4 @@
-"""Pickles of StyleGAN2-ADA, of StyleGAN2 networks from StyleGAN3's repository, and of the released QC-StyleGAN.
+"""Pickles of StyleGAN2-ADA, of StyleGAN2 networks from StyleGAN3's repository, of QC-StyleGAN, and of CREPS.
 
 Each network is an object that carries its source code along (never looked at here) and its attributes: parameters,
 buffers, modules, which are such objects again, and the arguments that it was made with.
@@ -9,6 +9,7 @@ from typing import Any
 
 from dnnlib.errors import UserError
 from networks.published.contents import NetworkContent, Published, as_tensors, require_options, shown
+from networks.published.creps_architecture import creps_content, is_creps
 from torch_utils.untrusted.pickles import Record
 from torch_utils.untrusted.torch_files import InertFile
 
@@ -57,6 +58,9 @@ def _generator(network: Record, file_size: int) -> NetworkContent:
     modules, options = _described(network, "Generator")
     if any(name.startswith("synthesis.input.") for name, _ in _tensors(modules)):
         raise UserError("has an alias-free generator of StyleGAN3; only those of its config stylegan2 are read")
+    if is_creps(dict(_tensors(modules))):
+        lr = {"mapping.lr_multiplier": options["lr_multiplier"]} if "lr_multiplier" in options else {}
+        return creps_content(as_tensors(_tensors(modules), file_size), lr)
     fixed = {**_WITH_ACTIVATION, **_RESAMPLED, "use_noise": (True,)}
     require_options(options, fixed, (*_FREE, "lr_multiplier"))
     settings = _settings(modules, options)
