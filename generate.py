@@ -14,16 +14,17 @@ from dnnlib.errors import UserError
 from dnnlib.flags import PATH, processes_option
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
-from generation.framing import FLAGS, framing_options, parse_framing
+from generation.framing_flags import FRAMING, framing_options, parse_framing
 from generation.quality_codes import MAX_SEED
 
+WALKS = ("quality", "content", "zoom")
 DEFAULT_STEPS = {"strip": 8, "mp4": 60}
 
 SECTIONS = {
     "Images": ("network", "seeds", "outdir", "trunc", "class_index", "noise_mode", "grid", "save_codes"),
     "Quality": ("texts", "quality_scale", "degradations"),
     "Walks": ("interpolate", "steps", "output", "fps"),
-    "Framing, for networks that know no grid": ("scale", "size", "crop", "shift", "rotate", "flip"),
+    "Framing, for networks that know no grid": FRAMING,
     "Machine": ("gpus", "batch", "device", "precision"),
 }
 
@@ -60,9 +61,9 @@ SECTIONS = {
 @click.option("--save-codes", is_flag=True, help="Also write codes.npz with filename, seed, ws and q.")
 @click.option(
     "--interpolate",
-    type=click.Choice(["quality", "content"]),
+    type=click.Choice(WALKS),
     help="Walk to write instead of images. quality: each seed from sharp through all qualities; content: a loop "
-    "through all seeds, with quality and noise of the first.",
+    "through all seeds, with quality and noise of the first; zoom: from the whole image into --crop.",
 )
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Steps from a quality or seed to the next.  [default: 8; mp4: 60]"
@@ -115,6 +116,7 @@ def main(
     python generate.py --network=qc.safetensors --seeds=0-7,12 --trunc=0.7 --degradations=3 --grid
     python generate.py --network=qc.safetensors --seeds=0-7 --quality=seed:5 --interpolate=quality --format=mp4
     python generate.py --network=creps.safetensors --seeds=0-7 --scale=4 --crop=0.25,0.25,0.75,0.75 --rotate=10
+    python generate.py --network=creps.safetensors --seeds=0 --scale=8 --crop=.4,.3,.5,.4 --interpolate=zoom
     """
     from generation.making import Job, Walk, make
     from generation.sampling import Sampling
@@ -123,8 +125,7 @@ def main(
 
     numbers = _seeds(seeds, distinct=interpolate != "content")
     framing = parse_framing(frame)
-    of_images = {"grid": grid, "save-codes": save_codes, **{name: frame[name] is not None for name in FLAGS[:-1]}}
-    of_images["flip"] = frame["flip"]
+    of_images = {"grid": grid, "save-codes": save_codes}
     _check_flags(interpolate, of_images, {"steps": steps, "format": output, "fps": fps})
     if fps is not None and output != "mp4":
         raise UserError(f"--fps={fps} belongs to a video; add --format=mp4")
@@ -163,7 +164,7 @@ def _check_flags(interpolate: str | None, of_images: Mapping[str, object], of_wa
     """Raise UserError for a flag that has no effect together with, or without, --interpolate."""
     for name, value in (of_walks if interpolate is None else of_images).items():
         if value:
-            cure = "add --interpolate=quality or content" if interpolate is None else "leave one of them out"
+            cure = f"add --interpolate={' or '.join(WALKS)}" if interpolate is None else "leave one of them out"
             other = "without" if interpolate is None else "with"
             raise UserError(f"--{name} has no effect {other} --interpolate; {cure}")
 

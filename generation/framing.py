@@ -1,24 +1,17 @@
 """What part of the plane an image shows, and at how many pixels: for networks that know no grid."""
 
-from __future__ import annotations
+from dataclasses import asdict, dataclass, replace
 
-import math
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-import click
+import torch
 
 from dnnlib.errors import UserError
-
-if TYPE_CHECKING:
-    from networks.generators.coordinates import Coordinates
-    from networks.generators.interface import Generator
+from generation.warps import warped
+from networks.generators.coordinates import Coordinates
+from networks.generators.interface import Generator, ScaleFreeSynthesis
 
 MAX_PIXELS = 2**27  # of one image, 11585x11585: its file is made in memory
 MAX_DEGRADED_PIXELS = 2**22  # with a quality code, whose DegradBlocks need the whole image at once
-FLAGS = ("scale", "size", "crop", "shift", "rotate", "flip")
+ROUNDING = 1e-6  # by which a window may exceed the image that it is to lie within
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,9 @@ class Framing:
         crop: left, top, right and bottom of the window.
         shift: how far it lies further right, and lower.
         rotate: degrees by which the image is turned counter-clockwise about the centre of the window.
+        warp: one of `generation.warps.WARPS` with its strength, or None.
         flip: whether the image is mirrored, left to right.
+        strict_crop: whether nothing may be shown that lies beyond the trained image, where the network extrapolates.
     """
 
     scale: float | None = None
@@ -39,16 +34,15 @@ class Framing:
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     shift: tuple[float, float] = (0.0, 0.0)
     rotate: float = 0.0
+    warp: tuple[str, float] | None = None
     flip: bool = False
+    strict_crop: bool = False
 
     def coordinates(self, G: Generator, is_sharp: bool = True) -> Coordinates:
         """Return where the pixels are; raise UserError for a network with one grid, and for too many of them.
 
         `is_sharp` says whether no image has a quality code.
         """
-        from networks.generators.coordinates import Coordinates
-        from networks.generators.interface import ScaleFreeSynthesis
-
         synthesis = G.synthesis
         if not isinstance(synthesis, ScaleFreeSynthesis):
             raise UserError(
@@ -64,13 +58,42 @@ class Framing:
         left, top, right, bottom = self.crop
         coords = Coordinates(synthesis.line(height, top, bottom), synthesis.line(width, left, right))
         coords = coords.shifted(down=self.shift[1], right=self.shift[0])
+        coords = coords if self.warp is None else warped(coords, *self.warp)
         coords = coords.rotated(self.rotate) if self.rotate % 360 else coords
+        if self.strict_crop:
+            self._require_within(coords)
         return coords.flipped() if self.flip else coords
+
+    def zoomed(self, share: float, resolution: int) -> "Framing":
+        """Return the frame at a share of the way from the whole image to this window, at constant size and speed.
+
+        Windows have the shape of the frame, `size` or a square; this one is enlarged to it, about its centre. A turn
+        and a warp grow with the share.
+        """
+        height, width = self.size or (int(resolution * (self.scale or 1.0) + 1e-6),) * 2
+        shape = torch.tensor([width, height]) / max(width, height)  # of the first window
+        corners = torch.tensor(self.crop).view(2, 2) + torch.tensor(self.shift)
+        middle, extent = corners.mean(0), corners[1] - corners[0]
+        magnification = float((extent / shape).max())
+        size_now = magnification**share
+        # So that one point keeps its place in the frame; where nothing is magnified, the window moves.
+        moved = share if abs(magnification - 1) < ROUNDING else (1 - size_now) / (1 - magnification)
+        centre = 0.5 + (middle - 0.5) * moved
+        window = torch.cat([centre - shape * size_now / 2, centre + shape * size_now / 2]).tolist()
+        return replace(
+            self,
+            scale=None,
+            size=(height, width),
+            crop=(window[0], window[1], window[2], window[3]),
+            shift=(0.0, 0.0),
+            rotate=self.rotate * share,
+            warp=None if self.warp is None else (self.warp[0], self.warp[1] * share),
+        )
 
     def named(self) -> str:
         """Return the flags that differ from an image as it was trained, such as `--scale --flip`."""
         usual = asdict(Framing())
-        names = [f"--{name}" for name, value in asdict(self).items() if value != usual[name]]
+        names = [f"--{name.replace('_', '-')}" for name, value in asdict(self).items() if value != usual[name]]
         return " ".join(names) or "--scale=1"
 
     def image_size(self, resolution: int) -> tuple[int, int]:
@@ -84,64 +107,12 @@ class Framing:
         # The published rule for whole images rounds down.
         return int((bottom - top) * pixels + 1e-6), int((right - left) * pixels + 1e-6)
 
-
-def framing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags of `FLAGS` to a click command."""
-    options = [
-        click.option("--scale", type=float, help="Size of the images, as a factor of the trained size."),
-        click.option("--size", metavar="HxW", help="Size of the images in pixels, such as 512x768."),
-        click.option(
-            "--crop", metavar="X0,Y0,X1,Y1", help="Part to show: left, top, right, bottom, where the image is 0,0,1,1."
-        ),
-        click.option("--shift", metavar="DX,DY", help="Shift of the part to show, right and down, in sides."),
-        click.option("--rotate", type=float, help="Degrees by which the image is turned, counter-clockwise."),
-        click.option("--flip", is_flag=True, help="Mirror the images, left to right."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def parse_framing(flags: dict[str, Any]) -> Framing | None:
-    """Return the framing of the flags `FLAGS`; None where none is given.
-
-    Raises UserError for anything else than numbers, for a window without area, and for --scale beside --size.
-    """
-    given = {name: value for name, value in flags.items() if value is not None and value is not False}
-    if not given:
-        return None
-    if "scale" in given and "size" in given:
-        raise UserError("--scale and --size both say how many pixels there are; leave one of them out")
-    for name in ("scale", "rotate"):
-        value = given.get(name, 1.0)
-        if not math.isfinite(value) or (name == "scale" and value <= 0):
-            bound = "a finite number above 0" if name == "scale" else "finite"
-            raise UserError(f"--{name}={value} must be {bound}; write for example --{name}=2")
-    if "size" in given:
-        given["size"] = _size_of(given["size"])
-    for name, example in (("crop", "0.25,0.25,0.75,0.75"), ("shift", "0.1,0")):
-        if name in given:
-            given[name] = _numbers(name, given[name], example)
-    framing = Framing(**given)
-    left, top, right, bottom = framing.crop
-    if left >= right or top >= bottom:
-        raise UserError(f"--crop={flags['crop']} has no area; write left,top,right,bottom such as 0.25,0.25,0.75,0.75")
-    return framing
-
-
-def _size_of(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text.strip())
-    if not match:
-        raise UserError(f"--size={text[:40]!r} is no height and width; write for example --size=512x768")
-    return int(match[1]), int(match[2])
-
-
-def _numbers(name: str, text: str, example: str) -> tuple[float, ...]:
-    count = example.count(",") + 1
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != count or not all(abs(value) <= 1e6 for value in values):
-        raise UserError(f"--{name}={text[:40]!r} is not {count} numbers; write for example --{name}={example}")
-    return values
+    def _require_within(self, coords: Coordinates) -> None:
+        """Raise UserError where a pixel lies beyond the trained image."""
+        places = torch.cat([coords.rows, coords.columns])
+        beyond = max(-float(places.min()), float(places.max()) - 1)
+        if beyond > ROUNDING:
+            raise UserError(
+                f"{self.named()} shows {beyond:.3g} sides beyond the image, must be 0 with --strict-crop; choose a "
+                "window within 0,0,1,1, or leave out --strict-crop"
+            )

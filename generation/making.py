@@ -5,15 +5,16 @@ from typing import Literal
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from generation.output import write_content_walk, write_images, write_quality_walk
+from generation.output import write_images
 from generation.quality_codes import parse_qualities
 from generation.sampling import Sampling, check_class
+from generation.walk_files import write_content_walk, write_quality_walk, write_zoom_walk
 from networks.files import load
 from torch_utils.checkpoint import read_header
 from torch_utils.memory import keep_freed_memory
 from torch_utils.sharing import Share
 
-WALKS = {"quality": write_quality_walk, "content": write_content_walk}
+WALKS = {"quality": write_quality_walk, "content": write_content_walk, "zoom": write_zoom_walk}
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Walk:
 
     Attributes:
         kind: key of WALKS.
-        steps: from a quality or seed to the next.
+        steps: from a quality or seed to the next, or into the window.
         fps: frames a second of videos; None: strips.
     """
 

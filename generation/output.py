@@ -1,9 +1,9 @@
-"""What `generate.py` writes: single images with their codes, figures, strips and videos."""
+"""What `generate.py` writes of single images: files, their codes, a figure."""
 
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,18 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tqdm
-from torch import Tensor
 
-from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory, replace_file, write_text
-from generation.quality_codes import SHARP, Quality
-from generation.sampling import Sampling, generate, noise_of_seeds, seed_batches, ws_of_seeds
-from generation.walks import content_loop, frames, quality_path
+from generation.quality_codes import Quality
+from generation.sampling import Sampling, generate, seed_batches, ws_of_seeds
 from images.figures import check_grid_size, labelled_grid
 from images.photos import read_gray_or_colour
 from images.sheets import save_png
-from images.video.writer import write_mp4
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
 from torch_utils.progress import ProgressBar
@@ -31,8 +26,6 @@ from torch_utils.sharing import Share
 # Images that may wait to be written, and their pixels.
 MAX_WAITING = 128
 MAX_WAITING_PIXELS = 2**27
-
-Walk = tuple[str, Iterable[np.ndarray]]  # its name, and its images uint8 [H, W, C]
 
 
 def image_name(seed: int, quality: Quality) -> str:
@@ -116,115 +109,6 @@ def _write_overview(
         shown = np.stack([read_gray_or_colour(outdir / record["file"]) for record in records])
         labels = [f"seed {seed}" for seed in seeds], [quality.label for quality in qualities]
         save_png(outdir / "grid.png", labelled_grid(shown.reshape(len(seeds), -1, *shown.shape[1:]), *labels))
-
-
-def write_quality_walk(
-    G: Generator,
-    seeds: Sequence[int],
-    qualities: Sequence[Quality],
-    sampling: Sampling,
-    outdir: str | os.PathLike,
-    steps: int,
-    fps: int | None = None,
-    share: Share | None = None,
-) -> int:
-    """Write each seed's way from sharp through all qualities, `steps` images from each to the next.
-
-    Without `fps` as `quality.png`, a row a seed; with it as videos `seed0012-quality.mp4`, which processes can share.
-    Returns the number of files that this process has written.
-    """
-    stations = list(qualities[1:] if qualities[0].is_sharp else qualities)
-    if not stations:
-        raise UserError("--interpolate=quality has nowhere to go from sharp; add for example --quality=random")
-    columns = _step_labels([SHARP.label] + [quality.label for quality in stations], steps)
-    if fps is None:
-        check_grid_size(len(seeds), len(columns), G.img_resolution)
-    outdir = prepare_directory(outdir)
-    codes = torch.from_numpy(code_rows(stations, slice(None), len(seeds), G.q_dim))  # [K, S, q_dim]
-    walks = [
-        (f"seed{seed:04d}-quality", _walk_of_seed(G, seed, codes[:, row], sampling, steps))
-        for row, seed in enumerate(seeds)
-    ]
-    if fps is not None:
-        return _write_videos(walks, outdir, fps, len(seeds) * len(columns), share or Share(G.device))
-    strips = np.stack([list(images) for _, images in _progress(walks, len(seeds), "strip")])
-    save_png(outdir / "quality.png", labelled_grid(strips, [f"seed {seed}" for seed in seeds], columns))
-    return 1
-
-
-def write_content_walk(
-    G: Generator,
-    seeds: Sequence[int],
-    qualities: Sequence[Quality],
-    sampling: Sampling,
-    outdir: str | os.PathLike,
-    steps: int,
-    fps: int | None = None,
-    share: Share | None = None,
-) -> int:
-    """Write the loop through all seeds in W, `steps` images from each to the next, once for each quality.
-
-    Quality and noise are those of the first seed throughout. Without `fps` as `content.png` (`content-<label>.png`
-    where degraded), a row from each seed to the next; with it as `content.mp4`, which processes can share. Returns the
-    number of files that this process has written.
-    """
-    if len(seeds) < 2:
-        raise UserError(f"--interpolate=content needs at least two seeds, and --seeds names only {seeds[0]}; add one")
-    if fps is None:
-        check_grid_size(len(seeds), steps, G.img_resolution)
-    outdir = prepare_directory(outdir)
-    names = ["content" if quality.is_sharp else f"content-{quality.label}" for quality in qualities]
-    walks = [(name, _loop(G, seeds, quality, sampling, steps)) for name, quality in zip(names, qualities, strict=True)]
-    if fps is not None:
-        return _write_videos(walks, outdir, fps, len(qualities) * len(seeds) * steps, share or Share(G.device))
-    rows = [f"{seed} to {follower}" for seed, follower in zip(seeds, [*seeds[1:], seeds[0]], strict=True)]
-    columns = [f"{100 * step / steps:.3g}%" for step in range(steps)]
-    for name, images in _progress(walks, len(qualities), "strip"):
-        strip = np.stack(list(images))
-        strip = strip.reshape(len(seeds), steps, *strip.shape[1:])
-        save_png(outdir / f"{name}.png", labelled_grid(strip, rows, columns))
-    return len(names)
-
-
-def _walk_of_seed(G: Generator, seed: int, codes: Tensor, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
-    ws = ws_of_seeds(G, [seed], sampling)
-    noise = noise_of_seeds(G, [seed], sampling.noise_mode)
-    yield from frames(G, ws, quality_path(codes.to(ws.device), steps), noise, sampling.batch)
-
-
-def _loop(G: Generator, seeds: Sequence[int], quality: Quality, sampling: Sampling, steps: int) -> Iterator[np.ndarray]:
-    starts = range(0, len(seeds), sampling.batch)
-    ws = torch.cat([ws_of_seeds(G, seeds[first : first + sampling.batch], sampling) for first in starts])
-    codes = quality.rows(slice(0, 1))
-    q = None if codes is None else torch.tensor(codes, device=ws.device)
-    yield from frames(G, content_loop(ws, steps), q, noise_of_seeds(G, seeds[:1], sampling.noise_mode), sampling.batch)
-
-
-def _write_videos(walks: Sequence[Walk], outdir: Path, fps: float, total: int, share: Share) -> int:
-    count = 0
-    with closing(ProgressBar(total, "img", share)) as bar:
-        for name, images in share.claim(walks, lambda walk: f"{walk[0]}.mp4"):
-            write_mp4(outdir / f"{name}.mp4", _counted(images, bar), fps)
-            count += 1
-    return count
-
-
-def _counted(images: Iterable[np.ndarray], bar: ProgressBar) -> Iterator[np.ndarray]:
-    for image in images:
-        bar.update(1)
-        yield image
-
-
-def _progress(walks: Sequence[Walk], total: int, unit: str) -> Iterable[Walk]:
-    return tqdm.tqdm(walks, total=total, unit=unit, disable=None, dynamic_ncols=True)
-
-
-def _step_labels(stations: Sequence[str], steps: int) -> list[str]:
-    """Return the labels of all points on the way: the stations by name, the others by how far they are."""
-    labels = []
-    for station in stations[:-1]:
-        labels += [station] + [f"{100 * step / steps:.3g}%" for step in range(1, steps)]
-    return [*labels, *stations[-1:]]
 
 
 def _record(seed: int, quality: Quality, q: np.ndarray, sampling: Sampling) -> dict[str, Any]:

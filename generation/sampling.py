@@ -20,6 +20,7 @@ from dnnlib.errors import UserError
 from generation.framing import Framing
 from generation.quality_codes import Quality
 from generation.rendering import render_uint8
+from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, Noise
 from networks.latents import Latents
 from torch_utils.purposes import FOR_IMAGE_NOISE
@@ -111,11 +112,9 @@ class SeedRandom:
 
 def seed_batches(G: Generator, count: int, qualities: Sequence[Quality], sampling: Sampling) -> list[slice]:
     """Return which of `count` seeds pass through the network together, as `generate` divides them."""
-    batch = sampling.batch
-    if sampling.framing is not None:
-        is_sharp = _are_sharp(qualities)
-        pixels = sampling.framing.coordinates(G, is_sharp).pixels
-        batch = max(1, min(batch, (MAX_PIXELS_AT_ONCE if is_sharp else MAX_DEGRADED_AT_ONCE) // pixels))
+    is_sharp = _are_sharp(qualities)
+    coords = None if sampling.framing is None else sampling.framing.coordinates(G, is_sharp)
+    batch = seeds_at_once(sampling.batch, coords, is_sharp)
     return [slice(first, min(first + batch, count)) for first in range(0, count, batch)]
 
 
@@ -144,6 +143,13 @@ def generate(
         codes = [_tensor(quality.rows(rows), ws.device) for quality in qualities]
         noise = noise_of_seeds(G, seeds[rows], sampling.noise_mode)
         yield Views(rows, ws, np.stack(render_uint8(G, Latents(ws), codes, noise, coords)))
+
+
+def seeds_at_once(batch: int, coords: Coordinates | None, is_sharp: bool) -> int:
+    """Return how many images of these coordinates go through the network together, at most `batch`."""
+    if coords is None:
+        return batch
+    return max(1, min(batch, (MAX_PIXELS_AT_ONCE if is_sharp else MAX_DEGRADED_AT_ONCE) // coords.pixels))
 
 
 def _are_sharp(qualities: Sequence[Quality]) -> bool:

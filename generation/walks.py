@@ -1,13 +1,13 @@
-"""Walks between images: through quality codes with the content kept, and through contents with the quality kept."""
+"""Walks between images: through quality codes, through contents, and into an image, with all else kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from generation.rendering import synthesize
-from images.ranges import to_uint8
+from generation.rendering import render_uint8
+from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, Noise
 from networks.latents import Latents
 
@@ -35,7 +35,9 @@ def content_loop(ws: Tensor, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def frames(G: Generator, ws: Tensor, q: Tensor | None, noise: Noise, batch: int) -> Iterator[np.ndarray]:
+def frames(
+    G: Generator, ws: Tensor, q: Tensor | None, noise: Noise, batch: int, coords: Coordinates | None = None
+) -> Iterator[np.ndarray]:
     """Yield the images along a path, one at a time, uint8 `[H, W, C]`; the network sees `batch` at once.
 
     Args:
@@ -44,11 +46,18 @@ def frames(G: Generator, ws: Tensor, q: Tensor | None, noise: Noise, batch: int)
         q: `[T, q_dim]`, `[1, q_dim]` where the quality is kept, or None for sharp images.
         noise: of one image, the same throughout.
         batch: images in one pass.
+        coords: where the pixels of all images are; None: on the trained grid.
     """
     count = max(len(ws), 1 if q is None else len(q))
     ws = ws.expand(count, -1, -1)
     q = None if q is None else q.expand(count, -1)
     for first in range(0, count, batch):
         rows = slice(first, first + batch)
-        images = synthesize(G, Latents(ws[rows], None if q is None else q[rows]), noise)
-        yield from to_uint8(images)
+        yield from render_uint8(G, Latents(ws[rows]), [None if q is None else q[rows]], noise, coords)[0]
+
+
+@torch.no_grad()
+def zoom(G: Generator, ws: Tensor, q: Tensor | None, noise: Noise, path: Sequence[Coordinates]) -> Iterator[np.ndarray]:
+    """Yield one image `ws [1, num_ws, w_dim]`, `q [1, q_dim]` at one frame after another, uint8 `[H, W, C]`."""
+    for coords in path:
+        yield from render_uint8(G, Latents(ws), [q], noise, coords)[0]

@@ -1,6 +1,7 @@
 """Frames of generated images: any size, window, turn and mirror image of a network that knows no grid."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from click.testing import CliRunner
 import generate as script
 from dnnlib.errors import UserError
 from generation.framing import Framing
+from generation.framing_flags import WARP_NAMES
 from generation.quality_codes import parse_qualities
 from generation.sampling import Sampling, generate, ws_of_seeds
+from generation.walks import content_loop, frames, zoom
+from generation.warps import WARPS, warped
 from images.ranges import to_uint8
 from networks.config import QualityConfig
 from networks.generators.coordinates import Coordinates, line
 from tests.support.networks import small_creps, small_generator, write_network
+from tests.support.tolerance import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,8 @@ FRAMES = {
     "--shift=0.25,-0.5": lambda: Coordinates(line(16) - 0.5, line(16) + 0.25),
     "--flip": lambda: Coordinates(line(16), line(16).flip(0)),
     "--rotate=90": lambda: Coordinates(line(16), line(16)).rotated(90),
+    "--warp=bend:0": lambda: Coordinates(line(16), line(16)),
+    "--crop=0.25,0.25,0.75,0.75 --strict-crop": lambda: Coordinates(line(16, 0.25, 0.75), line(16, 0.25, 0.75)),
     "--rotate=30 --flip --size=8x8": lambda: Coordinates(line(8), line(8)).rotated(30).flipped(),
 }
 
@@ -67,6 +74,70 @@ def test_images_are_those_at_the_coordinates(networks, tmp_path, flags):
     found = images_of(networks / "creps.safetensors", tmp_path, *flags.split()).astype(int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= 1  # strips may differ in the last bit before rounding
+
+
+def test_warps_bend_the_window_and_keep_its_corners():
+    assert tuple(WARPS) == WARP_NAMES
+    coords = Coordinates(line(9, 0.2, 0.6), line(17, 0.1, 0.9))
+    points = coords.points()
+    for name in WARPS:
+        assert_close(warped(coords, name, 0.0).points(), points)
+        bent = warped(coords, name, 0.3).points()
+        assert_close(bent[[0, 0, -1, -1], [0, -1, 0, -1]], points[[0, 0, -1, -1], [0, -1, 0, -1]])
+        assert_close(bent[4, 8], points[4, 8] + torch.tensor([0.3 * 0.4 if name == "bend" else 0.0, 0.0]))
+    bend, swirl, bulge = (warped(coords, name, 0.3).points() for name in ("bend", "swirl", "bulge"))
+    assert_close(bend[:, :, 1], points[:, :, 1])
+    quarter = torch.tensor([0.0, 0.25])  # of the window, to the right of its middle
+    turn = 2 * math.pi * 0.3 * 0.5**2
+    window = torch.tensor([0.4, 0.8])
+    assert_close(swirl[4, 12], points[4, 8] + 0.25 * window * torch.tensor([math.sin(turn), math.cos(turn)]))
+    assert_close(bulge[4, 12], points[4, 8] + window * quarter * 0.5**0.3)
+    assert torch.isfinite(warped(Coordinates(line(1), line(1)), "swirl", 1.0).points()).all()
+
+
+def test_a_zoom_goes_from_the_whole_image_into_the_window():
+    framing = Framing(scale=2, crop=(0.7, 0.1, 0.9, 0.2), shift=(0.05, 0.0), rotate=30, warp=("bend", 0.2))
+    first, middle, last = (framing.zoomed(share, 16) for share in (0.0, 0.5, 1.0))
+    assert first == Framing(size=(32, 32), warp=("bend", 0.0)) and middle.size == last.size == (32, 32)
+    assert np.allclose(last.crop, (0.75, 0.05, 0.95, 0.25)) and last.rotate == 30 and last.warp == ("bend", 0.2)
+    side = 0.2**0.5  # each step magnifies as much as the one before
+    assert np.isclose(middle.crop[2] - middle.crop[0], side) and middle.rotate == 15
+    # The one point that all windows have in the same place.
+    fixed = [0.75 / (1 - 0.2), 0.05 / (1 - 0.2)]
+    for frame in (middle, last):
+        assert np.allclose(
+            [(fixed[axis] - frame.crop[axis]) / (frame.crop[2] - frame.crop[0]) for axis in (0, 1)], fixed
+        )
+    wide = Framing(size=(8, 16), crop=(0.4, 0.4, 0.6, 0.6))
+    assert np.allclose(wide.zoomed(0.0, 16).crop, (0, 0.25, 1, 0.75))
+    assert np.allclose(wide.zoomed(1.0, 16).crop, (0.3, 0.4, 0.7, 0.6))  # the window, made as wide as the frame
+    assert np.allclose(Framing(crop=(0.5, 0.0, 1.5, 1.0)).zoomed(0.5, 16).crop, (0.25, 0, 1.25, 1))
+
+
+WALK_FILES = {
+    "--interpolate=zoom --crop=0.25,0.25,0.75,0.75": ["zoom.png"],
+    "--interpolate=zoom --crop=0.25,0.25,0.75,0.75 --output=mp4": ["seed0000-zoom.mp4", "seed0001-zoom.mp4"],
+    "--interpolate=content --scale=0.5": ["content.png"],
+    "--interpolate=content --size=7x9 --output=mp4": ["content.mp4"],
+}
+
+
+@pytest.mark.parametrize("flags", WALK_FILES)
+def test_walks_have_frames_too(networks, tmp_path, flags):
+    result = call(networks / "creps.safetensors", f"--outdir={tmp_path}", "--steps=2", *flags.split())
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == WALK_FILES[flags]
+
+
+def test_the_images_of_walks_are_those_at_the_coordinates():
+    G = small_creps()
+    sampling = Sampling(framing=Framing(crop=(0.25, 0.25, 0.75, 0.75)))
+    path = [sampling.framing.zoomed(share, 16).coordinates(G) for share in (0.0, 1.0)]
+    ws = ws_of_seeds(G, [0])
+    for image, coords in zip(zoom(G, ws, None, [], path), path, strict=True):
+        assert np.abs(image.astype(int) - at(G, coords)[0].astype(int)).max() <= 1
+    loop = frames(G, content_loop(ws_of_seeds(G, [0, 1]), 1), None, [], 2, path[1])
+    assert np.abs(np.stack(list(loop)).astype(int) - at(G, path[1]).astype(int)).max() <= 1
 
 
 def test_frames_are_kept_with_the_images(networks, tmp_path):
@@ -109,7 +180,15 @@ REFUSALS = {
     "--crop=1,0,0,1": "--crop=1,0,0,1 has no area; write left,top,right,bottom such as",
     "--shift=a,b": "--shift='a,b' is not 2 numbers; write for example --shift=0.1,0",
     "--rotate=inf": "--rotate=inf must be finite",
-    "--flip --interpolate=content": "--flip has no effect with --interpolate; leave one of them out",
+    "--grid --interpolate=content": "--grid has no effect with --interpolate; leave one of them out",
+    "--warp=bent": "unknown warp 'bent'; did you mean 'bend'? Known: bend, bulge, swirl",
+    "--warp=bend:much": "--warp='much' is not a number; write for example --warp=bend:0.2",
+    "--strict-crop --crop=0.5,0,1.25,1": "--crop --strict-crop shows 0.25 sides beyond the image, must be 0 with",
+    "--strict-crop --shift=0,-0.5": "--shift --strict-crop shows 0.5 sides beyond the image",
+    "--strict-crop --rotate=45": "--rotate --strict-crop shows 0.207 sides beyond the image",
+    "--interpolate=zoom": "--interpolate=zoom has nowhere to go from the whole image; add for example --crop=",
+    "--interpolate=zoom --scale=2": "--interpolate=zoom has nowhere to go from the whole image",
+    "--interpolate=zoom --crop=0,0,.5,.5 --size=0x8": "makes 0x8 pixels, must be at least 1 pixel a side",
     "--noise-mode=random": "--noise-mode=random is given, and this network has no noise; leave --noise-mode out",
 }
 
@@ -123,7 +202,7 @@ def test_refusals(networks, tmp_path, flags):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("flag", ["--scale=2", "--size=8x8", "--crop=0,0,.5,.5", "--shift=1,0", "--rotate=5", "--flip"])
+@pytest.mark.parametrize("flag", ["--scale=2", "--crop=0,0,.5,.5", "--warp=bend", "--flip", "--strict-crop"])
 def test_a_network_with_a_grid_refuses_every_frame(networks, tmp_path, flag):
     result = call(networks / "stylegan2.safetensors", f"--outdir={tmp_path / 'none'}", flag)
     [sentence] = result.output.strip().splitlines()
