@@ -31,6 +31,7 @@ COMMANDS = {
     "table1": (f"{_TABLES}:table1_command", "Table 1 of the paper: sharp and degraded distances."),
     "classify": (f"{_TABLES}:classify_command", "Section 4.6: read the degradation from quality codes."),
     "runtime": (f"{_TABLES}:runtime_command", "Table 3: seconds for an image."),
+    "scales": (f"{_TABLES}:scales_command", "How images agree at several sizes, and what these cost."),
     "pairs": (f"{_IMAGES}:pairs_command", "Compare images with references: PSNR, SSIM, LPIPS, identity."),
     "niqe": (f"{_IMAGES}:niqe_command", "Rate images without references."),
     "fit-niqe": (f"{_IMAGES}:fit_niqe_command", "Fit NIQE's model to sharp photos."),
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 
 # Parameters that say how a network's images are made.
-OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "precision")
+OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "scale", "precision")
 
 SECTIONS = {
     "What is measured": ("network", "images", "data", "names", "qualities", "degradation", "outdir", "as_json"),
@@ -76,6 +77,12 @@ SECTIONS = {
 )
 @click.option("--class", "class_index", type=int, help="Class of a conditional network.  [default: as in the data]")
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, help="Seed of the first generated image.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    help="Size of the images, as a factor of the trained size; those of a network with a grid are enlarged by Lanczos.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of degradations and random subsets.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
 @workers_option
@@ -116,6 +123,7 @@ def main(
     noise_mode: str,
     class_index: int | None,
     first_seed: int,
+    scale: float,
     seed: int,
     batch: int,
     workers: int,
@@ -162,7 +170,7 @@ def main(
         images=images,
         data=data,
         degradation=degradation,
-        options=FakeOptions(first_seed, trunc, noise_mode, class_index, batch),
+        options=FakeOptions(first_seed, trunc, noise_mode, class_index, batch, scale),
         precision=precision,
         weights=WeightsDirectory.find(weights_dir),
         cache_dir=Path(cache_dir) if cache_dir else cache_folder("features"),

@@ -1,6 +1,7 @@
 """Measurements of a network or a folder of images, against data, by metrics, for each quality."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from evaluation.evaluate import Result, Sources, evaluate, fit_to
-from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
+from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream, scaled_side
 from evaluation.streams.latent_paths import path_stream
 from evaluation.streams.reals import real_stream
+from generation.framing import MAX_DEGRADED_PIXELS, MAX_PIXELS
 from generation.quality_codes import MAX_SEED
 from generation.sampling import check_class
 from images.datasets.dataset import ImageDataset, dataset_cures
@@ -90,12 +92,13 @@ def _measure_network(world: World, job: Job, network: str, detectors: dict[str, 
     G = load(network, world.device, job.precision)
     check_qualities(G, job.qualities, network)
     check_seeds(job)
+    check_scale(G, job)
     if job.options.class_index is not None:
         check_class(G, job.options.class_index)
     draws_labels = G.c_dim > 0 and job.options.class_index is None
     reals = open_reals(job, job.degradation or header.get("degradation"), draws_labels)
     if reals is not None:
-        require_same_format(network, G, job.data, reals)
+        require_same_format(network, G, job.data, reals, scaled_side(G, job.options.scale))
         if draws_labels and reals.label_dim != G.c_dim:
             raise UserError(
                 f"{network} has {G.c_dim} classes, {job.data} has {reals.label_dim}; choose other data, or one "
@@ -205,7 +208,9 @@ def open_reals(job: Job, recipe: str | None, with_labels: bool = False) -> Image
     )
 
 
-def require_same_format(what: str, images: Generator | ImageDataset, data: str | None, reals: ImageDataset) -> None:
+def require_same_format(
+    what: str, images: Generator | ImageDataset, data: str | None, reals: ImageDataset, side: int | None = None
+) -> None:
     """Raise UserError when generated and real images differ in size or channels.
 
     Args:
@@ -213,9 +218,10 @@ def require_same_format(what: str, images: Generator | ImageDataset, data: str |
         images: the network, or images in place of its own.
         data: name of the real images, for the message.
         reals: the real images.
+        side: of the network's images in pixels; None: as trained.
     """
     if isinstance(images, Generator):
-        side, channels = images.img_resolution, images.img_channels
+        side, channels = side or images.img_resolution, images.img_channels
     else:
         side, channels = images.resolution, images.channels
     if (side, channels) != (reals.resolution, reals.channels):
@@ -231,6 +237,18 @@ def check_seeds(job: Job) -> None:
     first, count = job.options.first_seed, max(request.count for request in job.requests)
     if first + count - 1 > MAX_SEED:
         raise UserError(f"--first-seed={first} leaves no seeds up to {MAX_SEED} for {count} images; begin lower")
+
+
+def check_scale(G: Generator, job: Job) -> None:
+    """Raise UserError for a size that no image has, and for one where a metric follows the latents at the trained."""
+    scale, degrades = job.options.scale, "degraded" in job.qualities
+    side = scaled_side(G, scale)
+    limit = math.isqrt(MAX_DEGRADED_PIXELS if degrades else MAX_PIXELS)
+    if not 1 <= side <= limit:
+        raise UserError(f"--scale={scale} makes {side}x{side} pixels, must be at least 1 and at most {limit} a side")
+    for request in job.requests:
+        if request.metric.path is not None and scale != 1:
+            raise UserError(f"{request.name} is measured at the trained size; leave out --scale={scale}")
 
 
 def check_qualities(G: Generator, qualities: Sequence[str], network: str) -> None:

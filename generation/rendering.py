@@ -57,14 +57,18 @@ def render_uint8(
     """
     if coords is None or any(q is not None for q in qualities):
         return [to_uint8(images) for images in render(G, latents, qualities, noise, coords)]
-    assert isinstance(G.synthesis, ScaleFreeSynthesis), "coordinates are for networks that know no grid"
-    sharp = np.concatenate([to_uint8(strip) for strip in G.synthesis.strips(latents.ws, coords)], axis=1)
+    sharp = np.concatenate([to_uint8(strip) for strip in _scale_free(G).strips(latents.ws, coords)], axis=1)
     return [sharp] * len(qualities)
 
 
-def synthesize(G: Generator, latents: Latents, noise: Noise | None = None) -> Tensor:
-    """Return the images `[N, C, R, R]` of codes, float32, nominally in [-1, 1]; `noise` None: the stored one."""
-    return render(G, latents, [latents.q], noise)[0]
+def synthesize(G: Generator, latents: Latents, noise: Noise | None = None, coords: Coordinates | None = None) -> Tensor:
+    """Return the images `[N, C, R, R]` of codes, or of the size of `coords`, float32, nominally in [-1, 1].
+
+    Sharp ones at coordinates are made in strips, and have no gradient. `noise` None: the stored one.
+    """
+    if coords is None or latents.q is not None:
+        return render(G, latents, [latents.q], noise, coords)[0]
+    return torch.cat(list(_scale_free(G).strips(latents.ws, coords)), dim=2)
 
 
 def stored_noise(G: Generator, count: int) -> Noise:
@@ -75,8 +79,12 @@ def stored_noise(G: Generator, count: int) -> Noise:
 def _content(G: Generator, latents: Latents, noise: Noise, coords: Coordinates | None) -> Content:
     if coords is None:
         return G.synthesis.content(latents, noise)
+    return _scale_free(G).content(latents, noise, coords=coords)
+
+
+def _scale_free(G: Generator) -> ScaleFreeSynthesis:
     assert isinstance(G.synthesis, ScaleFreeSynthesis), "coordinates are for networks that know no grid"
-    return G.synthesis.content(latents, noise, coords=coords)
+    return G.synthesis
 
 
 def _all_rows(latents: Latents) -> Tensor:

@@ -66,7 +66,7 @@ def cut(photo: np.ndarray, square: Square, resolution: int | None = None) -> np.
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Return uint8 `[size, size, 3]` of uint8 `[H, W, 3]` by Lanczos filtering; an equal size is a copy."""
+    """Return uint8 `[size, size, 3]` of uint8 `[H, W, 3]`, or without channels, by Lanczos; an equal size is a copy."""
     return np.array(PIL.Image.fromarray(image).resize((size, size), PIL.Image.Resampling.LANCZOS))
 
 

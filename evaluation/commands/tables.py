@@ -1,7 +1,8 @@
-"""The commands that make tables: `calc_metrics.py table1`, `classify`, `runtime`."""
+"""The commands that make tables: `calc_metrics.py table1`, `classify`, `runtime`, `scales`."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -147,6 +148,49 @@ def runtime_command(
 
     make = partial(runtime_table, network=network, encoder=encoder, runs=runs, precision=precision)
     run(_publish, 1, device, outdir, [make])
+
+
+@commands.command("scales")
+@click.option("--network", "networks", type=NetworkFile(), multiple=True, required=True, help="Network; repeated.")
+@click.option(
+    "--scale",
+    "scales",
+    type=click.FloatRange(1, 64),
+    multiple=True,
+    default=(1.5, 2.0, 4.0),
+    help="Factor of the trained side; repeated.",
+)
+@click.option(
+    "--shift",
+    "shifts",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 8),
+    help="Pixels by which a window lies further right; repeated.",
+)
+@click.option("--images", type=click.IntRange(min=1), default=16, help="Number of images.")
+@_table_options
+@one_sentence_errors
+def scales_command(
+    networks: tuple[str, ...],
+    scales: tuple[float, ...],
+    shifts: tuple[int, ...],
+    images: int,
+    outdir: str,
+    device: str | None,
+) -> None:
+    """How well images agree at several sizes and places, and what larger ones cost in time and memory.
+
+    \b
+    python calc_metrics.py scales --network=creps.safetensors --network=base.safetensors --scale=1.5 --scale=2 --scale=4
+    """
+    from evaluation.tables.scales import ScalesOptions, scales_table
+    from torch_utils.distributed import run
+
+    if any(math.isnan(scale) for scale in scales):
+        raise UserError("--scale=nan must be a number from 1 to 64; write for example --scale=2")
+    options = ScalesOptions(scales, shifts, images)
+    run(_publish, 1, device, outdir, [partial(scales_table, networks=networks, options=options)])
 
 
 def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table]]) -> None:

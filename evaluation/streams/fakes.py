@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
+from generation.framing import Framing
 from generation.quality_codes import random_quality
 from generation.rendering import synthesize
 from generation.sampling import z_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import round_levels, to_levels
+from images.squares import resize
 from metrics.image_stream import ImageStream
-from networks.generators.interface import Generator, Noise
+from networks.generators.coordinates import Coordinates
+from networks.generators.interface import Generator, Noise, ScaleFreeSynthesis
 from networks.latents import Latents
 from torch_utils.purposes import FOR_CLASS, FOR_FAKE_NOISE
 from torch_utils.seeding import BatchRandom
@@ -32,6 +35,8 @@ class FakeOptions:
         noise_mode: noise of the layers: `random`, as in published numbers, `const` or `none`.
         class_index: class of all images of a conditional network; None: each image gets that of a random real image.
         batch: number of images in a batch, for which random noise is drawn together.
+        scale: factor of the trained number of pixels a side. A network that knows no grid makes so many; the images of
+            another are enlarged by Lanczos.
     """
 
     first_seed: int = 0
@@ -39,6 +44,7 @@ class FakeOptions:
     noise_mode: str = "random"
     class_index: int | None = None
     batch: int = 32
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,21 @@ class FakeSource:
 
     def identity(self) -> dict[str, Any]:
         """Return all that the images depend on besides the network, as JSON."""
-        return {**dataclasses.asdict(self.options), "quality": self.quality}
+        options = dataclasses.asdict(self.options)
+        if self.options.scale == 1:  # as before there were other scales
+            del options["scale"]
+        return {**options, "quality": self.quality}
+
+    @property
+    def side(self) -> int:
+        """Side of the images in pixels."""
+        return scaled_side(self.G, self.options.scale)
+
+    def coords(self) -> Coordinates | None:
+        """Return where the pixels of a network without a grid are at another scale than the trained one; else None."""
+        if self.options.scale == 1 or not isinstance(self.G.synthesis, ScaleFreeSynthesis):
+            return None
+        return Framing(size=(self.side, self.side)).coordinates(self.G, is_sharp=self.quality != "degraded")
 
     def seed_batches(self, count: int, first: int, step: int) -> Iterator[range]:
         """Yield the seeds of batches number first, first + step, ..., of `count` images in all."""
@@ -117,14 +137,31 @@ def fake_stream(source: FakeSource, count: int) -> ImageStream:
     Raises UserError (when batches are asked for) for an image that is not finite.
     """
 
+    coords = source.coords()
+
     def batches(first: int, step: int) -> Iterator[Tensor]:
         for seeds in source.seed_batches(count, first, step):
             with torch.no_grad():
                 ws = source.map(source.z(seeds), seeds)  # [N, num_ws, w_dim]
-                images = synthesize(source.G, Latents(ws, source.q(seeds)), source.noise(seeds))  # [N, C, R, R]
-            yield round_levels(to_levels(source.require_finite(images, seeds).float()))
+                images = synthesize(source.G, Latents(ws, source.q(seeds)), source.noise(seeds), coords)
+            levels = round_levels(to_levels(source.require_finite(images, seeds).float()))  # [N, C, R, R]
+            yield enlarged(levels, source.side)
 
     return ImageStream(f"{source.name}, {source.quality}", count, source.options.batch, batches, source.identity)
+
+
+def scaled_side(G: Generator, scale: float) -> int:
+    """Return the side in pixels of images at a scale; the rule is that of `Framing.image_size`."""
+    return Framing(scale=scale).image_size(G.img_resolution)[0]
+
+
+def enlarged(images: Tensor, side: int) -> Tensor:
+    """Return uint8 images `[N, C, R, R]` at another side by Lanczos; images of this side are returned as they are."""
+    if images.shape[-1] == side:
+        return images
+    planes = images.cpu().numpy().reshape(-1, *images.shape[2:])  # a filter for each channel is the same for all
+    resized = np.stack([resize(plane, side) for plane in planes])
+    return torch.from_numpy(resized).view(*images.shape[:2], side, side).to(images.device)
 
 
 def _random_index(seed: int, count: int) -> int:

@@ -141,8 +141,8 @@ def test_a_pickled_creps_network(tmp_path):
 
 
 CREPS_FAULTS = {
-    "synthesis.b4.input.coords": (torch.zeros(1, 32, 2, 1), "has other coordinates in synthesis.b4.input.coords than"),
-    "synthesis.b16.tores.weight": (torch.zeros(4, 32), "has the tensor synthesis.b16.tores.weight in the shape [4, 32]"),
+    "synthesis.b4.input.coords": (torch.zeros(1, 32, 2, 1), "has other coordinates in synthesis.b4.input.coords"),
+    "synthesis.b16.tores.weight": (torch.zeros(4, 32), "has the tensor synthesis.b16.tores.weight in the shape [4, "),
     "synthesis.b4.input.freqs": (torch.zeros(1, 99), "has the tensor synthesis.b4.input.freqs in the shape [1, 99]"),
     "synthesis.b8.fc1.weight": (torch.zeros(0, 32), "has the tensor synthesis.b8.fc1.weight in the shape [0, 32]"),
     "synthesis.b4.input.weight": (torch.zeros(1, 32, 1, 1), "creps.thickness is 0, must be at least 1"),

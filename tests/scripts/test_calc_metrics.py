@@ -1,6 +1,7 @@
 """calc_metrics.py: measurements, tables and pairs from the command line; and the detector that is embedded."""
 
 import json
+import math
 import re
 import zipfile
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 import calc_metrics
 from dnnlib.errors import UserError
 from evaluation.job import Job
-from evaluation.streams.fakes import FakeOptions
+from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.files import frame_batches, image_batches
 from evaluation.tables.classify import blur_strength, blurry_or_not
 from evaluation.tables.table1 import PAPER, PAPER_ABLATIONS
@@ -22,6 +23,7 @@ from generation.rendering import render, synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.decoding import decode
 from images.files import ImageFiles
+from images.ranges import to_levels, to_uint8
 from images.video.writer import write_mp4
 from inversion.fit_quality import fit_quality
 from metrics.backbones import train_cifar
@@ -29,9 +31,12 @@ from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, lo
 from metrics.detector import Detector
 from metrics.detectors.cifar import WEIGHTS
 from metrics.metric import parse_requests
+from networks.config import CrepsConfig
+from networks.files import load
+from networks.generators.coordinates import Coordinates
 from networks.latents import Latents
-from tests.support.measures import NO_WEIGHTS, cifar, pixels_of
-from tests.support.networks import conditional_generator, quality_generator, write_network
+from tests.support.measures import NO_WEIGHTS, all_images, cifar, pixels_of
+from tests.support.networks import conditional_generator, quality_generator, small_creps, write_network
 from tests.support.processes import run_distributed
 from tests.support.runs import png, write_base, write_images
 from tests.support.tolerance import assert_close
@@ -47,6 +52,7 @@ def files(tmp_path_factory):
     write_base(folder / "base.safetensors")
     write_network(folder / "qc.safetensors", degradation="blur")
     write_network(folder / "conditional.safetensors", conditional_generator())
+    write_network(folder / "centred.safetensors", small_creps(creps=CrepsConfig(4, 3, pixel_centred=True)))
     return folder
 
 
@@ -205,6 +211,66 @@ def test_runtime_is_a_table_too(files, tmp_path, network):
     assert "| PTI-opt | - | 83.40 ± 2.68 | 222.29 ± 23.24 |" in printed
     mean = sum(seconds) / 2
     assert f"| QC-StyleGAN | {mean:.4f} ± " in printed
+
+
+def test_images_agree_at_several_scales(files, tmp_path):
+    networks = [f"--network={files / name}.safetensors" for name in ("centred", "base")]
+    flags = ["--scale=2", "--scale=3", "--shift=3", "--images=2", "--device=cpu", "-o", tmp_path]
+    printed = command("scales", *networks, *flags)
+    rows = json.loads((tmp_path / "scales.json").read_text())["rows"]
+    assert [(row["network"], row["frame"], row["side"]) for row in rows] == [
+        *[
+            ("centred", "scale 1", 16),
+            ("centred", "shift 3", 16),
+            ("centred", "scale 2", 32),
+            ("centred", "scale 3", 48),
+        ],
+        *[("base", "scale 1", 16), ("base", "scale 2", 32), ("base", "scale 3", 48)],
+    ]
+    assert f"| base | scale 1 | 16x16 | - | {rows[4]['seconds']:.3f} | {rows[4]['peak_bytes'] / 2**20:.0f} |" in printed
+    assert rows[1]["psnr"] > 90  # the same places, up to rounding
+    G = load(files / "centred.safetensors", torch.device("cpu"))
+    native, double = (to_levels(G.synthesis(ws_of_seeds(G, [0, 1]), coords=at)) for at in (None, doubled(G)))
+    error = (F.interpolate(double, size=(16, 16), mode="bilinear", antialias=True) - native).square().mean()
+    assert rows[2]["psnr"] == pytest.approx(float(10 * (255**2 / error).log10()), rel=1e-4)
+
+
+def doubled(G):
+    return Coordinates(G.synthesis.line(32), G.synthesis.line(32))
+
+
+def test_images_are_measured_at_another_scale(files, tmp_path):
+    large = write_images(tmp_path / "large.zip", 20, side=32)
+    flags = [f"--data={large}", "--metrics=fd20_cifar", "--device=cpu", "--workers=0", "--scale=2", "--json"]
+    for name in ("centred", "base"):
+        record = json.loads(command(f"--network={files / name}.safetensors", *flags))
+        assert math.isfinite(record["values"]["fd20_cifar"])
+    G = load(files / "centred.safetensors", torch.device("cpu"))
+    stream = fake_stream(FakeSource(G, "sharp", FakeOptions(scale=2.0)), 2)
+    expected = to_uint8(G.synthesis(ws_of_seeds(G, [0, 1]), coords=doubled(G)))
+    difference = all_images(stream).permute(0, 2, 3, 1).int() - torch.from_numpy(expected).int()
+    assert difference.abs().max() <= 1
+    G = load(files / "base.safetensors", torch.device("cpu"))
+    once, twice = (
+        all_images(fake_stream(FakeSource(G, "sharp", FakeOptions(noise_mode="const", scale=scale)), 2))
+        for scale in (1.0, 2.0)
+    )
+    enlarged = [PIL.Image.fromarray(image.permute(1, 2, 0).numpy()).resize((32, 32), 1) for image in once]
+    assert np.array_equal(twice.permute(0, 2, 3, 1).numpy(), np.stack(enlarged))
+
+
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (["--scale=2"], "centred.safetensors has images of 32x32 with 3 channels, "),
+        (["--scale=0.01"], "--scale=0.01 makes 0x0 pixels, must be at least 1 and at most 11585 a side"),
+        (["--scale=inf"], "pixels, must be at least 1 and at most 11585 a side"),
+        (["--scale=2", "--metrics=ppl_cifar_wend"], "leave out --scale=2.0"),
+    ],
+)
+def test_scales_that_do_not_fit(files, flags, sentence):
+    data = f"--data={files / 'images.zip'}"
+    assert sentence in command(f"--network={files / 'centred.safetensors'}", data, "--device=cpu", *flags, code=1)
 
 
 def test_classifiers_separate_what_is_separable():

@@ -217,10 +217,10 @@ def test_a_creps_network_goes_on_with_larger_images(command, shared):
     assert config.generator.creps == CrepsConfig(last_block=SIDE) and "synthesis.b32" not in tables
     assert "b32.conv0" in tables  # of the discriminator
     faults = {
-        "--set=generator.creps.thickness=4": "has another architecture (creps.thickness: 8 -> 4); leave these fields as",
-        "--set=generator.creps.last_block=8": "has another architecture (creps.last_block: 16 -> 8); leave these fields",
+        "--set=generator.creps.thickness=4": "has another architecture (creps.thickness: 8 -> 4); leave",
+        "--set=generator.creps.last_block=8": "has another architecture (creps.last_block: 16 -> 8); leave",
         "--set=generator.creps.last_block=12": "creps.last_block is 12, must be a power of two from 8 on",
-        "--mode=qc": "makes 16x16 images with 3 channels and labels of width 0, the data has 32x32, 3 and 0; convert the",
+        "--mode=qc": "makes 16x16 images with 3 channels and labels of width 0, the data has 32x32, 3 and 0; ",
     }
     for flag, words in faults.items():
         assert words in sentence(command(*start, flag))

@@ -27,18 +27,18 @@ IMAGES = ImageFormat(16, 3, 0)
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def write_images(path, count=12):
-    """Write a zip of random 16x16 images."""
+def write_images(path, count=12, side=16):
+    """Write a zip of random square images."""
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(count):
-            archive.writestr(f"img{index:02d}.png", png(index))
+            archive.writestr(f"img{index:02d}.png", png(index, side))
     return path
 
 
-def png(seed):
+def png(seed, side=16):
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)  # so that degradations have an effect
     buffer = BytesIO()
-    PIL.Image.fromarray(coarse).resize((16, 16), PIL.Image.Resampling.BICUBIC).save(buffer, "PNG")
+    PIL.Image.fromarray(coarse).resize((side, side), PIL.Image.Resampling.BICUBIC).save(buffer, "PNG")
     return buffer.getvalue()
 
 
