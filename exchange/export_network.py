@@ -1,7 +1,10 @@
 """Export networks to ONNX, torch.export or a state dict: `python -m exchange.export_network NETWORK -o OUT`."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +14,10 @@ from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH
 from dnnlib.registry import Registry
 from dnnlib.remote.locations import NetworkFile
+from generation.framing_flags import framing_options, parse_framing
+
+if TYPE_CHECKING:
+    from generation.framing import Framing
 
 EXPORTERS = Registry("exchange.exporters", "format")
 
@@ -35,6 +42,7 @@ EXPORTERS = Registry("exchange.exporters", "format")
     "--noise-mode", "noise", type=click.Choice(["const", "none"]), help="Noise of the synthesis.  [default: const]"
 )
 @click.option("--trunc", "truncation", type=float, help="Truncation psi of the mapping.  [default: 1]")
+@framing_options
 @commands.version_option
 @one_sentence_errors
 def main(
@@ -45,6 +53,7 @@ def main(
     encoder: str | None,
     noise: str | None,
     truncation: float | None,
+    **frame: Any,
 ) -> None:
     """Write a network as ONNX (.onnx), as a program of torch.export (.pt2), or as a plain state dict (.pt).
 
@@ -73,8 +82,26 @@ def main(
         raise UserError(f"--encoder={encoder} has no effect on {part}; leave it out, or add --part=encoder")
     if part == "encoder" and encoder is None:
         raise UserError("--part=encoder needs the file of an encoder; give --encoder=FILE")
-    request = ExportRequest(network, part, noise or "const", 1.0 if truncation is None else truncation, encoder)
+    psi = 1.0 if truncation is None else truncation
+    request = ExportRequest(network, part, noise or "const", psi, encoder, _framing(frame, part))
     click.echo(exporter.export(request, path))
+
+
+def _framing(flags: dict[str, Any], part: str) -> Framing | None:
+    """Return the frame of all images; raise UserError for one that has no rows and columns."""
+    framing = parse_framing(flags)
+    if framing is None:
+        return None
+    if part != "synthesis":
+        raise UserError(f"{framing.named()} has no effect on {part}; leave it out, or add --part=synthesis")
+    for name, value in (("rotate", framing.rotate), ("warp", framing.warp)):
+        if value:
+            given = f"--{name}={flags[name]}"
+            raise UserError(
+                f"{given} places pixels one by one, and exported networks place rows and columns; leave out --{name}, "
+                "or make such images with generate.py"
+            )
+    return framing
 
 
 def _by_suffix(path: Path) -> str:

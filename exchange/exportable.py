@@ -1,21 +1,24 @@
 """Generators and encoders in a form for exporters (ONNX, torch.export): tensors to tensors, any batch."""
 
+import json
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from generation.framing import Framing
 from generation.rendering import synthesize
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import load_encoder
 from networks.files import load_generator, with_precision
+from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator
 from networks.latents import Latents
 
@@ -37,6 +40,7 @@ class ExportRequest:
         noise_mode: noise of the synthesis network, `const` or `none`.
         truncation_psi: truncation of the mapping network.
         encoder: file of the encoder that is exported, or whose codes the synthesis network takes; None: `ws` and `q`.
+        framing: what the images of a synthesis network without a grid show; None: as trained.
     """
 
     network: str
@@ -44,6 +48,7 @@ class ExportRequest:
     noise_mode: str = "const"
     truncation_psi: float = 1.0
     encoder: str | None = None
+    framing: Framing | None = None
 
     def facts(self) -> dict[str, str]:
         """Return the facts that an exported file contains."""
@@ -57,6 +62,7 @@ class ExportRequest:
             "source_sha256": sha256(self.network),
         }
         facts |= {"noise_mode": self.noise_mode} if self.part == "synthesis" else {}
+        facts |= {} if self.framing is None else {"framing": json.dumps(asdict(self.framing))}
         facts |= {"truncation_psi": self.truncation_psi} if self.part == "mapping" else {}
         facts |= {"encoder_sha256": sha256(self.encoder)} if self.encoder is not None else {}
         return {f"qc_stylegan.{name}": str(value) for name, value in facts.items()}
@@ -161,11 +167,12 @@ class _Synthesis(nn.Module):
     With `q` the DegradBlocks run for every `q`; where it is zero, so is what they add.
     """
 
-    def __init__(self, G: Generator, noise_mode: str, names: list[str]) -> None:
+    def __init__(self, G: Generator, noise_mode: str, names: list[str], coords: Coordinates | None) -> None:
         super().__init__()
         self.synthesis = G.synthesis.traceable()
         self.noise_mode = noise_mode
         self.names = names
+        self.placed = {} if coords is None else {"coords": coords}
 
     def forward(self, *codes: Tensor) -> Tensor:
         latents = Latents.from_tensors(dict(zip(self.names, codes, strict=True)))
@@ -173,7 +180,7 @@ class _Synthesis(nn.Module):
         noise = self.synthesis.make_noise(self.noise_mode, batch)
         if latents.q is not None:
             noise = [[layer if layer is None else layer.expand(batch, -1, -1, -1) for layer in row] for row in noise]
-        return self.synthesis.image(self.synthesis.content(latents, noise), latents.q)
+        return self.synthesis.image(self.synthesis.content(latents, noise, **self.placed), latents.q)
 
 
 class _Encoder(nn.Module):
@@ -217,10 +224,12 @@ def _synthesis(G: Generator, request: ExportRequest, encoder: Encoder | None) ->
     if encoder is not None:
         names += [name for name in _codes_of(encoder, G) if name not in names]
 
+    coords = None if request.framing is None else request.framing.coordinates(G, is_sharp=G.q_dim == 0)
+
     def reference(*codes: Tensor) -> Tensor:
         latents = Latents.from_tensors(dict(zip(names, codes, strict=True)))
         noise = G.synthesis.make_noise(request.noise_mode, len(latents))
-        return synthesize(G, latents, noise)
+        return synthesize(G, latents, noise, coords)
 
     def draw(batch: int, strength: float) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(batch)
@@ -234,7 +243,8 @@ def _synthesis(G: Generator, request: ExportRequest, encoder: Encoder | None) ->
         return values | {name: torch.randn(batch, *_shape_of(name, shapes), generator=rng) for name in others}
 
     inputs = {name: list(_shape_of(name, shapes)) for name in names}
-    return Exportable(_AllInputs(_Synthesis(G, request.noise_mode, names)).eval(), inputs, ["images"], reference, draw)
+    module = _AllInputs(_Synthesis(G, request.noise_mode, names, coords)).eval()
+    return Exportable(module, inputs, ["images"], reference, draw)
 
 
 def _encoder(encoder: Encoder, G: Generator) -> Exportable:

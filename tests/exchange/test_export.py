@@ -16,13 +16,22 @@ from dnnlib.files import sha256
 from exchange.export_network import main
 from exchange.exportable import ExportRequest, exportable, largest_error
 from exchange.exporters import onnx, program
+from generation.framing import Framing
 from inversion.encoders.config import FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.files import load_encoder, save_encoder
 from networks.config import QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator, load_generator
+from networks.generators.coordinates import Coordinates, line
 from tests.support import commands
 from tests.support.encoders import TINY, write_encoder
-from tests.support.networks import SMALL, SMALL_D, conditional_generator, quality_generator, write_network
+from tests.support.networks import (
+    SMALL,
+    SMALL_D,
+    conditional_generator,
+    quality_generator,
+    small_creps,
+    write_network,
+)
 
 done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
 
@@ -175,6 +184,31 @@ def test_a_program_is_the_network_after_reloading(folder):
         assert not any(b"stack_trace" in archive.read(name) for name in archive.namelist())
 
 
+def test_a_network_without_a_grid_is_exported_at_one(folder):
+    G = small_creps(resolution=8)
+    path, out = write_network(folder / "creps.safetensors", G), folder / "creps.pt2"
+    assert "differs by at most" in done(path, "-o", out, "--size=5x7", "--crop=0,0,0.5,1", "--flip")
+    facts = {program.FACTS: ""}
+    module = torch.export.load(out, extra_files=facts).module()
+    ws = torch.randn(3, G.num_ws, 16)
+    expected = G.synthesis(ws, coords=Coordinates(line(5), line(7, 0, 0.5).flip(0)))
+    torch.testing.assert_close(module(ws), expected, rtol=0, atol=1e-4)
+    assert json.loads(json.loads(facts[program.FACTS])["qc_stylegan.framing"])["size"] == [5, 7]
+    cures = {"--rotate=10.0": "leave out --rotate, or make such images", "--warp=bend:0.1": "leave out --warp, or make"}
+    for flag, cure in cures.items():
+        said = refused(path, "-o", folder / "no.pt2", flag)
+        assert said.startswith(f"{flag} places pixels one by one, and exported networks place rows") and cure in said
+    assert not (folder / "no.pt2").exists()
+
+
+def test_a_quality_code_is_exported_with_a_frame(tmp_path):
+    G = small_creps(resolution=8, quality=QualityConfig(q_dim=4, channels=8, blocks=1))
+    path = str(write_network(tmp_path / "qc.safetensors", G))
+    part = exportable(ExportRequest(path, "synthesis", framing=Framing(scale=2.0)))
+    assert part.reference(*part.draw(2, 1.0).values()).shape == (2, 3, 16, 16)
+    assert largest_error(part, lambda inputs: part.module(*inputs.values()).detach()) < 1e-5
+
+
 # What is exported, before any tracing.
 
 
@@ -295,6 +329,8 @@ def test_a_state_dict_of_the_discriminator(network, tmp_path):
         (["-o", "x.pt", "--noise-mode=none"], "--noise-mode=none has no effect on G_ema; leave it out, or add --part="),
         (["-o", "x.onnx", "--trunc=0.7"], "--trunc=0.7 has no effect on synthesis; leave it out"),
         (["-o", "x.onnx", "--part=mapping", "--trunc=nan"], "--trunc=nan must be finite"),
+        (["-o", "x.onnx", "--part=mapping", "--scale=2"], "--scale has no effect on mapping; leave it out, or add"),
+        (["-o", "x.pt2", "--scale=2"], "--scale needs a network that knows no grid"),
         (["none.safetensors", "-o", "x.pt"], "network none.safetensors does not exist"),
         (["none.safetensors", "-o", "x.pt2"], "network none.safetensors does not exist"),
         (["-o", "no/such/x.pt"], "cannot write no/such/x.pt: No such file or directory"),
