@@ -18,7 +18,7 @@ from dnnlib.errors import UserError
 from dnnlib.flags import PATH, SETTINGS
 from evaluation.tables.runtime import PAPER
 from networks.config import Dtype, GeneratorConfig, QualityConfig, Variant
-from networks.files import ImageFormat, build_generator, load_generator, with_precision
+from networks.files import KINDS, ImageFormat, build_generator, load_generator, with_precision
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.distributed import best_device
@@ -32,6 +32,7 @@ DEFAULT_PRECISIONS: tuple[Dtype, ...] = ("fp32", "bf16")
 @click.option("--network", type=PATH, help="QC network; without one, fresh weights of a preset, which take as long.")
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256", help="Preset of the networks.")
 @click.option("--resolution", default=256, help="Side of the preset's images.")
+@click.option("--generator", type=click.Choice(KINDS.names()), help="Kind of the preset's generator.")
 @click.option("--variant", default="paper", help="Variant of the preset's DegradBlocks.")
 @click.option(
     "--precision",
@@ -49,6 +50,7 @@ def main(
     network: str | None,
     preset: str,
     resolution: int,
+    generator: str | None,
     variant: Variant,
     precisions: tuple[Dtype, ...],
     batches: tuple[int, ...],
@@ -60,6 +62,7 @@ def main(
     chosen = best_device(device)
     prepare(chosen)
     config = presets.build(preset, resolution)
+    config = presets.as_creps(config) if generator == "creps" else config
     G = _fresh(config.generator, variant, resolution) if network is None else load_generator(network)[0]
     if G.q_dim == 0:
         raise UserError(f"{network} is plain, and degraded images are timed as well; give a QC network")

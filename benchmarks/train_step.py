@@ -22,7 +22,7 @@ from benchmarks.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from networks.config import Dtype, MappingConfig
-from networks.files import ImageFormat, save_network
+from networks.files import KINDS, ImageFormat, save_network
 from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
@@ -46,6 +46,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
     "--channel-base", type=int, help="Factor of the channels at each resolution.  [default: 8192, or preset's]"
 )
 @click.option("--channel-max", type=int, help="Largest number of channels.  [default: 256, or the preset's]")
+@click.option("--generator", type=click.Choice(KINDS.names()), help="Kind of generator.  [default: the preset's]")
 @click.option("--mapping-layers", type=int, help="Number of mapping layers.  [default: 2, or the preset's]")
 @click.option("--batch", default=8, help="Number of images in a step.")
 @click.option(
@@ -96,6 +97,7 @@ def main(
     resolution: int,
     channel_base: int | None,
     channel_max: int | None,
+    generator: str | None,
     mapping_layers: int | None,
     batch: int,
     precisions: tuple[Precision, ...],
@@ -123,6 +125,7 @@ def main(
         Path(profile).write_text("")
     for precision in precisions or (DEFAULT_ON_CUDA if chosen.type == "cuda" else DEFAULT):
         config = _config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug)
+        config = presets.as_creps(config) if generator == "creps" else config
         allow_tf32(config)
         if not records:
             click.echo(f"{describe(chosen)}; {resolution}x{resolution}, {_networks(config)}, batch {config.batch}")

@@ -4,12 +4,12 @@ import itertools
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.generators.coordinates import Coordinates
-from networks.generators.creps.layers import at_each_place
 from networks.layers import folded_gain
-from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.bias_act import ACTIVATIONS
 
 
 class PixelLayer(nn.Module):
@@ -17,6 +17,7 @@ class PixelLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, act: str = "linear"):
         super().__init__()
+        assert act in ("linear", "lrelu"), f"no layer has the activation {act}"
         self.act = act
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -25,8 +26,11 @@ class PixelLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[N, C_in, H, W]` to `[N, C_out, H, W]`, both channels_last."""
         gain = folded_gain(self.act, 1.0)
-        y = at_each_place(x, (self.weight * (self.weight_gain * gain))[None])
-        return bias_act(y, self.bias * gain, act=self.act, gain=1)
+        weight, bias = self.weight * (self.weight_gain * gain), self.bias * gain
+        # The product adds the bias, and the activation is in place: what the layer costs is passes over memory.
+        y = F.linear(x.permute(0, 2, 3, 1), weight, bias)  # [N, H, W, C_out]
+        y = F.leaky_relu_(y, ACTIVATIONS["lrelu"].alpha) if self.act == "lrelu" else y
+        return y.permute(0, 3, 1, 2)
 
 
 class Decoder(nn.Sequential):
