@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from benchmarks import data, generate, gpu, inversion, launches, metrics, ops, steps, textbook, train_step, twins
+from benchmarks import creps, data, generate, gpu, inversion, launches, metrics, ops, steps, textbook, train_step, twins
 from benchmarks.machine import Operations
 from inversion.tuning_options import TuningOptions
 from networks.latents import Latents
-from tests.support.networks import quality_generator
+from tests.support.networks import quality_generator, small_creps, write_network
 from tests.support.runs import ALONE, IMAGES, tiny_config, train
 from tests.support.tolerance import assert_close
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
@@ -121,6 +121,24 @@ def test_generate_times_what_it_says():
     assert_close(sharp, parts["sharp"])
     assert_close(degraded, parts["degraded"])
     assert not torch.allclose(sharp, degraded)
+
+
+def test_creps_times_the_parts_that_make_an_image(tmp_path):
+    path = tmp_path / "numbers.json"
+    network = write_network(tmp_path / "creps.safetensors", small_creps())
+    flags = [f"--network={network}", "--scale=1", "--scale=2", "--repeats=1", "--device=cpu", f"--json={path}"]
+    CliRunner().invoke(creps.main, flags, catch_exceptions=False)
+    records = json.loads(path.read_text())["records"]
+    assert [(record["side"], record["part"]) for record in records] == [
+        (side, part) for side in (16, 32) for part in ("lines", "composition", "refinement", "all, in strips")
+    ]
+    for first in (0, 4):  # no operation is missing; strips make styles once for rows and once for columns
+        operations = [record["operations"] for record in records[first : first + 4]]
+        assert sum(operations[:3]) == pytest.approx(operations[3], rel=0.01)
+    lines, composed = ([records[index + at]["operations"] for index in (0, 4)] for at in (0, 1))
+    assert lines[1] < 2.1 * lines[0] and composed[1] > 3.9 * composed[0]  # lines grow with the side, maps with the area
+    refused = CliRunner().invoke(creps.main, [f"--network={write_network(tmp_path / 'qc.safetensors')}"])
+    assert "is of kind stylegan2; give a network that was trained with --generator=creps" in refused.output
 
 
 def test_gpu_goes_on_when_a_part_fails(tmp_path, monkeypatch):

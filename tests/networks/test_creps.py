@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
+from dnnlib.config import to_dict
 from dnnlib.errors import UserError
 from generation.rendering import render, synthesize
 from networks.config import CrepsConfig, GeneratorConfig, MappingConfig, PrecisionConfig, QualityConfig
-from networks.files import ImageFormat, build_generator, load_generator
+from networks.files import ImageFormat, build_generator, load_discriminator, load_generator
 from networks.generators.coordinates import Coordinates, line
 from networks.generators.creps.decoders import Decoder, fuse
 from networks.generators.creps.layers import PlaceLayer
@@ -16,8 +17,10 @@ from networks.generators.creps.lines import FourierLines, LineBlock
 from networks.generators.creps.synthesis import CLAMP
 from networks.latents import Features, Latents, Padding
 from tests.support.networks import SMALL, small_creps, write_network
+from tests.support.runs import ALONE, batches, tiny_config, write_images
 from tests.support.tolerance import assert_close
 from training.losses import path_lengths
+from training.trainer import Trainer
 
 UNUSED = ("synthesis.b4.tores.", "synthesis.decoder_8.")  # of published files
 
@@ -136,6 +139,25 @@ def test_a_network_of_larger_images_is_the_base_at_denser_coordinates():
     assert torch.equal(larger.synthesis(ws), base.synthesis(ws, coords=Coordinates(line(32), line(32))))
     with pytest.raises(UserError, match=r"creps.last_block is 64, must be at most 32, the side of the images"):
         small_creps(resolution=32, creps=dataclasses.replace(creps, last_block=64))
+
+
+def test_training_goes_on_with_larger_images_and_the_same_blocks(tmp_path):
+    G = small_creps()
+    base = write_network(tmp_path / "base.safetensors", G)
+    creps = dataclasses.replace(G.config.creps, last_block=16)
+    generator = to_dict(dataclasses.replace(G.config, creps=creps))
+    images = write_images(tmp_path / "larger.zip", side=32)
+    trainer = Trainer(tiny_config(images, base, mode="base", generator=generator), ImageFormat(32, 3, 0), ALONE)
+    ws = torch.randn(2, G.num_ws, G.w_dim)
+    assert torch.equal(trainer.G_ema.synthesis(ws), G.synthesis(ws, coords=Coordinates(line(32), line(32))))
+    start, own = load_discriminator(base, "sharp").state_dict(), trainer.streams[0].D.state_dict()
+    shared = {name for name in start if name in own}
+    assert all(torch.equal(start[name], own[name]) for name in shared)
+    assert {name.partition(".")[0] for name in own.keys() - shared} == {"b32"}
+    assert {name.rpartition(".")[0] for name in start.keys() - shared} == {"b16.fromrgb"}
+    before = trainer.G.synthesis.b8.fc0.weight.clone()
+    trainer.step(next(batches(trainer.config, 0)))
+    assert not torch.equal(trainer.G.synthesis.b8.fc0.weight, before)
 
 
 def test_the_first_lines_equal_the_reference(golden):
