@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +173,7 @@ class _Synthesis(nn.Module):
         self.synthesis = G.synthesis.traceable()
         self.noise_mode = noise_mode
         self.names = names
-        self.placed = {} if coords is None else {"coords": coords}
+        self.placed: dict[str, Any] = {} if coords is None else {"coords": coords}
 
     def forward(self, *codes: Tensor) -> Tensor:
         latents = Latents.from_tensors(dict(zip(self.names, codes, strict=True)))
