@@ -116,9 +116,9 @@ def test_a_zoom_goes_from_the_whole_image_into_the_window():
 
 WALK_FILES = {
     "--interpolate=zoom --crop=0.25,0.25,0.75,0.75": ["zoom.png"],
-    "--interpolate=zoom --crop=0.25,0.25,0.75,0.75 --output=mp4": ["seed0000-zoom.mp4", "seed0001-zoom.mp4"],
+    "--interpolate=zoom --crop=0.25,0.25,0.75,0.75 --format=mp4": ["seed0000-zoom.mp4", "seed0001-zoom.mp4"],
     "--interpolate=content --scale=0.5": ["content.png"],
-    "--interpolate=content --size=7x9 --output=mp4": ["content.mp4"],
+    "--interpolate=content --size=7x9 --format=mp4": ["content.mp4"],
 }
 
 
