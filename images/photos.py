@@ -45,27 +45,29 @@ def _json_or_none(folder: Path, name: str) -> Any:
         return None
 
 
-def read_photo(path: str | os.PathLike) -> np.ndarray:
+def read_photo(path: str | os.PathLike, name: str | None = None) -> np.ndarray:
     """Return a photo as uint8 `[H, W, 3]`; see `read_gray_or_colour`."""
-    pixels = read_gray_or_colour(path)
+    pixels = read_gray_or_colour(path, name)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def read_gray_or_colour(path: str | os.PathLike) -> np.ndarray:
+def read_gray_or_colour(path: str | os.PathLike, name: str | None = None) -> np.ndarray:
     """Return a photo as uint8 `[H, W, 3]`, or `[H, W, 1]` where it is gray: upright, in sRGB, in front of white.
 
-    Of several frames the first is read; see `images.convert.gray_or_rgb_pixels`.
+    Of several frames the first is read; see `images.convert.gray_or_rgb_pixels`. Errors about what the file holds call
+    it `name`, or by its path.
 
     Raises UnreadableImageError, a UserError of one sentence, for unreadable files, for more pixels than
     `dnnlib.limits.PIXELS` and for sides above MAX_SIDE.
     """
     path = existing(path, "photo")
     cure = "save it again as PNG or JPEG, or smaller"
-    with image_errors(lambda: str(path), cure), open_file(path, IMAGE_BYTES, cure, UnreadableImageError) as file:
+    what = name or str(path)
+    with image_errors(lambda: what, cure), open_file(path, IMAGE_BYTES, cure, UnreadableImageError) as file:
         pixels = gray_or_rgb_pixels(decode(file.read()))
     longest = max(pixels.shape[:2])
     if longest > MAX_SIDE:
-        raise UnreadableImageError(f"{path} has a side of {longest} pixels, at most {MAX_SIDE} work; crop it")
+        raise UnreadableImageError(f"{what} has a side of {longest} pixels, at most {MAX_SIDE} work; crop it")
     return pixels
 
 

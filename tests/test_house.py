@@ -26,6 +26,7 @@ FLOORS = [
     ["training"],
     ["inversion"],
     ["evaluation", "exchange"],
+    ["web"],
 ]
 RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 SCRIPTS = len(FLOORS)
@@ -130,6 +131,8 @@ def test_imports_go_one_way():
         ("evaluation.job", "import exchange.hub"),
         ("exchange.hub", "import evaluation"),
         ("evaluation.job", "import calc_metrics"),
+        ("exchange.hub", "import web.studio"),
+        ("web.studio", "import app"),
         ("train", "import dataset_tool"),
         ("train", "import qc_stylegan"),
         ("inversion.inverter", "import qc_stylegan.program"),

@@ -46,9 +46,9 @@ class PhotoReader:
         self.detector_name = detector
         self.detector = None if detector is None else find_detector(detector)
 
-    def read(self, path: Path) -> PreparedPhoto:
-        """Return a photo, ready to be inverted."""
-        return self.prepare(read_photo(path), str(path))
+    def read(self, path: Path, name: str | None = None) -> PreparedPhoto:
+        """Return a photo, ready to be inverted; errors about what it shows call it `name`, or by its path."""
+        return self.prepare(read_photo(path, name), name or str(path))
 
     def prepare(self, photo: np.ndarray, name: str) -> PreparedPhoto:
         """Return a photo, uint8 `[H, W, 3]`, ready to be inverted; errors call it `name`."""

@@ -1,0 +1,211 @@
+"""The network behind the page: photos to codes once, then codes to images as often as somebody moves a slider.
+
+Nothing here belongs to a user: what was found for a photo is handed out, and comes back with each request.
+"""
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnnlib.config import require
+from generation.rendering import synthesize
+from images.photos import from_network
+from inversion.commands.options import InverterFlags, make_direction, make_inverter, make_reader
+from inversion.commands.restore import notes_on
+from inversion.directions.direction import AnyDirection
+from inversion.directions.editing import edit
+from inversion.directions.search import Search, find_directions
+from inversion.familiarity import usual_detail
+from inversion.fidelity import blend
+from inversion.inverter import OnStep
+from inversion.requality import interpolate_quality, scale_quality
+from inversion.tuned_weights import Inversion
+from networks.latents import Latents
+from torch_utils.checkpoint import read_header
+from web.limits import Deadline, Limits
+from web.samples import Sample, Wish, sample_images
+from web.uploads import read_upload
+
+MOST_QUALITY = 2.0  # factor of a photo's own degradation
+MOST_STRENGTH = 4.0  # of an edit, in standard deviations
+SAMPLED_W = 4096  # w that the unit of a direction's strength is measured on
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPhoto:
+    """A photo and what was found for it.
+
+    Attributes:
+        name: of the file, without folders.
+        image: its part that was inverted, uint8 `[R, R, 3]`.
+        target: the same, float32 `[1, C, R, R]` in [-1, 1].
+        latents: codes of one image, on the CPU.
+        notes: what somebody should know about results, as sentences.
+    """
+
+    name: str
+    image: np.ndarray
+    target: Tensor
+    latents: Latents
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a photo is shown.
+
+    Attributes:
+        fidelity: how much is kept of the photo, from 0 to 1; see `inversion.fidelity`.
+        quality: factor of its degradation; 0: restored.
+        strengths: of the edits, one for each direction of the studio; fewer mean none along the others.
+        reference: codes of another photo, whose degradation takes the place of the photo's own; None: there is none.
+        share: how far it does, from 0 to 1.
+    """
+
+    fidelity: float
+    quality: float = 0.0
+    strengths: tuple[float, ...] = ()
+    reference: Latents | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.fidelity <= 1, "the fidelity", self.fidelity, "from 0 to 1")
+        require(0 <= self.quality <= MOST_QUALITY, "the degradation", self.quality, f"from 0 to {MOST_QUALITY:g}")
+        require(0 <= self.share <= 1, "the share", self.share, "from 0 to 1")
+        for strength in self.strengths:
+            is_fine = math.isfinite(strength) and abs(strength) <= MOST_STRENGTH
+            require(is_fine, "the strength of an edit", strength, f"from {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}")
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether this is what `invert.py restore` shows."""
+        return self.quality == 0 and not any(self.strengths)
+
+
+class Studio:
+    """One network, its encoder and its directions; it does one thing at a time.
+
+    Args:
+        inverting: how photos are inverted.
+        align: detector of the face that is cut out; None: the middle square.
+        directions: files of directions to edit along.
+        sefa: number of directions that are found in the network itself, and come first.
+        limits: of photos, and of the time that a request takes.
+
+    Raises UserError as the commands of invert.py do.
+    """
+
+    def __init__(
+        self,
+        inverting: InverterFlags,
+        align: str | None = None,
+        directions: Sequence[str] = (),
+        sefa: int = 4,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.inverter = make_inverter(inverting, None, needs_quality=True)
+        self.G = self.inverter.G
+        self.reader = make_reader(align, self.inverter)
+        self.header = read_header(inverting.network)
+        self.directions: list[AnyDirection] = []
+        if sefa:
+            search = Search(count=sefa, samples=SAMPLED_W)
+            self.directions += [found.to(self.inverter.device) for found in find_directions(self.G, "sefa", search)]
+        self.directions += [make_direction(path, self.inverter) for path in directions]
+        self._lock = threading.Lock()
+
+    @property
+    def subject(self) -> str:
+        """What the network knows, in words."""
+        return self.header.get("subject") or "what it was trained on"
+
+    @contextmanager
+    def _turn(self) -> Iterator[Deadline]:
+        """Wait until nothing else is being done; the time of the request begins then."""
+        with self._lock:
+            yield Deadline(self.limits.seconds)
+
+    def open(self, path: Path, on_step: OnStep) -> Iterator[OpenPhoto]:
+        """Yield a photo with its codes, found as `invert.py restore` finds them, without tuning.
+
+        Where the search for `q` follows the encoder, a first version without `q` comes before it: it can be seen
+        restored, and takes a small part of the time.
+
+        Raises UserError as `web.uploads.read_upload` does, and when it takes too long.
+        """
+        with self._turn() as deadline:
+            photo = read_upload(path, self.reader, self.limits)
+            deadline.check()
+            target = photo.target.to(self.inverter.device)
+            first = self._first_codes(target)
+        if first is not None:
+            yield OpenPhoto(path.name, photo.image, photo.target, first.to("cpu"))
+
+        def checked_step(stage: str, done: int, total: int) -> None:
+            deadline.check()
+            on_step(stage, done, total)
+
+        with self._turn():
+            latents = self.inverter.codes(target, checked_step, first).detach().to("cpu")
+            notes = tuple(notes_on(self.inverter, Inversion(latents), photo, self.subject))
+        yield OpenPhoto(path.name, photo.image, photo.target, latents, notes)
+
+    def picture(self, photo: OpenPhoto, look: Look) -> np.ndarray:
+        """Return how a photo looks, uint8 `[R, R, 3]`.
+
+        The network's image `G(w, s q)` with the photo's own degradation is mixed with the photo by the fidelity, which
+        at s = 0 is what `invert.py restore` shows. Edits and another photo's degradation change that by as much as they
+        change the network's image; of what the photo tells beyond that image, the share of the other degradation is
+        left out, since it is about its own. So at fidelity 0 all images are the network's, as those of `invert.py edit`
+        and `degrade` are.
+        """
+        with self._turn(), torch.no_grad():
+            target = photo.target.to(self.inverter.device)
+            latents = photo.latents.to(self.inverter.device)
+            own = scale_quality(latents, look.quality)
+            shown = self._image(own)
+            detail = usual_detail(self.inverter.encoder_header, self.G.img_resolution)
+            kept = blend(target, shown, look.fidelity, detail).clamp(-1, 1)
+            share = 0.0 if look.reference is None else look.share
+            if share == 0 and not any(look.strengths):
+                return from_network(kept)[0]
+            told = (1 - share) * (kept - shown)
+            return from_network(self._image(self._changed(latents, look)) + told)[0]
+
+    def samples(self, wish: Wish, on_step: OnStep) -> list[Sample]:
+        """Return images of seeds, sharp and degraded; raise UserError when it takes too long."""
+        with self._turn() as deadline:
+            samples = []
+            for number, sample in enumerate(sample_images(self.G, wish)):
+                samples.append(sample)
+                on_step("images", number + 1, len(wish.seeds))
+                deadline.check()
+            return samples
+
+    def _first_codes(self, target: Tensor) -> Latents | None:
+        """Return what the encoder finds, where a search for `q` follows it."""
+        if self.inverter.encoder is None or not self.inverter.fits_quality:
+            return None
+        with torch.no_grad():
+            return self.inverter.encoder(target)
+
+    def _image(self, latents: Latents) -> Tensor:
+        return synthesize(self.G, latents).clamp(-1, 1)  # [1, C, R, R]
+
+    def _changed(self, latents: Latents, look: Look) -> Latents:
+        """Return the codes of a photo with another's degradation, and edited."""
+        codes = latents
+        if look.reference is not None:
+            codes = interpolate_quality(latents, latents, look.reference.to(latents.ws.device), look.share)
+        codes = scale_quality(codes, look.quality)
+        for direction, strength in zip(self.directions, look.strengths, strict=False):
+            codes = edit(self.G, codes, direction, strength) if strength else codes
+        return codes
