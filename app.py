@@ -62,13 +62,13 @@ def main(
     """
     from inversion.commands.options import InverterFlags  # these take seconds, which --help need not
     from web.limits import Limits
-    from web.server import Address, require_gradio, serve
+    from web.server import Address, page_folder, serve
     from web.studio import Studio
 
     address, limits = Address(host, port, public_url), Limits(max_mb, max_megapixels, max_seconds)
-    require_gradio()
     inverting = InverterFlags(network, encoder, no_encoder, steps, device=device)
-    serve(Studio(inverting, align, directions, sefa, limits), address)
+    with page_folder() as folder:
+        serve(Studio(inverting, align, directions, sefa, limits), address, folder)
 
 
 if __name__ == "__main__":

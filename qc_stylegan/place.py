@@ -8,9 +8,12 @@ HERE = Path(__file__).resolve().parent
 # Rooms and scripts, by the names under which they import each other.
 ROOMS = (
     *("dnnlib", "torch_utils", "degradations", "images", "networks", "metrics"),
-    *("generation", "training", "inversion", "evaluation", "exchange"),
+    *("generation", "training", "inversion", "evaluation", "exchange", "web"),
 )
-SCRIPTS = ("train", "generate", "invert", "calc_metrics", "dataset_tool")
+SCRIPTS = ("train", "generate", "invert", "calc_metrics", "dataset_tool", "app")
+# Those that only the command line imports; many programs have such modules of their own.
+OF_THE_PAGE = ("web", "app")
+NEEDED = tuple(name for name in (*ROOMS, *SCRIPTS) if name not in OF_THE_PAGE)
 
 
 def tree() -> Path:
@@ -19,7 +22,7 @@ def tree() -> Path:
     return installed if installed.is_dir() else HERE.parent
 
 
-def make_importable(names: Iterable[str] = (*ROOMS, *SCRIPTS)) -> None:
+def make_importable(names: Iterable[str] = NEEDED) -> None:
     """Put the rooms on the path of imports, before all else.
 
     Raises ImportError where one of their names is taken by a module from elsewhere.

@@ -16,6 +16,7 @@ FONTS_MONO = ("ui-monospace", "monospace")
 CSS = """
 footer { display: none !important; }
 #view img { width: 100%; }
+#notes { overflow: hidden; }
 """
 
 

@@ -1,7 +1,7 @@
 """The tab for photos: drop one, see it restored beside the original, and change how it looks."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from web.studio import MOST_STRENGTH, Look, OpenPhoto, Studio
 
 KEPT_SECONDS = 3600.0  # how long what was found for a photo stays without being used
 DROP_HEIGHT = 120  # px of the boxes that photos are dropped on
+NOTES_HEIGHT = 90  # px, in which the progress of what follows the first look is shown
 
 Shown = tuple[tuple[np.ndarray, np.ndarray] | None, dict[str, Any]]  # both sides of the slider, and the file
 
@@ -47,8 +48,8 @@ class PhotoTab:
                     interactive=False,
                     buttons=["fullscreen"],
                 )
-                self.notes = gr.Markdown(elem_id="notes")
                 self.download = gr.DownloadButton("Download the result (PNG)", interactive=False, elem_id="download")
+                self.notes = gr.Markdown(elem_id="notes", min_height=NOTES_HEIGHT)
         self._connect()
 
     def _connect(self) -> None:
@@ -56,36 +57,47 @@ class PhotoTab:
         sliders = [self.quality, self.fidelity, self.share, *self.strengths]
         start = [slider.value for slider in sliders]
         shown, looks = [self.view, self.download], [self.photo, self.reference, *sliders]
-        empty = [self.photo, *shown, self.notes, *sliders]
-        # A photo that is dropped while another one is worked on has its turn after that.
-        busy = {**with_the_model("full"), "show_progress_on": self.view, "trigger_mode": "always_last"}
+        unseen = with_the_model("hidden")
 
         def forget() -> tuple:
             return None, None, offered(None), "", *start
 
-        self.file.upload(forget, None, empty, **at_once()).then(
-            self.open, self.file, [self.photo, *shown, self.notes], **busy
-        )
+        empty = [self.photo, *shown, self.notes, *sliders]
+        forgotten = self.file.upload(forget, None, empty, **at_once())
+        opened = forgotten.then(self.open, self.file, [self.photo, *shown], **_busy(self.view))
+        completed = opened.success(self.complete, self.photo, [self.photo, self.notes], **_busy(self.notes))
+        completed.success(self.show, looks, shown, **unseen)
         self.file.clear(forget, None, empty, **at_once())
-        self.other.upload(self.open_reference, self.other, self.reference, **busy).success(
-            lambda: (1.0, 1.0), None, [self.quality, self.share], **at_once()
-        ).then(self.show, looks, shown, **with_the_model("hidden"))
-        self.other.clear(lambda: None, None, self.reference, **at_once()).then(
-            self.show, looks, shown, **with_the_model("hidden")
-        )
+
+        copied = self.other.upload(self.open_reference, self.other, self.reference, **_busy(self.view))
+        copied = copied.success(lambda: (1.0, 1.0), None, [self.quality, self.share], **at_once())
+        copied.then(self.show, looks, shown, **unseen)
+        self.other.clear(lambda: None, None, self.reference, **at_once()).then(self.show, looks, shown, **unseen)
+
         moved = [slider.input for slider in sliders]
-        gr.on(moved, self.show, looks, shown, trigger_mode="always_last", **with_the_model("hidden"))
+        gr.on(moved, self.show, looks, shown, trigger_mode="always_last", **unseen)
 
     def open(
         self,
         path: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio looks for this default
-    ) -> Iterator[tuple]:
-        """Yield what was found for a photo, as soon as it can be seen and when all is known, and how it looks."""
-        look = Look(self.studio.inverter.options.fidelity)
+    ) -> tuple:
+        """Return what was found first for a photo, and how it looks restored."""
         with told_errors():
-            for photo in self.studio.open(Path(path), on_step_of(progress)):
-                yield photo, *self._shown(photo, look), as_list(photo.notes)
+            photo = self.studio.open(Path(path), on_step_of(progress))
+            return photo, *self._shown(photo, Look(self.studio.inverter.options.fidelity))
+
+    def complete(
+        self,
+        photo: OpenPhoto | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[OpenPhoto | None, str]:
+        """Return all that was found for a photo, and the notes on it; nothing where it was removed meanwhile."""
+        if photo is None:
+            return None, ""
+        with told_errors():
+            photo = self.studio.complete(photo, on_step_of(progress))
+            return photo, as_list(photo.notes or ())
 
     def open_reference(
         self,
@@ -94,8 +106,8 @@ class PhotoTab:
     ) -> OpenPhoto:
         """Return what was found for a photo whose degradation is to be copied."""
         with told_errors():
-            *_, photo = self.studio.open(Path(path), on_step_of(progress))
-            return photo
+            on_step = on_step_of(progress)
+            return self.studio.complete(self.studio.open(Path(path), on_step), on_step)
 
     def show(self, photo: OpenPhoto | None, reference: OpenPhoto | None, *values: float) -> Shown:
         """Return how a photo looks with the sliders at `values`."""
@@ -106,7 +118,15 @@ class PhotoTab:
 
     def _shown(self, photo: OpenPhoto, look: Look) -> Shown:
         image = self.studio.picture(photo, look)
-        return (photo.image, image), offered(self.results.write_picture(photo, look, image))
+        return (photo.part.image, image), offered(self.results.write_picture(photo, look, image))
+
+
+def _busy(component: gr.Markdown | gr.ImageSlider) -> dict[str, Any]:
+    """Return the arguments of events that show their progress on a component.
+
+    A photo that is dropped while another one is worked on has its turn after that.
+    """
+    return {**with_the_model("full"), "show_progress_on": component, "trigger_mode": "always_last"}
 
 
 def look_of(reference: OpenPhoto | None, quality: float, fidelity: float, share: float, *strengths: float) -> Look:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
-# Gradio reports no use and looks for no newer version; the hub's library sends and fetches nothing.
-ENVIRONMENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 LAST_SECONDS = 1  # that requests have when the page ends
 
 
@@ -68,25 +66,17 @@ class Address:
             ) from error
 
 
-def require_gradio() -> None:
-    """Import Gradio; raise UserError where it is not installed."""
-    os.environ.update(ENVIRONMENT)
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"the page needs Gradio ({one_line(error)})", "pip install 'gradio>=6.31,<7'") from error
-
-
-def serve(studio: Studio, address: Address) -> None:
-    """Serve the page until a signal ends it; its folder is removed then.
+def serve(studio: Studio, address: Address, folder: Path) -> None:
+    """Serve the page until a signal ends it.
 
     Args:
         studio: the network.
         address: where to listen.
+        folder: of `page_folder`.
 
-    Raises UserError where Gradio is not installed, and where the address cannot be listened on.
+    Raises UserError where the address cannot be listened on.
     """
-    with page_folder() as folder, address.listen() as listener:
+    with address.listen() as listener:
         server = make_server(studio, address, folder)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -96,9 +86,7 @@ def serve(studio: Studio, address: Address) -> None:
 
 
 def make_server(studio: Studio, address: Address, folder: Path) -> "uvicorn.Server":
-    """Return the server of the page, whose files are in `folder`; raise UserError where Gradio is not installed."""
-    require_gradio()
-    os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_EXAMPLES_CACHE=str(folder))
+    """Return the server of the page, whose files are in `folder`."""
     import gradio as gr
     import uvicorn
     from fastapi import FastAPI
@@ -139,10 +127,19 @@ def make_server(studio: Studio, address: Address, folder: Path) -> "uvicorn.Serv
 
 @contextlib.contextmanager
 def page_folder() -> Iterator[Path]:
-    """Yield a new folder, in which all files of this process are put that have no other place; remove it at the end."""
+    """Yield a new folder, in which this process puts all files that have no other place; remove it at the end.
+
+    Gradio makes its own folder when it is imported, so that happens here. It reports no use, and looks for no newer
+    version.
+
+    Raises UserError where Gradio is not installed.
+    """
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="qc-stylegan-web-")))
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    places = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder)}
+    os.environ.update(places, GRADIO_ANALYTICS_ENABLED="False")
     try:
+        _import_gradio()
         yield folder
     finally:
         tempfile.tempdir = before
@@ -163,6 +160,13 @@ def ending(server: "uvicorn.Server") -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _import_gradio() -> None:
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"the page needs Gradio ({one_line(error)})", "pip install 'gradio>=6.31,<7'") from error
 
 
 async def _fetch_nothing(url: str) -> Any:

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from inversion.directions.search import Search, find_directions
 from inversion.familiarity import usual_detail
 from inversion.fidelity import blend
 from inversion.inverter import OnStep
+from inversion.photos.reader import PreparedPhoto
 from inversion.requality import interpolate_quality, scale_quality
 from inversion.tuned_weights import Inversion
 from networks.latents import Latents
@@ -44,17 +45,15 @@ class OpenPhoto:
 
     Attributes:
         name: of the file, without folders.
-        image: its part that was inverted, uint8 `[R, R, 3]`.
-        target: the same, float32 `[1, C, R, R]` in [-1, 1].
+        part: the part of it that was inverted; what lies around that is not kept.
         latents: codes of one image, on the CPU.
-        notes: what somebody should know about results, as sentences.
+        notes: what somebody should know about results, as sentences; None: nothing is known yet.
     """
 
     name: str
-    image: np.ndarray
-    target: Tensor
+    part: PreparedPhoto
     latents: Latents
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,35 +127,41 @@ class Studio:
         return self.header.get("subject") or "what it was trained on"
 
     @contextmanager
-    def _turn(self) -> Iterator[Deadline]:
-        """Wait until nothing else is being done; the time of the request begins then."""
+    def _turn(self, on_step: OnStep | None = None) -> Iterator[OnStep]:
+        """Wait until nothing else is being done; yield `on_step` that raises UserError once the time is over."""
         with self._lock:
-            yield Deadline(self.limits.seconds)
+            deadline = Deadline(self.limits.seconds)
 
-    def open(self, path: Path, on_step: OnStep) -> Iterator[OpenPhoto]:
-        """Yield a photo with its codes, found as `invert.py restore` finds them, without tuning.
+            def checked_step(stage: str, done: int, total: int) -> None:
+                deadline.check()
+                if on_step is not None:
+                    on_step(stage, done, total)
 
-        Where the search for `q` follows the encoder, a first version without `q` comes before it: it can be seen
-        restored, and takes a small part of the time.
+            yield checked_step
+
+    def open(self, path: Path, on_step: OnStep) -> OpenPhoto:
+        """Return a photo as soon as it can be seen restored: without `q`, where the search for it follows the encoder.
 
         Raises UserError as `web.uploads.read_upload` does, and when it takes too long.
         """
-        with self._turn() as deadline:
+        with self._turn(on_step) as checked_step:
             photo = read_upload(path, self.reader, self.limits)
-            deadline.check()
-            target = photo.target.to(self.inverter.device)
-            first = self._first_codes(target)
-        if first is not None:
-            yield OpenPhoto(path.name, photo.image, photo.target, first.to("cpu"))
+            checked_step("read", 1, 1)
+            latents = self._first_codes(photo.target.to(self.inverter.device), checked_step)
+            return OpenPhoto(path.name, replace(photo, photo=photo.image), latents.detach().to("cpu"))
 
-        def checked_step(stage: str, done: int, total: int) -> None:
-            deadline.check()
-            on_step(stage, done, total)
+    def complete(self, photo: OpenPhoto, on_step: OnStep) -> OpenPhoto:
+        """Return a photo with all its codes, those that `invert.py restore` finds without tuning, and with notes.
 
-        with self._turn():
-            latents = self.inverter.codes(target, checked_step, first).detach().to("cpu")
-            notes = tuple(notes_on(self.inverter, Inversion(latents), photo, self.subject))
-        yield OpenPhoto(path.name, photo.image, photo.target, latents, notes)
+        Raises UserError when it takes too long.
+        """
+        with self._turn(on_step) as checked_step:
+            latents = photo.latents
+            if latents.q is None:
+                target, first = photo.part.target.to(self.inverter.device), latents.to(self.inverter.device)
+                latents = self.inverter.codes(target, checked_step, first).detach().to("cpu")
+            notes = tuple(notes_on(self.inverter, Inversion(latents), photo.part, self.subject))
+            return replace(photo, latents=latents, notes=notes)
 
     def picture(self, photo: OpenPhoto, look: Look) -> np.ndarray:
         """Return how a photo looks, uint8 `[R, R, 3]`.
@@ -168,7 +173,7 @@ class Studio:
         and `degrade` are.
         """
         with self._turn(), torch.no_grad():
-            target = photo.target.to(self.inverter.device)
+            target = photo.part.target.to(self.inverter.device)
             latents = photo.latents.to(self.inverter.device)
             own = scale_quality(latents, look.quality)
             shown = self._image(own)
@@ -182,18 +187,17 @@ class Studio:
 
     def samples(self, wish: Wish, on_step: OnStep) -> list[Sample]:
         """Return images of seeds, sharp and degraded; raise UserError when it takes too long."""
-        with self._turn() as deadline:
+        with self._turn(on_step) as checked_step:
             samples = []
-            for number, sample in enumerate(sample_images(self.G, wish)):
+            for sample in sample_images(self.G, wish):
                 samples.append(sample)
-                on_step("images", number + 1, len(wish.seeds))
-                deadline.check()
+                checked_step("images", len(samples), len(wish.seeds))
             return samples
 
-    def _first_codes(self, target: Tensor) -> Latents | None:
-        """Return what the encoder finds, where a search for `q` follows it."""
+    def _first_codes(self, target: Tensor, on_step: OnStep) -> Latents:
+        """Return what the encoder finds, where a search for `q` is all that follows it; else all codes."""
         if self.inverter.encoder is None or not self.inverter.fits_quality:
-            return None
+            return self.inverter.codes(target, on_step)
         with torch.no_grad():
             return self.inverter.encoder(target)
 

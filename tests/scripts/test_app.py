@@ -13,6 +13,12 @@ from tests.support.runs import ROOT
 from web.server import Address
 
 
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
+        monkeypatch.setenv(name, "")  # the command sets them
+
+
 @pytest.fixture(name="with_gradio")
 def _with_gradio():
     pytest.importorskip("gradio", reason="Gradio is not installed (the extra web)")

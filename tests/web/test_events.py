@@ -23,14 +23,20 @@ def page(studio, folder):
     return build_page(studio, Results(folder))
 
 
+def silent(*step, desc=None):
+    """Take the place of a bar of progress."""
+
+
 def functions(page):
     return {function.fn.__name__: function for function in page.fns.values() if function.fn is not None}
 
 
 def test_a_photo_goes_through_the_page(page, photo_file, folder):
     tab = functions(page)["open"].fn.__self__
-    [(photo, (before, after), button, notes)] = tab.open(str(photo_file(0)), lambda *step, **desc: None)
-    assert before is photo.image and after.shape == (16, 16, 3) and notes == as_list(photo.notes)
+    photo, (before, after), button = tab.open(str(photo_file(0, size=(90, 80))), silent)
+    photo, notes = tab.complete(photo, silent)
+    assert before is photo.part.image and after.shape == (16, 16, 3)
+    assert notes == as_list(photo.notes) and "coarser than the photo" in notes
     assert button["interactive"] and button["value"].endswith("/a_cat-restored.png")
     (_, same), _ = tab.show(photo, None, 0.0, 0.5, 1.0, 0.0, 0.0)
     assert (same == after).all()
@@ -41,7 +47,9 @@ def test_a_photo_goes_through_the_page(page, photo_file, folder):
 
 
 def test_without_a_photo_nothing_is_shown(page):
-    view, button = functions(page)["open"].fn.__self__.show(None, None, 0.0, 0.5, 1.0)
+    tab = functions(page)["open"].fn.__self__
+    assert tab.complete(None, silent) == (None, "")
+    view, button = tab.show(None, None, 0.0, 0.5, 1.0)
     assert view is None and not button["interactive"] and button["value"] is None
 
 
@@ -49,13 +57,13 @@ def test_errors_are_sentences_without_markup(page, tmp_path):
     path = tmp_path / "<img src=x>.png"
     path.write_bytes(b"no photo")
     with pytest.raises(gr.Error) as caught:
-        list(functions(page)["open"].fn(str(path), lambda *step, **desc: None))
+        functions(page)["open"].fn(str(path), silent)
     expected = "&lt;img src=x&gt;.png cannot be read: it is not an image of a known kind, or damaged; save it again"
     assert caught.value.message.startswith(expected) and not caught.value.print_exception
 
 
 def test_values_of_no_slider_are_sentences(page, studio, photo_file):
-    *_, photo = studio.open(photo_file(0), lambda *step: None)
+    photo = studio.open(photo_file(0), silent)
     with pytest.raises(gr.Error, match="the fidelity is 7, must be from 0 to 1"):
         functions(page)["open"].fn.__self__.show(photo, None, 0.0, 7, 1.0)
 

@@ -25,8 +25,7 @@ def nothing(stage, done, total):
 
 
 def opened(studio, path):
-    *_, photo = studio.open(path, nothing)
-    return photo
+    return studio.complete(studio.open(path, nothing), nothing)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def command_images(studio, photo, path):
 
 
 def test_by_default_a_photo_looks_as_restore_shows_it(studio, photo, photo_file):
-    [inversion] = studio.inverter.invert(photo.target)
+    [inversion] = studio.inverter.invert(photo.part.target)
     for name, tensor in inversion.latents.tensors().items():
         assert torch.equal(tensor, photo.latents.tensors()[name])
     images = command_images(studio, photo, photo_file(0))
@@ -60,7 +59,7 @@ def test_its_own_degradation_at_no_fidelity_is_the_reconstruction(studio, photo,
 
 def test_full_fidelity_is_the_photo(studio, photo):
     for quality in (0.0, 1.0):
-        assert np.array_equal(studio.picture(photo, Look(1.0, quality)), photo.image)
+        assert np.array_equal(studio.picture(photo, Look(1.0, quality)), photo.part.image)
 
 
 @pytest.mark.parametrize("quality", [0.0, 1.0])
@@ -74,7 +73,7 @@ def test_edits_at_full_fidelity_change_the_photo_by_what_they_change_of_the_netw
     before = studio.picture(photo, Look(0.0)).astype(int)
     after = studio.picture(photo, Look(0.0, strengths=(1.0,))).astype(int)
     edited = studio.picture(photo, Look(1.0, strengths=(1.0,))).astype(int)
-    expected = np.clip(photo.image.astype(int) + after - before, 0, 255)
+    expected = np.clip(photo.part.image.astype(int) + after - before, 0, 255)
     assert np.abs(edited - expected).max() <= 2 and np.abs(after - before).max() > 2
 
 
@@ -89,7 +88,7 @@ def test_all_of_another_degradation_leaves_nothing_of_what_the_photo_tells(studi
     looks = [Look(fidelity, 1.0, (), other.latents, 1.0) for fidelity in (0.0, 1.0)]
     assert np.array_equal(*(studio.picture(photo, look) for look in looks))
     own = Look(1.0, 1.0, (), other.latents, 0.0)
-    assert np.array_equal(studio.picture(photo, own), photo.image)
+    assert np.array_equal(studio.picture(photo, own), photo.part.image)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +114,11 @@ def test_a_search_for_q_shows_the_restored_photo_first(tmp_path, photo_file):
     write_encoder(tmp_path / "encoder.safetensors", G, network, dataclasses.replace(TINY, q_width=0))
     studio = Studio(InverterFlags(str(network), device="cpu"), sefa=0)
     steps = []
-    photos = studio.open(photo_file(0), lambda *step: steps.append(step))
-    first = next(photos)
-    assert first.latents.q is None and not steps
-    [final] = photos
-    assert final.latents.q is not None and steps[-1] == ("quality", 20, 20)
-    [inversion] = studio.inverter.invert(final.target)
+    first = studio.open(photo_file(0), nothing)
+    assert first.latents.q is None and first.notes is None
+    final = studio.complete(first, lambda *step: steps.append(step))
+    assert final.notes is not None and steps[-1] == ("quality", 20, 20)
+    [inversion] = studio.inverter.invert(final.part.target)
     assert torch.equal(inversion.latents.q, final.latents.q)
     for look in (Look(0.5), Look(0.0)):
         assert np.array_equal(studio.picture(first, look), studio.picture(final, look))
@@ -146,7 +144,7 @@ def test_what_takes_too_long_ends(studio, photo_file, monkeypatch):
 def test_a_search_is_ended_between_two_steps(studio, photo_file, monkeypatch):
     done = []
 
-    def codes(target, on_step, start):
+    def codes(target, on_step):
         for step in range(1, 4):
             monkeypatch.setattr("time.monotonic", lambda step=step: 1e9 * (step == 2))
             on_step("projector", step, 3)
@@ -155,8 +153,8 @@ def test_a_search_is_ended_between_two_steps(studio, photo_file, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     monkeypatch.setattr(studio.inverter, "codes", codes)
     with pytest.raises(UserError, match=r"longer than the 120 seconds"):
-        [*studio.open(photo_file(0), lambda *step: done.append(step))]
-    assert done == [("projector", 1, 3)]
+        studio.open(photo_file(0), lambda *step: done.append(step))
+    assert done == [("read", 1, 1), ("projector", 1, 3)]
 
 
 def test_one_thing_is_done_at_a_time(studio, photo, monkeypatch):
