@@ -2,12 +2,19 @@
 
 import click
 
+from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.flags import PATH, SETTINGS, LocalPath
+from dnnlib.flags import PATH, LocalPath
 from dnnlib.remote.locations import NetworkFile
 
+SECTIONS = {
+    "Photos": ("network", "encoder", "no_encoder", "steps", "align", "directions", "sefa"),
+    "Address": ("host", "port", "public_url"),
+    "Limits": ("max_mb", "max_megapixels", "max_seconds"),
+}
 
-@click.command(context_settings=SETTINGS)
+
+@commands.command(sections=SECTIONS)
 @click.option("--network", type=NetworkFile(), required=True, help="QC network that photos are inverted into.")
 @click.option("--encoder", type=NetworkFile(), help="Encoder for this network.  [default: the one in its folder]")
 @click.option("--no-encoder", is_flag=True, help="Use no encoder: the projector searches, which takes minutes.")
@@ -34,6 +41,7 @@ from dnnlib.remote.locations import NetworkFile
 @click.option("--max-megapixels", type=float, default=50.0, help="Most pixels of a photo, in millions.")
 @click.option("--max-seconds", type=float, default=120.0, help="Longest time that a request takes, without waiting.")
 @click.option("--device", help="Device: cuda, mps or cpu.  [default: the best there is]")
+@commands.version_option
 @one_sentence_errors
 def main(
     network: str,

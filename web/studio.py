@@ -17,7 +17,8 @@ from torch import Tensor
 from dnnlib.config import require
 from generation.rendering import synthesize
 from images.photos import from_network
-from inversion.commands.options import InverterFlags, make_direction, make_inverter, make_reader
+from inversion.commands.building import make_direction, make_inverter, make_reader
+from inversion.commands.options import InverterFlags
 from inversion.commands.restore import notes_on
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
