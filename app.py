@@ -11,6 +11,7 @@ SECTIONS = {
     "Photos": ("network", "encoder", "no_encoder", "steps", "align", "directions", "sefa"),
     "Address": ("host", "port", "public_url"),
     "Limits": ("max_mb", "max_megapixels", "max_seconds"),
+    "Machine": ("device",),
 }
 
 
