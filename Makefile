@@ -32,7 +32,7 @@ demo: $(DEMO)/index.html
 
 $(DEMO)/index.html: $(DEMO)/restored/done-restore.jsonl $(DEMO)/samples/grid.png $(DEMO)/run/fakes-last.png
 	$(PY) -m images.page $(DEMO) --title="QC-StyleGAN: what make demo made" \
-	  --picture="Three bad photos, what the network sees in them, and the photos restored=$(DEMO)/restored/*-strip.png" \
+	  --picture="Three bad photos, what the network sees in them, and the photos restored=$(DEMO)/restored/strips/*.png" \
 	  --picture="Made from seeds: sharp, then through four quality codes=$(DEMO)/samples/grid.png" \
 	  --picture="A minute of training on drawn faces, from the small cats' network: real images=$(DEMO)/run/reals.png" \
 	  --picture="and the network's images at the end=$(DEMO)/run/fakes-last.png" \

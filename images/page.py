@@ -1,6 +1,6 @@
 """One page of pictures: `index.html`, and the same pictures in one image, `overview.png`.
 
-python -m images.page out --picture="Restored photos=out/restored/*-strip.png" --picture="Samples=out/grid.png"
+python -m images.page out --picture="Restored photos=out/restored/strips/*.png" --picture="Samples=out/grid.png"
 """
 
 import html

@@ -90,7 +90,7 @@ def degrade(
 
     check_codes(job.codes)
     arguments = inverting, tuning, align, start, end, alphas, strength, pastes
-    finish(divide_photos(_degrade, job, inverting.device, *arguments))
+    finish(divide_photos(_degrade, job, inverting.device, *arguments), "degraded", job.outdir)
 
 
 def _degrade(

@@ -60,7 +60,7 @@ def edit(
     strengths: tuple[float, ...],
     pastes: bool,
 ) -> None:
-    """Edit photos along a direction: PHOTO-edited*.png keeps the photo's quality, PHOTO-edited*-sharp.png is sharp.
+    """Edit photos along a direction: edited*/PHOTO.png keeps the photo's quality, edited*-sharp/PHOTO.png is sharp.
 
     \b
     python invert.py edit --network=qc.safetensors --direction=warmth.safetensors --strength=-2 --strength=2 \\
@@ -69,7 +69,11 @@ def edit(
     from inversion.photos.invert import divide_photos
 
     check_codes(job.codes)
-    finish(divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pastes))
+    finish(
+        divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pastes),
+        "edited",
+        job.outdir,
+    )
 
 
 def _edit(

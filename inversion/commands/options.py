@@ -212,11 +212,11 @@ def check_output(output: str, flag: str = "--output") -> Path:
     return path
 
 
-def finish(summary: Summary | None) -> None:
-    """Print the summary of a job, where this process has it, and leave with its exit code."""
+def finish(summary: Summary | None, verb: str, results: str | os.PathLike) -> None:
+    """Print the summary of a job, where this process has it, and leave with its exit code; see `Summary.report`."""
     if summary is None:
         return
-    click.echo(summary.report())
+    click.echo(summary.report(verb, results))
     if summary.exit_code:
         sys.exit(summary.exit_code)
 

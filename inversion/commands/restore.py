@@ -42,8 +42,8 @@ COARSER = 1.25  # sides of the network's images, from which on a photo is said t
 def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool) -> None:
     """Restore bad photos: find their content and quality, and show the content without the degradation.
 
-    For each photo: PHOTO-restored.png, PHOTO-reconstruction.png, PHOTO-strip.png for comparison, and
-    PHOTO-codes.safetensors, from which edit and degrade can go on (--codes). The same command again goes on where it
+    For each photo: restored/PHOTO.png, reconstruction/PHOTO.png, strips/PHOTO.png for comparison, and
+    codes/PHOTO.safetensors, from which edit and degrade can go on (--codes). The same command again goes on where it
     was stopped.
 
     \b
@@ -53,7 +53,11 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
     from inversion.photos.invert import divide_photos
 
     check_codes(job.codes)
-    finish(divide_photos(_restore, job, inverting.device, inverting, tuning, align, pastes))
+    finish(
+        divide_photos(_restore, job, inverting.device, inverting, tuning, align, pastes),
+        "restored",
+        Path(job.outdir) / "restored",
+    )
 
 
 def _restore(
@@ -92,7 +96,7 @@ def _restore(
 @photo_options
 @wrong_use_errors
 def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> None:
-    """Find the codes of photos, PHOTO-codes.safetensors, for any network; other commands take them by --codes.
+    """Find the codes of photos, codes/PHOTO.safetensors, for any network; other commands take them by --codes.
 
     \b
     python invert.py encode --network=network.safetensors --tuning-steps=0 -i photos -o codes
@@ -100,7 +104,9 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
     from inversion.photos.invert import divide_photos
 
     check_codes(job.codes)
-    finish(divide_photos(_encode, job, inverting.device, inverting, tuning, align))
+    finish(
+        divide_photos(_encode, job, inverting.device, inverting, tuning, align), "encoded", Path(job.outdir) / "codes"
+    )
 
 
 def _encode(share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> Summary:

@@ -11,8 +11,9 @@ import tqdm
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
 from inversion.inverter import Inverter
-from inversion.photos.invert import CODES, step_bar, stored_inversion
+from inversion.photos.invert import step_bar, stored_inversion
 from inversion.photos.reader import PhotoReader
+from inversion.photos.tasks import stored_codes
 from networks.latents import Latents
 
 
@@ -49,8 +50,8 @@ def encode_photos(
     for name, file in tqdm.tqdm(list(zip(names_of(files), files, strict=True)), desc="codes", disable=None):
         photo = reader.read(file)
         base = file.relative_to(source) if source.is_dir() else Path(file.name)
-        stored = None if codes is None else Path(codes) / base.with_name(f"{base.stem}-{CODES}")
-        if codes is not None and stored is not None and stored.is_file():
+        stored = None if codes is None else stored_codes(codes, base.with_suffix("").as_posix())
+        if codes is not None and stored is not None:
             latents = stored_inversion(stored, inverter, file, photo, codes).latents.to(inverter.device)
         else:
             with step_bar() as on_step:

@@ -14,12 +14,13 @@ from dnnlib.files import sha256
 from inversion.inverter import Inverter, OnStep
 from inversion.photos.jobs import Summary, merged, run_job
 from inversion.photos.reader import PhotoReader, PreparedPhoto
-from inversion.photos.tasks import PhotoJob, PhotoTask
+from inversion.photos.tasks import PhotoJob, PhotoTask, stored_codes
 from inversion.tuned_weights import Inversion, load_inversion, save_inversion
 from torch_utils.progress import StepLines, says_lines
 from torch_utils.sharing import Share, divide
 
-CODES = "codes.safetensors"  # ending of the files of inversions
+CODES = "codes.safetensors"  # of the files of inversions, see PhotoTask.output
+LAYOUT = "a folder for each kind"  # of results; those of an earlier program are made again
 
 Write = Callable[[PhotoTask, PreparedPhoto, Inversion], Sequence[Path]]  # writes results, returns their paths
 
@@ -73,7 +74,13 @@ def invert_photos(
                 inversions[k] = _with_identity(inversion, tasks[k], photos[k])
         return [write(tasks[k], photos[k], inversions[k]) for k in range(len(tasks))]
 
-    dependencies = {**settings, "inversion": inverter.settings, "detector": reader.detector_name, "codes": job.codes}
+    dependencies = {
+        **settings,
+        "inversion": inverter.settings,
+        "detector": reader.detector_name,
+        "codes": job.codes,
+        "layout": LAYOUT,
+    }
     return run_job(
         name, job.sources, job.outdir, lambda task: reader.read(task.photo), process, dependencies, job.batch, share
     )
@@ -122,9 +129,8 @@ def _load_stored(job: PhotoJob, inverter: Inverter, task: PhotoTask, photo: Prep
     """Return the inversion of a photo by an earlier command, or None; raise UserError for another part or photo."""
     if job.codes is None:
         return None
-    base = Path(job.codes) / task.base.relative_to(job.outdir)
-    path = base.with_name(f"{base.name}-{CODES}")
-    if not path.is_file():
+    path = stored_codes(job.codes, task.base)
+    if path is None:
         return None
     return stored_inversion(path, inverter, task.photo, photo, job.codes)
 

@@ -52,9 +52,17 @@ class Summary:
             return 128 + self.stopped_by
         return 1 if self.failed else 0
 
-    def report(self) -> str:
-        """Return the counts, and a line for each photo that was passed over, as text."""
-        counts = f"{self.done} done, {self.already} were done before, {len(self.failed)} passed over"
+    def report(self, verb: str, results: str | os.PathLike) -> str:
+        """Return the counts, and a line for each photo that was passed over, as text.
+
+        Args:
+            verb: what was done, such as `restored`.
+            results: folder of the results.
+        """
+        parts = [f"{self.done} {verb}"]
+        parts += [f"{self.already} were done before"] if self.already else []
+        parts += [f"{len(self.failed)} skipped"] if self.failed else []
+        counts = f"{', '.join(parts)}; results in {os.fspath(results).rstrip('/')}/"
         if self.stopped_by is not None:
             counts += f"; stopped by {signal.Signals(self.stopped_by).name}, the same command goes on from here"
         return "\n".join([counts, *self.failed])
@@ -116,7 +124,7 @@ def run_job(
             for task, outcome in _process(part, read, process):
                 if isinstance(outcome, UserError):
                     summary.failed.append(_sentence(task, outcome))
-                    progress.advance(f"{task.name}: passed over")
+                    progress.advance(f"{task.name}: skipped")
                 else:
                     record.add(task, outcome)
                     summary.done += 1
@@ -136,10 +144,7 @@ def _tasks(photos: Mapping[str, Path], outdir: Path, record: DoneRecord) -> list
         if name not in bases:
             bases[name] = _free_base(name, taken)
             taken.add(bases[name])
-    tasks = [PhotoTask(name, photo, outdir / bases[name]) for name, photo in photos.items()]
-    for folder in {task.base.parent for task in tasks}:
-        prepare_directory(folder)
-    return tasks
+    return [PhotoTask(name, photo, outdir, bases[name]) for name, photo in photos.items()]
 
 
 def _free_base(name: str, taken: set[str]) -> str:

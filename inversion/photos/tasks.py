@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from dnnlib.files import sha256
 from dnnlib.limits import METADATA_BYTES
 from dnnlib.reading import parse_json, read_bytes
 
+FOLDERS = {"strip": "strips"}  # of results by their kind, where that is not its name
+
 
 @dataclass(frozen=True)
 class PhotoTask:
@@ -22,16 +25,33 @@ class PhotoTask:
     Attributes:
         name: name of the photo below the input folder, with `/`.
         photo: path of the photo.
-        base: path of the results without their endings; a result is `base.with_name(base.name + "-restored.png")`.
+        outdir: folder of the results.
+        base: name of the results, with `/` and without ending.
     """
 
     name: str
     photo: Path
-    base: Path
+    outdir: Path
+    base: str
 
     def output(self, ending: str) -> Path:
-        """Return the path of a result: base, hyphen, and an ending such as `restored.png`."""
-        return self.base.with_name(f"{self.base.name}-{ending}")
+        """Return the path of a result, in a folder of its kind that is made: `restored/cat.png` for `restored.png`."""
+        kind, _, extension = ending.rpartition(".")
+        path = self.outdir / FOLDERS.get(kind, kind) / f"{self.base}.{extension}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {path.parent}: {error.strerror}; choose another --outdir") from error
+        return path
+
+
+def stored_codes(folder: str | os.PathLike, base: str) -> Path | None:
+    """Return the file of a photo's codes in the results of an earlier command, or in their folder of codes.
+
+    In results of earlier programs it is called `cat-codes.safetensors`. None where there is none.
+    """
+    names = (f"codes/{base}.safetensors", f"{base}.safetensors", f"{base}-codes.safetensors")
+    return next((path for path in (Path(folder) / name for name in names) if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ class DoneRecord:
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
             "sha256": sha256(task.photo),
-            "base": task.base.relative_to(self.outdir).as_posix(),
+            "base": task.base,
             "files": [Path(file).relative_to(self.outdir).as_posix() for file in files],
         }
         self._append(json.dumps(entry) + "\n")

@@ -64,7 +64,7 @@ def results(outdir):
     return {path.relative_to(outdir).as_posix(): path.read_bytes() for path in outdir.rglob("*.txt")}
 
 
-ALL = {f"{name}-out.txt": name.encode() for name in "abcde"}
+ALL = {f"out/{name}.txt": name.encode() for name in "abcde"}
 NAMES = [f"{name}.png" for name in "abcde"]
 
 
@@ -74,7 +74,7 @@ def test_each_photo_is_done_once(copier):
     assert copier.seen == NAMES and results(copier.outdir) == ALL
     summary = copier.run()
     assert (summary.done, summary.already, summary.exit_code) == (0, 5, 0) and copier.seen == []
-    assert summary.report() == "0 done, 5 were done before, 0 passed over"
+    assert summary.report("restored", "out/") == "0 restored, 5 were done before; results in out/"
 
 
 def test_several_inputs_each_photo_once_and_under_a_name_of_its_own(copier, tmp_path):
@@ -83,9 +83,9 @@ def test_several_inputs_each_photo_once_and_under_a_name_of_its_own(copier, tmp_
     (tmp_path / "other" / "a.png").write_bytes(b"another")
     sources = [tmp_path / "in" / "b.png", tmp_path / "in", tmp_path / "other" / "a.png", tmp_path / "in" / "a.png"]
     summary = run_job("restore", sources, copier.outdir, copier.read, copier.process, {})
-    expected = {name: content for name, content in ALL.items() if name != "a-out.txt"}
+    expected = {name: content for name, content in ALL.items() if name != "out/a.txt"}
     assert summary.done == 6
-    assert results(copier.outdir) == expected | {"in/a-out.txt": b"a", "other/a-out.txt": b"another"}
+    assert results(copier.outdir) == expected | {"out/in/a.txt": b"a", "out/other/a.txt": b"another"}
 
 
 def test_the_summaries_of_processes_are_one_and_name_what_a_death_has_lost():
@@ -112,11 +112,11 @@ def test_what_changed_is_done_again(copier):
     copier.run()
     (copier.photos / "b.png").write_bytes(b"B")
     (copier.photos / "f.png").write_bytes(b"f")
-    (copier.outdir / "d-out.txt").unlink()
+    (copier.outdir / "out/d.txt").unlink()
     os.utime(copier.photos / "c.png", (1, 1))  # another time, the same content
     copier.run()
     assert copier.seen == ["b.png", "d.png", "f.png"]
-    assert results(copier.outdir) == {**ALL, "b-out.txt": b"B", "f-out.txt": b"f"}
+    assert results(copier.outdir) == {**ALL, "out/b.txt": b"B", "out/f.txt": b"f"}
     copier.run(settings={"network": "other"})
     assert copier.seen == [*NAMES, "f.png"]
     copier.run(settings={"network": "abc"})  # the files are the other network's by now
@@ -148,8 +148,8 @@ def test_bad_photos_are_passed_over_and_reported_whatever_the_batch(copier, batc
         f"{copier.photos / 'b.png'} cannot be read; replace the file",
         "d.png: no face here; crop it",
     ]
-    assert summary.report().splitlines()[1:] == summary.failed
-    assert results(copier.outdir) == {name: ALL[name] for name in ("a-out.txt", "c-out.txt", "e-out.txt")}
+    assert summary.report("restored", "out").splitlines()[1:] == summary.failed
+    assert results(copier.outdir) == {name: ALL[name] for name in ("out/a.txt", "out/c.txt", "out/e.txt")}
     (copier.photos / "d.png").write_bytes(b"d")
     summary = copier.run(batch=batch)
     assert copier.seen == ["d.png"] and (summary.done, summary.already, len(summary.failed)) == (1, 3, 1)
@@ -171,9 +171,11 @@ def test_a_signal_leaves_all_whole_and_the_next_run_goes_on(copier, number):
     copier.within = stop
     summary = copier.run()
     assert summary.stopped_by == number and summary.exit_code == 128 + number
-    assert signal.Signals(number).name in summary.report() and "goes on" in summary.report()
+    assert signal.Signals(number).name in summary.report("restored", "out") and "goes on" in summary.report(
+        "restored", "out"
+    )
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert results(copier.outdir) == {name: ALL[name] for name in ("a-out.txt", "b-out.txt")}
+    assert results(copier.outdir) == {name: ALL[name] for name in ("out/a.txt", "out/b.txt")}
     assert list(copier.outdir.rglob("*.part")) == []
     copier.within = lambda task: None
     summary = copier.run()
@@ -221,7 +223,7 @@ def test_equal_stems_do_not_overwrite_each_other(copier):
     copier.run()
     outputs = results(copier.outdir)
     assert len(outputs) == len(set(outputs.values())) == 10
-    assert outputs["sub/a-out.txt"] == b"sub/a.png" and outputs["sub/deep/a-out.txt"] == b"sub/deep/a.png"
+    assert outputs["out/sub/a.txt"] == b"sub/a.png" and outputs["out/sub/deep/a.txt"] == b"sub/deep/a.png"
     copier.run()
     assert copier.seen == []
 
@@ -231,7 +233,7 @@ def test_a_new_photo_leaves_the_old_ones_their_names(copier):
     (copier.photos / "a.jpg").write_bytes(b"new")  # sorts before a.png
     copier.run()
     assert copier.seen == ["a.jpg"]
-    assert results(copier.outdir) == {**ALL, "a-jpg-out.txt": b"new"}
+    assert results(copier.outdir) == {**ALL, "out/a-jpg.txt": b"new"}
 
 
 def test_results_within_the_input_folder_are_no_photos(copier):
@@ -244,7 +246,7 @@ def test_results_within_the_input_folder_are_no_photos(copier):
 
 def test_one_photo_alone(copier):
     copier.photos = copier.photos / "c.png"
-    assert copier.run().done == 1 and results(copier.outdir) == {"c-out.txt": b"c"}
+    assert copier.run().done == 1 and results(copier.outdir) == {"out/c.txt": b"c"}
 
 
 def test_wrong_folders_are_refused_before_any_work(copier, tmp_path):

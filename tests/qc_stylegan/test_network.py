@@ -62,13 +62,13 @@ def test_images_of_seeds_are_those_of_the_command(net, network_files, tmp_path, 
 
 def test_restoring_is_that_of_the_command(net, network_files, photo, tmp_path):
     done(restore, *inverting(network_files, photo, tmp_path, "--fidelity=0.3"))
-    assert np.array_equal(np.asarray(net.restore(photo, fidelity=0.3)), pixels(tmp_path / "a-restored.png"))
+    assert np.array_equal(np.asarray(net.restore(photo, fidelity=0.3)), pixels(tmp_path / "restored/a.png"))
 
 
 def test_degrading_is_that_of_the_command(net, network_files, photo, tmp_path):
     done(degrade, *inverting(network_files, photo, tmp_path, "--to=seed:4", "--strength=0.5"))
     made = net.degrade([photo], to="seed:4", strength=0.5)
-    assert np.array_equal(np.asarray(made[0]), pixels(tmp_path / "a-degraded-1.png"))
+    assert np.array_equal(np.asarray(made[0]), pixels(tmp_path / "degraded-1/a.png"))
 
 
 def test_editing_is_that_of_the_command(net, network_files, photo, tmp_path):
@@ -78,7 +78,7 @@ def test_editing_is_that_of_the_command(net, network_files, photo, tmp_path):
     for given in (direction, str(tmp_path / "d.safetensors")):
         for is_sharp, ending in ((False, ""), (True, "-sharp")):
             made = net.edit(photo, given, 3, is_sharp=is_sharp)
-            assert np.array_equal(np.asarray(made), pixels(tmp_path / f"a-edited+3{ending}.png"))
+            assert np.array_equal(np.asarray(made), pixels(tmp_path / f"edited+3{ending}/a.png"))
 
 
 def test_a_degradation_is_copied_from_a_photo_or_given_as_numbers(net, photo):

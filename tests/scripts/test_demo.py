@@ -73,7 +73,7 @@ def test_make_demo(tmp_path, networks):
     said = [execute(line) for line in commands_of("demo", DEMO=demo, **sizes, **files)][-1]
     photos = {path.stem for path in (ROOT / "examples" / "bad-cats").glob("*.png")}
     assert len(photos) == 3
-    assert {path.name for path in (demo / "restored").glob("*-restored.png")} == {f"{p}-restored.png" for p in photos}
+    assert {path.name for path in (demo / "restored" / "restored").iterdir()} == {f"{p}.png" for p in photos}
     assert {path.name for path in (demo / "run").iterdir()} >= RUN_FILES
     assert list((demo / "run").glob("fakes000000*.png"))
     text = (demo / "index.html").read_text()

@@ -223,15 +223,15 @@ def test_all_kinds_of_codes_are_edited_along_sefa(files, tmp_path, kind):
     done("directions", network, "--method=sefa", "-k", 1, "--samples=20", "--device=cpu", "-o", tmp_path / "sefa")
     direction = tmp_path / "sefa" / "sefa-0.safetensors"
     flags = ["--tuning-steps=0", f"--direction={direction}", "--strength=2", "-i", files / "before", "-o", tmp_path]
-    assert done("edit", *options(files, kind), *flags) == "2 done, 0 were done before, 0 passed over\n"
+    assert done("edit", *options(files, kind), *flags) == f"2 edited; results in {tmp_path}/\n"
     inverter = inverter_of(files, kind)
     codes = edit(inverter.G, codes_of(files, inverter, "before/a"), load_direction(direction, inverter.G), 2.0)
-    expected = {"a-edited+2.png": codes, "a-edited+2-sharp.png": codes.sharp()}
+    expected = {"edited+2/a.png": codes, "edited+2-sharp/a.png": codes.sharp()}
     for name, latents in expected.items():
         assert np.abs(image(tmp_path / name).astype(int) - shown(inverter, latents)).max() <= 1
     again = [f"--codes={tmp_path}", *flags[:-1], tmp_path / "again"]
     done("edit", *options(files, kind), *again)
-    assert np.array_equal(image(tmp_path / "again" / "a-edited+2.png"), image(tmp_path / "a-edited+2.png"))
+    assert np.array_equal(image(tmp_path / "again" / "edited+2/a.png"), image(tmp_path / "edited+2/a.png"))
 
 
 def test_paddings_are_edited_where_there_are_some(files, tmp_path):
@@ -259,7 +259,7 @@ def test_codes_of_an_earlier_command_are_taken(files, tmp_path, monkeypatch):
     command = ["interpolate", *photos, f"--codes={tmp_path / 'codes'}", "--part=space", "-o", tmp_path / "a.png"]
     done(*command, *options(files, "feature-style"))
     said = sentence(*command, *options(files, None, "other"))
-    assert said.startswith(f"{tmp_path / 'codes' / 'a-codes.safetensors'} was made with another network than ")
+    assert said.startswith(f"{tmp_path / 'codes' / 'codes' / 'a.safetensors'} was made with another network than ")
     other = [files / "after" / "a.png", photos[1], *command[3:]]
     assert " is of another photo than " in sentence("interpolate", *other, *options(files, "feature-style"))
 
