@@ -47,7 +47,7 @@ OF_NETWORKS = ("trunc", "noise_mode", "class_index", "first_seed", "scale", "pre
 
 SECTIONS = {
     "What is measured": ("network", "images", "data", "names", "qualities", "degradation", "outdir", "as_json"),
-    "Images of a network": ("samples", "trunc", "noise_mode", "class_index", "first_seed", "precision"),
+    "Images of a network": ("samples", "trunc", "noise_mode", "class_index", "first_seed", "scale", "precision"),
     "Running": (
         *("batch", "workers", "gpus", "device", "seed", "on_bad_image", "weights_dir", "cache_dir", "lists_metrics"),
     ),
