@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from torch_utils.distributed import World
 
 # Where a command is, and what it does.
-_IMAGES, _TABLES, _INVERSION = (f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables"))
+_IMAGES, _TABLES, _INVERSION, _EDITING = (
+    f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables", "editing_tables")
+)
 COMMANDS = {
     "weights": ("metrics.weights.command:weights", "List published weights, and fetch them."),
     "table1": (f"{_TABLES}:table1_command", "Table 1 of the paper: sharp and degraded distances."),
@@ -38,8 +40,8 @@ COMMANDS = {
     "identity-consistency": (f"{_IMAGES}:identity_consistency_command", "Compare the faces of a video's frames."),
     "restoration": (f"{_INVERSION}:restoration_command", "Table 2: restore photos that were degraded."),
     "inversion": (f"{_INVERSION}:inversion_command", "Section 4.3: how close reconstructions come to photos."),
-    "stability": (f"{_INVERSION}:stability_command", "Section 4.7: how similar repeated edits are."),
-    "editability": (f"{_INVERSION}:editability_command", "Table 3 of the supplement: how much edits change."),
+    "stability": (f"{_EDITING}:stability_command", "Section 4.7: how similar repeated edits are."),
+    "editability": (f"{_EDITING}:editability_command", "Table 3 of the supplement: how much edits change."),
 }
 
 # Parameters that say how a network's images are made.

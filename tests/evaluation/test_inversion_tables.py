@@ -347,13 +347,14 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
     found = {}
     monkeypatch.setattr("evaluation.tables.restoration.restoration_table", only_options)
     encoder = files / "encoders" / "encoder.safetensors"
-    arguments = ["restoration", *flags(files, tmp_path, encoder=encoder, steps=5), "--set=tuning.lr=0.01"]
+    arguments = ["restoration", *flags(files, tmp_path, encoder=encoder, steps=5), "--set=tuning.lr=0.01", "--space=w"]
     command(*arguments, *(f"--method={method}" for method in METHODS), code=1)
     for method, options in found.items():
         assert options.encoder == (str(encoder) if "encoder" in method else None)
         assert (options.projector is None) == ("encoder" in method)
         assert (options.tuning is None) == ("PTI" not in method)
-    assert found["projector"].projector.steps == 5 and found["encoder+PTI"].tuning.lr == 0.01
+    assert (found["projector"].projector.steps, found["projector"].projector.space) == (5, "w")
+    assert found["encoder+PTI"].tuning.lr == 0.01
     found.clear()
     command("restoration", *flags(files, tmp_path, encoder=encoder, steps=None, **{"tuning-steps": None}), code=1)
     assert list(found) == ["encoder"]
@@ -373,6 +374,11 @@ def test_methods_take_of_the_flags_what_concerns_them(files, tmp_path, monkeypat
             {"steps": None, "tuning-steps": None, "encoder": "encoders/encoder.safetensors"},
             ["--set=projector.lr=1"],
             "--set projector.lr=1 has no effe",
+        ),
+        (
+            {"steps": None, "tuning-steps": None, "encoder": "encoders/encoder.safetensors"},
+            ["--space=w"],
+            "--space has no effect with --method=encoder; leave it out, or take a method with projector",
         ),
         ({"tuning-steps": 0}, [], "--method=projector+PTI tunes the generator, and that in 0 steps"),
         ({"steps": 0}, [], "without an encoder the projector must search"),

@@ -1,0 +1,104 @@
+"""The commands that make tables of edited photos: `stability`, `editability`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dnnlib import commands
+from dnnlib.cli import one_sentence_errors
+from dnnlib.files import sha256
+from dnnlib.flags import PATH
+from evaluation.choices import COUNT, REACH
+from evaluation.commands.table_flags import (
+    FORMER,
+    SECTIONS,
+    TableFlags,
+    open_photos,
+    publish_table,
+    table_options,
+)
+from inversion.commands.options import check_finite
+
+
+@commands.command("stability", sections=SECTIONS, former=FORMER)
+@table_options
+@click.option(
+    "--direction",
+    "directions",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Direction of edits, may be repeated.  [default: SeFa's first three]",
+)
+@click.option(
+    "--magnitude", type=float, callback=check_finite, default=3.0, help="Magnitude of the edits, to both sides."
+)
+@click.option(
+    "--repetitions", type=click.IntRange(min=2), default=3, help="Number of times that photos are inverted and edited."
+)
+@one_sentence_errors
+def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
+    """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
+    from evaluation.tables.restoration import NEEDED_BY_LPIPS
+    from evaluation.tables.stability import StabilityOptions, stability_table
+    from inversion.commands.building import make_direction
+    from inversion.directions.search import Search, find_directions
+    from metrics.pairs import load_measure
+    from torch_utils.precision import with_float64
+
+    inverter, photos = open_photos(flags)
+    chosen = tuple(make_direction(path, inverter) for path in directions)
+    chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
+    options = StabilityOptions(chosen, magnitude, repetitions)
+    weights = flags.weights
+    names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
+    measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
+    publish_table(stability_table(inverter, photos, options, measures, flags.outdir), flags.outdir)
+
+
+@commands.command("editability", sections=SECTIONS, former=FORMER)
+@table_options
+@click.option(
+    "--scorer",
+    "text",
+    type=PATH,
+    required=True,
+    metavar="NAME",
+    help="Scorer of the edited property: a name of `invert.py directions --list`, or FILE.pt in TorchScript.",
+)
+@click.option(
+    "--direction", type=PATH, metavar="FILE", help="Direction of the edits.  [default: InterFaceGAN's for the scorer]"
+)
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=10_000, help="Number of w that this default is computed from."
+)
+@click.option(
+    "--magnitudes", type=click.IntRange(min=2), default=COUNT, help="Number of magnitudes, from -reach to reach."
+)
+@click.option("--reach", type=float, callback=check_finite, default=REACH, help="Largest magnitude.")
+@one_sentence_errors
+def editability_command(
+    flags: TableFlags, text: str, direction: str | None, samples: int, magnitudes: int, reach: float
+) -> None:
+    """Table 3 of the paper's supplement: how much edits change the property that they are meant for.
+
+    \b
+    python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --count=100 --scorer=warmth
+    """
+    from evaluation.tables.editability import EditOptions, editability_table
+    from inversion.commands.building import make_direction
+    from inversion.directions.scorers import load_scorer
+    from inversion.directions.search import Search, find_directions
+
+    inverter, photos = open_photos(flags)
+    name, scorer = load_scorer(text, inverter.device)
+    if direction is not None:
+        chosen = make_direction(direction, inverter)
+    else:
+        [chosen] = find_directions(inverter.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
+    path = Path(text.partition("#")[0])
+    scorer_settings = {"scorer": text, "sha256": sha256(path) if path.is_file() else None}
+    options = EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes)
+    publish_table(editability_table(inverter, photos, options, flags.outdir), flags.outdir)
