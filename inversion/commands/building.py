@@ -2,16 +2,15 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import parse_assignment
-from images.figures import labelled_grid
+from dnnlib.remarks import remark
 from inversion.commands.options import InverterFlags, TuningFlags
 from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.editing import no_paddings
@@ -19,10 +18,11 @@ from inversion.directions.padding_direction import PaddingDirection
 from inversion.encoders.files import find_encoder
 from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
-from inversion.photos.reader import PhotoReader
+from inversion.photos.reader import LARGEST, PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.tuning_options import TUNINGS, TuningOptions
 from metrics.weights.directory import WeightsDirectory
+from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
 from torch_utils.sharing import Share
@@ -97,9 +97,33 @@ def on_share(flags: InverterFlags, share: Share) -> InverterFlags:
     return dataclasses.replace(flags, device=str(share.device))
 
 
-def make_reader(align: str | None, inverter: Inverter) -> PhotoReader:
-    """Return the reader that cuts photos for an inverter; `align` names the face detector, None or "" means none."""
-    return PhotoReader(inverter.G, align or None)
+def make_reader(align: str | None, inverter: Inverter, faces: str = LARGEST) -> PhotoReader:
+    """Return the reader that cuts photos for an inverter.
+
+    Args:
+        align: name of the face detector; None or "": the middle square is cut out.
+        inverter: inverter whose network's resolution and channels the parts get.
+        faces: `all` faces of a photo, or the `largest`.
+    """
+    if not align:
+        return PhotoReader(inverter.G)
+    tell_of_subject(align, read_header(inverter.network).get("subject"))
+    return PhotoReader(inverter.G, align, faces)
+
+
+def tell_of_subject(align: str, subject: Any) -> None:
+    """Warn where a network's header says that it knows other faces than those that a detector finds."""
+    wanted = "cat" if align == "cat" else "human"
+    if not isinstance(subject, str) or not subject:
+        return
+    is_cat = re.search(r"\bcats?\b", subject, re.IGNORECASE) is not None
+    is_human = re.search(r"\b(humans?|people|persons?|portraits?)\b", subject, re.IGNORECASE) is not None
+    if (is_cat or is_human) and not {"cat": is_cat, "human": is_human}[wanted]:
+        other = "cat" if is_cat else "human"
+        remark(
+            f"--align={align} finds {wanted} faces and the network knows {subject}: it will show those in their place; "
+            f"pass --align={other}, or another --network"
+        )
 
 
 def make_direction(path: str, inverter: Inverter, codes: str | None = None) -> AnyDirection:
@@ -111,11 +135,6 @@ def make_direction(path: str, inverter: Inverter, codes: str | None = None) -> A
     if isinstance(direction, PaddingDirection) and codes is None and inverter.kind != "padding":
         raise no_paddings(direction)
     return direction
-
-
-def make_strip(images: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return images uint8 `[R, R, 3]` side by side with their names above."""
-    return labelled_grid(np.stack(list(images.values()))[None], [""], list(images))
 
 
 def _stage_options(name: str, defaults: Options, texts: Mapping[str, str], flag: str) -> Options | None:

@@ -22,10 +22,12 @@ from inversion.commands.options import (
     check_codes,
     check_finite,
     finish,
+    paste_options,
     photo_options,
     photo_sections,
+    say,
 )
-from inversion.photos.tasks import PhotoJob, PhotoTask
+from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
     from inversion.inverter import Inverter
@@ -66,7 +68,7 @@ OWN, SHARP = "own", "sharp"
     help="Share of the way from --from to --to; may be repeated.",
 )
 @click.option("--strength", type=float, default=1.0, callback=check_finite, help="Factor of the degradation.")
-@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the degraded part in it.")
+@paste_options
 @wrong_use_errors
 def degrade(
     job: PhotoJob,
@@ -77,7 +79,7 @@ def degrade(
     start: str,
     alphas: tuple[float, ...],
     strength: float,
-    pastes: bool,
+    pasting: Pasting,
 ) -> None:
     """Give photos another degradation: a new one, that of a reference photo, or one between two (paper, Fig. 6).
 
@@ -89,7 +91,7 @@ def degrade(
     from inversion.photos.invert import divide_photos
 
     check_codes(job.codes)
-    arguments = inverting, tuning, align, start, end, alphas, strength, pastes
+    arguments = inverting, tuning, align, start, end, alphas, strength, pasting
     finish(divide_photos(_degrade, job, inverting.device, *arguments), "degraded", job.outdir)
 
 
@@ -103,41 +105,47 @@ def _degrade(
     end: str,
     alphas: tuple[float, ...],
     strength: float,
-    pastes: bool,
+    pasting: Pasting,
 ) -> Summary:
     from images.photos import from_network
-    from images.sheets import save_png
-    from inversion.commands.building import make_inverter, make_reader, make_strip, on_share
-    from inversion.photos.invert import invert_photos, write_codes
-    from inversion.photos.paste_back import paste_back
+    from inversion.commands.building import make_inverter, make_reader, on_share
+    from inversion.photos.invert import invert_photos
+    from inversion.photos.results import Results
     from inversion.requality import interpolate_quality, scale_quality
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True)
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, job.faces)
+    folder = folder_name(start, end, strength)
     references = [_reference(text, inverter, reader) for text in (start, end)]
 
-    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+    def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
         latents = inversion.latents.to(inverter.device)
         first, second = (reference(latents) for reference in references)
-        columns = {"photo": photo.image}
-        paths = []
+        images, columns = {}, {"photo": photo.image}
         for alpha in alphas:
             codes = scale_quality(interpolate_quality(latents, first, second, alpha), strength)
             [image] = from_network(inverter.images(inversion, codes))
-            results = {f"degraded-{alpha:g}.png": image}
-            if pastes:
-                results[f"degraded-{alpha:g}-pasted.png"] = paste_back(photo.photo, image, photo.square)
-            for ending, result in results.items():
-                paths.append(task.output(ending))
-                save_png(paths[-1], result)
+            images[f"{folder}-{alpha:g}"] = image
             columns[f"alpha {alpha:g}"] = image
-        paths.append(task.output("strip.png"))
-        save_png(paths[-1], make_strip(columns))
-        return [*paths, write_codes(task, inversion, inverter)]
+        return Results(images, columns, {f"{kind}-pasted": image for kind, image in images.items()})
 
     names = [sha256(text) if Path(text).is_file() else text for text in (start, end)]
-    settings = {"ends": names, "alphas": list(alphas), "strength": strength, "pastes": pastes}
-    return invert_photos("degrade", share, job, inverter, reader, settings, write)
+    settings = {"ends": names, "alphas": list(alphas), "strength": strength}
+    return invert_photos("degrade", share, job, inverter, reader, settings, make, pasting)
+
+
+def folder_name(start: str, end: str, strength: float) -> str:
+    """Return how the folders of results begin: `degraded-seed5` for `seed:5`, `degraded-noisy` for `noisy.jpg`.
+
+    What they start from, and the strength, are named where they are not the defaults:
+    `degraded-seed3-to-seed5-x0.5`.
+    """
+    ways = [_label(end)] if start == OWN else [_label(start), "to", _label(end)]
+    return "-".join(["degraded", *ways, *([f"x{strength:g}"] if strength != 1 else [])])
+
+
+def _label(text: str) -> str:
+    return Path(text).stem if Path(text).is_file() else text.replace(":", "")
 
 
 def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[Latents], Latents]:
@@ -145,6 +153,7 @@ def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[
 
     A reference photo is read at once, and inverted when it is first needed.
     """
+    from inversion.photos.invert import step_bar
     from inversion.requality import sample_quality
     from networks.latents import Latents
 
@@ -162,5 +171,11 @@ def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[
     if not Path(text).is_file():
         raise UserError(f"the degradation {text} is neither seed:NUMBER, sharp, own, nor a photo; check the path")
     target = reader.read(Path(text)).target.to(inverter.device)
-    codes = functools.cache(lambda: inverter.codes(target))
+
+    @functools.cache
+    def codes() -> Latents:
+        say(f"finding the degradation of {text}, which is inverted for that")
+        with step_bar() as on_step:
+            return inverter.codes(target, on_step)
+
     return lambda latents: codes()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
 from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
@@ -18,10 +18,11 @@ from inversion.commands.options import (
     check_codes,
     check_finite,
     finish,
+    paste_options,
     photo_options,
     photo_sections,
 )
-from inversion.photos.tasks import PhotoJob, PhotoTask
+from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
     from inversion.photos.jobs import Summary
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     callback=check_finite,
     help="Strength of the edit; may be repeated.",
 )
-@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the edited part in it.")
+@paste_options
 @wrong_use_errors
 def edit(
     job: PhotoJob,
@@ -58,7 +59,7 @@ def edit(
     align: str | None,
     path: str,
     strengths: tuple[float, ...],
-    pastes: bool,
+    pasting: Pasting,
 ) -> None:
     """Edit photos along a direction: edited*/PHOTO.png keeps the photo's quality, edited*-sharp/PHOTO.png is sharp.
 
@@ -70,7 +71,7 @@ def edit(
 
     check_codes(job.codes)
     finish(
-        divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pastes),
+        divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pasting),
         "edited",
         job.outdir,
     )
@@ -84,36 +85,30 @@ def _edit(
     align: str | None,
     path: str,
     strengths: tuple[float, ...],
-    pastes: bool,
+    pasting: Pasting,
 ) -> Summary:
     from images.photos import from_network
-    from images.sheets import save_png
-    from inversion.commands.building import make_direction, make_inverter, make_reader, make_strip, on_share
+    from inversion.commands.building import make_direction, make_inverter, make_reader, on_share
     from inversion.directions.editing import edited_images
-    from inversion.photos.invert import invert_photos, write_codes
-    from inversion.photos.paste_back import paste_back
+    from inversion.photos.invert import invert_photos
+    from inversion.photos.results import Results
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, job.faces)
     direction = make_direction(path, inverter, job.codes)
 
-    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+    def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
         latents = inversion.latents.to(inverter.device)
+        images: dict[str, np.ndarray] = {}
+        pasted: dict[str, np.ndarray] = {}
         columns = {"photo": photo.image}
-        paths = []
         for strength in strengths:
             with inverter.tuned(inversion) as G:
                 kept, sharp = (from_network(x)[0] for x in edited_images(G, latents, direction, strength))
-            results = {f"edited{strength:+g}.png": kept, f"edited{strength:+g}-sharp.png": sharp}
-            if pastes:
-                results[f"edited{strength:+g}-pasted.png"] = paste_back(photo.photo, kept, photo.square)
-            for ending, image in results.items():
-                paths.append(task.output(ending))
-                save_png(paths[-1], image)
+            images |= {f"edited{strength:+g}": kept, f"edited{strength:+g}-sharp": sharp}
+            pasted[f"edited{strength:+g}-pasted"] = kept
             columns |= {f"{strength:+g}": kept, f"{strength:+g} sharp": sharp}
-        paths.append(task.output("strip.png"))
-        save_png(paths[-1], make_strip(columns))
-        return [*paths, write_codes(task, inversion, inverter)]
+        return Results(images, columns, pasted)
 
-    settings = {"direction": sha256(path), "strengths": list(strengths), "pastes": pastes}
-    return invert_photos("edit", share, job, inverter, reader, settings, write)
+    settings = {"direction": sha256(path), "strengths": list(strengths)}
+    return invert_photos("edit", share, job, inverter, reader, settings, make, pasting)

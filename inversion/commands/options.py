@@ -18,14 +18,14 @@ from dnnlib.errors import UserError
 from dnnlib.flags import PATH, Command, Decorator, LocalPath, add_options, gather_flags, processes_option
 from dnnlib.parsing import existing
 from dnnlib.remote.locations import NetworkFile
-from inversion.photos.tasks import PhotoJob
+from inversion.photos.tasks import Pasting, PhotoJob
 from inversion.tuning_options import TUNINGS
 from metrics.weights.option import weights_dir_option
 
 if TYPE_CHECKING:
     from inversion.photos.jobs import Summary
 
-Number = TypeVar("Number", float, tuple[float, ...])
+Number = TypeVar("Number", float, float | None, tuple[float, ...])
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,15 @@ class TuningFlags:
 
 INPUTS = ("source", "given", "photos", "style", "content")  # parameters that name photos
 FORMER = {"--steps": "--projector-steps"}  # spellings, of all commands that take an inverter
+
+
+def check_finite(context: click.Context, parameter: click.Parameter, value: Number) -> Number:
+    """Raise click.BadParameter for nan and the infinities, which click's ranges let pass."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is not None and not math.isfinite(number):
+            raise click.BadParameter(f"{number} is not finite.")
+    return value
+
 
 steps_option = click.option(
     "--projector-steps",
@@ -135,6 +144,12 @@ _JOB = [
     click.argument("photos", type=PATH, nargs=-1),
     click.option("-o", "--outdir", type=PATH, required=True, metavar="DIR", help="Folder of the results."),
     codes_option,
+    click.option(
+        "--faces",
+        type=click.Choice(["all", "largest"]),
+        default="all",
+        help="With --align: all faces of a photo, PHOTO.png, PHOTO-face2.png, ..., or the largest alone.",
+    ),
     click.option("--batch", type=click.IntRange(min=1), default=4, help="Photos inverted at once."),
     processes_option,
 ]
@@ -143,7 +158,7 @@ _JOB = [
 def photo_sections(*own: str) -> dict[str, tuple[str, ...]]:
     """Return the sections of the help of a command on photos; `own` are the parameters that say what it does."""
     return {
-        "Photos and results": (*INPUTS, "output", "outdir", "pastes", "align", "codes"),
+        "Photos and results": (*INPUTS, "output", "outdir", "pastes", "upscale", "align", "faces", "codes"),
         "What is done": own,
         "Network and machine": ("network", "encoder", "no_encoder", "gpus", "device", "weights_dir"),
         "Expert: the search for codes, and tuning": (
@@ -152,6 +167,16 @@ def photo_sections(*own: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+_PASTING = [
+    click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the result in it."),
+    click.option(
+        "--upscale",
+        type=click.FloatRange(1 / 16, 16),
+        callback=check_finite,
+        metavar="FACTOR",
+        help="--paste-back at FACTOR times the photo's width and height; all around the result by Lanczos.",
+    ),
+]
 fidelity_option = click.option(
     "--fidelity",
     type=float,
@@ -167,6 +192,11 @@ def photo_options(command: Command) -> Command:
     """
     command = _with_sources(gather_flags("job", PhotoJob)(gather_flags("tuning", TuningFlags)(command)))
     return add_options(gather_flags("inverting", InverterFlags)(command), _JOB + _INVERTER + _TUNING)
+
+
+def paste_options(command: Command) -> Command:
+    """Add the options that paste results back into photos; the command receives them as `pasting: Pasting`."""
+    return add_options(gather_flags("pasting", Pasting)(command), _PASTING)
 
 
 def _with_sources(command: Command) -> Command:
@@ -224,11 +254,3 @@ def finish(summary: Summary | None, verb: str, results: str | os.PathLike) -> No
 def say(text: str) -> None:
     """Print a line to standard error, above the bar of the job."""
     tqdm.tqdm.write(text, file=sys.stderr)
-
-
-def check_finite(context: click.Context, parameter: click.Parameter, value: Number) -> Number:
-    """Raise click.BadParameter for nan and the infinities, which click's ranges let pass."""
-    for number in value if isinstance(value, tuple) else (value,):
-        if not math.isfinite(number):
-            raise click.BadParameter(f"{number} is not finite.")
-    return value

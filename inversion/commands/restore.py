@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 
 from dnnlib import commands
@@ -18,11 +17,12 @@ from inversion.commands.options import (
     check_codes,
     fidelity_option,
     finish,
+    paste_options,
     photo_options,
     photo_sections,
     say,
 )
-from inversion.photos.tasks import PhotoJob, PhotoTask
+from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
     from inversion.inverter import Inverter
@@ -37,14 +37,15 @@ COARSER = 1.25  # sides of the network's images, from which on a photo is said t
 @commands.command("restore", sections=photo_sections("fidelity"), former=FORMER)
 @photo_options
 @fidelity_option
-@click.option("--paste-back", "pastes", is_flag=True, help="Also write the whole photo with the restored part in it.")
+@paste_options
 @wrong_use_errors
-def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool) -> None:
+def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pasting: Pasting) -> None:
     """Restore bad photos: find their content and quality, and show the content without the degradation.
 
     For each photo: restored/PHOTO.png, reconstruction/PHOTO.png, strips/PHOTO.png for comparison, and
-    codes/PHOTO.safetensors, from which edit and degrade can go on (--codes). The same command again goes on where it
-    was stopped.
+    codes/PHOTO.safetensors, from which edit and degrade can go on (--codes). With --align each face of a photo is
+    restored, PHOTO.png, PHOTO-face2.png, ...; --paste-back puts them into the photo. The same command again goes on
+    where it was stopped.
 
     \b
     python invert.py restore --network=qc.safetensors --encoder=encoder.safetensors -i photos -o restored
@@ -54,42 +55,36 @@ def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align:
 
     check_codes(job.codes)
     finish(
-        divide_photos(_restore, job, inverting.device, inverting, tuning, align, pastes),
+        divide_photos(_restore, job, inverting.device, inverting, tuning, align, pasting),
         "restored",
         Path(job.outdir) / "restored",
     )
 
 
 def _restore(
-    share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pastes: bool
+    share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pasting: Pasting
 ) -> Summary:
-    from images.sheets import save_png
-    from inversion.commands.building import make_inverter, make_reader, make_strip, on_share
-    from inversion.photos.invert import invert_photos, write_codes
-    from inversion.photos.paste_back import paste_back
+    from inversion.commands.building import make_inverter, make_reader, on_share
+    from inversion.photos.invert import invert_photos
+    from inversion.photos.results import Results
     from torch_utils.checkpoint import read_header
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True, tunes_after_encoder=False)
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, job.faces)
     subject = read_header(inverting.network).get("subject") or "what it was trained on"
 
-    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
+    def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
         for note in notes_on(inverter, inversion, photo, subject):
-            say(f"{task.name}: {note}")
+            say(f"{task.label}: {note}")
         images = restored_images(inverter, inversion, photo)
-        paths = []
-        for name, image in images.items():
-            paths.append(task.output(f"{name}.png"))
-            save_png(paths[-1], image)
-        paths.append(task.output("strip.png"))
-        save_png(paths[-1], make_strip({"photo": photo.image, **images}))
-        if pastes:
-            paths.append(task.output("pasted.png"))
-            save_png(paths[-1], paste_back(photo.photo, images["restored"], photo.square))
-        return [*paths, write_codes(task, inversion, inverter)]
+        pasted = {"pasted": images["restored"]}
+        if task.face_number > 1 and inverter.is_strange(inversion, photo.target):
+            say(f"{task.label}: it stays as it is in the whole photo")  # detectors see faces in fur and curtains
+            pasted = {}
+        return Results(images, {"photo": photo.image, **images}, pasted)
 
-    settings = {"pastes": pastes, "fidelity": inverter.options.fidelity}
-    return invert_photos("restore", share, job, inverter, reader, settings, write)
+    settings = {"fidelity": inverter.options.fidelity}
+    return invert_photos("restore", share, job, inverter, reader, settings, make, pasting)
 
 
 @commands.command("encode", sections=photo_sections(), former=FORMER)
@@ -111,25 +106,27 @@ def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: 
 
 def _encode(share: Share, job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> Summary:
     from inversion.commands.building import make_inverter, make_reader, on_share
-    from inversion.photos.invert import invert_photos, write_codes
+    from inversion.photos.invert import invert_photos
+    from inversion.photos.results import Results
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, job.faces)
 
-    def write(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> list[Path]:
-        return [write_codes(task, inversion, inverter)]
-
-    return invert_photos("encode", share, job, inverter, reader, {}, write)
+    return invert_photos("encode", share, job, inverter, reader, {}, lambda *part: Results())
 
 
 def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, subject: str) -> Iterator[str]:
     """Yield what somebody should know about the restored version of a photo, as sentences."""
     if inverter.is_strange(inversion, photo.target):
         yield f"this does not look like {subject}, which is all that the network knows; the result shows that instead"
-    resolution = inverter.G.img_resolution
-    if photo.square.side > COARSER * resolution:
+    yield from note_on_size(photo.square.side, inverter.G.img_resolution)
+
+
+def note_on_size(side: float, resolution: int) -> Iterator[str]:
+    """Yield a sentence where a part of `side` pixels loses by the network's resolution."""
+    if side > COARSER * resolution:
         yield (
-            f"the part that is restored has {photo.square.side:.0f} pixels a side and the network makes {resolution}; "
+            f"the part that is restored has {side:.0f} pixels a side and the network makes {resolution}; "
             "the result is coarser than the photo"
         )
 

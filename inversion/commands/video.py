@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import statistics
 
 import click
 
@@ -18,10 +18,8 @@ from inversion.commands.options import (
     check_output,
     network_options,
     photo_sections,
+    say,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @commands.command(
@@ -33,7 +31,12 @@ if TYPE_CHECKING:
 @click.option("--keep-quality", is_flag=True, help="Keep the clip's degradation; without, the clip is restored.")
 @click.option("--direction", "direction_path", type=PATH, metavar="FILE", help="Direction to edit the clip along.")
 @click.option("--strength", type=float, default=2.0, callback=check_finite, help="Strength of the edit.")
-@click.option("--paste-back", "pastes", is_flag=True, help="Write the whole frames, with the result in its place.")
+@click.option(
+    "--paste-back/--no-paste-back",
+    "pastes",
+    default=True,
+    help="Write the whole frames with the result in its place, or the result alone.",
+)
 @click.option(
     "--smooth",
     type=click.FloatRange(min=0),
@@ -58,11 +61,11 @@ def video(
     The codes are kept beside the result, OUTPUT-codes.safetensors; the same command goes on from there.
 
     \b
-    python invert.py video --network=qc.safetensors --encoder=encoder.safetensors --align=human --paste-back \\
-        -i clip.mp4 -o restored.mp4
+    python invert.py video --network=qc.safetensors --align=human -i clip.mp4 -o restored.mp4
     """
     from images.video.reader import check_name, read_clip, write_clip
     from inversion.commands.building import make_direction, make_inverter, make_reader
+    from inversion.commands.restore import note_on_size
     from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
     from inversion.video.rendering import render_codes
 
@@ -79,6 +82,8 @@ def video(
     if real_path(path) == real_path(source):
         raise UserError(f"--output={output} is the clip itself; name the result otherwise")
     squares = clip_squares(clip, reader, smooth)
+    for note in note_on_size(statistics.median(square.side for square in squares), inverter.G.img_resolution):
+        say(f"{source}: {note}")
     codes_path = path.with_name(f"{path.stem}-codes.safetensors")
     codes = clip_codes(clip, squares, inverter, reader, ClipOptions(smooth), codes_path)
     codes = codes if keep_quality else codes.sharp()

@@ -1,6 +1,7 @@
 """Face alignment: cut a face from a photo as the faces of AFHQ and FFHQ were cut."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ FFHQ_UP = 0.5 - 0.39 - 0.1 * 0.42
 EYE_DISTANCES = 4.0
 MOUTH_DISTANCES = 3.6
 TOWARDS_MOUTH = 0.1
+MOST_SHARED = 0.5  # part of a face's box that may lie within a larger face's; a muzzle's lies there whole
 
 
 class NoFaceError(UserError):
@@ -81,14 +83,43 @@ def align(
 
     Raises NoFaceError.
     """
-    faces = detector(photo)
+    return align_all(photo, detector, name, resolution, rule)[0]
+
+
+def align_all(
+    photo: np.ndarray, detector: Detector, name: str, resolution: int | None = None, rule: CropRule | None = None
+) -> list[Aligned]:
+    """Find all faces, and cut each as `align` cuts the largest, which is the first.
+
+    Raises NoFaceError.
+    """
+    faces = distinct(detector(photo))
     if not faces:
         cure = "" if detector.name == "yunet" else ", or name a YuNet .onnx file as the detector"
         raise NoFaceError(
             f"no face in {name} by the detector '{detector.name}'; crop the photo and pass --no-align{cure}"
         )
-    square = (rule or CROP_RULES[detector.name]).square(faces[0])
-    return Aligned(cut(photo, square, resolution), square)
+    squares = [(rule or CROP_RULES[detector.name]).square(face) for face in faces]
+    return [Aligned(cut(photo, square, resolution), square) for square in squares]
+
+
+def distinct(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces without those whose box lies mostly within that of an earlier one.
+
+    Cascades find a muzzle, or a face within a face, where they have found the face itself.
+    """
+    kept: list[Face] = []
+    for face in faces:
+        if all(_share_within(face, other) <= MOST_SHARED for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _share_within(face: Face, other: Face) -> float:
+    """Return the part of a face's box that lies within another's."""
+    reach = (face.size + other.size) / 2
+    sides = (min(face.size, max(0.0, reach - abs(gap))) for gap in (face.x - other.x, face.y - other.y))
+    return math.prod(sides) / face.size**2
 
 
 def landmark_square(landmarks: np.ndarray) -> Square:

@@ -1,12 +1,35 @@
 """The photos that a command is given: single ones and folders, each photo once and under a name of its own."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
 from images.photos import photo_files
+
+FACE = re.compile(r"(.+)-face\d+", re.DOTALL)  # name of the results of a photo's further faces, see PhotoTask.face
+
+
+class TakenNames:
+    """Names of results that photos have; each photo also has the names of its further faces."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names: set[str] = set()
+        self.owners: set[str] = set()  # what photos are called that would have one of the names for a face
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Take a name."""
+        self.names.add(name)
+        if face := FACE.fullmatch(name):
+            self.owners.add(face[1])
+
+    def __contains__(self, name: str) -> bool:
+        face = FACE.fullmatch(name)
+        return name in self.names or name in self.owners or (face is not None and face[1] in self.names)
 
 
 def photos_by_name(sources: Sequence[Path], outdir: Path) -> dict[str, Path]:

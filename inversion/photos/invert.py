@@ -6,23 +6,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tqdm
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
+from dnnlib.remarks import remark
 from inversion.inverter import Inverter, OnStep
 from inversion.photos.jobs import Summary, merged, run_job
 from inversion.photos.reader import PhotoReader, PreparedPhoto
-from inversion.photos.tasks import PhotoJob, PhotoTask, stored_codes
-from inversion.tuned_weights import Inversion, load_inversion, save_inversion
+from inversion.photos.results import FaceResults, Results, save_results
+from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask, stored_codes
+from inversion.tuned_weights import Inversion, load_inversion
 from torch_utils.progress import StepLines, says_lines
 from torch_utils.sharing import Share, divide
 
-CODES = "codes.safetensors"  # of the files of inversions, see PhotoTask.output
 LAYOUT = "a folder for each kind"  # of results; those of an earlier program are made again
+NEARLY_SQUARE = 1.02  # ratio of the sides, up to which nothing is said of what is cut off
 
-Write = Callable[[PhotoTask, PreparedPhoto, Inversion], Sequence[Path]]  # writes results, returns their paths
+Make = Callable[[PhotoTask, PreparedPhoto, Inversion], Results]  # makes the results of a part of a photo
 
 
 def divide_photos(work: Callable[..., Summary], job: PhotoJob, device: str | None, *arguments: Any) -> Summary | None:
@@ -45,7 +48,8 @@ def invert_photos(
     inverter: Inverter,
     reader: PhotoReader,
     settings: dict[str, Any],
-    write: Write,
+    make: Make,
+    pasting: Pasting | None = None,
 ) -> Summary:
     """Invert this process's photos and write the results of a command; continue a job that was stopped.
 
@@ -56,41 +60,66 @@ def invert_photos(
         inverter: how photos are inverted.
         reader: how photos are cut.
         settings: everything else that the results depend on, as JSON.
-        write: writes the results for a photo.
+        make: makes the results of a face, or of the middle square of a photo.
+        pasting: how results come back into their photos; None: not at all.
     """
+    pasting = pasting or Pasting()
 
-    def process(tasks: Sequence[PhotoTask], photos: Sequence[PreparedPhoto]) -> list[Sequence[Path]]:
-        inversions: dict[int, Inversion] = {}
-        for k, (task, photo) in enumerate(zip(tasks, photos, strict=True)):
-            stored = _load_stored(job, inverter, task, photo)
-            if stored is not None:
-                inversions[k] = stored
-        missing = [k for k in range(len(tasks)) if k not in inversions]
-        if missing:
-            with step_bar() as on_step:
-                targets = torch.cat([photos[k].target for k in missing])  # [n, C, R, R]
-                computed = inverter.invert(targets, on_step)
-            for k, inversion in zip(missing, computed, strict=True):
-                inversions[k] = _with_identity(inversion, tasks[k], photos[k])
-        return [write(tasks[k], photos[k], inversions[k]) for k in range(len(tasks))]
+    def process(tasks: Sequence[PhotoTask], photos: Sequence[Sequence[PreparedPhoto]]) -> list[Sequence[Path]]:
+        faces = [
+            [(task.face(k), face) for k, face in enumerate(found)] for task, found in zip(tasks, photos, strict=True)
+        ]
+        parts = [part for found in faces for part in found]
+        inversions: list[Inversion] = []
+        for start in range(0, len(parts), job.batch):
+            inversions += _invert(parts[start : start + job.batch], job, inverter)
+        of_parts = iter(inversions)
+        return [
+            save(task, [(*part, next(of_parts)) for part in found]) for task, found in zip(tasks, faces, strict=True)
+        ]
+
+    def save(photo: PhotoTask, parts: Sequence[tuple[PhotoTask, PreparedPhoto, Inversion]]) -> list[Path]:
+        results = [FaceResults(*part, make(*part)) for part in parts]
+        return save_results(photo, results, pasting, inverter.network)
+
+    def read(task: PhotoTask) -> list[PreparedPhoto]:
+        faces = reader.read_faces(task.photo)
+        if reader.detector is None and not pasting.is_wanted:
+            _tell_of_shape(faces[0].photo)
+        return faces
 
     dependencies = {
         **settings,
         "inversion": inverter.settings,
         "detector": reader.detector_name,
+        "faces": reader.faces,
+        "pasting": dataclasses.asdict(pasting),
         "codes": job.codes,
         "layout": LAYOUT,
     }
-    return run_job(
-        name, job.sources, job.outdir, lambda task: reader.read(task.photo), process, dependencies, job.batch, share
-    )
+    return run_job(name, job.sources, job.outdir, read, process, dependencies, job.batch, share)
 
 
-def write_codes(task: PhotoTask, inversion: Inversion, inverter: Inverter) -> Path:
-    """Write the inversion of a photo beside its other results; return the path."""
-    path = task.output(CODES)
-    save_inversion(path, inversion, inverter.network)
-    return path
+def _invert(parts: Sequence[tuple[PhotoTask, PreparedPhoto]], job: PhotoJob, inverter: Inverter) -> list[Inversion]:
+    """Return what is stored of faces, and invert the others at once."""
+    stored = [_load_stored(job, inverter, task, face) for task, face in parts]
+    missing = [part for part, inversion in zip(parts, stored, strict=True) if inversion is None]
+    if not missing:
+        return [inversion for inversion in stored if inversion is not None]
+    with step_bar() as on_step:
+        targets = torch.cat([face.target for _, face in missing])  # [n, C, R, R]
+        computed = iter(inverter.invert(targets, on_step))
+    return [inversion or _with_identity(next(computed), *part) for inversion, part in zip(stored, parts, strict=True)]
+
+
+def _tell_of_shape(photo: np.ndarray) -> None:
+    """Say once what becomes of photos that are not square."""
+    height, width = photo.shape[:2]
+    if max(height, width) > NEARLY_SQUARE * min(height, width):
+        remark(
+            "photos that are not square are cut to the square in their middle; --paste-back also writes the whole "
+            "photo with the result in it, and --align=cat or --align=human takes the faces"
+        )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
-from inversion.photos.inputs import photos_by_name
+from inversion.photos.inputs import TakenNames, photos_by_name
 from inversion.photos.progress import Progress
 from inversion.photos.tasks import DoneRecord, PhotoTask
 from torch_utils.sharing import Outcome, Share
@@ -139,7 +139,7 @@ def _names(part: Sequence[PhotoTask]) -> str:
 def _tasks(photos: Mapping[str, Path], outdir: Path, record: DoneRecord) -> list[PhotoTask]:
     """Return a task for each photo; results keep the name that they have, and no two photos share a name."""
     bases = {name: base for name in photos if (base := record.base(name)) is not None}
-    taken = {entry["base"] for entry in record.entries.values() if "base" in entry}
+    taken = TakenNames(entry["base"] for entry in record.entries.values() if "base" in entry)
     for name in photos:
         if name not in bases:
             bases[name] = _free_base(name, taken)
@@ -147,7 +147,7 @@ def _tasks(photos: Mapping[str, Path], outdir: Path, record: DoneRecord) -> list
     return [PhotoTask(name, photo, outdir, bases[name]) for name, photo in photos.items()]
 
 
-def _free_base(name: str, taken: set[str]) -> str:
+def _free_base(name: str, taken: TakenNames) -> str:
     """Return `sub/cat` for `sub/cat.jpg`, or `sub/cat-jpg`, `sub/cat-jpg-2`, ... when the name is taken."""
     path = Path(name)
     base, number = path.with_suffix("").as_posix(), 1

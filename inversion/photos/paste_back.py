@@ -4,7 +4,11 @@ import math
 
 import cv2
 import numpy as np
+import PIL.Image
 
+from dnnlib.errors import UserError
+from dnnlib.limits import PIXELS
+from images.photos import MAX_SIDE
 from images.squares import Square, between_pixel_centres, resize
 
 FEATHER = 0.08  # width of the soft edge, in sides of the square
@@ -43,6 +47,26 @@ def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: fl
     mixed = region + mask * (warped - region)  # float32 [h, w, 3]
     pasted[top:bottom, left:right] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return pasted
+
+
+def enlarged(photo: np.ndarray, factor: float, name: str) -> np.ndarray:
+    """Return a photo, uint8 `[H, W, 3]`, with `factor` times its width and height, by Lanczos.
+
+    Raises UserError, which calls it `name`, where that would be more pixels than files may have.
+    """
+    height, width = (max(1, round(side * factor)) for side in photo.shape[:2])
+    if width * height > PIXELS or max(width, height) > MAX_SIDE:
+        raise UserError(
+            f"{name} would have {width}x{height} pixels, at most {PIXELS / 1e6:.0f} megapixels and {MAX_SIDE} a side "
+            f"work; give a smaller --upscale than {factor:g}"
+        )
+    return np.array(PIL.Image.fromarray(photo).resize((width, height), PIL.Image.Resampling.LANCZOS))
+
+
+def scaled(square: Square, photo: np.ndarray, whole: np.ndarray) -> Square:
+    """Return a square of a photo as a square of the same photo at another size."""
+    across, down = (whole.shape[side] / photo.shape[side] for side in (1, 0))  # equal but for whole pixels
+    return Square(square.x * across, square.y * down, square.side * math.sqrt(across * down), square.angle)
 
 
 def soft_mask(matrix: np.ndarray, side: float, size: tuple[int, int], feather: float) -> np.ndarray:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from images.photos import network_input, read_photo
 from images.squares import Square, centre_square, cut
-from inversion.photos.alignment import align
+from inversion.photos.alignment import Aligned, align, align_all
 from inversion.photos.face_detectors import find_detector
 from networks.generators.interface import Generator
+
+ALL, LARGEST = "all", "largest"  # faces of a photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +37,39 @@ class PhotoReader:
 
     Args:
         G: generator whose resolution and channels the parts get.
-        detector: detector whose largest face is cut out, `cat`, `human` or a YuNet file; None: the middle square.
+        detector: detector whose faces are cut out, `cat`, `human` or a YuNet file; None: the middle square.
+        faces: which of a photo's faces `read_faces` cuts out: `all`, or the `largest`.
 
     Raises UserError for an unknown detector; on reading, for a damaged photo and one without a face.
     """
 
-    def __init__(self, G: Generator, detector: str | None = None) -> None:
+    def __init__(self, G: Generator, detector: str | None = None, faces: str = LARGEST) -> None:
         self.resolution = G.img_resolution
         self.channels = G.img_channels
+        self.faces = faces
         self.detector_name = detector
         self.detector = None if detector is None else find_detector(detector)
 
     def read(self, path: Path, name: str | None = None) -> PreparedPhoto:
-        """Return a photo, ready to be inverted; errors about what it shows call it `name`, or by its path."""
+        """Return a photo with its largest face, or its middle square, ready to be inverted.
+
+        Errors about what it shows call it `name`, or by its path.
+        """
         return self.prepare(read_photo(path, name), name or str(path))
 
     def prepare(self, photo: np.ndarray, name: str) -> PreparedPhoto:
         """Return a photo, uint8 `[H, W, 3]`, ready to be inverted; errors call it `name`."""
         if self.detector is None:
             square = centre_square(photo)
-            image = cut(photo, square, self.resolution)
-        else:
-            aligned = align(photo, self.detector, name, self.resolution)
-            square = aligned.square
-            image = aligned.image
-        return PreparedPhoto(photo, square, image, network_input(image, self.channels))
+            return self._prepared(photo, Aligned(cut(photo, square, self.resolution), square))
+        return self._prepared(photo, align(photo, self.detector, name, self.resolution))
+
+    def read_faces(self, path: Path) -> list[PreparedPhoto]:
+        """Return a photo once for each of its faces, the largest first; without a detector for its middle square."""
+        if self.detector is None or self.faces == LARGEST:
+            return [self.read(path)]
+        photo = read_photo(path)
+        return [self._prepared(photo, face) for face in align_all(photo, self.detector, str(path), self.resolution)]
+
+    def _prepared(self, photo: np.ndarray, part: Aligned) -> PreparedPhoto:
+        return PreparedPhoto(photo, part.square, part.image, network_input(part.image, self.channels))

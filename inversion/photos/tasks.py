@@ -1,6 +1,7 @@
 """The photos of a job: where their results go, and the record of those that are done."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,12 +28,24 @@ class PhotoTask:
         photo: path of the photo.
         outdir: folder of the results.
         base: name of the results, with `/` and without ending.
+        face_number: number of the face among those of the photo, from 1 for the largest.
     """
 
     name: str
     photo: Path
     outdir: Path
     base: str
+    face_number: int = 1
+
+    @property
+    def label(self) -> str:
+        """What messages call it: the photo's name, and which of its faces it is from the second one on."""
+        return self.name if self.face_number == 1 else f"{self.name}, face {self.face_number}"
+
+    def face(self, index: int) -> "PhotoTask":
+        """Return the task of a face of the photo: `cat`, the largest, then `cat-face2`, `cat-face3`, ..."""
+        number = index + 1
+        return dataclasses.replace(self, base=f"{self.base}-face{number}", face_number=number) if index else self
 
     def output(self, ending: str) -> Path:
         """Return the path of a result, in a folder of its kind that is made: `restored/cat.png` for `restored.png`."""
@@ -64,6 +77,7 @@ class PhotoJob:
         codes: folder of inversions of the same photos by an earlier command, which are used; None: there is none.
         batch: photos inverted at once.
         gpus: processes that divide the photos.
+        faces: which faces of a photo are taken, `all` or the `largest`.
     """
 
     sources: tuple[str, ...]
@@ -71,6 +85,25 @@ class PhotoJob:
     codes: str | None = None
     batch: int = 1
     gpus: int = 1
+    faces: str = "all"
+
+
+@dataclass(frozen=True)
+class Pasting:
+    """Whether results are also pasted back into their photos.
+
+    Attributes:
+        pastes: whether they are, at the photo's size.
+        upscale: whether they are, with this many times the photo's width and height; None: they are as `pastes` says.
+    """
+
+    pastes: bool = False
+    upscale: float | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether whole photos are written."""
+        return self.pastes or self.upscale is not None
 
 
 class DoneRecord:

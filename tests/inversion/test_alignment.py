@@ -10,7 +10,18 @@ import pytest
 from dnnlib.errors import UserError
 from images.squares import Square
 from inversion.photos import face_detectors
-from inversion.photos.alignment import AFHQ, AFHQ_SCALE, AFHQ_UP, FFHQ, CropRule, NoFaceError, align, landmark_square
+from inversion.photos.alignment import (
+    AFHQ,
+    AFHQ_SCALE,
+    AFHQ_UP,
+    FFHQ,
+    CropRule,
+    NoFaceError,
+    align,
+    align_all,
+    distinct,
+    landmark_square,
+)
 from inversion.photos.face_detectors import Face, find_detector
 
 # Eyes 60 px apart, mouth 66 px below; eyes at the photo's left first.
@@ -85,6 +96,14 @@ def test_align_takes_the_first_face_at_the_networks_resolution():
     np.testing.assert_allclose(aligned.image[15:17, 15:17].mean((0, 1)), [x, y, 128], atol=2)
     own = align(photo(), Stub([Face(120, 110, 60)]), "a.jpg", rule=CropRule(1.5, 0.0))
     assert own.image.shape == (90, 90, 3)
+
+
+def test_a_face_within_a_face_is_none():
+    """Boxes of neighbours may touch; those that OpenCV's cascade finds in one of AFHQ's photos are one face."""
+    face, muzzle, neighbour = Face(258, 282, 335), Face(250, 344, 125), Face(520, 282, 300)
+    assert distinct([face, neighbour, muzzle]) == [face, neighbour]
+    both = align_all(photo(), Stub([Face(60, 80, 50), Face(190, 110, 40), Face(190, 120, 20)]), "a.jpg", 16)
+    assert [aligned.square.side for aligned in both] == [AFHQ_SCALE * 50, AFHQ_SCALE * 40]
 
 
 @pytest.mark.parametrize("name", ["cat", "human", "yunet"])

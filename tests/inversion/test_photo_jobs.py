@@ -9,6 +9,7 @@ import pytest
 
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
+from inversion.photos.inputs import TakenNames
 from inversion.photos.jobs import merged, run_job
 from torch_utils.sharing import Loss, Outcome
 
@@ -226,6 +227,13 @@ def test_equal_stems_do_not_overwrite_each_other(copier):
     assert outputs["out/sub/a.txt"] == b"sub/a.png" and outputs["out/sub/deep/a.txt"] == b"sub/deep/a.png"
     copier.run()
     assert copier.seen == []
+
+
+def test_no_photo_has_the_name_of_anothers_face():
+    """Whichever comes first; photos that are called like faces of no other keep their names."""
+    names = TakenNames(["cat-face2", "sub/dog"])
+    assert "cat" in names and "sub/dog-face3" in names
+    assert "cat-face3" not in names and "dog-face3" not in names and "sub/dog-face" not in names
 
 
 def test_a_new_photo_leaves_the_old_ones_their_names(copier):

@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from images.decoding import UnreadableImageError
 from images.photos import from_network, network_input, photo_files, read_photo, to_network
 from images.squares import Square, centre_square, cut
-from inversion.photos.paste_back import paste_back, soft_mask
+from inversion.photos.paste_back import enlarged, paste_back, soft_mask
 
 ORIENTATION = 0x0112
 
@@ -325,3 +325,19 @@ def test_the_mask_is_0_at_the_edge_and_1_within(x, y, side, angle, feather):
     assert (mask[depth <= -1e-6] == 0).all()
     np.testing.assert_allclose(mask[depth >= feather + 1e-6], 1, atol=1e-6)
     np.testing.assert_allclose(mask, np.sin(np.pi / 2 * (depth / feather).clip(0, 1)) ** 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "factor", "expected"),
+    [
+        (
+            (3000, 20_000),
+            2,
+            "a.jpg would have 40000x6000 pixels, at most 179 megapixels and 32766 a side work; give a ",
+        ),
+        ((5000, 4000), 3.5, "a.jpg would have 14000x17500 pixels, at most 179 megapixels and .* than 3.5"),
+    ],
+)
+def test_photos_are_not_enlarged_beyond_what_files_may_have(size, factor, expected):
+    with pytest.raises(UserError, match=expected):
+        enlarged(np.empty((*size, 3), np.uint8), factor, "a.jpg")

@@ -68,7 +68,7 @@ def test_restoring_is_that_of_the_command(net, network_files, photo, tmp_path):
 def test_degrading_is_that_of_the_command(net, network_files, photo, tmp_path):
     done(degrade, *inverting(network_files, photo, tmp_path, "--to=seed:4", "--strength=0.5"))
     made = net.degrade([photo], to="seed:4", strength=0.5)
-    assert np.array_equal(np.asarray(made[0]), pixels(tmp_path / "degraded-1/a.png"))
+    assert np.array_equal(np.asarray(made[0]), pixels(tmp_path / "degraded-seed4-x0.5-1/a.png"))
 
 
 def test_editing_is_that_of_the_command(net, network_files, photo, tmp_path):

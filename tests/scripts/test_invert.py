@@ -18,10 +18,11 @@ import invert
 from dnnlib.files import sha256
 from generation.rendering import synthesize
 from images.photos import from_network, read_photo
-from images.squares import centre_square
+from images.squares import Square, centre_square
 from images.video import reader
 from images.video.reader import read_clip
-from inversion.commands.building import make_inverter
+from inversion.commands.building import make_inverter, tell_of_subject
+from inversion.commands.degrade import folder_name
 from inversion.commands.options import InverterFlags, TuningFlags
 from inversion.directions.direction import Direction, load_direction, normalise, save_direction
 from inversion.directions.editing import edited_images
@@ -205,7 +206,7 @@ def test_pasting_back_leaves_the_rest_of_the_photo(files):
 
 def test_the_strip_shows_photo_reconstruction_and_restored(files, monkeypatch, tmp_path):
     shown = []
-    monkeypatch.setattr("inversion.commands.building.labelled_grid", lambda *grid: shown.append(grid) or grid[0][0, 0])
+    monkeypatch.setattr("inversion.photos.results.labelled_grid", lambda *grid: shown.append(grid) or grid[0][0, 0])
     restore(files, tmp_path, photos=files / "photos" / "small.png")
     [(tiles, _, labels)] = shown
     assert labels == ["photo", "reconstruction", "restored"]
@@ -339,6 +340,85 @@ def test_a_photo_without_a_face_is_passed_over(files, tmp_path, monkeypatch):
     assert np.array_equal(image(tmp_path / "pasted" / "sub" / "turned.png"), paste_back(photo, restored, square))
 
 
+class Pair(Stub):
+    """A detector that finds a face at the left and a smaller one at the right, and the muzzle of the first."""
+
+    def __call__(self, photo):
+        return [Face(13.0, 16.0, 12.0), Face(36.0, 18.0, 9.0), Face(13.0, 18.0, 5.0)]
+
+
+@pytest.fixture(name="two_faces")
+def _two_faces(monkeypatch):
+    monkeypatch.setattr("inversion.photos.reader.find_detector", lambda name: Pair(None))
+    return [AFHQ.square(face) for face in Pair(None)(None)[:2]]
+
+
+def test_all_faces_are_restored_and_pasted_back(files, tmp_path, two_faces):
+    path = files / "photos" / "wide.JPG"
+    done(restore(files, tmp_path, "--align=cat", "--paste-back", photos=path, options=UNTUNED), 1, 0)
+    pasted = photo = read_photo(path)
+    for name, square in zip(["wide-face2", "wide"], reversed(two_faces), strict=True):
+        pasted = paste_back(pasted, image(tmp_path / f"restored/{name}.png"), square)
+        codes = load_inversion(tmp_path / f"codes/{name}.safetensors", files / "qc.safetensors")
+        assert codes.settings["square"] == [square.x, square.y, square.side, 0]
+    assert np.array_equal(image(tmp_path / "pasted/wide.png"), pasted) and pasted.shape == photo.shape
+    assert sorted(path.name for path in (tmp_path / "strips").iterdir()) == ["wide-face2.png", "wide.png"]
+    done(restore(files, tmp_path, "--align=cat", "--paste-back", photos=path, options=UNTUNED), 0, 1)
+
+
+def test_one_face_alone_is_that_of_all(files, tmp_path, two_faces):
+    path = files / "photos" / "wide.JPG"
+    for which in ("all", "largest"):
+        flags = ["--align=cat", f"--faces={which}", "--batch=1"]
+        done(restore(files, tmp_path / which, *flags, photos=path, options=UNTUNED), 1, 0)
+    assert [path.name for path in (tmp_path / "largest/restored").iterdir()] == ["wide.png"]
+    assert np.array_equal(*(image(tmp_path / which / "restored/wide.png") for which in ("all", "largest")))
+
+
+def test_a_second_face_that_is_none_stays_as_it_is(files, tmp_path, two_faces, monkeypatch):
+    """Here the first one is strange too, and is restored all the same, for that was asked for."""
+    monkeypatch.setattr(Inverter, "is_strange", lambda *args: True)
+    path = files / "photos" / "wide.JPG"
+    result = restore(files, tmp_path, "--align=cat", "--paste-back", photos=path, options=UNTUNED)
+    assert "wide.JPG, face 2: it stays as it is in the whole photo" in result.stderr
+    expected = paste_back(read_photo(path), image(tmp_path / "restored/wide.png"), two_faces[0])
+    assert np.array_equal(image(tmp_path / "pasted/wide.png"), expected)
+
+
+def test_the_whole_photo_is_enlarged_around_the_result(files, tmp_path):
+    path = files / "photos" / "wide.JPG"
+    done(restore(files, tmp_path, "--upscale=2", photos=path, options=UNTUNED), 1, 0)
+    pasted = image(tmp_path / "pasted/wide.png")
+    large = np.array(PIL.Image.fromarray(read_photo(path)).resize((100, 66), PIL.Image.Resampling.LANCZOS))
+    assert pasted.shape == (66, 100, 3)
+    outside = np.ones((66, 100), bool)
+    outside[:, 16:82] = False
+    assert np.array_equal(pasted[outside], large[outside])
+    restored = image(tmp_path / "restored/wide.png")
+    assert np.array_equal(pasted, paste_back(large, restored, Square(49, 33, 66)))
+
+
+@pytest.mark.parametrize(
+    ("photo", "extra", "is_said"),
+    [("wide.JPG", [], True), ("wide.JPG", ["--paste-back"], False), ("small.png", [], False)],
+)
+def test_what_is_cut_off_is_said_unless_the_whole_photo_is_written(files, tmp_path, caplog, photo, extra, is_said):
+    done(restore(files, tmp_path, *extra, photos=files / "photos" / photo, options=UNTUNED), 1, 0)
+    assert ("are cut to the square in their middle; --paste-back also writes" in caplog.text) == is_said
+
+
+@pytest.mark.parametrize(
+    ("align", "subject", "is_told"),
+    [
+        *[("human", "cat faces", True), ("cat", "human faces", True), ("yunet.onnx", "faces of cats", True)],
+        *[("cat", "cat faces", False), ("human", "portraits", False), ("human", "cars", False), ("cat", None, False)],
+    ],
+)
+def test_faces_that_the_network_does_not_know_are_told_of(align, subject, is_told, caplog):
+    tell_of_subject(align, subject)
+    assert ("the network knows" in caplog.text) == is_told
+
+
 def test_aligned_and_not_are_different_settings(files, tmp_path, monkeypatch):
     monkeypatch.setattr("inversion.photos.reader.find_detector", lambda name: Stub(None))
     photo = files / "photos" / "wide.JPG"
@@ -456,10 +536,10 @@ def test_a_new_degradation_is_that_of_its_seed(files, inverter, tmp_path, never_
     inversion = stored(files, "small")
     latents = scale_quality(sample_quality(inverter.G, inversion.latents, [5]), 0.5)
     [expected] = from_network(inverter.images(inversion, latents))
-    assert np.array_equal(image(tmp_path / "degraded-1/small.png"), expected)
+    assert np.array_equal(image(tmp_path / "degraded-seed5-x0.5-1/small.png"), expected)
     prepared = PhotoReader(inverter.G).read(files / "photos" / "small.png")
     pasted = paste_back(prepared.photo, expected, prepared.square)
-    assert np.array_equal(image(tmp_path / "degraded-1-pasted/small.png"), pasted)
+    assert np.array_equal(image(tmp_path / "degraded-seed5-x0.5-1-pasted/small.png"), pasted)
 
 
 def test_a_degradation_is_copied_from_a_photo(files, inverter, tmp_path):
@@ -468,7 +548,7 @@ def test_a_degradation_is_copied_from_a_photo(files, inverter, tmp_path):
     q = inverter.codes(PhotoReader(inverter.G).read(reference).target).q
     inversion = stored(files, "small")
     [expected] = from_network(inverter.images(inversion, replace(inversion.latents, q=q)))
-    assert np.array_equal(image(tmp_path / "degraded-1/small.png"), expected)
+    assert np.array_equal(image(tmp_path / "degraded-wide-1/small.png"), expected)
 
 
 def test_a_reference_photo_is_inverted_once_and_only_where_it_is_needed(files, tmp_path, monkeypatch):
@@ -479,7 +559,8 @@ def test_a_reference_photo_is_inverted_once_and_only_where_it_is_needed(files, t
     calls, codes = [], Inverter.codes
     monkeypatch.setattr(Inverter, "codes", counted)
     reference = f"--to={files / 'photos' / 'wide.JPG'}"
-    degrade(files, tmp_path, reference, "--alpha=0.5", "--alpha=1")
+    result = degrade(files, tmp_path, reference, "--alpha=0.5", "--alpha=1")
+    assert f"finding the degradation of {files / 'photos' / 'wide.JPG'}, which is inverted for that" in result.stderr
     degrade(files, tmp_path, reference, "--alpha=0.5", "--alpha=1")
     assert calls == [1]
 
@@ -493,19 +574,32 @@ def test_the_way_between_two_degradations_begins_at_the_photos_own(files, invert
     expected = {
         "0": image(files / "restored" / "reconstruction/small.png"),
         "0.25": from_network(inverter.images(inversion, between))[0],
-        "1": image(tmp_path / "whole" / "degraded-1/small.png"),
+        "1": image(tmp_path / "whole" / "degraded-seed5-1/small.png"),
     }
     for alpha, pixels in expected.items():
-        assert np.array_equal(image(tmp_path / f"degraded-{alpha}/small.png"), pixels)
+        assert np.array_equal(image(tmp_path / f"degraded-seed5-{alpha}/small.png"), pixels)
     assert len({pixels.tobytes() for pixels in expected.values()}) == 3
 
 
 def test_without_degradation_the_photo_is_restored(files, tmp_path, never_inverts):
     restored = image(files / "restored" / "restored/small.png")
     degrade(files, tmp_path / "sharp", "--to=sharp")
-    assert np.array_equal(image(tmp_path / "sharp" / "degraded-1/small.png"), restored)
+    assert np.array_equal(image(tmp_path / "sharp" / "degraded-sharp-1/small.png"), restored)
     degrade(files, tmp_path / "none", "--to=seed:5", "--strength=0")
-    assert np.array_equal(image(tmp_path / "none" / "degraded-1/small.png"), restored)
+    assert np.array_equal(image(tmp_path / "none" / "degraded-seed5-x0-1/small.png"), restored)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "strength", "name"),
+    [
+        ("own", "seed:5", 1.0, "degraded-seed5"),
+        ("own", "sharp", 0.5, "degraded-sharp-x0.5"),
+        ("seed:3", "{folder}/my noisy.jpg", 1.0, "degraded-seed3-to-my noisy"),
+    ],
+)
+def test_folders_of_degraded_photos_say_what_they_were_given(tmp_path, start, end, strength, name):
+    (tmp_path / "my noisy.jpg").touch()
+    assert folder_name(start, end.format(folder=tmp_path), strength) == name
 
 
 @pytest.mark.parametrize(
@@ -566,10 +660,12 @@ def close(frames, images):
 
 def test_a_clip_is_restored_with_its_times_and_its_sound(files, clips, inverter, tmp_path, written):
     output = tmp_path / "out.mp4"
-    done(video(files, clips / "sound.mp4", output), f"{output}: 10 frames")
+    result = video(files, clips / "sound.mp4", output, "--no-paste-back")
+    done(result, f"{output}: 10 frames")
     before, after = read_clip(clips / "sound.mp4"), read_clip(output)
     assert [frame.time for frame in after.frames()] == [frame.time for frame in before.frames()]
     assert (after.width, after.height, after.has_audio) == (16, 16, True)
+    assert "the result is coarser than the photo" in result.stderr
     assert sound_packets(output) == sound_packets(clips / "sound.mp4")
     codes = found_codes(output)
     assert close(written, synthesize(inverter.G, codes.sharp()))
@@ -578,15 +674,15 @@ def test_a_clip_is_restored_with_its_times_and_its_sound(files, clips, inverter,
 
 def test_a_clip_is_edited_with_its_quality_kept(files, clips, inverter, tmp_path, written):
     output, direction = tmp_path / "out.mkv", files / "warmth.safetensors"
-    extra = ["--keep-quality", f"--direction={direction}", "--strength=-3"]
+    extra = ["--no-paste-back", "--keep-quality", f"--direction={direction}", "--strength=-3"]
     done(video(files, clips / "sound.mp4", output, *extra), f"{output}: 10 frames")
     kept, sharp = edited_images(inverter.G, found_codes(output), load_direction(direction, inverter.G), -3)
     assert close(written, kept) and not close(written, sharp)
 
 
-def test_a_restored_clip_is_pasted_back(files, clips, inverter, tmp_path, written):
+def test_a_restored_clip_keeps_its_frames_around_the_result(files, clips, inverter, tmp_path, written):
     output = tmp_path / "out.mp4"
-    video(files, clips / "sound.mp4", output, "--paste-back")
+    video(files, clips / "sound.mp4", output)
     images = from_network(synthesize(inverter.G, found_codes(output).sharp()).clamp(-1, 1))
     for frame, result, restored in zip(read_clip(clips / "sound.mp4").frames(), written, images, strict=True):
         expected = paste_back(frame.pixels, restored, centre_square(frame.pixels))
@@ -793,7 +889,7 @@ def test_the_encoder_beside_the_network_is_used(files, tmp_path):
 
 def test_without_an_encoder_a_line_says_what_that_means(files, tmp_path, caplog):
     network = shutil.copy(files / "other.safetensors", tmp_path)
-    command = ["encode", f"--network={network}", *UNTUNED, "-i", files / "photos" / "wide.JPG"]
+    command = ["encode", f"--network={network}", *UNTUNED, "-i", files / "photos" / "small.png"]
     for outdir in ("first", "second"):
         assert run(*command, "-o", tmp_path / outdir).exit_code == 0
     assert [message.split(":")[0] for message in caplog.messages] == [f"{network} is used without an encoder"]
