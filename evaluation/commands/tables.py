@@ -15,8 +15,9 @@ from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, Command, add_options, processes_option
+from dnnlib.flags import PATH, Command, add_options, processes_option, require_effect
 from dnnlib.remote.locations import NetworkFile, resolve
+from evaluation.choices import KINDS
 from evaluation.commands.options import cache_dir_option, device_option, workers_option
 from evaluation.tables.table import Table, write_table
 from metrics.weights.directory import WeightsDirectory
@@ -95,16 +96,38 @@ def table1_command(
 
 @commands.command("classify")
 @click.option("--network", type=NetworkFile(), required=True, help="QC network whose codes are classified.")
+@click.option(
+    "--data", type=PATH, metavar="PATH", help="Folder or zip of photos to degrade.  [default: the network's own images]"
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    default=KINDS,
+    help="Kind of degradation that is told, may be repeated.",
+)
 @click.option("--train", type=int, default=1000, help="Number of images that the classifiers learn from.")
 @click.option("--test", type=int, default=200, help="Number of images that their accuracy is measured on.")
-@click.option("--steps", type=click.IntRange(min=1), default=60, help="Steps of the optimisation of each code.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=60,
+    help="Steps of the optimisation of each code that no encoder tells.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations.")
-@click.option("--encoder", type=NetworkFile(), help="Encoder that computes the codes.  [default: they are fitted]")
+@click.option(
+    "--encoder",
+    type=NetworkFile(),
+    help="Encoder that computes the codes.  [default: they are fitted; with --data the encoder beside the network]",
+)
 @_table_options
 @one_sentence_errors
 def classify_command(
     network: str,
+    data: str | None,
+    kinds: tuple[str, ...],
     train: int,
     test: int,
     steps: int,
@@ -114,11 +137,17 @@ def classify_command(
     outdir: str,
     device: str | None,
 ) -> None:
-    """Section 4.6 of the paper: how well linear classifiers tell blur from the quality code."""
+    """Section 4.6 of the paper: how well linear classifiers tell blur, noise and JPEG from the quality code.
+
+    \b
+    python calc_metrics.py classify --network=qc.safetensors --data=cats256.zip
+    """
     from evaluation.tables.classify import ClassifyOptions, classify_table
     from torch_utils.distributed import run
 
-    options = ClassifyOptions(train, test, steps, batch, seed, encoder)
+    if encoder is not None and data is None:
+        require_effect(["steps"], "where an encoder tells the codes")
+    options = ClassifyOptions(train, test, steps, batch, seed, encoder, data, tuple(dict.fromkeys(kinds)))
     run(_publish, 1, device, outdir, [partial(classify_table, network=network, options=options)])
 
 

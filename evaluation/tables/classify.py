@@ -1,24 +1,23 @@
-"""Section 4.6 of the paper: accuracy of linear classifiers that tell blur from a quality code."""
+"""Section 4.6 of the paper: accuracy of linear classifiers that tell a degradation from a quality code."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 import tqdm
 from torch import Tensor
 
-from degradations import degrade
-from degradations.kernel_sizes import size_range
-from degradations.primitive import apply_primitive
 from dnnlib.errors import UserError
+from evaluation.choices import KINDS
+from evaluation.degradation_labels import Degradation, graded, present_or_not
+from evaluation.photo_sets import PhotoOptions, SquarePhotos
 from evaluation.tables.table import Table, number
-from generation.rendering import synthesize
+from generation.rendering import stored_noise, synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import from_levels, to_uint8
 from inversion.encoders.encoder import Encoder
-from inversion.encoders.files import load_encoder
+from inversion.encoders.files import find_encoder, load_encoder
 from inversion.fit_quality import fit_quality
 from networks.files import load
 from networks.generators.interface import Generator
@@ -27,12 +26,9 @@ from torch_utils.distributed import World
 from torch_utils.linear_classifier import LinearClassifier
 from torch_utils.purposes import FOR_CLASSIFICATION
 
-NOT_BLURRY = ("sharp", "noise", "jpeg")  # kinds of images that are not blurred
-PAPER = {"blurry or not": 0.979, "5 levels": 0.85, "10 levels": 0.77}
+PRESENT = "present or not"
 LEVELS = {"5 levels": 5, "10 levels": 10}
-
-Image = np.ndarray  # uint8 [H, W, C]
-Degradation = Callable[[Image, np.random.Generator], tuple[Image, float]]  # -> the degraded image and its label
+PAPER = {"blur": {PRESENT: 0.979, "5 levels": 0.85, "10 levels": 0.77}}
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,9 @@ class ClassifyOptions:
         steps: steps of the fit of each code.
         batch: number of images fitted at once.
         seed: seed of the degradations.
-        encoder: file of an encoder that computes the codes; None: they are fitted.
+        encoder: file of an encoder that computes the codes; None: they are fitted, or with `data` the one beside.
+        data: folder or zip of sharp photos that are degraded; None: the network's own images.
+        kinds: kinds of degradation, of `evaluation.choices.KINDS`.
     """
 
     train: int = 1000
@@ -54,14 +52,107 @@ class ClassifyOptions:
     batch: int = 32
     seed: int = 0
     encoder: str | None = None
+    data: str | None = None
+    kinds: tuple[str, ...] = KINDS
+
+
+class Source(Protocol):
+    """Images and their quality codes.
+
+    Attributes:
+        description: where the images and the codes are from, in words.
+    """
+
+    description: str
+
+    def sharp(self, numbers: range) -> np.ndarray:
+        """Return the images of these numbers before they are degraded, uint8 `[N, R, R, C]`."""
+        ...
+
+    def codes(self, numbers: range, degraded: Tensor) -> Tensor:
+        """Return the codes `[N, q_dim]` of degraded images `[N, C, R, R]` in [-1, 1]."""
+        ...
+
+
+class OwnImages:
+    """The network's own images of seeds, so that their content is known, and only the code has to be found.
+
+    Args:
+        G: QC network.
+        encoder: what tells the codes; None: they are fitted.
+        steps: steps of the fit.
+    """
+
+    def __init__(self, G: Generator, encoder: Encoder | None, steps: int) -> None:
+        self.G = G
+        self.encoder = encoder
+        self.steps = steps
+        way = "an encoder" if encoder else f"{steps} steps of optimisation from the known content"
+        self.description = f"the network's own images; each code by {way}"
+
+    def sharp(self, numbers: range) -> np.ndarray:
+        """Return the sharp images of seeds, uint8 `[N, R, R, C]`."""
+        with torch.no_grad():
+            return to_uint8(synthesize(self.G, Latents(ws_of_seeds(self.G, numbers)), noise_of_seeds(self.G, numbers)))
+
+    def codes(self, numbers: range, degraded: Tensor) -> Tensor:
+        """Return the codes `[N, q_dim]` of degraded images `[N, C, R, R]` in [-1, 1]."""
+        if self.encoder is not None:
+            return _encoded(self.encoder, degraded)
+        latents, noise = Latents(ws_of_seeds(self.G, numbers)), noise_of_seeds(self.G, numbers)
+        return fit_quality(self.G, latents, noise, degraded, self.steps, seed=numbers.start)
+
+
+class PhotoImages:
+    """Photos, those to learn from others than those to judge by; each is degraded several times where they are few.
+
+    Args:
+        G: QC network.
+        encoder: what tells the codes, or only those of the content, to which the others are fitted.
+        steps: steps of such a fit.
+        data: folder or zip of the photos.
+        train: number of images to learn from, numbered 0..train - 1.
+        test: number of images to judge by, which follow.
+
+    Raises UserError for a single photo.
+    """
+
+    def __init__(self, G: Generator, encoder: Encoder, steps: int, data: str, train: int, test: int) -> None:
+        self.photos = SquarePhotos(PhotoOptions(data), None, G)
+        self.G = G
+        self.encoder = encoder
+        self.steps = steps
+        self.train = train
+        there = len(self.photos)
+        if there < 2:
+            raise UserError(f"{data} has a single photo, and classifiers are judged by others than they learn from")
+        share = train / (train + test)
+        self.learned = train if there >= train + test else min(max(round(there * share), 1), there - 1)
+        self.judged = min(test, there - self.learned)
+        way = "an encoder" if encoder.quality is not None else f"{steps} steps of optimisation after an encoder of w"
+        self.description = f"{self.learned} photos to learn from and {self.judged} to judge by; each code by {way}"
+
+    def sharp(self, numbers: range) -> np.ndarray:
+        """Return the photos of these numbers, uint8 `[N, R, R, C]`."""
+        return self.photos.images([self.photo_of(number) for number in numbers]).permute(0, 2, 3, 1).numpy()
+
+    def codes(self, numbers: range, degraded: Tensor) -> Tensor:
+        """Return the codes `[N, q_dim]` of degraded photos `[N, C, R, R]` in [-1, 1]."""
+        if self.encoder.quality is not None:
+            return _encoded(self.encoder, degraded)
+        with torch.no_grad():
+            latents = self.encoder(degraded)
+        return fit_quality(self.G, latents, stored_noise(self.G, len(degraded)), degraded, self.steps)
+
+    def photo_of(self, image: int) -> int:
+        """Return which photo is degraded as this image."""
+        if image < self.train:
+            return image % self.learned
+        return self.learned + (image - self.train) % self.judged
 
 
 def classify_table(world: World, network: str, options: ClassifyOptions) -> Table:
-    """Return the accuracies of classifiers whose only input is the quality code of an image.
-
-    The images are the network's own, degraded by real filters. So their content is known, and only the code has to be
-    computed.
-    """
+    """Return the accuracies of classifiers whose only input is the quality code of an image."""
     G = load(network, world.device, "stored")
     if G.q_dim == 0:
         raise UserError(f"{network} is plain, without the quality codes that are classified; give a QC network")
@@ -69,23 +160,30 @@ def classify_table(world: World, network: str, options: ClassifyOptions) -> Tabl
         raise UserError(f"{network} has classes, and quality codes are classified without; give an unconditional one")
     if min(options.train, options.test) < max(LEVELS.values()):
         raise UserError(f"{min(options.train, options.test)} images are too few for 10 levels; give at least 10")
-    encoder = None if options.encoder is None else load_encoder(options.encoder, network, G)
-    if encoder is not None and encoder.quality is None:
-        raise UserError(f"{options.encoder} tells no quality codes; leave out --encoder, and they are fitted")
-    kinds = codes_of(G, encoder, blurry_or_not, options, "blurry or not")
-    levels = codes_of(G, encoder, blur_strength, options, "levels of blur")
-    accuracies = {"blurry or not": accuracy(*kinds, 2, options.train)}
-    for name, count in LEVELS.items():
-        codes, strengths = levels
-        accuracies[name] = accuracy(codes, (strengths * count).long().clamp(max=count - 1), count, options.train)
-    rows = [[name, number(value, 3), number(PAPER[name], 3)] for name, value in accuracies.items()]
-    source = "an encoder" if encoder else f"{options.steps} steps of optimisation from the known content"
+    source = _source(G, network, options)
+    accuracies = {kind: accuracies_of(source, G.device, kind, options) for kind in options.kinds}
+    rows = [
+        [f"{kind}: {name}", number(value, 3), number(1 / LEVELS.get(name, 2), 1), number(_paper(kind, name), 3)]
+        for kind, values in accuracies.items()
+        for name, value in values.items()
+    ]
     notes = [
-        f"{options.train} images to learn from, {options.test} others to judge; each code by {source}. "
-        "By chance: 0.5, 0.2, 0.1."
+        f"{options.train} degraded images to learn from, {options.test} others to judge by: {source.description}. "
+        "Levels divide the range of training: of Gaussian blur's size, the noise's standard deviation, JPEG's quality."
     ]
     title = "Section 4.6. Accuracy of linear classifiers of the quality code"
-    return Table("classify", title, ["", "here", "paper"], rows, notes, {"accuracy": accuracies, "paper": PAPER})
+    numbers = {"accuracy": accuracies, "paper": PAPER}
+    return Table("classify", title, ["", "here", "by chance", "paper"], rows, notes, numbers)
+
+
+def accuracies_of(source: Source, device: torch.device, kind: str, options: ClassifyOptions) -> dict[str, float]:
+    """Return the accuracies for one kind of degradation: whether it is there, and of which level."""
+    codes, present = codes_of(source, device, present_or_not(kind), options, f"{kind} or not")
+    accuracies = {PRESENT: accuracy(codes, present, 2, options.train)}
+    codes, strengths = codes_of(source, device, graded(kind), options, f"levels of {kind}")
+    for name, count in LEVELS.items():
+        accuracies[name] = accuracy(codes, (strengths * count).long(), count, options.train)
+    return accuracies
 
 
 def accuracy(codes: Tensor, labels: Tensor, classes: int, train: int) -> float:
@@ -95,42 +193,43 @@ def accuracy(codes: Tensor, labels: Tensor, classes: int, train: int) -> float:
 
 
 def codes_of(
-    G: Generator, encoder: Encoder | None, degradation: Degradation, options: ClassifyOptions, what: str
+    source: Source, device: torch.device, degradation: Degradation, options: ClassifyOptions, what: str
 ) -> tuple[Tensor, Tensor]:
-    """Return codes `[N, q_dim]`, encoded or fitted, and labels `[N]` of degraded images of seeds 0..N-1, on the CPU."""
+    """Return codes `[N, q_dim]` and labels float64 `[N]` of degraded images, on the CPU."""
     count = options.train + options.test
     codes: list[Tensor] = []
     labels: list[float] = []
     for start in tqdm.tqdm(range(0, count, options.batch), desc=what, unit="batch", disable=None):
-        seeds = range(start, min(start + options.batch, count))
-        ws, noise = ws_of_seeds(G, seeds), noise_of_seeds(G, seeds)
-        with torch.no_grad():
-            sharp = synthesize(G, Latents(ws), noise)  # [N, C, R, R]
-        rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, seed)) for seed in seeds]
-        degraded = [degradation(image, rng) for image, rng in zip(to_uint8(sharp), rngs, strict=True)]
-        images = np.stack([image for image, _ in degraded])  # [N, R, R, C]
-        targets = from_levels(torch.from_numpy(images).permute(0, 3, 1, 2).to(sharp))  # [N, C, R, R]
-        if encoder is None:
-            q = fit_quality(G, Latents(ws), noise, targets, options.steps, seed=start)
-        else:
-            with torch.no_grad():
-                q = encoder(targets).q
-        codes.append(q.cpu())
+        numbers = range(start, min(start + options.batch, count))
+        rngs = [np.random.default_rng((options.seed, FOR_CLASSIFICATION, number)) for number in numbers]
+        degraded = [degradation(image, rng) for image, rng in zip(source.sharp(numbers), rngs, strict=True)]
+        images = torch.from_numpy(np.stack([image for image, _ in degraded]))  # [N, R, R, C]
+        codes.append(source.codes(numbers, from_levels(images.permute(0, 3, 1, 2)).to(device)).cpu())
         labels += [label for _, label in degraded]
-    return torch.cat(codes), torch.tensor(labels)
+    return torch.cat(codes), torch.tensor(labels, dtype=torch.float64)
 
 
-def blurry_or_not(image: Image, rng: np.random.Generator) -> tuple[Image, float]:
-    """Return an image that is blurred (1), or sharp, noisy or compressed (0), each half of the time."""
-    blurry = rng.random() < 0.5
-    kind = "blur" if blurry else NOT_BLURRY[rng.integers(len(NOT_BLURRY))]
-    return (image if kind == "sharp" else degrade(image, kind, rng)[0]), float(blurry)
+def _source(G: Generator, network: str, options: ClassifyOptions) -> Source:
+    """Return the images and codes that the options ask for."""
+    path = options.encoder
+    if path is None and options.data is not None:
+        path = str(find_encoder(network) or "")
+        if not path:
+            raise UserError(f"codes of photos need an encoder, and there is none beside {network}; give --encoder=FILE")
+    encoder = None if path is None else load_encoder(path, network, G)
+    if options.data is None:
+        if encoder is not None and encoder.quality is None:
+            raise UserError(f"{path} tells no quality codes; leave out --encoder, and they are fitted")
+        return OwnImages(G, encoder, options.steps)
+    assert encoder is not None, "the codes of photos are told by an encoder"
+    return PhotoImages(G, encoder, options.steps, options.data, options.train, options.test)
 
 
-def blur_strength(image: Image, rng: np.random.Generator) -> tuple[Image, float]:
-    """Return an image with Gaussian blur, and the blur's strength, 0..1 over the range of training."""
-    low, high = size_range(image.shape[1])
-    strength = rng.random()
-    size = low + strength * (high - low)
-    blur = partial(apply_primitive, image, "gaussian_blur", rng)
-    return blur(size=size, sigma=0.15 * size + 0.35)[0], strength
+@torch.no_grad()
+def _encoded(encoder: Encoder, images: Tensor) -> Tensor:
+    """Return the codes `[N, q_dim]` of images `[N, C, R, R]` in [-1, 1]."""
+    return encoder(images).q
+
+
+def _paper(kind: str, name: str) -> float | None:
+    return PAPER.get(kind, {}).get(name)

@@ -14,12 +14,13 @@ from click.testing import CliRunner
 import calc_metrics
 from degradations import degrade
 from dnnlib.errors import UserError
-from evaluation.choices import METHODS, TRACKS
+from evaluation.choices import KINDS, METHODS, TRACKS
+from evaluation.degradation_labels import graded, present_or_not
 from evaluation.inverted_photos import invert_photos
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.tables import editability, restoration, stability
-from evaluation.tables.classify import ClassifyOptions, blur_strength, codes_of
+from evaluation.tables.classify import ClassifyOptions, OwnImages, PhotoImages, accuracies_of, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
 from evaluation.tables.inversion import inversion_table
 from evaluation.tables.restoration import (
@@ -514,29 +515,90 @@ def test_runtime_of_inversion_is_timed_with_an_encoder(files, tmp_path, monkeypa
         assert min(times) > 0 and f"| {name} | {sum(times) / 2:.4f} ± " in text
 
 
-def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
-    def encoder(images):
-        seen.append(images)
-        return Latents(G.mapping.w_avg.expand(len(images), G.num_ws, -1), images.mean((2, 3)))
+class MeanColours:
+    """A stand-in of an encoder, whose codes are the images' mean colours; it keeps what it sees."""
 
-    seen = []
-    G = load(files / "qc.safetensors", CPU)
-    codes, labels = codes_of(G, encoder, blur_strength, ClassifyOptions(train=3, test=2, batch=2), "")
-    images = torch.cat(seen)
+    quality = "told"
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, images):
+        self.seen.append(images)
+        return Latents(images.new_zeros(len(images), 1, 16), images.mean((2, 3)))
+
+
+FIVE = ClassifyOptions(train=3, test=2, batch=2)
+
+
+def test_an_encoder_tells_the_codes_that_are_classified(files, tmp_path):
+    G, encoder = load(files / "qc.safetensors", CPU), MeanColours()
+    codes, labels = codes_of(OwnImages(G, encoder, 1), CPU, graded("blur"), FIVE, "")
+    images = torch.cat(encoder.seen)
     assert torch.equal(codes, images.mean((2, 3))) and len(labels) == 5 and labels.unique().numel() == 5
     sharp = synthesize(G, Latents(ws_of_seeds(G, range(5))), noise_of_seeds(G, range(5)))
-    blurred = degraded_image(to_uint8(sharp[4:])[0], 4)
-    assert np.array_equal(to_uint8(images[4:])[0], blurred)
+    assert np.array_equal(to_uint8(images[4:])[0], blurred(to_uint8(sharp[4:])[0], 4))
     common = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--device=cpu", "-o", tmp_path
-    assert "each code by an encoder" in command(
-        "classify", *common, f"--encoder={files / 'encoders' / 'encoder.safetensors'}"
-    )
-    G = load(files / "qc.safetensors", CPU)
+    encoder = f"--encoder={files / 'encoders' / 'encoder.safetensors'}"
+    assert "each code by an encoder" in command("classify", *common, "--kind=blur", encoder)
+    assert "--steps has no effect" in command("classify", *common, "--steps=3", encoder, code=1)
     config = dataclasses.replace(TINY, q_width=0)
     write_encoder(tmp_path / "w.safetensors", G, files / "qc.safetensors", config)
     sentence = command("classify", *common, f"--encoder={tmp_path / 'w.safetensors'}", code=1)
     assert sentence.endswith("w.safetensors tells no quality codes; leave out --encoder, and they are fitted")
+    photos = f"--data={files / 'photos.zip'}", "--kind=noise", f"--encoder={tmp_path / 'w.safetensors'}"
+    text = command("classify", *common, *photos, "--steps=2")
+    assert (
+        "2 photos to learn from and 3 to judge by; each code by 2 steps of optimisation after an encoder of w" in text
+    )
 
 
-def degraded_image(image, seed):
-    return blur_strength(image, np.random.default_rng((0, FOR_CLASSIFICATION, seed)))[0]
+def test_photos_to_learn_from_are_others_than_those_to_judge_by(files):
+    """Of five photos, degraded twelve times; and where there are enough, each is degraded once."""
+    G, encoder = load(files / "qc.safetensors", CPU), MeanColours()
+    pixels = pixels_of(files / "photos.zip")
+    photos = PhotoImages(G, encoder, 1, str(files / "photos.zip"), train=7, test=5)
+    assert [photos.photo_of(image) for image in range(12)] == [0, 1, 2, 0, 1, 2, 0, 3, 4, 3, 4, 3]
+    assert np.array_equal(photos.sharp(range(6, 8)), pixels[[0, 3]].permute(0, 2, 3, 1).numpy())
+    once = PhotoImages(G, encoder, 1, str(files / "photos.zip"), train=3, test=1)
+    assert [once.photo_of(image) for image in range(4)] == [0, 1, 2, 3]
+    codes_of(photos, CPU, graded("blur"), dataclasses.replace(FIVE, train=7, test=5), "")
+    image = torch.cat(encoder.seen)[7:8]
+    assert np.array_equal(to_uint8(image)[0], blurred(pixels[3].permute(1, 2, 0).numpy().copy(), 7))
+
+
+def test_a_single_photo_is_not_divided(files, tmp_path):
+    PIL.Image.new("RGB", (16, 16)).save(tmp_path / "one.png")
+    with pytest.raises(UserError, match="has a single photo, and classifiers are judged by others"):
+        PhotoImages(load(files / "qc.safetensors", CPU), MeanColours(), 1, str(tmp_path), 10, 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_perfect_code_is_classified_without_error(files, kind):
+    """Codes that tell each tenth of the strength, and whether there is a degradation; others tell nothing."""
+
+    class Perfect(OwnImages):
+        def codes(self, numbers, degraded):
+            rngs = [np.random.default_rng((0, FOR_CLASSIFICATION, number)) for number in numbers]
+            pairs = list(zip(self.sharp(numbers), rngs, strict=True))
+            labels = [
+                [present_or_not(kind)(image, copy.deepcopy(rng))[1], graded(kind)(image, rng)[1]]
+                for image, rng in pairs
+            ]
+            present, strengths = torch.tensor(labels, dtype=torch.float64).unbind(1)
+            tenths = torch.nn.functional.one_hot((10 * strengths).long(), 10)
+            return torch.cat([present[:, None], tenths], 1).float()
+
+    class Blank(OwnImages):
+        def codes(self, numbers, degraded):
+            return torch.zeros(len(numbers), 3)
+
+    G = load(files / "qc.safetensors", CPU)
+    options = ClassifyOptions(train=80, test=20)
+    perfect = accuracies_of(Perfect(G, None, 1), CPU, kind, options)
+    assert perfect == {"present or not": 1.0, "5 levels": 1.0, "10 levels": 1.0}
+    assert all(value < 0.9 for value in accuracies_of(Blank(G, None, 1), CPU, kind, options).values())
+
+
+def blurred(image, number):
+    return graded("blur")(image, np.random.default_rng((0, FOR_CLASSIFICATION, number)))[0]

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 import calc_metrics
 from dnnlib.errors import UserError
+from evaluation.choices import KINDS
+from evaluation.degradation_labels import graded, present_or_not
 from evaluation.job import Job
 from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream
 from evaluation.streams.files import frame_batches, image_batches
-from evaluation.tables.classify import blur_strength, blurry_or_not
 from evaluation.tables.table1 import PAPER, PAPER_ABLATIONS
 from generation.rendering import render, synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
@@ -310,18 +311,19 @@ def test_quality_codes_of_known_content_are_found():
     assert not torch.equal(other, fit_quality(G, Latents(ws), noise, targets, steps=2))
 
 
-def test_degradations_to_classify_have_their_labels():
+@pytest.mark.parametrize("kind", KINDS)
+def test_degradations_to_classify_have_their_labels(kind):
     image = np.asarray(decode(png(1)).resize((64, 64)))
-    blurry = 0
+    present = 0
     for seed in range(40):
-        degraded, label = blurry_or_not(image, np.random.default_rng(seed))
-        blurry += label
+        degraded, label = present_or_not(kind)(image, np.random.default_rng(seed))
+        present += label
         assert degraded.shape == image.shape and label in (0, 1)
         assert label == 0 or not np.array_equal(degraded, image)
-    assert 10 < blurry < 30
+    assert 10 < present < 30
     strengths = []
     for seed in range(20):
-        degraded, strength = blur_strength(image, np.random.default_rng(seed))
+        degraded, strength = graded(kind)(image, np.random.default_rng(seed))
         strengths.append((strength, np.abs(degraded.astype(float) - image).mean()))
     assert 0 <= min(strengths)[0] < 0.2 and 0.8 < max(strengths)[0] < 1
     assert np.corrcoef(np.array(strengths).T)[0, 1] > 0.9
@@ -329,18 +331,24 @@ def test_degradations_to_classify_have_their_labels():
 
 def test_classify_is_a_table(files, tmp_path):
     flags = f"--network={files / 'qc.safetensors'}", "--train=10", "--test=10", "--steps=2", "--batch=8"
-    printed = command("classify", *flags, "--device=cpu", "-o", tmp_path)
+    printed = command("classify", *flags, "--kind=blur", "--kind=jpeg", "--device=cpu", "-o", tmp_path)
     accuracies = json.loads((tmp_path / "classify.json").read_text())["accuracy"]
-    for name, paper in {"blurry or not": 0.979, "5 levels": 0.85, "10 levels": 0.77}.items():
-        assert f"| {name} | {accuracies[name]:.3f} | {paper:.3f} |" in printed
-        assert accuracies[name] * 10 == pytest.approx(round(accuracies[name] * 10))
+    assert list(accuracies) == ["blur", "jpeg"]
+    papers = {"present or not": ("0.5", "0.979"), "5 levels": ("0.2", "0.850"), "10 levels": ("0.1", "0.770")}
+    for name, (chance, paper) in papers.items():
+        assert f"| blur: {name} | {accuracies['blur'][name]:.3f} | {chance} | {paper} |" in printed
+        assert f"| jpeg: {name} | {accuracies['jpeg'][name]:.3f} | {chance} | - |" in printed
+        assert accuracies["blur"][name] * 10 == pytest.approx(round(accuracies["blur"][name] * 10))
 
 
 def test_classify_needs_codes_and_images(files, tmp_path):
     flags = "--device=cpu", "-o", tmp_path
     assert "is plain" in command("classify", f"--network={files / 'base.safetensors'}", *flags, code=1)
-    few = f"--network={files / 'qc.safetensors'}", "--test=9"
-    assert "9 images are too few for 10 levels; give at least 10" in command("classify", *few, *flags, code=1)
+    network = f"--network={files / 'qc.safetensors'}"
+    few = command("classify", network, "--test=9", *flags, code=1)
+    assert "9 images are too few for 10 levels; give at least 10" in few
+    bare = command("classify", network, f"--data={tmp_path}", *flags, code=1)
+    assert bare.endswith("there is none beside " + str(files / "qc.safetensors") + "; give --encoder=FILE")
 
 
 # Pairs and single images.
