@@ -1,7 +1,8 @@
 """Inversion of photos for tables: invert and measure batches, render the results, describe the method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,24 +28,28 @@ def inversion_settings(inverter: Inverter) -> dict[str, Any]:
 
 
 def measure_photos(
-    photos: DegradedPhotos, parts: PartCache, measure: Callable[[Tensor, Tensor], PhotoRecords]
+    photos: DegradedPhotos,
+    parts: PartCache,
+    measure: Callable[[range, Tensor, Tensor], PhotoRecords],
+    files: Callable[[range], Sequence[Path]] = lambda numbers: (),
 ) -> PhotoRecords:
     """Return the record of each photo; each batch is a part.
 
     Args:
         photos: the photos.
         parts: cache of the finished parts.
-        measure: function of sharp and degraded photos, uint8 `[N, C, R, R]`, to their records.
+        measure: function of the numbers of photos, and of them sharp and degraded, uint8 `[N, C, R, R]`, to records.
+        files: function of the numbers to the files that `measure` writes beside; a part whose files are gone is remade.
     """
     records: PhotoRecords = []
 
     def make(numbers: range) -> PhotoRecords:
-        return measure(*photos.pairs(numbers))
+        return measure(numbers, *photos.pairs(numbers))
 
     with tqdm.tqdm(total=len(photos), desc="photos", unit="photo", disable=None) as bar:
         for numbers in photos.batches():
             part = {"first": numbers.start, "last": numbers.stop - 1}
-            records += parts.get(part, partial(make, numbers))
+            records += parts.get(part, partial(make, numbers), files(numbers))
             bar.update(len(numbers))
     return records
 

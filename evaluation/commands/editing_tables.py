@@ -38,9 +38,33 @@ from inversion.commands.options import check_finite
 @click.option(
     "--repetitions", type=click.IntRange(min=2), default=3, help="Number of times that photos are inverted and edited."
 )
+@click.option(
+    "--mask",
+    type=PATH,
+    metavar="auto|DIR",
+    help="Measure the face alone besides: an ellipse where aligned faces are, or masks with the photos' names.",
+)
+@click.option(
+    "--videos",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Number of photos, the first ones, whose repetitions are shown in a video; the paper has six of each.",
+)
 @one_sentence_errors
-def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude: float, repetitions: int) -> None:
-    """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed."""
+def stability_command(
+    flags: TableFlags,
+    directions: tuple[str, ...],
+    magnitude: float,
+    repetitions: int,
+    mask: str | None,
+    videos: int,
+) -> None:
+    """Section 4.7 of the paper: how similar edited photos are when all is done again with another seed.
+
+    \b
+    python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --mask=auto
+    python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --repetitions=6 --videos=4
+    """
     from evaluation.tables.restoration import NEEDED_BY_LPIPS
     from evaluation.tables.stability import StabilityOptions, stability_table
     from inversion.commands.building import make_direction
@@ -51,7 +75,7 @@ def stability_command(flags: TableFlags, directions: tuple[str, ...], magnitude:
     inverter, photos = open_photos(flags)
     chosen = tuple(make_direction(path, inverter) for path in directions)
     chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
-    options = StabilityOptions(chosen, magnitude, repetitions)
+    options = StabilityOptions(chosen, magnitude, repetitions, mask, videos)
     weights = flags.weights
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
     measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}

@@ -24,7 +24,7 @@ SECTIONS = {
     "Network and data": ("network", "encoder", "encoders", "no_encoder", "data", "images", "degradation", "outdir"),
     "What is measured": (
         *("methods", "tracks", "fidelity", "sheet", "pristine", "directions", "direction", "magnitude", "repetitions"),
-        *("text", "samples", "magnitudes", "reach"),
+        *("mask", "videos", "text", "samples", "magnitudes", "reach"),
     ),
     "Running": ("batch", "seed", "device", "weights_dir"),
     "Expert: the search for codes, and tuning": ("steps", "space", "tuning_steps", "perceptual", "overrides"),

@@ -80,7 +80,7 @@ def editability_table(
         outdir: folder of the finished parts.
     """
 
-    def measure(sharp: Tensor, degraded: Tensor) -> PhotoRecords:
+    def measure(numbers: range, sharp: Tensor, degraded: Tensor) -> PhotoRecords:
         return [score_changes(inverter, inversion, options) for inversion in invert_photos(inverter, degraded)]
 
     settings = {

@@ -31,7 +31,7 @@ def inversion_table(inverter: Inverter, photos: DegradedPhotos, outdir: str | os
         outdir: folder of the finished parts.
     """
 
-    def measure(sharp: Tensor, degraded: Tensor) -> PhotoRecords:
+    def measure(numbers: range, sharp: Tensor, degraded: Tensor) -> PhotoRecords:
         inversions = invert_photos(inverter, degraded)
         images = torch.cat([render_photo(inverter, inversion, inversion.latents) for inversion in inversions])
         return [{"psnr": value} for value in psnr(images, degraded).tolist()]

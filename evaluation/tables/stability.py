@@ -6,7 +6,9 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +22,13 @@ from evaluation.inverted_photos import (
     measure_photos,
     quantize,
 )
+from evaluation.masks import Masks, compare_within
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos
 from evaluation.tables.editability import direction_settings, edited_at
 from evaluation.tables.table import Table, mean_and_deviation
+from images.figures import labelled_grid
+from images.video.writer import write_mp4
 from inversion.directions.direction import AnyDirection
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
@@ -32,7 +37,11 @@ from torch_utils.precision import with_float64
 
 # PSNR in dB and LPIPS on CelebA-HQ.
 PAPER = {"degraded": ("44.42 ± 2.71", "0.004 ± 0.003"), "sharp": ("41.84 ± 2.07", "0.006 ± 0.005")}
+PAPER_OF_FACES = {"degraded": ("47.18 ± 2.27", "0.0013 ± 0.0006"), "sharp": ("43.67 ± 2.28", "0.0028 ± 0.0013")}
+LOOPS, FPS = 4, 3.0  # of videos: how often all repetitions are shown, and how many a second
 HEADINGS = {"psnr": ("PSNR", 2), "pd_cifar": ("pd_cifar", 4), "lpips_alex": ("LPIPS", 4)}
+
+Edits = dict[str, Tensor]  # uint8 [edits, C, R, R] by quality
 
 
 @dataclass(frozen=True)
@@ -43,15 +52,20 @@ class StabilityOptions:
         directions: directions of the edits.
         magnitude: magnitude of the edits, to both sides.
         repetitions: number of times that inversion and editing are done, each with its own seed.
+        mask: masks of the faces, which are measured besides; see `evaluation.masks`. None: whole photos only.
+        videos: number of photos, the first ones, whose repetitions are shown in a video each.
     """
 
     directions: tuple[AnyDirection, ...]
     magnitude: float = 3.0
     repetitions: int = 3
+    mask: str | None = None
+    videos: int = 0
 
     def __post_init__(self) -> None:
         require(self.magnitude > 0, "--magnitude", self.magnitude, "above 0")
         require(self.repetitions >= 2, "--repetitions", self.repetitions, "at least 2")
+        require(self.videos >= 0, "--videos", self.videos, "at least 0")
         if not self.directions:
             raise UserError("there is nothing to edit; give --direction=FILE")
 
@@ -65,7 +79,7 @@ def stability_table(
 ) -> Table:
     """Return the similarity of repeated edits of multiple-degraded photos.
 
-    An earlier call that was stopped is continued.
+    An earlier call that was stopped is continued. Beside the table, `stability-PHOTO.mp4` shows the repetitions.
 
     Args:
         inverter: inverter of the photos.
@@ -77,9 +91,22 @@ def stability_table(
     """
     inverters = [with_seed(inverter, seed) for seed in range(options.repetitions)]
 
-    def measure(sharp: Tensor, degraded: Tensor) -> PhotoRecords:
+    masks = None if options.mask is None else Masks(options.mask, photos)
+    names = photos.names
+
+    def videos(numbers: range) -> list[Path]:
+        return [Path(outdir) / f"stability-{names[number]}.mp4" for number in numbers if number < options.videos]
+
+    def measure(numbers: range, sharp: Tensor, degraded: Tensor) -> PhotoRecords:
         repetitions = [invert_photos(each, degraded) for each in inverters]
-        return [similarities(inverter, of_photo, options, measures) for of_photo in zip(*repetitions, strict=True)]
+        edited = [edits_of(inverter, of_photo, options) for of_photo in zip(*repetitions, strict=True)]
+        for path, edits in zip(videos(numbers), edited, strict=False):
+            write_mp4(path, frames(edits, options) * LOOPS, FPS)
+        device = with_float64(inverter.device)
+        return [
+            similarities(edits, measures, device, None if masks is None else masks[number])
+            for number, edits in zip(numbers, edited, strict=True)
+        ]
 
     settings = {
         **inversion_settings(inverter),
@@ -87,21 +114,27 @@ def stability_table(
         "directions": [direction_settings(direction, inverter.G) for direction in options.directions],
         "magnitude": options.magnitude,
         "repetitions": options.repetitions,
+        "mask": None if masks is None else masks.settings,
         "measures": {name: measure.detector and measure.detector.record() for name, measure in measures.items()},
     }
-    records = measure_photos(photos, PartCache(outdir, "stability", settings), measure)
-    names = [name for name in HEADINGS if name in measures]
-    columns = ["edited photo", *(HEADINGS[name][0] for name in names), "paper, CelebA-HQ: PSNR", "LPIPS"]
+    records = measure_photos(photos, PartCache(outdir, "stability", settings), measure, videos)
+    shown = [name for name in HEADINGS if name in measures]
+    columns = ["edited photo", *(HEADINGS[name][0] for name in shown), "paper, CelebA-HQ: PSNR", "LPIPS"]
+    papers = PAPER if masks is None else PAPER | {of_face(side): cells for side, cells in PAPER_OF_FACES.items()}
     rows = []
-    for side, paper in PAPER.items():
-        values = {name: [value for record in records for value in record[side][name]] for name in names}
-        rows.append([side, *(mean_and_deviation(values[name], HEADINGS[name][1]) for name in names), *paper])
+    for side, paper in papers.items():
+        values = {name: [value for record in records for value in record[side][name]] for name in shown}
+        rows.append([side, *(mean_and_deviation(values[name], HEADINGS[name][1]) for name in shown), *paper])
     directions = ", ".join(direction.name for direction in options.directions)
     notes = [
         f"{len(records)} photos, edited along {directions} by ±{options.magnitude:g} standard deviations, "
         f"{options.repetitions} repetitions compared in pairs; mean ± standard deviation; "
         f"{describe_inverter(inverter)}."
     ]
+    if masks is not None:
+        notes.append(
+            f"Faces alone: {masks.description}; PSNR of its pixels, distances of images that are gray outside."
+        )
     if all(value == float("inf") for record in records for value in record["degraded"]["psnr"]):
         notes.append("No seed has any effect on such an inversion, so that its repetitions are equal.")
     return Table(
@@ -110,7 +143,7 @@ def stability_table(
         columns=columns,
         rows=rows,
         notes=notes,
-        numbers={"photos": records, "names": photos.names, "paper": PAPER, "settings": settings},
+        numbers={"photos": records, "names": names, "paper": papers, "settings": settings},
     )
 
 
@@ -126,30 +159,60 @@ def with_seed(inverter: Inverter, seed: int) -> Inverter:
     return other
 
 
+def of_face(side: str) -> str:
+    """Return the name of the row where only faces count."""
+    return f"{side}, the face alone"
+
+
 @torch.no_grad()
-def similarities(
-    inverter: Inverter, repetitions: Sequence[Inversion], options: StabilityOptions, measures: dict[str, PairMeasure]
-) -> dict[str, dict[str, list[float]]]:
-    """Return the similarities of each pair of repetitions, for all directions and magnitudes, by quality and measure.
+def edits_of(inverter: Inverter, repetitions: Sequence[Inversion], options: StabilityOptions) -> list[Edits]:
+    """Return the edits of each repetition, uint8 `[2 * directions, C, R, R]` by quality, on the CPU.
 
     Args:
         inverter: inverter of the photos.
         repetitions: inversions of one photo with several seeds.
         options: the edits.
-        measures: measures by name.
     """
     strengths = [-options.magnitude, options.magnitude]
-    edits = [
-        [edited_at(inverter, inversion, direction, strengths) for direction in options.directions]
-        for inversion in repetitions
-    ]
-    result = {}
-    for position, side in enumerate(PAPER):
-        images = [quantize(torch.cat([pair[position] for pair in edit])) for edit in edits]  # [2 * directions, C, R, R]
-        images = [each.to(with_float64(inverter.device)) for each in images]
-        pairs = list(itertools.combinations(images, 2))
+    result = []
+    for inversion in repetitions:
+        edited = [edited_at(inverter, inversion, direction, strengths) for direction in options.directions]
+        result.append({side: quantize(torch.cat([pair[k] for pair in edited])) for k, side in enumerate(PAPER)})
+    return result
+
+
+@torch.no_grad()
+def similarities(
+    edits: Sequence[Edits], measures: dict[str, PairMeasure], device: torch.device, mask: Tensor | None = None
+) -> dict[str, dict[str, list[float]]]:
+    """Return the similarities of each pair of repetitions, for all directions and magnitudes, by quality and measure.
+
+    Args:
+        edits: edits of one photo, of each repetition.
+        measures: measures by name.
+        device: where they compute.
+        mask: where the face is, bool `[R, R]`, which is measured besides; None: the whole photo only.
+    """
+    result: dict[str, dict[str, list[float]]] = {}
+    for side in PAPER:
+        pairs = list(itertools.combinations([edit[side].to(device) for edit in edits], 2))
         result[side] = {
             name: [value for a, b in pairs for value in measure.compare(a, b).tolist()]
             for name, measure in measures.items()
         }
+        if mask is not None:
+            result[of_face(side)] = {
+                name: [value for a, b in pairs for value in compare_within(measure, name, a, b, mask)]
+                for name, measure in measures.items()
+            }
     return result
+
+
+def frames(edits: Sequence[Edits], options: StabilityOptions) -> list[np.ndarray]:
+    """Return a figure of each repetition, uint8 `[H, W, C]`: a row of edits that keep the quality, and a sharp one."""
+    columns = [f"{each.name} {sign}{options.magnitude:g}" for each in options.directions for sign in "-+"]
+    figures = []
+    for edit in edits:
+        rows = torch.stack([edit[side] for side in PAPER]).permute(0, 1, 3, 4, 2).numpy()  # [2, edits, R, R, C]
+        figures.append(labelled_grid(rows, list(PAPER), columns))
+    return figures

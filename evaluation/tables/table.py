@@ -60,7 +60,10 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
-    """Return `mean ± standard deviation`; where the mean is infinite, as for the PSNR of equal images, `inf ± nan`."""
-    mean = statistics.fmean(values)
-    deviation = statistics.pstdev(values) if math.isfinite(mean) else math.nan
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    """Return `mean ± standard deviation` of finite values; infinite ones, as the PSNR of equal images, are counted."""
+    finite = [value for value in values if not math.isinf(value)]
+    equal = len(values) - len(finite)
+    if not finite:
+        return "equal"
+    text = f"{statistics.fmean(finite):.{digits}f} ± {statistics.pstdev(finite):.{digits}f}"
+    return text if equal == 0 else f"{text}, {equal} of {len(values)} equal"

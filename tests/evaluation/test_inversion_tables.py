@@ -17,6 +17,7 @@ from dnnlib.errors import UserError
 from evaluation.choices import KINDS, METHODS, TRACKS
 from evaluation.degradation_labels import graded, present_or_not
 from evaluation.inverted_photos import invert_photos
+from evaluation.masks import compare_within, face_ellipse
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.tables import editability, restoration, stability
@@ -34,6 +35,7 @@ from evaluation.tables.table import mean_and_deviation
 from generation.rendering import synthesize
 from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import to_uint8
+from images.video.writer import count_frames
 from inversion.directions.direction import Direction, normalise, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
@@ -237,7 +239,8 @@ def test_inversion_is_the_psnr_of_reconstructions(files, inverter, degraded_phot
 
 def test_means_of_equal_images_have_no_deviation():
     assert mean_and_deviation([1.0, 3.0]) == "2.00 ± 1.00"
-    assert mean_and_deviation([1.0, float("inf")]) == "inf ± nan"
+    assert mean_and_deviation([1.0, float("inf"), 3.0]) == "2.00 ± 1.00, 1 of 3 equal"
+    assert mean_and_deviation([float("inf")] * 2) == "equal"
 
 
 # Table 2.
@@ -448,8 +451,55 @@ def test_stability_of_what_has_no_seed_is_said(files, tmp_path):
         *flags(files, tmp_path, encoder=files / "encoders" / "encoder.safetensors", steps=None, **{"tuning-steps": 0}),
         "--repetitions=2",
     )
-    assert "inf ± nan" in text and "No seed has any effect" in text
+    assert "| degraded | equal | 0.0000 ± 0.0000 |" in text and "nan" not in text and "No seed has any effect" in text
     assert "sefa-0, sefa-1, sefa-2" in text
+
+
+def test_a_measure_within_a_mask_is_that_of_its_pixels():
+    """What differs outside of the mask does not count; half of the pixels differ by 10 within."""
+    a = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[4:12, 4:12] = True
+    b = torch.where(mask, a, 0)
+    measures = {name: load_measure(name, NO_WEIGHTS, CPU) for name in ("psnr", "pd_cifar")}
+    assert compare_within(measures["psnr"], "psnr", a, b, mask) == [float("inf")]
+    assert compare_within(measures["pd_cifar"], "pd_cifar", a, b, mask) == [0.0]
+    b[:, :, 4:8] += 10
+    [value] = compare_within(measures["psnr"], "psnr", a, b, mask)
+    assert_close(value, 10 * np.log10(255**2 / 50))
+    assert compare_within(measures["pd_cifar"], "pd_cifar", a, b, mask)[0] > 0
+
+
+def test_the_ellipse_of_a_face_is_where_aligned_faces_are():
+    mask = face_ellipse(200)
+    rows, columns = mask.nonzero().T.double().unbind()
+    assert_close((columns.mean() + 0.5) / 200, 0.5, 0.01)
+    assert_close((columns.max() - columns.min()) / 200, 1.25 * 0.635, 0.02)
+    assert_close((mask.any(1).nonzero().min() / 200).item(), 0.574 - 1.25 * 0.635 / 2, 0.05)
+
+
+def test_stability_of_faces_and_its_videos(files, tmp_path):
+    """A mask of everything gives the numbers of the whole photos; a video that is gone is made again."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("img00", "img01"):
+        PIL.Image.new("L", (16, 16), 255).save(masks / f"{name}.png")
+    arguments = ["stability", *flags(files, tmp_path), "--repetitions=2", f"--direction={files / 'some.safetensors'}"]
+    text = command(*arguments, f"--mask={masks}", "--videos=1")
+    rows = {line.split(" | ")[0]: line.split(" | ")[1:-2] for line in text.splitlines() if line.startswith("| ")}
+    for side in ("degraded", "sharp"):
+        assert rows[f"| {side}"] == rows[f"| {side}, the face alone"]
+    assert "43.67 ± 2.28" in text and f"the masks of {masks}" in text
+    video = tmp_path / "stability-img00.mp4"
+    assert count_frames(video) == 2 * stability.LOOPS and not (tmp_path / "stability-img01.mp4").exists()
+    video.unlink()
+    assert command(*arguments, f"--mask={masks}", "--videos=1") == text and video.is_file()
+    assert "the ellipse where aligned faces are" in command(*arguments, "--mask=auto")
+    (masks / "img01.png").unlink()
+    assert "has no mask for the photo img01; add one" in command(*arguments, f"--mask={masks}", code=1)
+    for pixels, sentence in (((8, 16), "is 8x16, not 16x16 as the photos"), ((16, 16), "has no white pixel")):
+        PIL.Image.new("L", pixels).save(masks / "img01.png")
+        assert sentence in command(*arguments, f"--mask={masks}", code=1)
 
 
 # Table 3 of the supplement.
