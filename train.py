@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -16,6 +16,7 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH, fields_of_flags, parse_assignment
+from dnnlib.remarks import remark
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.running.stop import StopRequest
 from metrics.weights.option import weights_dir_option
@@ -209,7 +210,7 @@ def main(
 
 def resolve(
     preset_name: str,
-    mode: str,
+    mode: Literal["base", "qc"],
     init_from: str | None,
     ablation: str | None,
     batch: int | None,
@@ -231,7 +232,9 @@ def resolve(
     surroundings = with_overrides(TrainConfig(), of_surroundings)
     images = image_format(open_dataset(surroundings))
     processes = planned_processes(surroundings.run.gpus)
-    config = presets.build(preset_name, images.resolution, batch, processes)
+    config = presets.build(preset_name, images.resolution, batch, processes, mode)
+    if warning := presets.unsuitable(preset_name, images.resolution):
+        remark(warning)
     config = presets.with_precision(config, fastest_dtype(best_device(surroundings.run.device)))
     if values.get("generator.kind", "").strip('"') == "creps":
         config = presets.as_creps(config)

@@ -193,7 +193,7 @@ def _config(
             precision=mixed,
         ),
         augment=AugmentConfig(mode=aug),
-        run=dataclasses.replace(config.run, tf32=precision != "fp32"),
+        run=dataclasses.replace(config.run, batch_gpu=None, tf32=precision != "fp32"),
     )
 
 

@@ -23,10 +23,9 @@ from inversion.fidelity import blend
 from inversion.fit_quality import QualityOptions, fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import tune
-from inversion.projector import ProjectorOptions, project
+from inversion.projector import ProjectorOptions, project, search_space
 from inversion.tuned_weights import Inversion, TunedWeights, apply
 from inversion.tuning_options import TuningOptions
-from inversion.whitened_space import WhitenedSpace
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load
 from networks.generators.interface import Generator
@@ -128,7 +127,7 @@ class Inverter:
         if self.options.encoder is not None:
             self.encoder = load_encoder(self.options.encoder, network, self.G)
             self.encoder_header = read_encoder_header(self.options.encoder)
-        self.space = None if self.options.projector is None else WhitenedSpace.of(self.G)
+        self.space = None if self.options.projector is None else search_space(self.G, self.options.projector)
         weights = weights or WeightsDirectory(None)
         self.perceptual = load_perceptual(self.options.perceptual, weights, device)
         self._perceptual_sha256 = perceptual_sha256(self.options.perceptual, weights)
@@ -226,6 +225,8 @@ class Inverter:
         """Return the same inverter whose projector searches otherwise."""
         other = copy.copy(self)
         other.options = dataclasses.replace(self.options, projector=projector)
+        if self.options.projector is None or projector.whitened != self.options.projector.whitened:
+            other.space = search_space(self.G, projector)
         return other
 
     @contextmanager

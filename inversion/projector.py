@@ -26,6 +26,8 @@ class ProjectorOptions:
 
     Attributes:
         space: one `w` for all layers, or each layer its own.
+        whitened: whether coordinates are those in which the mapping's output is about N(0, I), or those of W itself
+            but for their unit, as StyleGAN2's projector and PTI have them.
         steps: of Adam.
         lr: of Adam for `w`, in standard deviations of the mapping's output.
         q_lr: of Adam for `q`.
@@ -43,6 +45,7 @@ class ProjectorOptions:
     """
 
     space: Literal["w", "w+"] = "w+"
+    whitened: bool = True
     steps: int = 150
     lr: float = 0.2
     q_lr: float = 0.1
@@ -79,8 +82,9 @@ def project(
 ) -> Latents:
     """Return codes whose images are close to the targets and whose sharp images stay natural.
 
-    `w` is sought in whitened coordinates, so that a step is as long in every direction and a mean square tells how
-    unusual an image is. No photo depends on what else is in the batch. The network's noise is the stored one.
+    `w` is sought in whitened coordinates, unless the options want others, so that a step is as long in every direction
+    and a mean square tells how unusual an image is. No photo depends on what else is in the batch. The network's noise
+    is the stored one.
 
     Args:
         G: frozen; a plain generator has no `q`, and its codes have none.
@@ -96,7 +100,7 @@ def project(
     assert options.features_lr == 0 or has_features, "there are no features to start at, for features_lr to move"
     perceptual = perceptual or default_perceptual(targets.device)
     loss = ReconstructionLoss(targets, perceptual, options.pixel_weight, options.perceptual_weight)
-    search = _Search(G, loss, options, start, space or WhitenedSpace.of(G))
+    search = _Search(G, loss, options, start, space or search_space(G, options))
     q_step = round(options.settle * options.steps) if start is None else 0
     for step in range(options.steps):
         if step == q_step and G.q_dim > 0:
@@ -104,6 +108,11 @@ def project(
         search.step(_rate((step + 1) / options.steps, options.warm_up))
         on_step(step + 1)
     return search.latents()
+
+
+def search_space(G: Generator, options: ProjectorOptions) -> WhitenedSpace:
+    """Return the coordinates in which `w` is sought."""
+    return WhitenedSpace.of(G) if options.whitened else WhitenedSpace.unwhitened(G)
 
 
 def _rate(done: float, warm_up: float) -> float:

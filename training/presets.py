@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from dnnlib.config import require
 from dnnlib.errors import unknown_name
@@ -17,6 +17,14 @@ from networks.config import (
 )
 from training.config import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig, RunConfig, TrainConfig
 
+Mode = Literal["base", "qc"]
+
+# Sides of the images that presets are for, in pixels; the others are for any.
+RESOLUTIONS = {"paper256": 256, "paper512": 512, "church256": 256, "stylegan2": 1024, "cifar": 32}
+RESOLUTIONS |= {"creps128": 128, "creps512": 512, "creps1024": 1024}
+PAPER_KIMG = 5000.0  # "training length" of the QC-StyleGAN paper; its base networks are StyleGAN2-ADA's, of 25000
+PAPER_BATCH_GPU = 8  # 64 images on 8 GPUs of 40 GB
+
 TRANSFER_AUGMENT_KIMG = 100.0  # augment.kimg of runs that start from a network
 
 # For each ablation of the supplement's Table 4, what it changes.
@@ -30,8 +38,10 @@ ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
 }
 
 
-def build(name: str, resolution: int, batch: int | None = None, processes: int = 1) -> TrainConfig:
+def build(name: str, resolution: int, batch: int | None = None, processes: int = 1, mode: Mode = "base") -> TrainConfig:
     """Return the preset called `name` for square images of `resolution` pixels.
+
+    `mode` decides how long the paper's presets train: a base network, or a QC one from it; `as_qc` makes the latter.
 
     `batch` and the number of processes matter to those that derive their values from them (`auto`); None lets the
     preset choose.
@@ -40,7 +50,20 @@ def build(name: str, resolution: int, batch: int | None = None, processes: int =
         raise unknown_name("preset", name, PRESETS)
     require(batch is None or batch >= 1, "batch", batch, "at least 1")
     config = PRESETS[name](resolution, batch, processes)
+    if mode == "qc" and name in PAPER:
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, kimg=PAPER_KIMG))
     return config if batch is None else dataclasses.replace(config, batch=batch)
+
+
+def unsuitable(name: str, resolution: int) -> str | None:
+    """Return a sentence about a preset that is for images of another side; None where it is for these, or for any."""
+    side = RESOLUTIONS.get(name, resolution)
+    if side == resolution:
+        return None
+    return (
+        f"--preset={name} is for images of {side}x{side} and the data has {resolution}x{resolution}, for which its "
+        "values, such as the weight of R1, are not meant; --preset=auto derives them from the data"
+    )
 
 
 def with_precision(config: TrainConfig, dtype: Dtype) -> TrainConfig:
@@ -135,9 +158,20 @@ def _auto(resolution: int, batch: int | None, processes: int) -> TrainConfig:
 
 
 def _paper(channel_base: int, gamma: float) -> Callable[[int, int | None, int], TrainConfig]:
+    """One column of the supplement's Table 1."""
     ema = EmaConfig(kimg=20, rampup=None)
-    run = RunConfig(kimg=5000)  # training length
-    return lambda resolution, batch, processes: _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
+
+    def preset(resolution: int, batch: int | None, processes: int) -> TrainConfig:
+        run = RunConfig(batch_gpu=_at_once(batch or 64, processes))
+        return _preset(channel_base, 64, gamma, mbstd=8, ema=ema, run=run)
+
+    return preset
+
+
+def _at_once(batch: int, processes: int) -> int | None:
+    """Return how many images a process handles at once: the most that divide its share and fit the paper's GPUs."""
+    share = batch // processes
+    return max((n for n in range(1, PAPER_BATCH_GPU + 1) if n <= share and share % n == 0), default=None)
 
 
 def _stylegan2(resolution: int, batch: int | None, processes: int) -> TrainConfig:
@@ -148,12 +182,18 @@ def _stylegan2(resolution: int, batch: int | None, processes: int) -> TrainConfi
 
 
 def _cifar(resolution: int, batch: int | None, processes: int) -> TrainConfig:
-    """CIFAR-10 of the ADA paper (appendix C): no path lengths, no mixing, wide networks, a plain discriminator."""
+    """CIFAR-10 of the ADA paper (appendix C): no path lengths, no mixing, wide networks, a plain discriminator.
+
+    There the generator's Adam is that of lazy path lengths, although their weight is zero, so that it is set here.
+    """
+    run = RunConfig(kimg=100_000)
     config = _preset(
-        32768, 64, 0.01, mbstd=32, mapping_layers=2, ema=EmaConfig(kimg=500), augment=AugmentConfig(kimg=100)
+        32768, 64, 0.01, mbstd=32, mapping_layers=2, ema=EmaConfig(kimg=500), augment=AugmentConfig(kimg=100), run=run
     )
+    adam, lazy = config.optimizer_g, config.loss.pl_interval / (config.loss.pl_interval + 1)
     return dataclasses.replace(
         config,
+        optimizer_g=dataclasses.replace(adam, lr=adam.lr * lazy, beta2=adam.beta2**lazy),
         loss=dataclasses.replace(config.loss, pl_weight=0.0, style_mixing_prob=0.0),
         discriminator=dataclasses.replace(config.discriminator, architecture="orig"),
     )
@@ -182,6 +222,7 @@ def _demo(resolution: int, batch: int | None, processes: int) -> TrainConfig:
     )
 
 
+PAPER = ("paper256", "paper512", "church256")
 PRESETS: dict[str, Callable[[int, int | None, int], TrainConfig]] = {
     "auto": _auto,
     "paper256": _paper(channel_base=16384, gamma=1.0),  # FFHQ: half the feature maps

@@ -36,6 +36,28 @@ def squared_error(a, b):
     return (a - b).square().mean((1, 2, 3))
 
 
+def test_w_without_whitening_is_w_in_units_of_its_deviation():
+    G = averaged(small_generator())
+    space, w = WhitenedSpace.unwhitened(G, 500), ws_of_seeds(G, range(300))[:, 0]
+    v = space.from_w(w)
+    assert_close(space.to_w(v), w)
+    assert not space.from_w(G.mapping.w_avg).any()
+    assert_close(v.var(0).mean().sqrt(), 1.0, rtol=0.1)
+    step = space.to_w(v + 1) - w  # the same in each direction, and everywhere
+    assert_close(step, step[:1, :1].expand_as(step), rtol=1e-3)
+    assert not torch.equal(WhitenedSpace.of(G).from_w(w), v)
+
+
+def test_the_projector_searches_without_whitening():
+    G = averaged(small_generator())
+    targets = synthesize(G, Latents(ws_of_seeds(G, range(2))))
+    options = ProjectorOptions(space="w", whitened=False, steps=30, lr=0.1, **PIXELS_ONLY)
+    found = project(G, targets, options)
+    mean = synthesize(G, Latents(G.mapping.w_avg.expand(2, G.num_ws, -1)))
+    assert (squared_error(synthesize(G, found), targets) < 0.5 * squared_error(mean, targets)).all()
+    assert torch.equal(found.ws[:, :1].expand_as(found.ws), found.ws)
+
+
 @pytest.mark.parametrize("size", [16, 96])
 def test_perceptual_distance_is_the_detectors(size):
     a, b = torch.rand(2, 2, 3, size, size) * 2 - 1

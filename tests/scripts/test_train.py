@@ -117,6 +117,13 @@ def test_dry_run_prints_configuration_and_networks_and_writes_nothing(command, s
             assert f"{last} {list(parameter.shape)}" in rows[layer or "(top)"]
 
 
+def test_a_preset_for_images_of_another_size_is_said(command, caplog):
+    command("--dry-run", "--preset=auto")
+    assert "--preset" not in caplog.text
+    command("--dry-run", "--preset=paper256")
+    assert "--preset=paper256 is for images of 256x256 and the data has 16x16" in caplog.text
+
+
 def test_dry_run_of_qc_shows_the_quality_blocks(command, shared):
     config, tables = resolved(command("--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"))
     assert config.mode == "qc" and config.init_from == str(shared / "base.safetensors")

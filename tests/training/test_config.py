@@ -381,9 +381,12 @@ def test_batch_divides_or_the_cure_does(batch, processes, batch_gpu, group, data
 def test_presets_of_the_paper(name, channel_base, gamma):
     """Table 1 of the supplement, and its section B."""
     resolution = int(name[-3:])
-    config = presets.build(name, resolution)
+    config = presets.build(name, resolution, mode="qc")
     assert (config.batch, config.discriminator.mbstd_group_size, config.run.kimg) == (64, 8, 5000)
     assert batch_per_process(config, 8) == (8, 8)  # 8 GPUs
+    assert batch_per_process(presets.build(name, resolution), 1) == (64, 8)  # one GPU takes as many at once
+    base = presets.build(name, resolution)
+    assert differences(base, config) == ["run.kimg: 25000.0 -> 5000.0"]  # StyleGAN2-ADA's length
     assert (config.generator.channel_base, config.discriminator.channel_base) == (channel_base, channel_base)
     assert (config.generator.channel_max, config.discriminator.channel_max) == (512, 512)
     full = {256: 128, 512: 64}[resolution]  # feature maps at the image's resolution, "1x"
@@ -401,6 +404,31 @@ def test_presets_of_the_paper(name, channel_base, gamma):
     assert (qc.loss.distill_weight, qc.train_all) == (3.0, False)
     assert qc.generator.quality == QualityConfig(variant="paper", q_dim=16, depth=3, blocks=2)
     assert qc.generator.quality.width == 32
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "at_once"), [(60, 1, 6), (14, 2, 7), (22, 2, 1), (4, 1, 4), (4, 8, None)]
+)
+def test_presets_of_the_paper_divide_any_batch(batch, processes, at_once):
+    """What one GPU handles at once divides its share; where there are fewer images than GPUs, that is what is said."""
+    config = presets.build("paper512", 512, batch, processes)
+    assert config.run.batch_gpu == at_once
+    if at_once is not None:
+        assert batch_per_process(config, processes) == (batch // processes, at_once)
+
+
+def test_cifar_has_the_adam_of_lazy_path_lengths():
+    """StyleGAN2-ADA's cifar: 100,000 kimg, and the ratio 4/5 although the weight of path lengths is zero."""
+    config = presets.build("cifar", 32)
+    assert config.run.kimg == 100_000 and config.loss.pl_weight == 0
+    assert (config.optimizer_g.lr, config.optimizer_g.beta2) == pytest.approx((0.002, 0.99**0.8))
+    assert (config.optimizer_d.lr, config.optimizer_d.beta2) == (0.0025, 0.99)
+
+
+def test_a_preset_for_another_size_is_said():
+    assert set(presets.RESOLUTIONS) == set(presets.PRESETS) - {"auto", "demo"}
+    assert presets.unsuitable("paper256", 256) is None and presets.unsuitable("auto", 64) is None
+    assert presets.unsuitable("cifar", 64).startswith("--preset=cifar is for images of 32x32 and the data has 64x64")
 
 
 @pytest.mark.parametrize(("resolution", "batch", "gamma"), [(128, 128, 0.5), (512, 32, 10.0), (1024, 8, 32.0)])
