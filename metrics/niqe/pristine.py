@@ -1,6 +1,7 @@
 """The pristine model of NIQE, a Gaussian over the features of sharp photos: fit, read and write it."""
 
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from metrics.niqe.statistics import NUM_FEATURES, PUBLISHED_BLOCK, SMALLEST_BLOC
 
 SHARP_SHARE = 0.75  # T of the paper: blocks are used above this share of the image's greatest sharpness
 LEAST_BLOCKS = NUM_FEATURES + 1  # fewer blocks have a singular covariance
-OWN_NAMES = ("mean", "covariance")  # names of the arrays in our .npz
-FIELD_NAMES = ("mu_pris_param", "cov_pris_param")  # names in the .npz of other programs
-MATLAB_NAMES = ("mu_prisparam", "cov_prisparam")  # names in the authors' .mat
+# Names of mean and covariance: our own, those of the authors' .mat, and those of files of other programs.
+NAMES = (
+    ("mean", "covariance"),
+    ("mu_prisparam", "cov_prisparam"),
+    ("pop_mu", "pop_cov"),
+    ("mu_pris_param", "cov_pris_param"),
+)
 
 Arrays = Mapping[str, np.ndarray]  # by name
 
@@ -96,14 +101,14 @@ def fit_pristine(
 def read_pristine(path: str | os.PathLike) -> PristineModel:
     """Read a model that `write_pristine` wrote, or a published one, whose blocks are 96 px.
 
-    Published models are the authors' `.mat` (`mu_prisparam`, `cov_prisparam`) and an `.npz` that is common in the field
-    (`mu_pris_param`, `cov_pris_param`). No code in a file is run.
+    Published models are the authors' `.mat` (`mu_prisparam`, `cov_prisparam`), another `.mat` (`pop_mu`, `pop_cov`) and
+    an `.npz` (`mu_pris_param`, `cov_pris_param`); what an array is, its name tells in either. No code in a file is run.
 
     Raises UserError for a file that is missing, damaged, or anything else.
     """
     path = Path(path)
     arrays = _load(path, _reader(path))
-    names = next((names for names in (OWN_NAMES, FIELD_NAMES, MATLAB_NAMES) if names[0] in arrays), None)
+    names = next((names for names in NAMES if any(name in arrays for name in names)), None)
     if names is None:
         raise UserError(f"{path} holds no pristine model; give one that was fitted here, or NIQE's published one")
     mean = _numbers(path, arrays, names[0], NUM_FEATURES)
@@ -141,7 +146,7 @@ def _read_npz(path: Path) -> Arrays:
 def _read_mat(path: Path) -> Arrays:
     from scipy.io import loadmat  # here, since every command would wait for its import
 
-    return loadmat(io.BytesIO(read_bytes(path, NIQE_BYTES)), variable_names=MATLAB_NAMES)
+    return loadmat(io.BytesIO(read_bytes(path, NIQE_BYTES)), variable_names=list(itertools.chain(*NAMES)))
 
 
 def _load(path: Path, read: Callable[[Path], Arrays]) -> Arrays:

@@ -356,10 +356,14 @@ def test_a_written_model_is_read_as_it_was(tmp_path, pristine):
     assert torch.equal(niqe(textures(1), found), niqe(textures(1), model))
 
 
-def test_published_models_are_read(tmp_path, pristine):
+@pytest.mark.parametrize(
+    "names", [("mu_prisparam", "cov_prisparam"), ("pop_mu", "pop_cov"), ("mu_pris_param", "cov_pris_param")]
+)
+def test_published_models_are_read(tmp_path, pristine, names):
     mean, covariance = pristine.mean.numpy()[None], pristine.covariance.numpy()
-    scipy.io.savemat(tmp_path / "a.mat", {"mu_prisparam": mean, "cov_prisparam": covariance, "other": [1]})
-    np.savez(tmp_path / "b.npz", mu_pris_param=mean, cov_pris_param=covariance, gaussian_window=np.ones((7, 7)))
+    arrays = dict(zip(names, (mean, covariance), strict=True))
+    scipy.io.savemat(tmp_path / "a.mat", {**arrays, "other": [1]})
+    np.savez(tmp_path / "b.npz", **arrays, gaussian_window=np.ones((7, 7)))
     for name in ("a.mat", "b.npz"):
         model = read_pristine(tmp_path / name)
         assert torch.equal(model.mean, pristine.mean) and torch.equal(model.covariance, pristine.covariance)
@@ -409,6 +413,7 @@ BAD_FILES = {
     "else.npz": (npz(real=MEAN), "holds no pristine model"),
     "else.mat": (mat(real=MEAN), "holds no pristine model"),
     "half.npz": (npz(mean=MEAN), "covariance in .* is not 1296 plain numbers"),
+    "half.mat": (mat(pop_cov=COVARIANCE), "pop_mu in .* is not 36 plain numbers"),
     "shape.npz": (npz(mean=MEAN[:18], covariance=COVARIANCE), "mean in .* is not 36 plain numbers"),
     "shape.mat": (mat(mu_prisparam=MEAN, cov_prisparam=COVARIANCE[:18]), "cov_prisparam in .* is not 1296"),
     "struct.mat": (mat(mu_prisparam={"a": MEAN}, cov_prisparam=COVARIANCE), "mu_prisparam in .* is not 36"),

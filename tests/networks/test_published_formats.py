@@ -17,7 +17,7 @@ from networks.config import QualityConfig
 from networks.published.assemble import assemble
 from networks.published.contents import CLASSES, NetworkContent, Published
 from tests.support import stand_ins
-from tests.support.networks import golden_discriminator, golden_generator, small_generator
+from tests.support.networks import golden_discriminator, golden_generator, small_creps, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from torch_utils.untrusted.torch_files import read_inert
@@ -105,6 +105,32 @@ def test_the_released_generator(golden, tmp_path):
     assert_close(loaded.synthesis(ws, 2.5 * q, noise_mode="const"), arrays["img_2p5q"], what="img_2p5q")
     x = torch.randn(4, 3, 32, 32)
     assert_close(discriminators["degraded"](x), discriminators["sharp"](x) + 1)
+
+
+@pytest.mark.parametrize("activations", [("relu", "relu", "linear"), ("relu", "relu", "relu"), (None, None, None)])
+@pytest.mark.parametrize("container", ["Sequential", "ModuleList"])
+def test_convolutions_of_a_degrad_block_have_an_activation_of_their_own(golden, tmp_path, activations, container):
+    arrays, G = reference_generator(golden, "qc_released_generator", QualityConfig(variant="released"))
+    record = stand_ins.ada_generator(G)
+    for side in (16, 32):
+        block = state_of(record, "synthesis", f"b{side}")["_modules"]
+        layers = state_of(block["convq"])["_modules"]
+        for layer, activation in zip(layers.values(), activations, strict=True):
+            state_of(layer)["activation"] = activation
+        block["convq"] = stand_ins.Instance("torch.nn.modules.container", container, {"_modules": layers})
+    loaded, _ = imported(stand_ins.write_pickle(tmp_path / "qc.pkl", {"G_ema": record}), "stylegan2_ada")
+    ws, q = torch.tensor(arrays["ws"]), torch.tensor(arrays["q"])
+    assert_close(loaded.synthesis(ws, q, noise_mode="const"), arrays["img_q"], what="img_q")
+
+
+def test_a_layer_without_noise_may_say_so(tmp_path):
+    G = small_creps()
+    record = stand_ins.persistent_network(G, "Generator")
+    state_of(record, "synthesis", "b8", "fc0").update(use_noise=False, activation="lrelu", conv_clamp=100)
+    loaded, _ = imported(stand_ins.write_pickle(tmp_path / "creps.pkl", {"G_ema": record}), "stylegan2_ada")
+    assert loaded.config.precision.conv_clamp == 100
+    z = torch.randn(2, G.z_dim)
+    assert torch.equal(loaded(z), G(z))
 
 
 def test_the_moving_average_comes_first_and_a_bare_network_will_do(tmp_path):
@@ -366,6 +392,32 @@ def clamp_differently(record):
     state_of(record, "synthesis", "b4", "conv1").update(conv_clamp=4)
 
 
+def with_attribute(*path, **attributes):
+    """Return a writer of a generator, a module of which says something else of itself."""
+    return ada(lambda record: state_of(record, *path).update(attributes))
+
+
+def with_convq(activation):
+    def write(folder, golden):
+        _, G = reference_generator(golden, "qc_released_generator", QualityConfig(variant="released"))
+        record = stand_ins.ada_generator(G)
+        state_of(record, "synthesis", "b32", "convq", "0")["activation"] = activation
+        return stand_ins.write_pickle(folder / "ada.pkl", record)
+
+    return write
+
+
+def with_group(group, **options):
+    """Return a writer of a discriminator, one group of whose arguments has another option than the group behind it."""
+
+    def change(D):
+        record = stand_ins.converted_discriminator(D)
+        state_of(record)["_init_kwargs"][group].update(options)
+        return {"G": stand_ins.ada_generator(small_generator_like(D)), "D": record}
+
+    return content_with(change)
+
+
 def nest_forever(record):
     modules = {}
     modules["itself"] = stand_ins.Instance("torch.nn.modules.container", "ModuleList", {"_modules": modules})
@@ -423,6 +475,13 @@ def write_tensorflow_with_another_variable(folder, golden):
     return stand_ins.write_pickle(folder / "tf.pkl", (G, D, G))
 
 
+def write_tensorflow_that_contradicts_itself(folder, golden):
+    _, D = reference_discriminator(golden, "orig")
+    G = stand_ins.tf_generator(small_generator().eval(), normalize_latents=True)
+    G.reduced[2]["components"]["mapping"].reduced[2]["static_kwargs"]["normalize_latents"] = False
+    return stand_ins.write_pickle(folder / "tf.pkl", (G, stand_ins.tf_discriminator(D), G))
+
+
 def write_tensorflow_without_parts(folder, golden):
     nothing, D = (stand_ins.tf_network({}, {}) for _ in range(2))
     return stand_ins.write_pickle(folder / "tf.pkl", (nothing, D, nothing))
@@ -435,6 +494,15 @@ REFUSALS = {
     f"{OPTION}'resample_filter' = a list": with_option(resample_filter=[1, 2, 1]),
     f"{OPTION}'activation' = 'relu'": with_option(activation="relu"),
     f"{OPTION}'magnitude_ema_beta' = 0.99": with_option(magnitude_ema_beta=0.99),
+    f"{OPTION}'lr_multiplier' = 0.5{WHICH}": with_option(lr_multiplier=0.5),
+    f"{OPTION}'activation' = 'linear'{WHICH}": with_attribute(*CONV, activation="linear"),
+    f"{OPTION}'activation' = 'lrelu'{WHICH}": with_attribute(*CONV, "affine", activation="lrelu"),
+    f"{OPTION}'activation' = 'swish'{WHICH}": with_convq("swish"),
+    f"{OPTION}'activation' = 'sigmoid'{WHICH}": with_group("mapping_kwargs", activation="sigmoid"),
+    f"{OPTION}'use_noise' = False, which": with_attribute(*CONV, use_noise=False),
+    "^clamps activations at 3, but not in 'synthesis.b4.conv1'; this program's networks clamp": with_attribute(
+        *CONV, conv_clamp=3
+    ),
     r"in the shape \[16, 16, 3, 3\], a network of its kind needs \[8, 16, 3, 3\]": with_option(channel_base=128),
     "^has a network of up to 16 channels, none has more than 1048576": with_option(channel_base=1 << 40),
     "^lacks the tensor synthesis.b8.conv0.noise_const, which a network of its kind needs$": ada(
@@ -450,7 +518,7 @@ REFUSALS = {
     r"^resamples with another filter than \[1, 3, 3, 1\] in synthesis.b8.conv0.resample_filter$": ada(
         lambda record: state_of(record, *CONV)["_buffers"].update(resample_filter=torch.eye(4) / 4)
     ),
-    "^lacks the tensor mapping.fc0.weight; it is no whole StyleGAN2$": ada(
+    "^lacks the tensor mapping.fc0.weight; it is no whole network$": ada(
         lambda record: state_of(record, "mapping")["_modules"].pop("fc0")
     ),
     r"^clamps activations at different values \(4, 3\)": ada(clamp_differently),
@@ -468,6 +536,7 @@ REFUSALS = {
     ),
     r"synthesis.b4.conv1.bias in the shape \[3\]": port("conv1.activate.bias", torch.ones(3)),
     f"{OPTION}'nonlinearity' = 'relu'{WHICH}": tensorflow(nonlinearity="relu"),
+    f"{OPTION}'normalize_latents' = False{WHICH}": write_tensorflow_that_contradicts_itself,
     f"{OPTION}'resample_kernel' = a list{WHICH}": tensorflow(resample_kernel=[1, 1]),
     f"{OPTION}'label_size' = 10{WHICH}": tensorflow(label_size=10),
     f"{OPTION}'blur_filter' = a list{WHICH}": tensorflow(blur_filter=[1, 2, 1]),

@@ -123,8 +123,10 @@ def persistent_network(module, class_name, init_args=(), init_kwargs=None, dtype
     """Return a network of this program as an object that carries its source along."""
     children = {}
     for name, child in module.named_children():
-        clamp = {"conv_clamp": child.conv_clamp} if hasattr(child, "conv_clamp") else {}
-        children[name] = persistent_network(child, type(child).__name__, dtype=dtype, **LAYER, **clamp)
+        own = {"conv_clamp": child.conv_clamp} if hasattr(child, "conv_clamp") else {}
+        own |= {"activation": child.act} if hasattr(child, "act") else {}
+        own |= {"activation": "lrelu", "use_noise": True} if hasattr(child, "noise_const") else {}
+        children[name] = persistent_network(child, type(child).__name__, dtype=dtype, **LAYER, **own)
     state = {
         "training": False,
         "_parameters": OrderedDict((name, copied(p, dtype)) for name, p in module.named_parameters(recurse=False)),

@@ -4,12 +4,13 @@ Each network is an object that carries its source code along (never looked at he
 buffers, modules, which are such objects again, and the arguments that it was made with.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dnnlib.errors import UserError
 from networks.published.contents import NetworkContent, Published, as_tensors, require_options, shown
 from networks.published.creps_architecture import creps_content, is_creps
+from networks.published.modules import Modules, common_clamp, require_known_modules
 from torch_utils.untrusted.pickles import Record
 from torch_utils.untrusted.torch_files import InertFile
 
@@ -33,8 +34,7 @@ _POSITIONAL = {
     "Discriminator": ("c_dim", "img_resolution", "img_channels"),
 }
 
-
-Modules = list[tuple[str, Mapping[str, Any]]]  # the attributes of each module, with its prefix
+Options = dict[str, Mapping[str, Any]]  # by group of arguments, and those in none as ""
 
 
 def recognises(content: Any) -> bool:
@@ -58,14 +58,12 @@ def _generator(network: Record, file_size: int) -> NetworkContent:
     modules, options = _described(network, "Generator")
     if any(name.startswith("synthesis.input.") for name, _ in _tensors(modules)):
         raise UserError("has an alias-free generator of StyleGAN3; only those of its config stylegan2 are read")
+    lr = {name: value for name, value in options["mapping_kwargs"].items() if name == "lr_multiplier"}
+    settings = {f"mapping.{name}": value for name, value in lr.items()}
     if is_creps(dict(_tensors(modules))):
-        lr = {"mapping.lr_multiplier": options["lr_multiplier"]} if "lr_multiplier" in options else {}
-        return creps_content(as_tensors(_tensors(modules), file_size), lr)
-    fixed = {**_WITH_ACTIVATION, **_RESAMPLED, "use_noise": (True,)}
-    require_options(options, fixed, (*_FREE, "lr_multiplier"))
-    settings = _settings(modules, options)
-    if "lr_multiplier" in options:
-        settings["mapping.lr_multiplier"] = options["lr_multiplier"]
+        return creps_content(as_tensors(_tensors(modules), file_size), settings | _clamp(modules))
+    _require_options(options, {"use_noise": (True,)}, {"mapping_kwargs": ("lr_multiplier",)})
+    settings |= _settings(modules, options)
     for prefix, attributes in modules:  # the two repositories differ in what they leave out
         if prefix == "mapping." and attributes.get("w_avg_beta") is not None:
             settings["mapping.w_avg_beta"] = attributes["w_avg_beta"]
@@ -75,12 +73,12 @@ def _generator(network: Record, file_size: int) -> NetworkContent:
 def _discriminator(network: Record, file_size: int) -> NetworkContent:
     modules, options = _described(network, "Discriminator")
     tensors = as_tensors(_tensors(modules), file_size)
-    if "mapping.fc0.weight" not in tensors:
-        options.pop("lr_multiplier", None)  # converted networks say 0.1, of layers that only classes have
-    require_options(options, {**_WITH_ACTIVATION, **_RESAMPLED, "lr_multiplier": (0.01,)}, _FREE)
+    # Converted networks say 0.1, of layers that only classes have.
+    unused = () if "mapping.fc0.weight" in tensors else ("lr_multiplier",)
+    _require_options(options, {"lr_multiplier": (0.01,)}, {"mapping_kwargs": unused})
     settings = _settings(modules, options)
-    if "mbstd_group_size" in options:
-        settings["mbstd_group_size"] = options["mbstd_group_size"]
+    if "mbstd_group_size" in options["epilogue_kwargs"]:
+        settings["mbstd_group_size"] = options["epilogue_kwargs"]["mbstd_group_size"]
     return NetworkContent(tensors, settings)
 
 
@@ -92,7 +90,7 @@ def _is_network(value: Any) -> bool:
     return isinstance(value, Record) and value.name == _PERSISTENT
 
 
-def _described(network: Record, kind: str) -> tuple[Modules, dict[str, Any]]:
+def _described(network: Record, kind: str) -> tuple[Modules, Options]:
     """Return the attributes of all modules, with their prefixes, and the arguments that the network was made with."""
     if _class_name(network) != kind:
         raise UserError(f"has a {shown(_class_name(network))} in the place of a {kind}")
@@ -100,13 +98,16 @@ def _described(network: Record, kind: str) -> tuple[Modules, dict[str, Any]]:
     attributes = modules[0][1]
     arguments = dict(zip(_POSITIONAL[kind], attributes.get("_init_args", ()), strict=False))
     arguments |= attributes.get("_init_kwargs", {})
-    options = {name: value for name, value in arguments.items() if name not in _GROUPS}
-    for group in _GROUPS:
-        options |= arguments.get(group) or {}
-    for _, attributes in modules:
-        same_everywhere = {name: attributes[name] for name in ("activation", "use_noise") if name in attributes}
-        require_options(same_everywhere, {**_WITH_ACTIVATION, "use_noise": (True,)}, ())
+    options: Options = {"": {name: value for name, value in arguments.items() if name not in _GROUPS}}
+    options |= {group: arguments.get(group) or {} for group in _GROUPS}
+    require_known_modules(modules)
     return modules, options
+
+
+def _require_options(options: Options, fixed: Mapping[str, tuple], free: Mapping[str, Iterable[str]]) -> None:
+    """Raise UserError for an option that networks here do not have; each group of arguments is for other modules."""
+    for group, given in options.items():
+        require_options(given, {**_WITH_ACTIVATION, **_RESAMPLED, **fixed}, (*_FREE, *free.get(group, ())))
 
 
 def _modules(network: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -144,15 +145,15 @@ def _tensors(modules: Modules) -> Iterator[tuple[str, Any]]:
                     yield f"{prefix}{name}", tensor
 
 
-def _settings(modules: Modules, options: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(modules: Modules, options: Options) -> dict[str, Any]:
     """Return what both networks have: widths as they were asked for, the clamp, and how many blocks used float16."""
-    settings = {name: options[name] for name in ("channel_base", "channel_max") if name in options}
-    # From the layers, since the clamp where none is asked for differs between the two repositories.
-    clamps = {shown(a["conv_clamp"]): a["conv_clamp"] for _, a in modules if a.get("conv_clamp") is not None}
-    if len(clamps) > 1:
-        raise UserError(f"clamps activations at different values ({', '.join(clamps)}), this program's networks at one")
-    if clamps:
-        [settings["precision.conv_clamp"]] = clamps.values()
-    if options.get("num_fp16_res"):
-        settings["precision.blocks"] = options["num_fp16_res"]
-    return settings
+    asked = {**options[""], **options["synthesis_kwargs"]}  # one repository has them in the group, the other beside it
+    settings: dict[str, Any] = {name: asked[name] for name in ("channel_base", "channel_max") if name in asked}
+    if asked.get("num_fp16_res"):
+        settings["precision.blocks"] = asked["num_fp16_res"]
+    return settings | _clamp(modules)
+
+
+def _clamp(modules: Modules) -> dict[str, Any]:
+    clamp = common_clamp(modules)
+    return {} if clamp is None else {"precision.conv_clamp": clamp}

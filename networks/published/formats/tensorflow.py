@@ -64,8 +64,9 @@ def _generator(state: dict[str, Any], file_size: int) -> NetworkContent:
         raise UserError("has a generator without the components mapping and synthesis; it is no StyleGAN2")
     options: dict[str, Any] = {}
     for part in (state, parts["mapping"], parts["synthesis"]):
-        options |= part.get("static_kwargs") or {}
-    require_options(options, _G_FIXED, _TOLD | _RUNNING)
+        own = part.get("static_kwargs") or {}
+        require_options(own, _G_FIXED, _TOLD | _RUNNING)  # of each part, since a later one may say the same name
+        options |= own
     settings = {}
     if "mapping_lrmul" in options:
         settings["mapping.lr_multiplier"] = options["mapping_lrmul"]
