@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch_utils.distributed import World
 
 # Where a command is, and what it does.
-_IMAGES, _TABLES, _INVERSION, _EDITING = (
-    f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables", "editing_tables")
+_IMAGES, _TABLES, _INVERSION, _EDITING, _RESTORATION = (
+    f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables", "editing_tables", "restoration")
 )
 COMMANDS = {
     "weights": ("metrics.weights.command:weights", "List published weights, and fetch them."),
@@ -38,7 +38,8 @@ COMMANDS = {
     "niqe": (f"{_IMAGES}:niqe_command", "Rate images without references."),
     "fit-niqe": (f"{_IMAGES}:fit_niqe_command", "Fit NIQE's model to sharp photos."),
     "identity-consistency": (f"{_IMAGES}:identity_consistency_command", "Compare the faces of a video's frames."),
-    "restoration": (f"{_INVERSION}:restoration_command", "Table 2: restore photos that were degraded."),
+    "restoration": (f"{_RESTORATION}:restoration_command", "Table 2: restore photos that were degraded."),
+    "degrade-set": (f"{_RESTORATION}:degrade_set_command", "Write the degraded photos of Table 2, for other programs."),
     "inversion": (f"{_INVERSION}:inversion_command", "Section 4.3: how close reconstructions come to photos."),
     "stability": (f"{_EDITING}:stability_command", "Section 4.7: how similar repeated edits are."),
     "editability": (f"{_EDITING}:editability_command", "Table 3 of the supplement: how much edits change."),

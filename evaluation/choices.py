@@ -10,4 +10,5 @@ METHODS = {
     "encoder": (True, False),
     "encoder+PTI": (True, True),
 }
+BASELINES = ("input", "classical")  # what methods have to beat in the same table
 REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"

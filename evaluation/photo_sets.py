@@ -1,5 +1,6 @@
 """Sets of photos with their degraded versions, which the tables on inversion and restoration share."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from images.files import ImageFiles
 from images.photos import network_input
 from images.ranges import to_uint8
 from images.squares import centre_square, cut
+from inversion.photos.encoded import names_of
 from networks.generators.interface import Generator
 from torch_utils.purposes import FOR_METRICS
 
@@ -50,14 +52,15 @@ class DegradedPhotos:
     Args:
         options: the photos.
         recipe: recipe of the degradations.
-        G: network that the photos are inverted into.
+        G: network that the photos are inverted into; None: the photos may have any size.
 
     Raises UserError for photos of another size or other channels than the network's, and where there are too few.
     """
 
-    def __init__(self, options: PhotoOptions, recipe: str, G: Generator) -> None:
-        self.dataset = ImageDataset(options.data, G.img_resolution, degradation=recipe)
-        if self.dataset.channels != G.img_channels:
+    def __init__(self, options: PhotoOptions, recipe: str, G: Generator | None) -> None:
+        self.track = recipe
+        self.dataset = ImageDataset(options.data, None if G is None else G.img_resolution, degradation=recipe)
+        if G is not None and self.dataset.channels != G.img_channels:
             raise UserError(
                 f"{options.data} holds images of {self.dataset.channels} channels, and the network's have "
                 f"{G.img_channels}; give others"
@@ -75,6 +78,15 @@ class DegradedPhotos:
         """The photos' file names without endings."""
         return [Path(name).stem for name in self.dataset.files.names[: self.count]]
 
+    @functools.cached_property
+    def file_names(self) -> list[str]:
+        """A name of its own for each photo of the set, also for those beyond the first, without ending or folder."""
+        return names_of([Path(name) for name in self.dataset.files.names])
+
+    def key(self, number: int) -> tuple[int, int, int]:
+        """Return what seeds the degradation of a photo."""
+        return self.options.seed, FOR_METRICS, number
+
     @property
     def settings(self) -> dict[str, Any]:
         """All that photo number i depends on, as JSON."""
@@ -91,7 +103,7 @@ class DegradedPhotos:
 
     def pairs(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return sharp and degraded photos, both uint8 `[N, C, R, R]`; `real_stream` has the same ones for the seed."""
-        pairs = [self.dataset.pair(number, (self.options.seed, FOR_METRICS, number)) for number in numbers]
+        pairs = [self.dataset.pair(number, self.key(number)) for number in numbers]
         sharp, degraded = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
         return sharp, degraded
 

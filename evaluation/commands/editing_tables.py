@@ -65,7 +65,7 @@ def stability_command(
     python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --mask=auto
     python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --repetitions=6 --videos=4
     """
-    from evaluation.tables.restoration import NEEDED_BY_LPIPS
+    from evaluation.tables.restoration_measures import NEEDED_BY_LPIPS
     from evaluation.tables.stability import StabilityOptions, stability_table
     from inversion.commands.building import make_direction
     from inversion.directions.search import Search, find_directions

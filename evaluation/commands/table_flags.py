@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Network and data": ("network", "encoder", "encoders", "no_encoder", "data", "images", "degradation", "outdir"),
     "What is measured": (
-        *("methods", "tracks", "fidelity", "sheet", "pristine", "directions", "direction", "magnitude", "repetitions"),
-        *("mask", "videos", "text", "samples", "magnitudes", "reach"),
+        *("methods", "baselines", "others", "base", "tracks", "fidelity", "sheet", "pristine"),
+        *("directions", "direction", "magnitude", "repetitions", "mask", "videos"),
+        *("text", "samples", "magnitudes", "reach"),
     ),
     "Running": ("batch", "seed", "device", "weights_dir"),
     "Expert: the search for codes, and tuning": ("steps", "space", "tuning_steps", "perceptual", "overrides"),

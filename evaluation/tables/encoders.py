@@ -15,7 +15,7 @@ from torch import Tensor
 from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, render_photo
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import SquarePhotos
-from evaluation.tables.restoration import NEEDED_BY_LPIPS
+from evaluation.tables.restoration_measures import NEEDED_BY_LPIPS
 from evaluation.tables.table import Table, number
 from images.figures import check_grid_size, labelled_grid
 from inversion.inverter import Inverter

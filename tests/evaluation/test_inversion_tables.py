@@ -24,12 +24,8 @@ from evaluation.tables import editability, restoration, stability
 from evaluation.tables.classify import ClassifyOptions, OwnImages, PhotoImages, accuracies_of, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
 from evaluation.tables.inversion import inversion_table
-from evaluation.tables.restoration import (
-    PAPER,
-    RestorationMeasures,
-    RestorationOptions,
-    restoration_table,
-)
+from evaluation.tables.restoration import PAPER, RestorationOptions, restoration_table
+from evaluation.tables.restoration_measures import RestorationMeasures
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
 from evaluation.tables.table import mean_and_deviation
 from generation.rendering import synthesize
@@ -319,15 +315,15 @@ def test_restoration_goes_on_after_the_last_track_and_method(files, tmp_path, mo
     """A stop within the third part loses that one alone; a sheet that is gone is made again."""
     restored, made = restoration._restore, []
 
-    def counted(inverter, photos, *rest):
-        made.append((photos.dataset.degradation, inverter.options.tuning is not None))
+    def counted(restorer, photos, *rest):
+        made.append((photos.track, restorer.inverter.options.tuning is not None))
         if len(made) == 3:
             raise UserError("stopped")
-        return restored(inverter, photos, *rest)
+        return restored(restorer, photos, *rest)
 
     monkeypatch.setattr(restoration, "_restore", counted)
     arguments = ["restoration", *flags(files, tmp_path, images=1), "--method=projector", "--method=projector+pti"]
-    arguments += ["--track=blur", "--track=noise"]
+    arguments += ["--track=blur", "--track=noise", "--baseline=none"]
     assert command(*arguments, code=1) == "Error: stopped"
     first = command(*arguments)
     parts = [("blur", False), ("blur", True), ("noise", False), ("noise", True)]

@@ -1,0 +1,122 @@
+"""What any method has to beat: the degraded photo itself, and one classical filter for each track."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from degradations.kernel_sizes import size_range
+from evaluation.photo_sets import DegradedPhotos
+from evaluation.restorers.restorer import RestoredPhotos, Restorer
+
+FACTOR = 4  # of the track super_resolution
+NOISE_TO_SIGNAL = 0.02  # of Wiener's filter: with less, ringing is worse than blur
+JPEG_STRENGTH = 5.0  # of non-local means, in levels; what JPEG adds depends on the quality, which a photo does not tell
+FILTERS = {
+    "blur": "Wiener's filter for a Gaussian of the middle size of training",
+    "super_resolution": "the small photo, recovered and enlarged by bicubic interpolation",
+    "noise": "non-local means at the strength of the estimated noise",
+    "jpeg": f"non-local means at strength {JPEG_STRENGTH:g}",
+    "multiple": "non-local means at the strength of the estimated noise",
+}
+
+
+class Unchanged(Restorer):
+    """The degraded photos, as they are."""
+
+    def settings(self, photos: DegradedPhotos) -> dict[str, Any]:
+        return {"baseline": "input"}
+
+    def describe(self) -> str:
+        return "the degraded photo itself"
+
+    def restore(self, photos: DegradedPhotos, numbers: Sequence[int], degraded: Tensor) -> RestoredPhotos:
+        return RestoredPhotos(degraded)
+
+
+class Classical(Restorer):
+    """One filter for each track, without anything learned; it knows the track, but not what was done to a photo."""
+
+    def settings(self, photos: DegradedPhotos) -> dict[str, Any]:
+        return {"baseline": FILTERS[photos.track], "noise_to_signal": NOISE_TO_SIGNAL, "opencv": cv2.__version__}
+
+    def describe(self) -> str:
+        return "; ".join(f"{track}: {words}" for track, words in FILTERS.items())
+
+    def restore(self, photos: DegradedPhotos, numbers: Sequence[int], degraded: Tensor) -> RestoredPhotos:
+        images = [restore_classically(image, photos.track) for image in degraded.permute(0, 2, 3, 1).numpy()]
+        return RestoredPhotos(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+
+
+def restore_classically(image: np.ndarray, track: str) -> np.ndarray:
+    """Return a photo uint8 `[H, W, 1 or 3]` restored by the filter of a track."""
+    if track == "blur":
+        return wiener(image, sum(size_range(image.shape[1])) / 2)
+    if track == "super_resolution":
+        return enlarge_bicubic(shrunk(image))
+    return denoise(image, JPEG_STRENGTH if track == "jpeg" else noise_level(image))
+
+
+def denoise(image: np.ndarray, strength: float) -> np.ndarray:
+    """Return non-local means (Buades et al. 2005) of uint8 `[H, W, 1 or 3]`; the strength is in levels."""
+    if image.shape[2] == 1:
+        return cv2.fastNlMeansDenoising(image, None, strength)[:, :, np.newaxis]
+    bgr = cv2.fastNlMeansDenoisingColored(image[:, :, ::-1].copy(), None, strength, strength)
+    return bgr[:, :, ::-1].copy()
+
+
+def noise_level(image: np.ndarray) -> float:
+    """Return the standard deviation of noise in uint8 `[H, W, C]`, in levels (Immerkaer 1996).
+
+    A difference of two Laplacians is blind to edges and slopes, and grows with noise.
+    """
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    filtered = cv2.filter2D(image.astype(np.float32), -1, mask).reshape(image.shape)[1:-1, 1:-1]
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(filtered).mean())
+
+
+def wiener(image: np.ndarray, size: float) -> np.ndarray:
+    """Return uint8 `[H, W, C]` sharpened by Wiener's filter for a Gaussian whose kernel has a size in pixels."""
+    height, width, _ = image.shape
+    sigma = gaussian_sigma(size)
+    margin = min(int(np.ceil(3 * sigma)), height, width)
+    edges = ((margin, margin), (margin, margin), (0, 0))
+    padded = np.pad(image.astype(np.float64), edges, mode="symmetric")  # the transform takes photos as periodic
+    frequencies = (np.fft.fftfreq(side) for side in padded.shape[:2])
+    rows, columns = (np.exp(-2 * (np.pi * sigma * f) ** 2) for f in frequencies)
+    response = (rows[:, None] * columns[None])[:, :, None]  # [H', W', 1], of the blur
+    spectrum = np.fft.fft2(padded, axes=(0, 1)) * response / (response**2 + NOISE_TO_SIGNAL)
+    # The filter keeps the mean, which it would darken.
+    sharpened = np.fft.ifft2(spectrum * (1 + NOISE_TO_SIGNAL), axes=(0, 1)).real
+    return _levels(sharpened[margin : margin + height, margin : margin + width])
+
+
+def gaussian_sigma(size: float) -> float:
+    """Return the standard deviation that OpenCV gives a Gaussian kernel of a size in pixels."""
+    return 0.3 * ((size - 1) / 2 - 1) + 0.8
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """Return the small photo, float `[H / 4, W / 4, C]`, whose bilinear enlargement is nearest to uint8 `[H, W, C]`."""
+    rows, columns = (np.linalg.pinv(_enlargement(side)) for side in image.shape[:2])
+    return np.einsum("ah,hwc,bw->abc", rows, image.astype(np.float64), columns)
+
+
+def enlarge_bicubic(image: np.ndarray) -> np.ndarray:
+    """Return float `[h, w, C]` enlarged by 4, uint8."""
+    height, width, channels = image.shape
+    large = cv2.resize(image, (FACTOR * width, FACTOR * height), interpolation=cv2.INTER_CUBIC)
+    return _levels(large.reshape(FACTOR * height, FACTOR * width, channels))
+
+
+def _enlargement(side: int) -> np.ndarray:
+    """Return the matrix `[side, side / 4]` of bilinear enlargement along one axis."""
+    small = max(1, round(side / FACTOR))
+    return cv2.resize(np.eye(small), (small, side), interpolation=cv2.INTER_LINEAR)
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    return image.round().clip(0, 255).astype(np.uint8)
