@@ -116,7 +116,10 @@ SECTIONS = {
 @click.option("--cond/--uncond", default=None, help="Condition on the labels of dataset.json.")
 @click.option("--mirror/--no-mirror", default=None, help="Add each image's mirror image.")
 @click.option("--count", "subset", type=int, help="Number of images to use.  [default: all]")
-@click.option("--degradation", help="Recipe of the real degraded images in mode qc.")
+@click.option(
+    "--degradation",
+    help="Recipe of the real degraded images; in mode base all real images are degraded by it, if given.",
+)
 @click.option(
     "--degrade-on", type=click.Choice(["auto", "workers", "device"]), help="Processor that degrades real images."
 )
@@ -189,7 +192,7 @@ def main(
             directory.require_unlocked()  # at once, since the rest takes a while
         config, images = resolve(preset_name, **flags)
         batch_per_process(config, planned_processes(config.run.gpus))
-        if config.mode == "qc":
+        if config.degrades:
             check_recipe(config.data.degradation)
         hook = None
         if metrics is not None:
@@ -228,6 +231,8 @@ def resolve(
     if mode == "qc" and init_from is None:
         raise UserError("--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE")
     values = fields_of_flags(flags, FIELDS) | dict(_parse_override(text) for text in overrides)
+    if mode == "base" and "data.degradation" in values:
+        values = {"data.reals": "degraded", **values}
     of_surroundings = {path: text for path, text in values.items() if path.startswith(("data.", "run."))}
     surroundings = with_overrides(TrainConfig(), of_surroundings)
     images = image_format(open_dataset(surroundings))
@@ -310,6 +315,11 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
             f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with {base.img_channels} channels "
             f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
             f"{images.channels} and {images.c_dim}; {_cure_of_format(base, images)}"
+        )
+    if mode == "qc" and base.q_dim == 0 and header.get("degradation"):
+        raise UserError(
+            f"{init_from} was trained on degraded images ({header['degradation']}), and a QC network keeps the sharp "
+            "images of its base network; start from one that was trained without --degradation"
         )
     config = presets.as_transfer(presets.as_creps(config) if base.config.kind == "creps" else config)
     config = with_overrides(config, {"data.subject": json.dumps(header.get("subject") or "")})

@@ -69,7 +69,8 @@ class SnapshotMetrics:
         cache, reals = FeatureCache(self.cache_dir), open_dataset(self.config)
         results: dict[tuple[str, str], Result] = {}
         for quality in self.qualities:
-            compared = real_stream(reals, quality, self.config.seed, workers=self.config.run.workers)
+            real_quality = "degraded" if self.config.data.reals == "degraded" else quality
+            compared = real_stream(reals, real_quality, self.config.seed, workers=self.config.run.workers)
             labels = reals if G_ema.c_dim > 0 else None
             sources = network_sources(FakeSource(G_ema, quality, labels=labels, name=path.stem), compared)
             for result in evaluate(world, self.requests, sources, detectors, cache, self.config.seed):

@@ -28,7 +28,8 @@ class DataConfig:
     mirror: bool = False
     subset: int | None = None
     use_labels: bool = False
-    degradation: str = "mixture"  # recipe of the real degraded images in qc mode
+    reals: Literal["sharp", "degraded"] = "sharp"  # what a plain network is trained on; a QC network is on both
+    degradation: str = "mixture"  # recipe of the real degraded images
     degrade_on: Literal["auto", "workers", "device"] = "auto"  # auto: the device once a GPU waits for its workers
     degrade_wait: float = 0.1  # share of a tick that auto lets a GPU wait: degrading takes some of the GPU's time, too
     licence: str = ""  # licence of the images, stored in the networks
@@ -198,16 +199,22 @@ class TrainConfig:
             )
 
     @property
+    def degrades(self) -> bool:
+        """Whether real images are degraded: those of one stream, or all that a plain network is to imitate."""
+        return self.mode == "qc" or self.data.reals == "degraded"
+
+    @property
     def streams(self) -> tuple[str, ...]:
-        """The kinds of images that are trained, each with its discriminator."""
+        """The kinds of images that are trained, each with its discriminator; those of a plain network are `sharp`."""
         if self.mode == "base":
             return ("sharp",)
         return ("degraded",) if self.train_degrad_only else ("sharp", "degraded")
 
 
+OF_DEGRADING = ("data.degradation", "data.degrade_on", "data.degrade_wait")
 QC_ONLY = (
-    *("data.degradation", "data.degrade_on", "data.degrade_wait", "train_all", "train_degrad_only"),
-    *("loss.distill_weight", "loss.distill_norm", "loss.content_weight", "augment.pipe_degraded"),
+    *("train_all", "train_degrad_only", "augment.pipe_degraded"),
+    *("loss.distill_weight", "loss.distill_norm", "loss.content_weight"),
 )
 
 
@@ -216,6 +223,10 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
     fields: dict[str, str] = {}
     if config.mode == "base":
         fields |= dict.fromkeys(QC_ONLY, "--mode=base")
+    else:
+        fields["data.reals"] = "--mode=qc"
+    if not config.degrades:
+        fields |= dict.fromkeys(OF_DEGRADING, "--mode=base and without --degradation")
     if config.generator.kind == "creps":
         fields["generator.architecture"] = "--generator=creps"
     if config.augment.mode == "fixed":

@@ -57,7 +57,7 @@ def open_dataset(config: TrainConfig) -> ImageDataset:
         use_labels=data.use_labels,
         seed=config.seed,
         on_bad_image=config.run.on_bad_image,
-        degradation=data.degradation if config.mode == "qc" else None,
+        degradation=data.degradation if config.degrades else None,
     )
 
 
@@ -171,7 +171,8 @@ class NetworkRun(Run):
     def begin(self) -> None:
         """Log what the run is trained on, and draw real images."""
         log = self.report.log
-        log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}")
+        degraded = ", degraded" if self.config.data.reals == "degraded" else ""
+        log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}{degraded}")
         init_from = self.config.init_from
         if init_from is not None and not describes_discriminator(read_header(init_from)):
             log.line(f"{init_from} has no discriminator: training starts with fresh ones")
@@ -257,7 +258,7 @@ class NetworkRun(Run):
         if self.world.is_first:
             discriminators = {stream.name: stream.D for stream in self.trainer.streams}
             data, mode = self.config.data, self.config.mode
-            degradation = data.degradation if mode == "qc" else None
+            degradation = data.degradation if self.config.degrades else None
             facts = provenance(
                 self.images_seen, self.dataset, degradation, data.licence, mode=mode, subject=data.subject
             )
@@ -287,7 +288,7 @@ class NetworkRun(Run):
     def _choose_place(self) -> None:
         """Let the devices degrade where one of them has waited too long for its workers."""
         degrading = self.degrading
-        if self.config.mode != "qc" or degrading.ticks_left == 0:
+        if not self.config.degrades or degrading.ticks_left == 0:
             return
         if degrading.tick(self.world.any(self.waiting.waited_fraction > degrading.bound)):
             self.report.log.line(

@@ -45,9 +45,9 @@ class Round:
 class Trainer:
     """All that training changes.
 
-    In mode `base` there is one stream, `sharp`. In mode `qc` there are two, `sharp` and `degraded`, and a frozen
-    teacher (paper, section 3.3). Where the DegradBlocks train alone there is only the stream `degraded`, and no
-    teacher: sharp images stay the base network's bit for bit.
+    In mode `base` there is one stream, `sharp`, whose real images may be degraded ones (`data.reals`). In mode `qc`
+    there are two, `sharp` and `degraded`, and a frozen teacher (paper, section 3.3). Where the DegradBlocks train alone
+    there is only the stream `degraded`, and no teacher: sharp images stay the base network's bit for bit.
 
     Args:
         config: the run.
@@ -267,10 +267,10 @@ class Trainer:
         for start in range(0, self.process_batch, self.batch_gpu):
             part = slice(start, start + self.batch_gpu)
             reals = {}
-            if "sharp" in self.config.streams:
-                reals["sharp"] = batch.images[part]
-            if "degraded" in self.config.streams:
-                reals["degraded"] = self._degraded(batch, part, self.images_seen + first + start)
+            for name in self.config.streams:
+                is_sharp = name == "sharp" and self.config.data.reals == "sharp"
+                number = self.images_seen + first + start
+                reals[name] = batch.images[part] if is_sharp else self._degraded(batch, part, number)
             yield Round(
                 reals={name: from_levels(images) for name, images in reals.items()},
                 c=batch.labels[part],

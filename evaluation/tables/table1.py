@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dnnlib.errors import UserError
 from evaluation.choices import QUALITIES
 from evaluation.job import Job, measure
 from evaluation.tables.table import Table, number
@@ -48,8 +49,12 @@ def table1(world: World, job: Job, base: str, qc: str, degraded_base: str | None
         base: file of the plain network.
         qc: file of the QC network trained from it.
         degraded_base: file of a plain network trained on degraded images, or None.
+
+    Raises UserError for a `degraded_base` that was trained on others than the QC network, or on sharp ones.
     """
     log: Log = []
+    if degraded_base is not None:
+        _check_degraded_base(degraded_base, qc, job)
     plain = distances(world, job, base, ("sharp",), log)
     if degraded_base is not None:
         recipe = job.degradation or read_header(qc).get("degradation")  # both are compared with the same images
@@ -66,6 +71,23 @@ def table1(world: World, job: Job, base: str, qc: str, degraded_base: str | None
     title = "Table 1. Distance of generated to real images, sharp and degraded; the paper's numbers are FID"
     numbers = {"metric": metric, "base": plain, "qc": ours, "paper": PAPER, "records": log}
     return Table("table1", title, columns, rows, _notes(log), numbers)
+
+
+def _check_degraded_base(network: str, qc: str, job: Job) -> None:
+    header = read_header(network)
+    recipe, wanted = header.get("degradation"), job.degradation or read_header(qc).get("degradation")
+    if (header.get("generator") or {}).get("quality") is not None:
+        raise UserError(f"--degraded-base={network} has a quality code; give a plain network")
+    if recipe is None:
+        raise UserError(
+            f"--degraded-base={network} was trained on sharp images, as its header says; give one of "
+            f"`train.py --mode=base --degradation={wanted}`"
+        )
+    if recipe != wanted:
+        raise UserError(
+            f"--degraded-base={network} was trained on images degraded by {recipe}, and {qc} by {wanted}; give "
+            "networks of the same recipe"
+        )
 
 
 def table4(world: World, job: Job, qc: str, ablations: Mapping[str, str]) -> Table:

@@ -37,7 +37,7 @@ from networks.files import load
 from networks.generators.coordinates import Coordinates
 from networks.latents import Latents
 from tests.support.measures import NO_WEIGHTS, all_images, cifar, pixels_of
-from tests.support.networks import conditional_generator, quality_generator, small_creps, write_network
+from tests.support.networks import conditional_generator, quality_generator, small_creps, small_generator, write_network
 from tests.support.processes import run_distributed
 from tests.support.runs import png, write_base, write_images
 from tests.support.tolerance import assert_close
@@ -53,6 +53,8 @@ def files(tmp_path_factory):
     write_base(folder / "base.safetensors")
     write_network(folder / "qc.safetensors", degradation="blur")
     write_network(folder / "conditional.safetensors", conditional_generator())
+    write_network(folder / "blurred.safetensors", small_generator(), degradation="blur")
+    write_network(folder / "noisy.safetensors", small_generator(), degradation="noise")
     write_network(folder / "centred.safetensors", small_creps(creps=CrepsConfig(4, 3, pixel_centred=True)))
     return folder
 
@@ -163,7 +165,7 @@ def test_table1_has_the_papers_numbers_and_ours(files, tmp_path):
     base, qc = (f"--{name}={files / name}.safetensors" for name in ("base", "qc"))
     flags = ["--metrics=fd8_cifar", f"--data={files / 'images.zip'}", "--workers=0", "--device=cpu"]
     flags += [f"--cache-dir={files / 'cache'}", "-o", tmp_path]
-    again = [f"--degraded-base={files / 'base.safetensors'}", f"--ablation=C={files / 'qc.safetensors'}"]
+    again = [f"--degraded-base={files / 'blurred.safetensors'}", f"--ablation=C={files / 'qc.safetensors'}"]
     printed = command("table1", base, qc, *flags, *again)
     numbers = json.loads((tmp_path / "table1.json").read_text())
     markdown = (tmp_path / "table1.md").read_text()
@@ -174,8 +176,8 @@ def test_table1_has_the_papers_numbers_and_ours(files, tmp_path):
         assert cells == [quality, *ours, *(f"{value:.2f}" for values in PAPER.values() for value in values[quality])]
     assert "8 generated against 20 real images, detector cifar." in markdown and "singular covariance" in markdown
     measures = [(record["network"]["file"], record["reals"]["quality"]) for record in numbers["records"]]
-    base_path, qc_path = (str(files / f"{name}.safetensors") for name in ("base", "qc"))
-    assert measures == [(base_path, "sharp"), (base_path, "degraded"), (qc_path, "sharp"), (qc_path, "degraded")]
+    base_path, starred, qc_path = (str(files / f"{name}.safetensors") for name in ("base", "blurred", "qc"))
+    assert measures == [(base_path, "sharp"), (starred, "degraded"), (qc_path, "sharp"), (qc_path, "degraded")]
     recipes = [record["reals"]["degradation"] for record in numbers["records"][1::2]]
     assert recipes == ["blur", "blur"]  # the QC network's, for both
     ablations = (tmp_path / "table4.md").read_text().splitlines()[4:6]
@@ -201,6 +203,23 @@ def test_papers_numbers_are_those_of_the_paper():
 def test_wrong_tables_are_one_sentence(files, tmp_path, argument, sentence):
     flags = f"--base={files / 'base.safetensors'}", f"--qc={files / 'qc.safetensors'}", "--data=x", "--device=cpu"
     assert sentence in command("table1", *flags, "-o", tmp_path, argument, code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "base",
+            "was trained on sharp images, as its header says; give one of `train.py --mode=base --degr",
+        ),
+        ("noisy", "was trained on images degraded by noise, and "),
+        ("qc", "has a quality code; give a plain network"),
+    ],
+)
+def test_other_networks_than_degraded_bases_are_refused(files, tmp_path, name, sentence):
+    flags = f"--base={files / 'base.safetensors'}", f"--qc={files / 'qc.safetensors'}", "--metrics=fd8_cifar"
+    flags += (f"--data={files / 'images.zip'}", "--device=cpu", "-o", tmp_path)
+    assert sentence in command("table1", *flags, f"--degraded-base={files / name}.safetensors", code=1)
 
 
 @pytest.mark.parametrize("network", ["base", "qc", "conditional"])

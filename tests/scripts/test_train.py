@@ -58,6 +58,7 @@ def shared(tmp_path_factory):
     write_images(folder / "images")
     write_labels(write_images(folder / "labelled"), [0, 1, 2, 1, 0, 2, 2, 0])
     write_network(folder / "base.safetensors", small_generator(SIDE))
+    write_network(folder / "degraded.safetensors", small_generator(SIDE), mode="base", degradation="noise")
     write_network(folder / "large.safetensors", small_generator(2 * SIDE))
     creps = build_generator(dataclasses.replace(SMALL, kind="creps"), ImageFormat(SIDE, 3, 0))
     write_network(folder / "creps.safetensors", creps)
@@ -261,6 +262,14 @@ FLAGS = [
 ]
 
 
+def test_a_plain_network_may_be_trained_on_degraded_images(command):
+    config, _ = resolved(command("--dry-run", "--degradation=noise", "--degrade-on=workers"))
+    assert (config.mode, config.data.reals, config.data.degradation) == ("base", "degraded", "noise")
+    assert config.data.degrade_on == "workers" and config.streams == ("sharp",)
+    config, _ = resolved(command("--dry-run"))
+    assert config.data.reals == "sharp" and not config.degrades
+
+
 def test_flags_of_qc_training_set_their_fields(command, shared):
     qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
     config, _ = resolved(command(*qc, "--degradation=noise", "--degrade-on=workers", "--aug=fixed", "--aug-p=0.2"))
@@ -431,7 +440,15 @@ WRONG = [
     (["--variant=paper"], "generator.quality is set, must be left out without --mode=qc"),
     (["--set=generator.quality.blocks=9"], "generator.quality is set, must be left out without --mode=qc"),
     (["--mode=qc"], "--mode=qc needs a base network; train one with --mode=base and give it as --init-from=FILE"),
-    (["--degradation=rain"], "--degradation=rain has no effect with --mode=base; leave it out, or change the other"),
+    (["--degradation=rain"], "unknown degradation recipe 'rain'"),
+    (
+        ["--set=data.reals=sharp", "--degradation=noise"],
+        "--degradation=noise has no effect with --mode=base and wi",
+    ),
+    (
+        ["--set=data.degrade_wait=0.5"],
+        "--set data.degrade_wait=0.5 has no effect with --mode=base and without --degra",
+    ),
     (["--degrade-on=workers"], "--degrade-on=workers has no effect with --mode=base"),
     (
         ["--generator=creps", "--set=generator.architecture=resnet"],
@@ -493,6 +510,11 @@ WRONG_QC = [
     (["--init-from=base.safetensors", "--set=generator.quality.q_dim=0"], "quality.q_dim is 0, must be at least 1"),
     (["--init-from=base.safetensors", "--degrad-only", "--variant=released"], "train_degrad_only needs DegradBlocks "),
     (["--init-from=base.safetensors", "--degrad-only", "--ablation=A"], "train_all and train_degrad_only are both set"),
+    (
+        ["--init-from=base.safetensors", "--set=data.reals=degraded"],
+        "--set data.reals=degraded has no effect with --m",
+    ),
+    (["--init-from=degraded.safetensors"], "degraded.safetensors was trained on degraded images (noise), and a QC net"),
     (["--init-from=base.safetensors", "--degradation=blurr"], "unknown degradation recipe 'blurr'; did you mean 'bl"),
     (["--init-from=base.safetensors", "--cond", "--data=labelled"], "base.safetensors makes 16x16 images with 3 cha"),
 ]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from images.datasets.batches import TrainingBatches
 from networks.files import load_discriminator, load_generator, save_network, with_precision
 from networks.latents import Latents
 from tests.support.networks import small_generator
@@ -16,17 +17,20 @@ from tests.support.runs import (
     changed,
     first_round,
     new_trainer,
+    run_here,
     snapshot,
     tiny_config,
     train,
     wake,
 )
 from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import read_header
 from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
 from training import losses, presets
 from training.augment.config import PIPES
 from training.config import EmaConfig
+from training.loop import open_dataset
 from training.optimization.ema import ema_decay, update_ema
 
 MODES = ["base", "qc"]
@@ -370,6 +374,38 @@ def test_w_avg_follows_in_base_mode(config):
     beta = trainer.config.generator.mapping.w_avg_beta
     train(trainer, 1)
     assert_close(trainer.G.mapping.w_avg, (1 - beta) * draws.ws[:, 0].mean(0), rtol=1e-4)
+
+
+def with_data(config, **changes):
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
+
+
+@pytest.mark.parametrize("place", ["workers", "device"])
+def test_a_plain_network_may_see_degraded_images_alone(config, place):
+    """Those of the run's recipe and seed, which in mode qc are the second stream."""
+    both, plain = (with_data(config(mode), degradation="noise") for mode in ("qc", "base"))
+    degraded = with_data(plain, reals="degraded")
+    reals = {}
+    for name, each in {"both": both, "plain": plain, "degraded": degraded}.items():
+        trainer = new_trainer(each)
+        dataset = open_dataset(each)
+        stream = TrainingBatches(dataset, each.batch, slice(0, each.batch), each.seed, degrade=place == "workers")
+        [round_] = trainer._rounds(next(iter(stream)))
+        reals[name] = round_.reals
+    assert reals["plain"].keys() == reals["degraded"].keys() == {"sharp"}
+    assert torch.equal(reals["plain"]["sharp"], reals["both"]["sharp"])
+    assert torch.equal(reals["degraded"]["sharp"], reals["both"]["degraded"])
+    assert not torch.equal(reals["degraded"]["sharp"], reals["plain"]["sharp"])
+
+
+def test_a_network_of_degraded_images_says_so(config, tmp_path):
+    for reals, degradation in (("degraded", "noise"), ("sharp", None)):
+        short = config("base", run={"kimg": 0.008, "kimg_per_tick": 0.008})
+        run_here(with_data(short, reals=reals, degradation="noise"), tmp_path / reals)
+        [network] = (tmp_path / reals).glob("network-*.safetensors")
+        header = read_header(network)
+        assert (header["mode"], header["degradation"]) == ("base", degradation)
+        assert (tmp_path / reals / "reals-degraded.png").is_file() == (reals == "degraded")
 
 
 def test_each_stream_has_its_own_augmentation(config):
