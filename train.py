@@ -60,6 +60,7 @@ FIELDS = {
     "workers": ("run.workers",),
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
+    "exact_convolutions": ("run.exact_convolutions",),
 }
 
 SECTIONS = {
@@ -72,7 +73,7 @@ SECTIONS = {
     "Network and loss": ("generator", "variant", "degrad_only", "gamma", "lr", "freezed", "ablation"),
     "Augmentation": ("aug", "aug_p", "target", "augpipe"),
     "Metrics": ("metrics", "best", "weights_dir"),
-    "Expert": ("overrides",),
+    "Expert": ("exact_convolutions", "overrides"),
 }
 
 
@@ -129,6 +130,12 @@ SECTIONS = {
     is_flag=True,
     default=None,
     help="Continue although the images are not those of the run so far.",
+)
+@click.option(
+    "--exact-convolutions",
+    is_flag=True,
+    default=None,
+    help="Take torch's convolutions on every processor, also where others are faster.",
 )
 @click.option("--licence", help="Licence of the images, stored in the network's header.")
 @click.option("--subject", help="What the images show, such as 'cat faces', stored in the network's header.")

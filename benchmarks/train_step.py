@@ -26,6 +26,7 @@ from networks.files import KINDS, ImageFormat, save_network
 from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
+from torch_utils.ops.convolutions import convolution
 from training import presets
 from training.config import AugmentConfig, LossConfig, TrainConfig
 from training.loop import allow_tf32
@@ -80,6 +81,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 )
 @click.option("--textbook", is_flag=True, help="Also time the step as it is usually arranged.")
 @click.option("--plain", is_flag=True, help="Also time the step without CUDA kernels of our own.")
+@click.option("--exact", is_flag=True, help="Also time the step with torch's own convolutions alone.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
 @click.option("--graphs", is_flag=True, help="Also time the step with run.graphs, on a GPU.")
 @click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
@@ -106,6 +108,7 @@ def main(
     aug: Literal["none", "ada"],
     textbook: bool,
     plain: bool,
+    exact: bool,
     compiled: bool,
     graphs: bool,
     repeats: int,
@@ -118,7 +121,7 @@ def main(
     chosen = best_device(device)
     prepare(chosen)
     images = ImageFormat(resolution, 3, 0)
-    flags = {"textbook": textbook, "plain": plain, "compiled": compiled, "with graphs": graphs}
+    flags = {"textbook": textbook, "plain": plain, "exact": exact, "compiled": compiled, "with graphs": graphs}
     others = [name for name, flag in flags.items() if flag]
     records: list[dict[str, Any]] = []
     if profile:
@@ -226,6 +229,7 @@ def _compare(
     arrangements: dict[str, tuple[Callable[[], AbstractContextManager[Any]], type[Trainer], TrainConfig]] = {
         "textbook": (arranged_as_usual, TextbookTrainer, config),
         "plain": (operators.disabled, Trainer, config),
+        "exact": (convolution.exact, Trainer, config),
         "compiled": (contextlib.nullcontext, Trainer, _with_run(config, compile=True)),
         "with graphs": (contextlib.nullcontext, Trainer, _with_run(config, graphs=True)),
     }

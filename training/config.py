@@ -133,6 +133,7 @@ class RunConfig:
     allow_data_change: bool = False  # go on although the data are not those of the saved state
     rank_timeout: float = 600.0  # seconds that a process waits for the others before it gives them up
     fused_optimizer: bool = True
+    exact_convolutions: bool = False  # torch's own on every processor, see torch_utils.ops.convolutions
     # torch.compile for the passes that are derived once: more images a second on a GPU, minutes until the first. It
     # needs Triton there, and a C++ compiler on a CPU, which gains nothing.
     compile: bool = False

@@ -20,6 +20,7 @@ from networks.files import ImageFormat, describes_discriminator, save_network
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import LostProcessError, World
+from torch_utils.ops.convolutions import convolution
 from training.config import TrainConfig
 from training.degrade_on import DegradeOn
 from training.report import Report, network_tick_line
@@ -97,6 +98,7 @@ def _train(
 ) -> None:
     """Train in a directory that this process, or the first one, has locked."""
     prepare_processor(world.device)
+    convolution.use_exact(config.run.exact_convolutions)
     if config.run.graphs and world.device.type != "cuda":
         raise UserError(f"run.graphs is true, and a {world.device.type} device has no CUDA graphs; leave it out")
     if world.device.type != "cpu":

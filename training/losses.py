@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_utils.ops.convolutions.convolution import no_weight_gradients
 from training.config import DistillNorm
 
 CONTENT_CELLS = 8  # along either side of an image
@@ -29,7 +30,8 @@ def discriminator_loss_real(real_logits: Tensor) -> Tensor:
 
 def r1_penalty(real_logits: Tensor, images: Tensor) -> Tensor:
     """R1 (Mescheder et al. 2018): squared norm of the gradient of D at each real image, `[N]`."""
-    (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
+    with no_weight_gradients():
+        (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
     return gradient.square().sum([1, 2, 3])
 
 
@@ -41,7 +43,8 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
         ws: `[N, num_ws, w_dim]`, with gradient.
         noise: of the shape of `images`; normal, with variance 1 / (H W) where lengths shall not grow with the size.
     """
-    (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+    with no_weight_gradients():
+        (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
 
 

@@ -14,6 +14,7 @@ from dnnlib.remote.locations import NetworkFile
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("*.py", "*/*.py", "*/*/*.py")
+MAKERS = ("click.command", "click.group", "commands.command", "commands.group")
 # Texts that are no paths, by the names of parameters. A new option of text is a path, or stands here.
 NO_PATHS = {
     *(
@@ -28,9 +29,12 @@ NO_PATHS = {
         "degradation",
         "device",
         "device_name",
+        "host",
         "layers",
+        "public_url",
         "shift",
         "size",
+        "warp",
     ),
     *("licence", "metric", "metrics", "name", "names", "only", "overrides", "part", "perceptual", "preset_name"),
     *("preview_seeds", "primitive", "recipe", "seeds", "sha256", "subject", "texts", "title", "variant", "variants"),
@@ -43,7 +47,8 @@ def modules() -> Iterator[str]:
     for place in PLACES:
         for path in sorted(ROOT.glob(place)):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            if parts[0] not in ("tests", "docs") and "click.command" in path.read_text(encoding="utf-8"):
+            source = path.read_text(encoding="utf-8")
+            if parts[0] not in ("tests", "docs") and any(f"\n@{maker}(" in source for maker in MAKERS):
                 yield ".".join(parts)
 
 

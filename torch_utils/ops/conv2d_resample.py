@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_utils.ops.convolutions import convolution
 from torch_utils.ops.rings import surround
 from torch_utils.ops.upfirdn2d import aligned_padding, upfirdn2d
 
@@ -48,7 +49,11 @@ def conv2d_resample(
             # A 1x1 kernel commutes with the filter, and there are fewer pixels before it.
             x = F.conv2d(x, w, groups=groups)  # [N, C_out, H, W]
             return upfirdn2d(x, f, up=up, padding=margins, flip_filter=flip_filter, gain=up**2)
-        x = F.conv_transpose2d(x, _transpose(w, groups), stride=up, groups=groups)  # [N, C_out, (H - 1) * up + kh, ...]
+        transposed = _transpose(w, groups)
+        if up == 2 and convolution.serves(x, w, groups, 2 * x.shape[2]):
+            x = convolution.conv_transpose2d(x, transposed)  # [N, C_out, (H - 1) * up + kh, ...]
+        else:
+            x = F.conv_transpose2d(x, transposed, stride=up, groups=groups)
         x0, x1, y0, y1 = margins
         height, width = w.shape[2:]
         margins = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
@@ -60,9 +65,13 @@ def conv2d_resample(
             x = upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter)  # [N, C_in, H // down, W // down]
             return F.conv2d(x, w, groups=groups)
         x = upfirdn2d(x, f, padding=margins, flip_filter=flip_filter)
+        if down == 2 and x.shape[2] % 2 == x.shape[3] % 2 == 1 and convolution.serves(x, w, groups, x.shape[2]):
+            return convolution.conv2d(x, w, stride=2)
         return F.conv2d(x, w, stride=down, groups=groups)
     if ring is not None:
         return F.conv2d(surround(x, ring), w, groups=groups)
+    if margins == (1, 1, 1, 1) and convolution.serves(x, w, groups):
+        return convolution.conv2d(x, w)
     x0, x1, y0, y1 = margins
     if x0 == x1 >= 0 and y0 == y1 >= 0:
         return F.conv2d(x, w, padding=(y0, x0), groups=groups)
