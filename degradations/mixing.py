@@ -16,6 +16,29 @@ OF_TRAINING: Ranges = {}  # ranges of the primitives themselves
 # leaves 6 pixels of a face.
 SMALL_IMAGES: Ranges = {"downscale": {"factor": (0.25, 0.9)}, "gaussian_noise": {"variance": (10.0, 300.0)}}
 
+# The released code: box filters of 3 to 25 px, kernels of one size in pixels from 256 px on, single pixels in place of
+# means where images shrink and grow. Smaller images, which it does not have, get kernels in proportion.
+_ONE_SIZE = {"widest": 256}
+RELEASED: Ranges = {
+    "box_blur": {"sizes": (3, 25), **_ONE_SIZE},
+    "gaussian_blur": _ONE_SIZE,
+    "median_blur": _ONE_SIZE,
+    "motion_blur": _ONE_SIZE,
+    "downscale": {"interpolations": ("nearest",)},
+}
+# Small degradations (supplement, D.5), milder than nearly all that is trained on.
+_SMALL_KERNELS = {"sizes": (3, 7)}
+SLIGHT: Ranges = {
+    "box_blur": _SMALL_KERNELS,
+    "gaussian_blur": _SMALL_KERNELS,
+    "median_blur": {"sizes": (3, 3)},
+    "motion_blur": _SMALL_KERNELS,
+    "gaussian_noise": {"variance": (10.0, 60.0)},
+    "downscale": {"factor": (0.6, 0.9)},
+    "jpeg": {"quality": (60, 85)},
+}
+KINDS = ("blur", "noise", "downscale", "jpeg")  # kinds of degradation, as one sees them
+
 
 def draw_families(rng: np.random.Generator, certain: int) -> list[str]:
     """Pick `certain` families at random and each of the others with probability 1/2; return them in order."""
@@ -46,5 +69,10 @@ def plan_balanced(rng: np.random.Generator, width: int, ranges: Ranges = OF_TRAI
     if rng.random() < PROBABILITY:
         yield from plan_mixture(rng, width, 2, ranges)
         return
-    kind = ("blur", "noise", "downscale", "jpeg")[rng.integers(4)]
-    yield plan_family(kind, rng, width, ranges) if kind in FAMILIES else draw_primitive(kind, rng, width, ranges)
+    yield plan_kind(rng, width, ranges)
+
+
+def plan_kind(rng: np.random.Generator, width: int, ranges: Ranges = OF_TRAINING) -> Applied:
+    """Draw one primitive of one of the `KINDS`, all equally likely."""
+    kind = KINDS[rng.integers(len(KINDS))]
+    return plan_family(kind, rng, width, ranges) if kind in FAMILIES else draw_primitive(kind, rng, width, ranges)

@@ -11,8 +11,8 @@ from degradations.applied import Applied
 from degradations.images import check_arguments, shorter_side
 from dnnlib.registry import Registry
 
-# Ranges of parameters in place of those of training, by primitive and parameter.
-Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
+# Arguments of the primitives' `sample`, such as ranges in place of those of training, by primitive and argument.
+Ranges = Mapping[str, Mapping[str, Any]]
 
 _REGISTRY = Registry("degradations.primitives", "degradation")
 

@@ -12,7 +12,35 @@ _LINEAR_BITS = 11  # bits of OpenCV's bilinear weights
 
 
 def downscale(images: Tensor, parameters: Parameters) -> Tensor:
-    """Shrink each of uint8 `[N, C, R, R]` to `factor` of its side by its `interpolation`, and enlarge it bilinearly."""
+    """Shrink each of uint8 `[N, C, R, R]` to `factor` of its side by its `interpolation`, and enlarge it again."""
+    nearest = np.array([p["interpolation"] == "nearest" for p in parameters])  # [N]
+    if not nearest.any():
+        return _smooth(images, parameters)
+    result = torch.empty_like(images)
+    for way, rows in ((_nearest, nearest.nonzero()[0]), (_smooth, (~nearest).nonzero()[0])):
+        if len(rows):
+            chosen = to_device(rows, images.device)
+            result.index_copy_(0, chosen, way(images.index_select(0, chosen), [parameters[row] for row in rows]))
+    return result
+
+
+def _nearest(images: Tensor, parameters: Parameters) -> Tensor:
+    """Shrink and enlarge by single pixels: each pixel of the result is one of uint8 `[N, C, R, R]`."""
+    resolution = images.shape[-1]
+    sides = np.array([small_side(resolution, p["factor"]) for p in parameters])  # [N]
+    places = np.stack([_nearest_pixels(resolution, side)[_nearest_pixels(side, resolution)] for side in sides])
+    taken = to_device(places, images.device)  # [N, R]
+    rows = images.gather(2, taken[:, None, :, None].expand_as(images))
+    return rows.gather(3, taken[:, None, None, :].expand_as(images))
+
+
+def _nearest_pixels(old: int, new: int) -> np.ndarray:
+    """Return the old pixel that each new one is, int64 `[new]`, with OpenCV's rounding of the ratio."""
+    return np.minimum(np.floor(np.arange(new) * (1 / (new / old))).astype(np.int64), old - 1)
+
+
+def _smooth(images: Tensor, parameters: Parameters) -> Tensor:
+    """Shrink by area or bilinearly, and enlarge bilinearly."""
     resolution = images.shape[-1]
     sides = np.array([small_side(resolution, p["factor"]) for p in parameters])  # [N]
     # At factor 1/2 both interpolations are the mean of four pixels, and OpenCV rounds it up as bilinear does here.

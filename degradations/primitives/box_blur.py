@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from degradations.kernel_sizes import check_size, convolve_separable, draw_size, taps_for
+from degradations.kernel_sizes import REFERENCE_SIZES, Sizes, check_size, convolve_separable, draw_size, taps_for
 
 FAMILY = "blur"
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, float]:
+def sample(
+    rng: np.random.Generator, width: int, sizes: Sizes = REFERENCE_SIZES, widest: int | None = None
+) -> dict[str, float]:
     """Draw the side of the window, in pixels."""
-    return {"size": draw_size(rng, width)}
+    return {"size": draw_size(rng, width, sizes, widest)}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:

@@ -3,14 +3,16 @@
 import cv2
 import numpy as np
 
-from degradations.kernel_sizes import check_size, convolve_separable, draw_size, taps_for
+from degradations.kernel_sizes import REFERENCE_SIZES, Sizes, check_size, convolve_separable, draw_size, taps_for
 
 FAMILY = "blur"
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, float]:
+def sample(
+    rng: np.random.Generator, width: int, sizes: Sizes = REFERENCE_SIZES, widest: int | None = None
+) -> dict[str, float]:
     """Draw the kernel size; sigma follows from it by OpenCV's rule, 0.8 px for a size of 3 and 5 px for 31."""
-    size = draw_size(rng, width)
+    size = draw_size(rng, width, sizes, widest)
     return {"size": size, "sigma": round(0.15 * size + 0.35, 3)}
 
 

@@ -7,9 +7,9 @@ FAMILY = "compression"
 QUALITY = (30, 50)
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, int]:
+def sample(rng: np.random.Generator, width: int, quality: tuple[int, int] = QUALITY) -> dict[str, int]:
     """Draw the quality; blocks are 8x8 at any `width`."""
-    return {"quality": int(rng.integers(QUALITY[0], QUALITY[1] + 1))}
+    return {"quality": int(rng.integers(quality[0], quality[1] + 1))}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, quality: int) -> np.ndarray:

@@ -3,14 +3,16 @@
 import cv2
 import numpy as np
 
-from degradations.kernel_sizes import LARGEST_MEDIAN, check_size, draw_odd_size
+from degradations.kernel_sizes import LARGEST_MEDIAN, REFERENCE_SIZES, Sizes, check_size, draw_odd_size
 
 FAMILY = "blur"
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, int]:
+def sample(
+    rng: np.random.Generator, width: int, sizes: Sizes = REFERENCE_SIZES, widest: int | None = None
+) -> dict[str, int]:
     """Draw the side of the window, an odd number of pixels; a median has no sizes in between."""
-    return {"size": draw_odd_size(rng, width)}
+    return {"size": draw_odd_size(rng, width, sizes, widest)}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:

@@ -3,15 +3,17 @@
 import cv2
 import numpy as np
 
-from degradations.kernel_sizes import check_size, draw_size, taps_for
+from degradations.kernel_sizes import REFERENCE_SIZES, Sizes, check_size, draw_size, taps_for
 
 FAMILY = "blur"
 POINTS_PER_PIXEL = 32  # sampling density of the line
 
 
-def sample(rng: np.random.Generator, width: int) -> dict[str, float]:
+def sample(
+    rng: np.random.Generator, width: int, sizes: Sizes = REFERENCE_SIZES, widest: int | None = None
+) -> dict[str, float]:
     """Draw the length of the line in pixels and its angle in degrees, counter-clockwise from the horizontal."""
-    return {"size": draw_size(rng, width), "angle": round(rng.uniform(0, 180), 1)}
+    return {"size": draw_size(rng, width, sizes, widest), "angle": round(rng.uniform(0, 180), 1)}
 
 
 def apply(image: np.ndarray, rng: np.random.Generator, size: float, angle: float) -> np.ndarray:

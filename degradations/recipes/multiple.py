@@ -1,4 +1,4 @@
-"""The track "Multiple-deg." of Table 2: the training mixture, with two families or more."""
+"""The track "Multiple-deg." of Table 2: two of blur, noise, compression, and the third with probability 1/2."""
 
 from collections.abc import Iterator
 

@@ -100,13 +100,23 @@ def test_filters_are_those_of_the_workers(name, resolution, channels):
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.25, 0.5, 0.51, 0.73, 1])
-@pytest.mark.parametrize("interpolation", ["area", "bilinear"])
+@pytest.mark.parametrize("interpolation", ["area", "bilinear", "nearest"])
 def test_downscaling_by_any_factor(factor, interpolation):
-    """Bilinear is OpenCV's to the bit."""
+    """Bilinear and nearest are OpenCV's to the bit."""
     images, parameters = photos(2, 64), {"factor": factor, "interpolation": interpolation}
     expected = [perform(image, Applied("compression", "downscale", parameters), None) for image in images]
     found = as_array(device_degradations.downscale(as_tensor(images), [parameters] * 2))
     assert np.abs(found.astype(int) - expected).max() <= (2 if interpolation == "area" else 0)
+
+
+def test_downscaling_with_several_interpolations_at_once():
+    images = photos(3, 32)
+    parameters = [{"factor": 0.3, "interpolation": name} for name in ("nearest", "bilinear", "nearest")]
+    expected = [
+        perform(image, Applied("compression", "downscale", each), None)
+        for image, each in zip(images, parameters, strict=True)
+    ]
+    assert np.array_equal(as_array(device_degradations.downscale(as_tensor(images), parameters)), expected)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from degradations.kernel_sizes import LARGEST_MEDIAN, draw_odd_size, draw_size, 
 from degradations.mixing import FAMILIES, family_members
 from degradations.primitive import _REGISTRY as PRIMITIVES
 from degradations.primitives.motion_blur import line_kernel
+from degradations.statistics import drawn_ranges, plan_shares
 from dnnlib.errors import UserError
 from images.photos import read_gray_or_colour
 from images.sheets import save_png
@@ -384,7 +385,7 @@ def test_downscaling_loses_high_frequencies_and_keeps_low_ones(interpolation):
 
 def test_downscaling_more_loses_more_and_by_one_nothing():
     image = photo(64, 64)
-    for interpolation in ("area", "bilinear"):
+    for interpolation in ("area", "bilinear", "nearest"):
         errors = [
             error(apply_primitive(image, "downscale", seeded(), factor=f, interpolation=interpolation)[0], image)
             for f in (1, 0.75, 0.4, 0.1)
@@ -481,6 +482,71 @@ def test_tracks_apply_one_primitive_of_their_kind(recipe, expected):
     records = [degrade(photo(16, 16), recipe, seeded(seed))[1] for seed in range(60)]
     assert all(len(record) == 1 for record in records)
     assert {record[0].name for record in records} == expected
+
+
+def parameters_drawn(recipe, width, name, parameter):
+    drawn = [applied for seed in range(900) for applied in plan(recipe, seeded(seed), width)]
+    return [applied.parameters[parameter] for applied in drawn if applied.name == name]
+
+
+@pytest.mark.parametrize(
+    ("width", "box", "gaussian"), [(128, (1.5, 12.5), 15.5), (256, (3, 25), 31), (512, (3, 25), 31)]
+)
+def test_the_released_mixture_has_its_kernels_and_single_pixels(width, box, gaussian):
+    """Box filters of 3 to 25 px, kernels that grow no further beyond 256 px, nearest neighbours."""
+    sizes = parameters_drawn("mixture_released", width, "box_blur", "size")
+    assert box[0] <= min(sizes) < box[0] + 1 and box[1] - 1 < max(sizes) <= box[1]
+    sizes = parameters_drawn("mixture_released", width, "gaussian_blur", "size")
+    assert gaussian - 1 < max(sizes) <= gaussian
+    assert set(parameters_drawn("mixture_released", width, "downscale", "interpolation")) == {"nearest"}
+    assert set(parameters_drawn("mixture", width, "downscale", "interpolation")) == {"area", "bilinear"}
+
+
+def test_nearest_downscaling_takes_single_pixels():
+    image = photo(64, 64)
+    coarse = apply_primitive(image, "downscale", seeded(), factor=0.25, interpolation="nearest")[0]
+    assert np.array_equal(coarse, image[::4, ::4].repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_slight_degradations_are_alone_and_milder_than_the_tracks():
+    image = cv2.resize(photo(40, 40), (256, 256), interpolation=cv2.INTER_CUBIC)
+    records = [degrade(image, "slight", seeded(seed)) for seed in range(40)]
+    assert all(len(record) == 1 for _, record in records)
+    assert {record[0].family for _, record in records} == set(FAMILIES)
+    for track in ("blur", "noise", "jpeg"):
+        mild = [error(found, image) for found, [applied] in records if track in (applied.family, applied.name)]
+        full = [error(degrade(image, track, seeded(seed))[0], image) for seed in range(10)]
+        assert np.mean(mild) < 0.75 * np.mean(full)
+
+
+def test_shares_of_plans_are_those_of_the_recipes():
+    shares = plan_shares("multiple", 64)
+    assert "1 of them" not in shares and shares["3 of them"] == pytest.approx(1 / 2, abs=0.03)
+    mixture = plan_shares("mixture", 64)
+    assert mixture["blur"] == pytest.approx(2 / 3, abs=0.03)
+    assert mixture["1 of them"] == pytest.approx(1 / 4, abs=0.03)
+    alone = [mixture[f"{family} alone"] for family in FAMILIES]
+    assert sum(alone) == pytest.approx(mixture["1 of them"])
+    assert plan_shares("jpeg", 64) == dict.fromkeys(
+        ("1 of them", "compression", "compression alone", "compression: jpeg"), 1.0
+    )
+    assert drawn_ranges("super_resolution", 64) == {"downscale.factor": (0.25, 0.25)}
+
+
+def test_statistics_by_command():
+    result = CliRunner().invoke(main, ["--statistics", "--degradation=jpeg", "--width=64"])
+    assert result.exit_code == 0 and "compression: jpeg                100.0 %" in result.output
+    assert "jpeg.quality                    30 to 50" in result.output
+    refusals = {
+        ("--statistics", "a.png"): "leave out a.png",
+        ("--statistics", "-o", "a.png"): "--output has no effect with --statistics",
+        ("--statistics", "--degradation=mixtrue"): "did you mean 'mixture'",
+        ("a.png", "--width=3"): "--width has no effect without --statistics",
+        (): "no photo is given; write PHOTO, or --statistics",
+    }
+    for arguments, sentence in refusals.items():
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exit_code == 1 and sentence in result.stderr
 
 
 def test_super_resolution_is_bilinear_by_exactly_four():
