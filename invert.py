@@ -9,6 +9,10 @@ COMMANDS = {
     "encode": ("inversion.commands.restore:encode", "Find the codes of photos, for the other commands."),
     "edit": ("inversion.commands.edit:edit", "Edit photos along a direction, with their quality kept."),
     "degrade": ("inversion.commands.degrade:degrade", "Give photos another degradation."),
+    "degradation-figure": (
+        "inversion.commands.degradation_figure:degradation_figure_command",
+        "Draw Fig. 6 of the paper for photos: novel, copied and mixed degradations.",
+    ),
     "video": ("inversion.commands.video:video", "Restore or edit a video."),
     "directions": ("inversion.commands.directions:directions_command", "Find directions to edit images along."),
     "mix": ("inversion.commands.mix:mix_command", "Give a photo the style of another."),

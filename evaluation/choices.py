@@ -2,6 +2,7 @@
 
 QUALITIES = ("sharp", "degraded")
 TRACKS = ("blur", "super_resolution", "noise", "jpeg", "multiple")  # degradations of the table of restoration
+SLIGHT = "slight"  # small degradations, one more track (supplement, D.5)
 KINDS = ("blur", "noise", "jpeg")  # degradations that quality codes are classified by
 # Whether a method of that table uses the encoder (else the projector), and whether it uses pivotal tuning.
 METHODS = {

@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
-from evaluation.choices import BASELINES, METHODS, TRACKS
+from evaluation.choices import BASELINES, METHODS, SLIGHT, TRACKS
 from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, publish_table, table_options
 from inversion.commands.options import fidelity_option
 
@@ -56,10 +56,10 @@ SEARCH = "search"  # name of the row of --base
 @click.option(
     "--track",
     "tracks",
-    type=click.Choice(TRACKS),
+    type=click.Choice((*TRACKS, SLIGHT)),
     multiple=True,
     default=TRACKS,
-    help="Kind of degradation, may be repeated.",
+    help="Kind of degradation, may be repeated; slight: small ones, as in the supplement's Fig. 29.",
 )
 @click.option("--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet; 0: no sheets.")
 @click.option("--pristine", type=PATH, metavar="FILE", help="NIQE's model, by fit-niqe.  [default: the published one]")

@@ -199,6 +199,11 @@ def paste_options(command: Command) -> Command:
     return add_options(gather_flags("pasting", Pasting)(command), _PASTING)
 
 
+def tuning_options(command: Command) -> Command:
+    """Add the options of pivotal tuning; the command receives them as `tuning: TuningFlags`."""
+    return add_options(gather_flags("tuning", TuningFlags)(command), _TUNING)
+
+
 def _with_sources(command: Command) -> Command:
     """Let a command receive as `sources` the photos of -i and those that are given without."""
 

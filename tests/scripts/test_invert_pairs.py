@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import invert
 from dnnlib.files import sha256
+from generation.quality_codes import MAX_SEED
 from generation.rendering import synthesize
 from images.photos import from_network
 from images.video.writer import count_frames
@@ -23,6 +24,8 @@ from inversion.inverter import InversionOptions, Inverter
 from inversion.mixing import between, mean_codes, mix
 from inversion.photos.encoded import names_of
 from inversion.photos.reader import PhotoReader
+from inversion.projector import ProjectorOptions
+from inversion.requality import sample_quality
 from networks.files import load
 from networks.latents import Latents
 from tests.support.encoders import TINY, write_encoder
@@ -359,3 +362,50 @@ def test_features_differ_between_encoders_of_another_layer(files, tmp_path):
     command = ["interpolate", *photos, f"--codes={tmp_path / 'codes'}", "-o", tmp_path / "a.png"]
     said = sentence(*command, *options(files, "feature-style"))
     assert said.startswith("the codes of one image have features of layer 2, those of the other of layer 3; find both")
+
+
+# The figure of degradation synthesis.
+
+
+def test_the_figure_shows_novel_and_copied_degradations(files, tmp_path):
+    """The tiles are the library's images: the copied one has the reference's code, the novel one the seed's."""
+    a, b, out = files / "before/a.png", files / "before/b.png", tmp_path / "figure.png"
+    flags = [f"--network={files / 'qc.safetensors'}", "--no-encoder", "--projector-steps=1", "--tuning-steps=0"]
+    text = done("degradation-figure", a, b, f"--reference={b}", "--seed=5", *flags, "--device=cpu", "-o", out)
+    assert "2 rows of source, novel, 0.25, 0.5, 0.75, copied, reference" in text
+    options = InversionOptions(projector=ProjectorOptions(steps=1), tuning=None)
+    inverter = Inverter(files / "qc.safetensors", CPU, options)
+    reader = PhotoReader(inverter.G)
+    photo, reference = reader.read(a), reader.read(b)
+    [found], quality = inverter.invert(photo.target), inverter.codes(reference.target)
+    novel = sample_quality(inverter.G, found.latents, [5])
+    middle = replace(found.latents, q=torch.lerp(novel.q, quality.q, 0.5))
+    shown = {
+        0: photo.image,
+        1: from_network(inverter.images(found, novel))[0],
+        3: from_network(inverter.images(found, middle))[0],
+        5: from_network(inverter.images(found, replace(found.latents, q=quality.q)))[0],
+        6: reference.image,
+    }
+    figure, tile, gap = image(out), 96, 4
+    left, top = figure.shape[1] - 7 * (tile + gap), figure.shape[0] - 2 * (tile + gap)
+    for column, expected in shown.items():
+        x = left + column * (tile + gap)
+        assert np.array_equal(figure[top : top + tile, x : x + tile], expected.repeat(3, 0).repeat(3, 1)), column
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["a.png", "b.png", "c.png", "--reference=a.png", "--reference=b.png"], "2 times for 3 photos; give one, or 3"),
+        (["a.png", "--reference=b.png", "-o", "figure.jpg"], "does not end in .png; name it figure.png"),
+        (["a.png", "b.png", "--reference=b.png", f"--seed={MAX_SEED}"], "for 2 photos; begin lower"),
+        (["a.png", "--reference=b.png", "-o", "b.png"], "b.png"),
+    ],
+)
+def test_wrong_figures_are_one_sentence(files, monkeypatch, arguments, expected):
+    monkeypatch.chdir(files / "before")
+    output = [] if "-o" in arguments else ["-o", "figure.png"]
+    assert expected in sentence(
+        "degradation-figure", *arguments, "--network=../qc.safetensors", "--device=cpu", *output
+    )

@@ -1,0 +1,121 @@
+"""The command `degradation-figure`: the paper's Fig. 6, and Fig. 28 of its supplement, for given photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from dnnlib import commands
+from dnnlib.cli import wrong_use_errors
+from dnnlib.errors import UserError
+from dnnlib.flags import PATH
+from generation.quality_codes import MAX_SEED
+from inversion.commands.options import (
+    FORMER,
+    InverterFlags,
+    TuningFlags,
+    check_output,
+    network_options,
+    photo_sections,
+    tuning_options,
+)
+
+if TYPE_CHECKING:
+    from inversion.inverter import Inverter
+    from inversion.photos.reader import PreparedPhoto
+    from networks.latents import Latents
+
+SHARES = (0.25, 0.5, 0.75)  # of the way between the two degradations
+COLUMNS = ("source", "novel", *(f"{share:g}" for share in SHARES), "copied", "reference")
+
+
+@commands.command("degradation-figure", sections=photo_sections("references", "seed"), former=FORMER)
+@click.argument("photos", type=PATH, nargs=-1, required=True, metavar="PHOTO...")
+@click.option(
+    "--reference",
+    "references",
+    type=PATH,
+    multiple=True,
+    required=True,
+    metavar="PHOTO",
+    help="Photo whose degradation is copied; one for all, or one for each PHOTO.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of the novel degradation; rows count on from it."
+)
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The figure, .png.")
+@network_options
+@tuning_options
+@wrong_use_errors
+def degradation_figure_command(
+    photos: tuple[str, ...],
+    references: tuple[str, ...],
+    seed: int,
+    output: str,
+    inverting: InverterFlags,
+    tuning: TuningFlags,
+    align: str | None,
+) -> None:
+    """Draw the figure of degradation synthesis (Fig. 6, and Fig. 28 of the supplement), a row for each photo.
+
+    A row shows the photo, the photo with a novel degradation, three steps from there to the degradation of the
+    reference, the photo with that one, and the reference.
+
+    \b
+    python invert.py degradation-figure jpeg.png --reference=noisy.png --seed=5 --network=qc.safetensors -o fig6.png
+    """
+    from images.figures import check_grid_size, labelled_grid
+    from images.sheets import save_png
+    from inversion.commands.building import make_inverter, make_reader
+    from inversion.photos.encoded import require_other_file
+
+    if len(references) not in (1, len(photos)):
+        raise UserError(
+            f"--reference is given {len(references)} times for {len(photos)} photos; give one, or {len(photos)}"
+        )
+    if seed + len(photos) - 1 > MAX_SEED:
+        raise UserError(f"--seed={seed} leaves no seeds up to {MAX_SEED} for {len(photos)} photos; begin lower")
+    path = check_output(output)
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--output={output} does not end in .png; name it {path.stem}.png")
+    require_other_file(output, [*photos, *references])
+    inverter = make_inverter(inverting, tuning, needs_quality=True)
+    check_grid_size(len(photos), len(COLUMNS), inverter.G.img_resolution)
+    reader = make_reader(align, inverter)
+    prepared = {name: reader.read(Path(name)) for name in dict.fromkeys((*photos, *references))}
+    qualities = {name: inverter.codes(prepared[name].target.to(inverter.device)) for name in dict.fromkeys(references)}
+    chosen = references if len(references) > 1 else references * len(photos)
+    rows = [
+        figure_row(inverter, prepared[photo], prepared[reference], qualities[reference], seed + number)
+        for number, (photo, reference) in enumerate(zip(photos, chosen, strict=True))
+    ]
+    save_png(path, labelled_grid(np.stack(rows), [Path(photo).stem for photo in photos], COLUMNS))
+    click.echo(f"{output}: {len(photos)} rows of {', '.join(COLUMNS)}")
+
+
+def figure_row(
+    inverter: Inverter, photo: PreparedPhoto, reference: PreparedPhoto, quality: Latents, seed: int
+) -> np.ndarray:
+    """Return the images of a row, uint8 `[columns, R, R, 3]`.
+
+    Args:
+        inverter: inverter of the photos.
+        photo: the source.
+        reference: the photo whose degradation is copied.
+        quality: its codes.
+        seed: of the novel degradation.
+    """
+    from images.photos import from_network
+    from inversion.requality import interpolate_quality, sample_quality
+
+    [inversion] = inverter.invert(photo.target)
+    latents = inversion.latents.to(inverter.device)
+    novel = sample_quality(inverter.G, latents, [seed])
+    images = [photo.image]
+    for share in (0.0, *SHARES, 1.0):
+        codes = interpolate_quality(latents, novel, quality, share)
+        images += list(from_network(inverter.images(inversion, codes)))
+    return np.stack([*images, reference.image])
