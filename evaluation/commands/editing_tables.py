@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from dnnlib.flags import PATH
+from dnnlib.flags import PATH, require_effect
 from evaluation.choices import COUNT, REACH
 from evaluation.commands.table_flags import (
     FORMER,
     SECTIONS,
     TableFlags,
+    base_inverter,
+    base_option,
     open_photos,
     publish_table,
     table_options,
 )
-from inversion.commands.options import check_finite
+from inversion.commands.options import check_finite, check_output
+
+if TYPE_CHECKING:
+    from inversion.inverter import Inverter
+
+SHEET_ROWS = 4  # photos in the figure of edits
 
 
 @commands.command("stability", sections=SECTIONS, former=FORMER)
@@ -102,27 +111,53 @@ def stability_command(
     "--magnitudes", type=click.IntRange(min=2), default=COUNT, help="Number of magnitudes, from -reach to reach."
 )
 @click.option("--reach", type=float, callback=check_finite, default=REACH, help="Largest magnitude.")
+@base_option
+@click.option("--sheet", type=PATH, metavar="FILE", help="With --base: figure of edits by both networks, .png.")
 @one_sentence_errors
 def editability_command(
-    flags: TableFlags, text: str, direction: str | None, samples: int, magnitudes: int, reach: float
+    flags: TableFlags,
+    text: str,
+    direction: str | None,
+    samples: int,
+    magnitudes: int,
+    reach: float,
+    base: str | None,
+    sheet: str | None,
 ) -> None:
     """Table 3 of the paper's supplement: how much edits change the property that they are meant for.
 
     \b
     python calc_metrics.py editability --network=qc.safetensors --data=cats256-val.zip --count=100 --scorer=warmth
     """
-    from evaluation.tables.editability import EditOptions, editability_table
+    from evaluation.tables.editability import EditOptions, editability_table, edits_sheet
+    from images.sheets import save_png
     from inversion.commands.building import make_direction
     from inversion.directions.scorers import load_scorer
     from inversion.directions.search import Search, find_directions
 
+    if base is None:
+        require_effect(["sheet"], "without --base; add it, or leave it out")
+    if sheet is not None and check_output(sheet, "--sheet").suffix.lower() != ".png":
+        raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
     inverter, photos = open_photos(flags)
     name, scorer = load_scorer(text, inverter.device)
-    if direction is not None:
-        chosen = make_direction(direction, inverter)
-    else:
-        [chosen] = find_directions(inverter.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
     path = Path(text.partition("#")[0])
     scorer_settings = {"scorer": text, "sha256": sha256(path) if path.is_file() else None}
-    options = EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes)
-    publish_table(editability_table(inverter, photos, options, flags.outdir), flags.outdir)
+
+    def edits(of: Inverter) -> EditOptions:
+        if direction is not None:
+            chosen = make_direction(direction, of)
+        else:
+            [chosen] = find_directions(of.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
+        return EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes)
+
+    options = edits(inverter)
+    if base is None:
+        publish_table(editability_table(inverter, photos, options, flags.outdir), flags.outdir)
+        return
+    plain = base_inverter(flags, base, inverter)
+    of_plain = edits(plain)
+    publish_table(editability_table(inverter, photos, options, flags.outdir, (plain, of_plain)), flags.outdir)
+    if sheet is not None:
+        save_png(sheet, edits_sheet(inverter, plain, photos, (options, of_plain), SHEET_ROWS))
+        click.echo(f"{sheet} shows edits by both networks")

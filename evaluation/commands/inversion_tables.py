@@ -18,6 +18,8 @@ from evaluation.commands.table_flags import (
     FORMER,
     SECTIONS,
     TableFlags,
+    base_inverter,
+    base_option,
     encoder_option,
     open_photos,
     publish_table,
@@ -37,15 +39,18 @@ from inversion.commands.options import check_output
 )
 @click.option("--degradation", default="none", help="With --encoder: recipe that degrades the photos, or none.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="With --encoder: figure of photos and reconstructions, .png.")
+@base_option
 @one_sentence_errors
-def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation: str, sheet: str | None) -> None:
+def inversion_command(
+    flags: TableFlags, encoders: tuple[str, ...], degradation: str, sheet: str | None, base: str | None
+) -> None:
     """Section 4.3 of the paper: how close reconstructions come to photos with several degradations.
 
     With --encoder, any encoders over any photos, of which the middle squares are taken: SSIM, PSNR, MSE, LPIPS (or
     pd_cifar), ID, Frechet distance and seconds, a row for each encoder; without tuning unless --tuning-steps is given.
 
     \b
-    python calc_metrics.py inversion --network=qc.safetensors --data=cats256-val.zip --count=100
+    python calc_metrics.py inversion --network=qc.safetensors --base=base.safetensors --data=cats256-val.zip --count=100
     python calc_metrics.py inversion --network=qc.safetensors --encoder=psp.safetensors \\
         --encoder=feature-style.safetensors --data=photos --sheet=encoders.png
     """
@@ -59,8 +64,10 @@ def inversion_command(flags: TableFlags, encoders: tuple[str, ...], degradation:
     if not encoders:
         require_effect(["degradation", "sheet"], "without --encoder; add it, or leave it out")
         inverter, photos = open_photos(flags)
-        publish_table(inversion_table(inverter, photos, flags.outdir), flags.outdir)
+        plain = None if base is None else base_inverter(flags, base, inverter)
+        publish_table(inversion_table(inverter, photos, flags.outdir, plain), flags.outdir)
         return
+    require_effect(["base"], "with --encoder, which compares encoders; leave one of them out")
     if sheet is not None and check_output(sheet, "--sheet").suffix.lower() != ".png":
         raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
     prepare_directory(flags.outdir)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH, Command, Decorator, add_options, gather_flags
 from dnnlib.remote.locations import NetworkFile
@@ -143,6 +145,28 @@ _OPTIONS = [
     device_option,
     click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table and of its finished parts."),
 ]
+
+
+base_option = click.option(
+    "--base", type=NetworkFile(), help="Plain network that the same photos are inverted into, as a baseline."
+)
+
+
+def base_inverter(flags: TableFlags, base: str, inverter: Inverter) -> Inverter:
+    """Return the inverter of a plain network, to compare with that of the QC network.
+
+    Raises UserError for a network with quality codes, and for one of another size.
+    """
+    plain = dataclasses.replace(flags, network=base, encoder=None).inverter(needs_quality=False)
+    if plain.G.q_dim > 0:
+        raise UserError(f"--base={base} has a quality code; give the plain network that it was trained from")
+    theirs, ours = ((G.img_resolution, G.img_channels) for G in (plain.G, inverter.G))
+    if theirs != ours:
+        raise UserError(
+            f"--base={base} makes images of {theirs[0]} px and {theirs[1]} channels, --network of {ours[0]} px and "
+            f"{ours[1]}; give one of that size"
+        )
+    return plain
 
 
 def table_options(command: Command, without: Decorator | None = None) -> Command:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +19,12 @@ from evaluation.inverted_photos import (
     inversion_settings,
     invert_photos,
     measure_photos,
+    quantize,
 )
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos
 from evaluation.tables.table import EMPTY, Table, number
+from images.figures import labelled_grid
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edited_images
 from inversion.directions.scorers import Scorer
@@ -34,6 +37,9 @@ PAPER = {
     "degraded": (4.22, 3.39, 2.72, 1.86, 1.12, 0.6, -0.25, -1.19, -1.97, -2.5),
     "sharp": (15.04, 11.79, 9.16, 6.56, 3.5, 0.72, -1.78, -4.24, -6.12, -7.63),
 }
+
+BASE = "the plain network"
+SHEET_COLUMNS = ("sharp", "degraded", "ours", "edited", "ours sharp", "edited", "plain", "edited")
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,11 @@ class EditOptions:
 
 
 def editability_table(
-    inverter: Inverter, photos: DegradedPhotos, options: EditOptions, outdir: str | os.PathLike
+    inverter: Inverter,
+    photos: DegradedPhotos,
+    options: EditOptions,
+    outdir: str | os.PathLike,
+    base: tuple[Inverter, EditOptions] | None = None,
 ) -> Table:
     """Return the mean change of a score by magnitude, of multiple-degraded photos.
 
@@ -78,7 +88,71 @@ def editability_table(
         photos: photos degraded by `RECIPE`.
         options: the edits.
         outdir: folder of the finished parts.
+        base: inverter into a plain network, and its edits, for another column (supplement, C.1).
     """
+    records, settings = _records(inverter, photos, options, outdir)
+    changes = {side: _column_means([record[side] for record in records]) for side in PAPER}
+    columns = [f"{options.name}: degraded", "sharp"]
+    notes = [
+        f"{len(records)} photos; {describe_inverter(inverter)}. Direction {options.direction.name}, by "
+        f"{options.direction.method}; magnitude 1 is one standard deviation of sampled w along it.",
+        "Changes are against the unedited result of the same quality.",
+    ]
+    numbers: dict[str, Any] = {
+        "magnitudes": options.magnitudes,
+        "changes": changes,
+        "photos": records,
+        "names": photos.names,
+        "paper": PAPER,
+        "settings": settings,
+    }
+    if base is not None:
+        own, own_settings = _records(base[0], photos, base[1], outdir)
+        # A plain network's images have one quality, that of the photo, so that both sides are the same.
+        changes |= {BASE: _column_means([record["degraded"] for record in own])}
+        columns.append(BASE)
+        notes.append(f"The plain network: {describe_inverter(base[0])}; its edits are of the photo as it is.")
+        numbers["base"] = {"photos": own, "settings": own_settings}
+    return Table(
+        name="editability",
+        title="Table 3 of the supplement. Mean change of a score by the magnitude of the edit",
+        columns=["magnitude", *columns, "paper, age on CelebA-HQ: degraded", "sharp"],
+        rows=_rows(options.magnitudes, changes),
+        notes=notes,
+        numbers=numbers,
+    )
+
+
+def edits_sheet(
+    inverter: Inverter, base: Inverter, photos: DegradedPhotos, options: tuple[EditOptions, EditOptions], count: int
+) -> np.ndarray:
+    """Return the figure of the supplement's C.1: edits of degraded photos by both networks, uint8 `[H, W, C]`.
+
+    Args:
+        inverter: inverter into the QC network.
+        base: inverter into the plain one.
+        photos: the photos.
+        options: edits of each, of which the largest magnitude is shown.
+        count: number of photos, the first ones.
+    """
+    numbers = range(min(count, len(photos)))
+    sharp, degraded = photos.pairs(numbers)
+    rows = []
+    for k, (ours, theirs) in enumerate(
+        zip(invert_photos(inverter, degraded), invert_photos(base, degraded), strict=True)
+    ):
+        reach = [0.0, options[0].reach]
+        kept, clean = edited_at(inverter, ours, options[0].direction, reach)
+        plain, _ = edited_at(base, theirs, options[1].direction, reach)
+        rows.append(torch.cat([sharp[k : k + 1], degraded[k : k + 1], *(quantize(x) for x in (kept, clean, plain))]))
+    images = torch.stack(rows).permute(0, 1, 3, 4, 2).numpy()  # [rows, columns, R, R, C]
+    return labelled_grid(images, photos.names[: len(rows)], SHEET_COLUMNS)
+
+
+def _records(
+    inverter: Inverter, photos: DegradedPhotos, options: EditOptions, outdir: str | os.PathLike
+) -> tuple[PhotoRecords, dict[str, Any]]:
+    """Return the changes of each photo, and all that they depend on, as JSON."""
 
     def measure(numbers: range, sharp: Tensor, degraded: Tensor) -> PhotoRecords:
         return [score_changes(inverter, inversion, options) for inversion in invert_photos(inverter, degraded)]
@@ -90,28 +164,7 @@ def editability_table(
         "scorer": [options.name, options.scorer_settings],
         "magnitudes": options.magnitudes,
     }
-    records = measure_photos(photos, PartCache(outdir, "editability", settings), measure)
-    changes = {side: _column_means([record[side] for record in records]) for side in PAPER}
-    notes = [
-        f"{len(records)} photos; {describe_inverter(inverter)}. Direction {options.direction.name}, by "
-        f"{options.direction.method}; magnitude 1 is one standard deviation of sampled w along it.",
-        "Changes are against the unedited result of the same quality.",
-    ]
-    return Table(
-        name="editability",
-        title="Table 3 of the supplement. Mean change of a score by the magnitude of the edit",
-        columns=["magnitude", f"{options.name}: degraded", "sharp", "paper, age on CelebA-HQ: degraded", "sharp"],
-        rows=_rows(options.magnitudes, changes),
-        notes=notes,
-        numbers={
-            "magnitudes": options.magnitudes,
-            "changes": changes,
-            "photos": records,
-            "names": photos.names,
-            "paper": PAPER,
-            "settings": settings,
-        },
-    )
+    return measure_photos(photos, PartCache(outdir, "editability", settings), measure), settings
 
 
 @torch.no_grad()
@@ -148,7 +201,7 @@ def _rows(magnitudes: Sequence[float], changes: dict[str, list[float]]) -> list[
     """Return the rows of the table from the mean changes by quality, one for each magnitude."""
     papers = _papers(magnitudes)
     return [
-        [f"{magnitude:.2f}", *(number(changes[side][k], 4) for side in PAPER), *papers[k]]
+        [f"{magnitude:.2f}", *(number(changes[side][k], 4) for side in changes), *papers[k]]
         for k, magnitude in enumerate(magnitudes)
     ]
 

@@ -55,6 +55,8 @@ from torch_utils.purposes import FOR_CLASSIFICATION, FOR_METRICS
 COUNT = 3
 FEW = InversionOptions(projector=ProjectorOptions(steps=2, q_starts=1), tuning=TuningOptions(steps=2, locality_codes=1))
 
+ONE = InversionOptions(projector=ProjectorOptions(steps=1), tuning=TuningOptions(steps=1))  # as by the flags below
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -535,6 +537,27 @@ def test_editability_by_command(files, tmp_path):
     assert "unknown scorer 'warmht'; did you mean 'warmth'" in command(
         "editability", *flags(files, tmp_path), "--scorer=warmht", code=1
     )
+
+
+def test_a_plain_network_is_a_row_and_a_column_beside(files, tmp_path):
+    """Its numbers are those of a table of its own; the figure has both networks' edits."""
+    base = f"--base={files / 'plain.safetensors'}"
+    alone = Inverter(files / "plain.safetensors", CPU, ONE, NO_WEIGHTS)
+    photos = DegradedPhotos(PhotoOptions(str(files / "photos.zip"), 2), "multiple", alone.G)
+    expected = inversion_table(alone, photos, tmp_path / "alone").numbers["psnr"]
+    text = command("inversion", *flags(files, tmp_path), base)
+    assert f"| reconstruction by the plain network | {mean_and_deviation(expected)} | - | - |" in text
+    arguments = ["editability", *flags(files, tmp_path), "--scorer=warmth", "--magnitudes=3", base]
+    some = f"--direction={files / 'some.safetensors'}"
+    text = command(*arguments, some, f"--sheet={tmp_path / 'edits.png'}")
+    assert "| magnitude | warmth: degraded | sharp | the plain network |" in text
+    assert PIL.Image.open(tmp_path / "edits.png").width > 8 * 96
+    for extra, sentence in {
+        f"--base={files / 'qc.safetensors'}": "has a quality code; give the plain network",
+        "--sheet=edits.jpg": "does not end in .png",
+    }.items():
+        assert sentence in command(*arguments, some, extra, code=1)
+    assert "--sheet has no effect without --base" in command(*arguments[:-1], "--sheet=a.png", code=1)
 
 
 @pytest.mark.parametrize("name", ["inversion", "stability"])
