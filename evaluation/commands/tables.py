@@ -197,14 +197,14 @@ def runtime_command(
     default=(1, 8),
     help="Pixels by which a window lies further right; repeated.",
 )
-@click.option("--images", type=click.IntRange(min=1), default=16, help="Number of images.")
+@click.option("--samples", type=click.IntRange(min=1), default=16, help="Number of images.")
 @_table_options
 @one_sentence_errors
 def scales_command(
     networks: tuple[str, ...],
     scales: tuple[float, ...],
     shifts: tuple[int, ...],
-    images: int,
+    samples: int,
     outdir: str,
     device: str | None,
 ) -> None:
@@ -218,7 +218,7 @@ def scales_command(
 
     if any(math.isnan(scale) for scale in scales):
         raise UserError("--scale=nan must be a number from 1 to 64; write for example --scale=2")
-    options = ScalesOptions(scales, shifts, images)
+    options = ScalesOptions(scales, shifts, samples)
     run(_publish, 1, device, outdir, [partial(scales_table, networks=networks, options=options)])
 
 

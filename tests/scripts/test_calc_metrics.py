@@ -235,7 +235,7 @@ def test_runtime_is_a_table_too(files, tmp_path, network):
 
 def test_images_agree_at_several_scales(files, tmp_path):
     networks = [f"--network={files / name}.safetensors" for name in ("centred", "base")]
-    flags = ["--scale=2", "--scale=3", "--shift=3", "--images=2", "--device=cpu", "-o", tmp_path]
+    flags = ["--scale=2", "--scale=3", "--shift=3", "--samples=2", "--device=cpu", "-o", tmp_path]
     printed = command("scales", *networks, *flags)
     rows = json.loads((tmp_path / "scales.json").read_text())["rows"]
     assert [(row["network"], row["frame"], row["side"]) for row in rows] == [
