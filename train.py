@@ -61,10 +61,11 @@ FIELDS = {
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
     "exact_convolutions": ("run.exact_convolutions",),
+    "log": ("run.log",),
 }
 
 SECTIONS = {
-    "Run": ("outdir", "mode", "preset_name", "init_from", "dry_run"),
+    "Run": ("outdir", "mode", "preset_name", "init_from", "log", "dry_run"),
     "Data": (
         *("data", "cond", "mirror", "subset", "degradation", "licence", "subject", "on_bad_image", "allow_data_change"),
     ),
@@ -140,6 +141,9 @@ SECTIONS = {
 @click.option("--licence", help="Licence of the images, stored in the network's header.")
 @click.option("--subject", help="What the images show, such as 'cat faces', stored in the network's header.")
 @click.option("--workers", type=int, help="Processes that read and degrade images.")
+@click.option(
+    "--log", metavar="NAMES", help="Services to log to besides TensorBoard: wandb, mlflow, or both with a comma."
+)
 @click.option("--seed", type=int, help="Seed of all random numbers.")
 @click.option("--gamma", type=float, help="Weight of R1.")
 @click.option("--lr", type=float, help="Learning rate of all networks.")
@@ -192,12 +196,14 @@ def main(
     from torch_utils.distributed import is_first_process, planned_processes, run
     from training.loop import train
     from training.run_directory import RunDirectory
+    from training.sink import require_packages
 
     with StopRequest(is_silent=not is_first_process()):
         directory = RunDirectory(outdir)
         if is_first_process() and not dry_run:
             directory.require_unlocked()  # at once, since the rest takes a while
         config, images = resolve(preset_name, **flags)
+        require_packages(config.run.log)
         batch_per_process(config, planned_processes(config.run.gpus))
         if config.degrades:
             check_recipe(config.data.degradation)

@@ -140,6 +140,7 @@ class RunConfig:
     # CUDA graphs for the same passes: more images a second where the batch of a GPU is so small that the host cannot
     # start kernels as fast as they run; seconds until the first image.
     graphs: bool = False
+    log: str = ""  # services that the run is logged to besides TensorBoard: wandb, mlflow, or wandb,mlflow
     tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
     def __post_init__(self) -> None:

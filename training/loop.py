@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dnnlib.config import to_dict
 from dnnlib.errors import UserError
 from dnnlib.running.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
@@ -118,7 +119,10 @@ def _train(
         if "degrading" in state:
             degrading.load_state_dict(state["degrading"])
     require_agreement(world, trainer.images_seen, directory.path)
-    report = Report(directory, config.run.kimg, trainer.images_seen, network_tick_line, is_silent=not world.is_first)
+    report = Report(
+        *(directory, config.run.kimg, trainer.images_seen, network_tick_line, not world.is_first),
+        *(config.run.log, to_dict(config)),
+    )
     with contextlib.closing(report):
         if lock_note:
             report.log.line(f"Note: {lock_note}")
@@ -179,7 +183,7 @@ class NetworkRun(Run):
         if init_from is not None and not describes_discriminator(read_header(init_from)):
             log.line(f"{init_from} has no discriminator: training starts with fresh ones")
         if self.world.is_first:
-            draw_reals(self.directory, self.dataset, self.config.seed)
+            self.report.drawn(draw_reals(self.directory, self.dataset, self.config.seed), self.images_seen)
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches on the device without end; when the place of degrading changes, new workers make them."""
@@ -223,7 +227,7 @@ class NetworkRun(Run):
         for stream in self.trainer.streams:
             if stream.augment is not None:
                 means[f"Progress/augment/{stream.name}"] = stream.augment.p.item()
-        self.report.tick(self.images_seen, means, self.world.device)
+        self.report.tick(self.images_seen, means, self.world.device, self.trainer.histograms.read(self.world.sum))
 
     def end_tick(self) -> None:
         """Measure anew how long the device waits for images."""
@@ -232,7 +236,8 @@ class NetworkRun(Run):
     def draw(self) -> None:
         """Write generated images."""
         if self.world.is_first:
-            draw_fakes(self.directory, self.dataset, self.trainer.G_ema, self.config.seed, self.images_seen)
+            G, seen = self.trainer.G_ema, self.images_seen
+            self.report.drawn(draw_fakes(self.directory, self.dataset, G, self.config.seed, seen), seen)
 
     def save_state(self) -> None:
         """Replace the training state, with the counts of every process."""

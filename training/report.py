@@ -1,20 +1,21 @@
 """What a run reports: console and log file, `stats.jsonl`, TensorBoard events."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from dnnlib.errors import UserError
 from dnnlib.running.log import RunLog
+from torch_utils.histograms import Histogram
 from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
+from training.sink import ALWAYS, Sinks, Start, names_of
 
 TickLine = Callable[[int, Mapping[str, float]], str]  # images seen, means over the tick -> line of the log
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Report:
@@ -27,20 +28,31 @@ class Report:
             are dropped.
         tick_line: makes the line of the log about a tick.
         is_silent: whether nothing is printed and written, as in processes other than the first.
+        log: names of the services that the run is also logged to, see `training.sink`.
+        config: configuration of the run, as JSON values, for these.
+
+    Raises UserError where the files cannot be written, and for a service that begins nothing.
     """
 
     def __init__(
-        self, directory: RunDirectory, kimg: float, images_seen: int, tick_line: TickLine, is_silent: bool = False
+        self,
+        directory: RunDirectory,
+        kimg: float,
+        images_seen: int,
+        tick_line: TickLine,
+        is_silent: bool = False,
+        log: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.tick_line = tick_line
         path = None if is_silent else directory.log_path
-        self.events: SummaryWriter | None = None
+        self.sinks: Sinks | None = None
         try:
             self.log = RunLog(path, total=kimg, initial=images_seen / 1000, unit="kimg")
             if not is_silent:
                 directory.forget_stats_after(images_seen or -1)
-                self.events = _new_events(str(directory.path), images_seen)
+                self.sinks = Sinks([ALWAYS, *names_of(log)], Start(directory.path, config or {}, images_seen))
         except OSError as error:
             raise UserError(
                 f"{error.filename or directory.path} cannot be written: {error.strerror}; move it away, or choose "
@@ -49,13 +61,20 @@ class Report:
         self.last_time = time.perf_counter()
         self.last_images = images_seen
 
-    def tick(self, images_seen: int, means: Mapping[str, float], device: torch.device) -> None:
+    def tick(
+        self,
+        images_seen: int,
+        means: Mapping[str, float],
+        device: torch.device,
+        histograms: Mapping[str, Histogram] | None = None,
+    ) -> None:
         """Print one line about a tick, and write the same numbers as JSON and events.
 
         Args:
             images_seen: number of images that have been trained on.
             means: means over the tick by name; time and memory are added to them.
             device: device whose memory is reported.
+            histograms: histograms over the tick by name, for the events.
         """
         now = time.perf_counter()
         seconds_per_kimg = (now - self.last_time) / max(images_seen - self.last_images, 1) * 1000
@@ -63,10 +82,20 @@ class Report:
         means = {**means, "Timing/sec_per_kimg": seconds_per_kimg, "Resources/peak_memory_gb": memory}
         self.last_time = now
         self.last_images = images_seen
-        if self.events is not None:
+        if self.sinks is not None:
             self.log.line(self.tick_line(images_seen, means))
             self.directory.append_stats({"images_seen": images_seen, "time": time.time(), **means})
+            for name, histogram in (histograms or {}).items():
+                self.sinks.histogram(name, histogram, images_seen)
             self._write_events(means, images_seen)
+
+    def drawn(self, paths: Sequence[Path], images_seen: int) -> None:
+        """Show sheets that were drawn; `fakes000400-degraded.png` is called `fakes-degraded`."""
+        if self.sinks is None:
+            return
+        for path in paths:
+            self.sinks.image(re.sub(r"[\d.]+", "", path.stem), path, images_seen)
+        self.sinks.flush()
 
     def snapshot(self, lines: Sequence[str], scalars: Mapping[str, float], images_seen: int) -> None:
         """Print what was measured of a snapshot; the time that it took is not counted as training."""
@@ -79,15 +108,13 @@ class Report:
     def close(self) -> None:
         """End the progress bar and close the files."""
         self.log.close()
-        if self.events is not None:
-            self.events.close()
+        if self.sinks is not None:
+            self.sinks.close()
 
     def _write_events(self, scalars: Mapping[str, float], images_seen: int) -> None:
-        if self.events is None:
-            return
-        for name, value in scalars.items():
-            self.events.add_scalar(name, value, images_seen)
-        self.events.flush()
+        if self.sinks is not None:
+            self.sinks.scalars(scalars, images_seen)
+            self.sinks.flush()
 
 
 def network_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
@@ -101,10 +128,3 @@ def network_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
     losses = ("Loss/G/", "Loss/D/", "Loss/path", "Loss/r1")
     columns += [f"{name.removeprefix('Loss/')} {value:.3g}" for name, value in means.items() if name.startswith(losses)]
     return " | ".join(columns)
-
-
-def _new_events(folder: str, images_seen: int) -> "SummaryWriter":
-    """Return what writes TensorBoard's events; those after so many images, of an interrupted run, are dropped."""
-    from torch.utils.tensorboard import SummaryWriter  # here, since every command would wait for its import
-
-    return SummaryWriter(folder, purge_step=images_seen + 1 if images_seen else None)

@@ -15,6 +15,7 @@ from networks.generators.interface import Content, Generator
 from networks.latents import Latents
 from networks.layers import split
 from torch_utils.distributed import World
+from torch_utils.histograms import Histograms
 from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom, derive_seed
 from torch_utils.stats import Statistics
@@ -67,6 +68,7 @@ class Trainer:
         self.steps = 0
         self.is_whole = True
         self.statistics = Statistics(world.device)
+        self.histograms = Histograms(world.device)  # of scores since the last tick; a continued run begins them anew
         self.guard = FiniteGuard()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
@@ -115,7 +117,7 @@ class Trainer:
                 total = self.config.loss.distill_weight * distillation
                 for stream in self.streams:
                     logits = stream.logits(fakes[stream.name], round_.c, rng)
-                    self._report(f"Loss/scores/fake/{stream.name}", logits)
+                    self._report_scores(f"fake/{stream.name}", logits)
                     loss = losses.generator_loss(logits).mean()
                     self._report(f"Loss/G/{stream.name}", loss, watch="G")
                     total = total + loss
@@ -171,7 +173,7 @@ class Trainer:
                 loss_fake = losses.discriminator_loss_fake(logits).mean()
                 real_logits = stream.logits(round_.reals[stream.name], round_.c, rng)
                 loss_real = losses.discriminator_loss_real(real_logits).mean()
-                self._report(f"Loss/scores/real/{stream.name}", real_logits)
+                self._report_scores(f"real/{stream.name}", real_logits)
                 self._report(f"Loss/signs/real/{stream.name}", real_logits.sign())
                 self._report(f"Loss/D/{stream.name}", loss_fake + loss_real, watch=phase)
                 if stream.strength is not None:
@@ -353,6 +355,10 @@ class Trainer:
         self.statistics.report(name, value)
         if watch is not None:
             self.guard.watch(watch, f"loss {name.removeprefix('Loss/')}", value)
+
+    def _report_scores(self, of: str, logits: Tensor) -> None:
+        self._report(f"Loss/scores/{of}", logits)
+        self.histograms.report(f"Scores/{of}", logits)
 
     def _phase(self, network: Network, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]

@@ -47,12 +47,13 @@ FIELDS = {
     "device": ("run.device",),
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
+    "log": ("run.log",),
 }
 
 SECTIONS = {
     "Data": (
         *("network", "data", "outdir", "degradation", "mirror", "subset", "on_bad_image", "allow_data_change"),
-        "licence",
+        *("licence", "log"),
     ),
     "Encoder": (
         *("kind", "padded_layers", "feature_layer", "backbone", "width", "space", "input_size", "init_from", "arcface"),
@@ -128,6 +129,9 @@ SECTIONS = {
     help="Continue although the photos are not those of the run so far.",
 )
 @click.option("--licence", help="Licence of the photos, stored in the encoders.  [default: the network's]")
+@click.option(
+    "--log", metavar="NAMES", help="Services to log to besides TensorBoard: wandb, mlflow, or both with a comma."
+)
 @click.option("--seed", type=int, help="Seed of all random numbers.")
 @weights_dir_option
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
@@ -150,6 +154,7 @@ def train_encoder_command(
     from inversion.encoders.run import EncoderRunDirectory
     from inversion.encoders.training import require_shares, train_encoder_in
     from torch_utils.distributed import is_first_process, planned_processes, run
+    from training.sink import require_packages
 
     with StopRequest():
         if not dry_run:
@@ -158,6 +163,7 @@ def train_encoder_command(
         if dry_run:
             click.echo(json.dumps(to_dict(config), indent=2))
             return
+        require_packages(config.run.log)
         require_shares(config, planned_processes(config.run.gpus))
         weights = WeightsDirectory.find(weights_dir)
         with EncoderRunDirectory(outdir).hold() if is_first_process() else contextlib.nullcontext() as lock:

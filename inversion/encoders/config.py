@@ -170,6 +170,7 @@ class EncoderRunConfig:
     device: str | None = None  # None: the best there is
     on_bad_image: Literal["fail", "skip"] = "fail"
     allow_data_change: bool = False  # go on although the photos are not those of the saved state
+    log: str = ""  # services that the run is logged to besides TensorBoard: wandb, mlflow, or wandb,mlflow
 
     def __post_init__(self) -> None:
         for name in ("kimg", "kimg_per_tick"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dnnlib.config import to_dict
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.running.lock import FolderLock
@@ -113,6 +114,7 @@ class EncoderRun(Run):
         if self.world.is_first:
             path = self.directory.grid_path(self.images_seen)
             draw_grid(path, self.dataset, self.trainer.encoder_ema, self.trainer.G, self.config.seed)
+            self.report.drawn([path], self.images_seen)
 
     def save_state(self) -> None:
         """Replace the training state."""
@@ -217,7 +219,10 @@ def _train(
             )
         trainer.load_state_dict(state["trainer"])
     require_agreement(world, trainer.images_seen, directory.path)
-    report = Report(directory, config.run.kimg, trainer.images_seen, encoder_tick_line, is_silent=not world.is_first)
+    report = Report(
+        *(directory, config.run.kimg, trainer.images_seen, encoder_tick_line, not world.is_first),
+        *(config.run.log, to_dict(config)),
+    )
     with contextlib.closing(report):
         if lock_note:
             report.log.line(f"Note: {lock_note}")

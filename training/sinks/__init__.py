@@ -1,0 +1,1 @@
+"""Where runs are logged, one file each: `open_sink(start)` returns a `training.sink.Sink`."""
