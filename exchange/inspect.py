@@ -23,22 +23,39 @@ SHORT = 12  # digits of a SHA-256 in the table of a folder
 @commands.version_option
 @one_sentence_errors
 def main(location: str, as_json: bool) -> None:
-    """Show the content of a network file, or the networks of a folder with the metrics measured of them.
+    """Show the content of a network file, the networks of a folder with their metrics, or the runs of a folder.
 
     \b
     python -m exchange.inspect qc.safetensors
     python -m exchange.inspect runs/qc
+    python -m exchange.inspect runs
     """
     from networks.describe import describe, snapshots
 
     if Path(location).is_dir():
-        rows = snapshots(location)
-        click.echo(json.dumps(rows, indent=2) if as_json else _snapshot_table(rows))
+        runs = _runs_of(location)
+        rows = snapshots(location) if not runs or any(Path(location).glob("*.safetensors")) else []
+        if as_json:
+            click.echo(json.dumps(rows or runs, indent=2))
+        else:
+            click.echo("\n\n".join([*([_snapshot_table(rows)] if rows else []), *([_run_table(runs)] if runs else [])]))
     else:
         facts = describe(location)
         if facts["kind"] in OF_CODES:
             facts["codes"] = _codes(location)
         click.echo(json.dumps(facts, indent=2) if as_json else _text(facts))
+
+
+def _runs_of(location: str) -> list[dict[str, Any]]:
+    """Return the runs of a folder that is none itself."""
+    from exchange.runs import is_run, runs_below
+
+    return [] if is_run(location) else runs_below(location)
+
+
+def _run_table(runs: list[dict[str, Any]]) -> str:
+    columns = {"of_kimg": "of", "sec_per_kimg": "s/kimg", "best": "best network"}
+    return table([columns.get(name, name) for name in runs[0]], [list(run.values()) for run in runs])
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> str:

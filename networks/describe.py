@@ -65,7 +65,7 @@ def snapshots(folder: str | os.PathLike) -> list[dict[str, Any]]:
             }
         )
     if not rows:
-        raise UserError(f"{folder} holds no networks; give a network-snapshot, or the folder of a run")
+        raise UserError(f"{folder} holds no networks and no runs; give a network-snapshot, or the folder of a run")
     return rows
 
 

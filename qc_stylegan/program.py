@@ -17,7 +17,8 @@ COMMANDS = {
     "metrics": ("calc_metrics:main", "Measure networks and images: FID and others, tables of the paper, pairs."),
     "dataset": ("dataset_tool:convert", "Make a dataset archive from a folder, a zip, or from nothing."),
     "degradations": ("degradations.__main__:main", "Degrade one photo by a recipe."),
-    "inspect": ("exchange.inspect:main", "Show the content of a network file, or the networks of a folder."),
+    "inspect": ("exchange.inspect:main", "Show a network file, the networks of a folder, or its runs."),
+    "plot": ("training.plot.__main__:main", "Draw the curves of runs, several beside each other."),
     "import": ("exchange.import_network:main", "Import networks and encoders that others published."),
     "export": (
         "exchange.export_network:main",
@@ -38,6 +39,7 @@ CALLS = {
     "python dataset_tool.py": "qc-stylegan dataset",
     "python -m degradations": "qc-stylegan degradations",
     "python -m exchange.inspect": "qc-stylegan inspect",
+    "python -m training.plot": "qc-stylegan plot",
     "python -m exchange.import_network": "qc-stylegan import",
     "python -m exchange.export_network": "qc-stylegan export",
     "python -m exchange.slim": "qc-stylegan slim",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dnnlib.files import sha256
+from dnnlib.running.lock import FolderLock
 from exchange.inspect import main, table
 from inversion.tuned_weights import Inversion, save_inversion
 from networks.describe import describe, results_beside, snapshots
@@ -108,7 +109,43 @@ def test_numbers_stand_at_the_right():
 
 
 def test_what_is_no_network_is_one_sentence(tmp_path):
-    assert "holds no networks; give a network-snapshot" in refused(tmp_path)
+    assert "holds no networks and no runs; give a network-snapshot" in refused(tmp_path)
     assert refused(tmp_path / "no.safetensors").endswith("does not exist; check the path")
     (tmp_path / "cut.safetensors").write_bytes(b"12")
     assert "is truncated or no safetensors file" in refused(tmp_path / "cut.safetensors")
+
+
+def write_run(folder, images, kimg=2.0, **config):
+    """Write what the table of runs reads."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**config, "run": {"kimg": kimg}}))
+    lines = [{"images_seen": seen, "Timing/sec_per_kimg": 30.5} for seen in images]
+    (folder / "stats.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return folder
+
+
+def test_the_runs_of_a_folder_with_their_state_and_best_network(tmp_path):
+    base = write_run(tmp_path / "base", [1000, 2000], mode="base")
+    best = {"metric": "fd5k_cifar", "quality": "sharp", "value": 60.90512}
+    write_network(base / "network-snapshot-best.safetensors", small_generator(), best=best)
+    encoder = write_run(tmp_path / "encoder", [500], encoder={})
+    write_run(tmp_path / "qc", [], mode="qc")
+    (tmp_path / "notes").mkdir()
+    with FolderLock(encoder):
+        header, *rows = output(tmp_path).splitlines()
+        facts = json.loads(output(tmp_path, "--json"))
+    assert header.split() == ["run", "trains", "state", "kimg", "of", "s/kimg", "best", "network"]
+    assert [row.split() for row in rows] == [
+        ["base", "base", "done", "2", "2", "30.5", "fd5k_cifar", "sharp", "60.905"],
+        ["encoder", "encoder", "running", "0.5", "2", "30.5", "-"],
+        ["qc", "qc", "stopped", "0", "2", "-", "-"],
+    ]
+    assert [run["state"] for run in facts] == ["done", "running", "stopped"]
+    assert "network-snapshot-best" in output(base)
+
+
+def test_a_damaged_run_is_listed_with_what_is_known(tmp_path):
+    run = write_run(tmp_path / "run", [1000])
+    for text in ("no JSON", "[]", '{"run": 3}'):
+        (run / "config.json").write_text(text)
+        assert output(tmp_path).splitlines()[1].split() == ["run", "-", "stopped", "1", "-", "30.5", "-"]
