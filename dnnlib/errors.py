@@ -61,8 +61,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return UserError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(known)}")
+    hint = f"did you mean '{nearest[0]}'? Known" if nearest else "known"
+    return UserError(f"unknown {kind} '{name}'; {hint}: {', '.join(known)}")
 
 
 def as_user_error(error: Exception) -> UserError | None:

@@ -47,7 +47,8 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
     \b
     python -m exchange.hub push runs/qc/network-snapshot-best.safetensors hf://owner/cats
     """
-    from exchange.model_card import model_card
+    from exchange.model_card import SAMPLES, model_card
+    from exchange.samples import draw_samples
     from networks.describe import describe, results_beside
 
     address = _address(dest)
@@ -68,8 +69,9 @@ def push(network: str, dest: str, licence: str | None, results: str | None, priv
         shutil.copyfile(network, folder / CANONICAL)
         write_text(folder / CARD, model_card(facts, licence, measured, location))
         write_text(folder / MANIFEST, _manifest(facts))
+        draw_samples(network, folder / SAMPLES)
         if address is None:
-            _copy([folder / name for name in (CANONICAL, CARD, MANIFEST)], Path(dest))
+            _copy([folder / name for name in (CANONICAL, CARD, MANIFEST, SAMPLES)], Path(dest))
         else:
             hugging_face.upload(address, folder, private, f"{CANONICAL} {facts['sha256'][:12]}")
     click.echo(f"{dest}: {CANONICAL} ({facts['bytes']:,} bytes, sha256 {facts['sha256'][:12]}), {CARD}, {MANIFEST}")

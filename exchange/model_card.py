@@ -10,6 +10,8 @@ from networks.describe import name_of_kind
 # The hub's names of licences, other than Creative Commons.
 _KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")
 
+SAMPLES = "samples.png"  # beside the card
+
 Facts = dict[str, Any]  # of a network, by `networks.describe.describe`
 
 
@@ -24,10 +26,13 @@ def model_card(facts: Facts, licence: str, results: dict[str, float], location: 
     """
     sections = [
         _front_matter(facts, licence),
-        f"# {Path(location).name}",
+        f"# {_title(facts, location)}",
+        f"![Images of this network]({SAMPLES})",
         _about(facts, licence),
         "## How to use",
         _usage(facts, location),
+        "## Intended use and limits",
+        _limits(facts),
         "## Results",
         _results(results),
         "## Architecture",
@@ -36,6 +41,26 @@ def model_card(facts: Facts, licence: str, results: dict[str, float], location: 
         f"`{CANONICAL}`: {facts['bytes']:,} bytes, SHA-256 `{facts['sha256']}`.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _title(facts: Facts, location: str) -> str:
+    """Return the name of the repository; for a folder, whose name says nothing, what the network makes."""
+    if location.startswith(SCHEME):
+        return Path(location).name
+    side = facts["images"]["resolution"]
+    kind = "QC-StyleGAN" if facts["quality"] else name_of_kind(facts["generator"]["kind"])
+    subject = facts["header"].get("subject")
+    return f"{kind}{f' of {subject}' if subject else ''}, {side}x{side}"
+
+
+def _limits(facts: Facts) -> str:
+    subject = facts["header"].get("subject") or "what its training images show"
+    restores = " Restored photos hold plausible details, not those of the scene: do not identify anybody by them."
+    return (
+        f"For images of {subject}, in research and for pictures that nobody takes for photographs; other subjects "
+        f"become {subject}, and what is rare in the training images is rare, or missing, here."
+        + (restores if facts["quality"] else "")
+    )
 
 
 def licence_id(licence: str) -> str:
@@ -88,7 +113,11 @@ def _about(facts: Facts, licence: str) -> str:
 def _usage(facts: Facts, location: str) -> str:
     quality = " --quality=random" if facts["quality"] else ""
     network = location if location.startswith(SCHEME) else CANONICAL
-    return f"    python generate.py --network={network} --seeds=0-7{quality}"
+    restore = f"\n    qc-stylegan restore --network={network} -i photos -o restored" if facts["quality"] else ""
+    return (
+        "By the program QC-StyleGAN, after the paper of that name (Nguyen et al., NeurIPS 2022):\n\n"
+        f"    qc-stylegan generate --network={network} --seeds=0-7{quality} --outdir=out{restore}"
+    )
 
 
 def _results(results: dict[str, float]) -> str:

@@ -252,7 +252,7 @@ class ImageFiles:
         return self._containers[number]
 
     def _image_errors(self, name: str) -> AbstractContextManager[None]:
-        return image_errors(lambda: f"image {self.names.index(name)} of {self.path}, {name},", self.cures.damaged)
+        return image_errors(lambda: f"{name} in {self.path}", self.cures.damaged)
 
 
 def wrong_mode(what: str, mode: str, cures: Cures) -> UserError:

@@ -345,7 +345,7 @@ def test_a_new_file_is_a_new_name(tmp_path, monkeypatch):
     assert registry.get("circle").NAME == "circle"
     (package / "star.py").write_text("NAME = 'star'\n")
     assert registry.names() == ["circle", "square", "star"]
-    with pytest.raises(UserError, match=r"^unknown shape 'other'; Known: circle, square, star$"):
+    with pytest.raises(UserError, match=r"^unknown shape 'other'; known: circle, square, star$"):
         registry.get("other")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
+import platform
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,13 +16,28 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnlib import commands
+from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
+from dnnlib.limits import GIB, MIB
+from dnnlib.remote.hugging_face import is_logged_in
+from dnnlib.remote.shipped import FOLDER, SHIPPED
+from dnnlib.version import __version__
 from torch_utils.cuda import cache
 
 if TYPE_CHECKING:
     from torch_utils.cuda.launch import Kernel
 
-OPTIONAL = {"cv2": "degradations and video", "pyspng": "faster PNG, else Pillow", "av": "video"}
+OPTIONAL = {
+    "cv2": "degradations and video",
+    "pyspng": "faster PNG, else Pillow",
+    "av": "video",
+    "pillow_heif": "photos of iPhones; the extra heic",
+    "gradio": "the web page; the extra web",
+    "onnx": "export to ONNX; the extra export",
+    "matplotlib": "plot; the extra plot",
+    "wandb": "--log=wandb; the extra wandb",
+    "mlflow": "--log=mlflow; the extra mlflow",
+}
 
 
 @commands.command()
@@ -34,6 +51,7 @@ def main(arch: str) -> None:
     from torch_utils.cuda import bias_act, operators, upfirdn2d  # noqa: F401 - importing them registers their kernels
     from torch_utils.cuda.compiler import target, version
 
+    _machine()
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     _line("torch", f"{torch.__version__}, {built_for}, {torch.get_num_threads()} CPU threads")
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
@@ -56,6 +74,29 @@ def main(arch: str) -> None:
     for device in devices:
         reason = operators.cause(device)
         _line(f"ops on cuda:{device}", f"plain torch: {reason}" if reason else "CUDA kernels")
+
+
+def _machine() -> None:
+    """Print what the program runs on, and what lies ready for it."""
+    _line("QC-StyleGAN", __version__)
+    _line("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    _line("processors", f"{os.cpu_count()}, of which this process may use {usable}")
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        _line("memory", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.1f} GiB")
+    there = [name for name, file in SHIPPED.items() if (FOLDER / file).is_file()]
+    _line("networks", ", ".join(there) or "none came with the program")
+    root = cache_folder("")
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        _line(f"cache, {folder.name}", f"{folder}, {len(files)} files, {size / MIB:.1f} MiB")
+    states = {
+        True: "logged in",
+        False: "not logged in: public networks alone",
+        None: "huggingface_hub is not installed",
+    }
+    _line("Hugging Face", states[is_logged_in()])
 
 
 def _line(name: str, text: str) -> None:

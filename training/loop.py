@@ -179,11 +179,21 @@ class NetworkRun(Run):
         log = self.report.log
         degraded = ", degraded" if self.config.data.reals == "degraded" else ""
         log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}{degraded}")
+        log.line(self._plan())
         init_from = self.config.init_from
         if init_from is not None and not describes_discriminator(read_header(init_from)):
             log.line(f"{init_from} has no discriminator: training starts with fresh ones")
         if self.world.is_first:
             self.report.drawn(draw_reals(self.directory, self.dataset, self.config.seed), self.images_seen)
+
+    def _plan(self) -> str:
+        """Return what the run is going to do, and where, as a line."""
+        config, size, device = self.config, self.world.size, self.world.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return (
+            f"Mode {config.mode}, {self.dataset.resolution}x{self.dataset.resolution}, batch {config.batch}, "
+            f"{config.run.kimg:g} kimg, on {size} process{'es' * (size > 1)} ({name}), in {self.directory.path}"
+        )
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches on the device without end; when the place of degrading changes, new workers make them."""

@@ -51,6 +51,15 @@ def network_file(address: HubAddress) -> Path:
     return download(address, address.file or _only_network(address))
 
 
+def is_logged_in() -> bool | None:
+    """Return whether the hub would know who asks, from what is stored here; None where huggingface_hub is missing."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        return None
+    return huggingface_hub.get_token() is not None
+
+
 def list_files(address: HubAddress) -> list[str]:
     """Return the names of all files of a repository, sorted."""
     with _hub(address) as api:

@@ -25,7 +25,7 @@ class RunLog:
         self.file = None if path is None else Path(path).open("a", encoding="utf-8", errors=ESCAPED)  # noqa: SIM115 - see close()
         self.bar: tqdm.tqdm | None = None
         if self.file is not None and total > 0 and sys.stderr.isatty():
-            layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} {unit} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+            layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} {unit} [{elapsed}<{remaining}, {rate_inv_fmt}]"
             self.bar = tqdm.tqdm(total=total, initial=initial, unit=unit, bar_format=layout, dynamic_ncols=True)
 
     def line(self, text: str) -> None:
@@ -45,7 +45,7 @@ class RunLog:
     def advance(self, amount: float) -> None:
         """Move the progress bar forward by `amount`."""
         if self.bar is not None:
-            self.bar.update(amount)
+            self.bar.update(min(amount, self.bar.total - self.bar.n))  # the last step may go beyond
 
     def close(self) -> None:
         """Remove the progress bar and close the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,12 +235,16 @@ def _report(numbers: dict[str, dict[str, float]], record: dict[str, Any], output
     """
     for name in next(iter(numbers.values())):
         values = [row[name] for row in numbers.values()]
-        click.echo(f"{name:<22} {statistics.fmean(values):.4f} ± {_spread(values):.4f}   ({len(values)} in all)")
+        click.echo(f"{name:<22} {_mean(values)}   ({len(values)} in all)")
     if output is not None:
         write_text(output, json.dumps({**record, "values": numbers}, indent=2) + "\n")
 
 
-def _spread(values: list[float]) -> float:
-    """Return the standard deviation, which is NaN where a value is infinite."""
-    finite = all(value - value == 0 for value in values)
-    return statistics.pstdev(values) if finite else float("nan")
+def _mean(values: list[float]) -> str:
+    """Return `mean ± standard deviation`; where some values are infinite, as of equal images, that of the others."""
+    finite = [value for value in values if math.isfinite(value)]
+    infinite = len(values) - len(finite)
+    if not finite:
+        return f"{statistics.fmean(values):g} for all"
+    others = f", without {infinite} that are infinite" if infinite else ""
+    return f"{statistics.fmean(finite):.4f} ± {statistics.pstdev(finite):.4f}{others}"

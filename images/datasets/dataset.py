@@ -163,7 +163,7 @@ class ImageDataset:
         expected = (self.resolution, self.resolution, self.channels)
         if pixels.shape != expected:
             raise UserError(
-                f"image {file_index} of {self.files.path}, {name}, has height, width and channels "
+                f"{name} in {self.files.path} has height, width and channels "
                 f"{pixels.shape}, not {expected}; {_cure(self.files, self.resolution)}"
             )
         return pixels

@@ -82,6 +82,11 @@ def _filled(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> An
     resampling = setup_filter(RESAMPLE_TAPS)
     given = {name: resampling.clone() for name in expected if name.endswith("resample_filter")} | dict(tensors)
     for name, tensor in given.items():
+        if name not in expected and ".degrade." in name:
+            raise UserError(
+                f"has the tensor {shown(name)} of a DegradBlock, and a state dict does not say of which variant",
+                "use the .safetensors file that it was exported from",
+            )
         if name not in expected:
             raise UserError(f"has the tensor {shown(name)}, which this program's networks do not have")
         if name.endswith("resample_filter") and not _is_close(tensor, resampling):

@@ -38,6 +38,19 @@ def test_a_terminal_has_a_bar_besides(tmp_path, capsys, monkeypatch):
     assert "20%" in terminal.getvalue() and "5.0/10.0 kimg" in terminal.getvalue()
 
 
+def test_a_last_step_beyond_the_end_fills_the_bar(tmp_path, monkeypatch):
+    """Steps of 8 images end beyond 100; speed is in seconds for a kimg, as in the lines."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    log = RunLog(tmp_path / "log.txt", total=0.1, unit="kimg")
+    for _ in range(13):
+        log.advance(0.008)
+    assert log.bar.n == log.bar.total
+    log.bar.refresh()
+    log.close()
+    assert "100%" in terminal.getvalue() and "104%" not in terminal.getvalue() and "s/kimg]" in terminal.getvalue()
+
+
 def test_other_processes_log_nothing(capsys):
     log_two_lines(None)
     assert capsys.readouterr() == ("", "")

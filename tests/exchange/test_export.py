@@ -324,7 +324,7 @@ def test_a_state_dict_of_the_discriminator(network, tmp_path):
         (["-o", "qc.zip"], "qc.zip has none of the extensions .onnx, .pt, .pt2; give it one, or say --format=NAME"),
         (["-o", "x", "--format=onx"], "unknown format 'onx'; did you mean 'onnx'?"),
         (["-o", "x.onnx", "--part=maping"], "unknown part 'maping'; did you mean 'mapping'?"),
-        (["-o", "x.pt", "--part=synthesis"], "unknown part 'synthesis'; Known: D_degraded, D_sharp, G_ema"),
+        (["-o", "x.pt", "--part=synthesis"], "unknown part 'synthesis'; known: D_degraded, D_sharp, G_ema"),
         (["-o", "x.pt", "--part=D_degraded"], "holds no D_degraded; what it holds: G_ema, D_sharp"),
         (["-o", "x.pt", "--noise-mode=none"], "--noise-mode=none has no effect on G_ema; leave it out, or add --part="),
         (["-o", "x.onnx", "--trunc=0.7"], "--trunc=0.7 has no effect on synthesis; leave it out"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
+import PIL.Image
 import pytest
 from huggingface_hub import errors
 
@@ -99,12 +100,19 @@ def test_what_was_pushed_comes_back_bit_for_bit(hub, network, tmp_path, kind):
     assert names(tmp_path / "pulled") == FILES
     assert (tmp_path / "pulled" / "network.safetensors").read_bytes() == network.read_bytes()
     card = (tmp_path / "pulled" / "README.md").read_text()
-    assert card.startswith("---\nlicense: cc-by-nc-4.0\nlibrary_name: qc-stylegan\ntags:\n") and "\n# cats\n" in card
+    assert card.startswith("---\nlicense: cc-by-nc-4.0\nlibrary_name: qc-stylegan\ntags:\n")
+    assert f"\n# {'cats' if kind == 'hub' else 'QC-StyleGAN, 16x16'}\n" in card
     for part in ("quality code of 4 numbers", "16x16", "3 kimg", "cats, 4,853 images", "CC BY-NC 4.0 (Someone)"):
         assert part in card
     assert sha256(network) in card and "| b16 | 16 | 16 | 2 |" in card and "127.5" in card and "Not measured." in card
     used = place if kind == "hub" else "network.safetensors"
-    assert f"generate.py --network={used} --seeds=0-7 --quality=random" in card
+    assert (
+        f"qc-stylegan generate --network={used} --seeds=0-7 --quality=random" in card
+        and "do not identify anybody" in card
+    )
+    shelf = hub.root / "owner" / "cats" if kind == "hub" else Path(place)
+    assert "![Images of this network](samples.png)" in card
+    assert PIL.Image.open(shelf / "samples.png").size == (6 * 16, 2 * 16)
 
 
 def test_a_pushed_network_is_a_location(hub, network):

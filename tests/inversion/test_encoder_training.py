@@ -517,7 +517,7 @@ def test_command_trains(network, photos, tmp_path):
         (["--degradation=blurr"], "unknown degradation recipe 'blurr'; did you mean 'blur'?"),
         (["--set=batch"], "--set batch has no value; write --set field=value"),
         (["--set=encoder.size=64"], "unknown field 'encoder.size'"),
-        (["--backbone=vgg"], "unknown backbone 'vgg'; Known: ir_se50, resnet34"),
+        (["--backbone=vgg"], "unknown backbone 'vgg'; known: ir_se50, resnet34"),
         (["--set=encoder.q_width=0"], "encoder.q_width is 0, must be above 0, as this network has a quality code"),
         (["--device=tpu"], "unknown device 'tpu'; try cuda, mps or cpu"),
         (["--arcface"], "the published ArcFace weights are those of ir_se50, not resnet34; leave out --arcface"),

@@ -231,7 +231,7 @@ def test_the_header_of_a_network_is_returned(files):
         ({"encoder.backbone": "resnet43"}, r"unknown backbone 'resnet43'; did you mean 'resnet34'\?"),
         ({"encoder.width": "0"}, r"encoder.width is 0.0, must be above 0 and at most 4"),
         ({"encoder.input_size": "100"}, r"encoder.input_size is 100, must be a multiple of 16 from 32 to 512"),
-        ({"encoder.space": "z"}, r"unknown value of encoder.space 'z'; .*Known: w, w\+"),
+        ({"encoder.space": "z"}, r"unknown value of encoder.space 'z'; .*nown: w, w\+"),
         ({"data.own_share": "1"}, r"data.own_share is 1.0, must be from 0 to below 1"),
         ({"data.own_share": "0.9", "batch": "2"}, r"data.own_share is 0.9, must be less, so that 2 hold a photo"),
         ({"batch": "1"}, r"batch is 1, must be at least 2"),

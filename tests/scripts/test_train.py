@@ -373,7 +373,7 @@ REFUSED_DATA = [
     (of_size(16, 8), [], "has 16x8 pixels, not a square"),
     (of_size(12, 12), [], "has 12x12 pixels, the side must be a power of two from 4 on"),
     (of_size(4, 4), [], "resolution is 4, must be at least 8"),
-    (one_without_header, [], "^image 0 of DATA, 0.png, cannot be read: "),
+    (one_without_header, [], "^0.png in DATA cannot be read: "),
     (write_images, ["--cond"], "DATA .*labels.*dataset_tool.py --input=DATA --output=data.zip --labels=folders"),
     (images_with_labels(0, 1), ["--cond"], r"has no label for 2.png \(6 of 8 images lack one\)"),
     *[
@@ -394,12 +394,12 @@ def test_truncated_image_ends_the_run_or_is_skipped(command, tmp_path, caplog):
     folder = tmp_path / "images"
     one_cut(folder)
     message = sentence(command(data=folder))
-    assert message.startswith(f"image 3 of {folder}, 3.png, cannot be read: ")
+    assert message.startswith(f"3.png in {folder} cannot be read: ")
     assert message.endswith("replace the file or pass --on-bad-image=skip")
     shutil.rmtree(tmp_path / "run")
     result = command("--on-bad-image=skip", data=folder)
     assert result.exit_code == 0, result.output
-    assert f"image 3 of {folder}, 3.png, cannot be read: " in caplog.text
+    assert f"3.png in {folder} cannot be read: " in caplog.text
     assert len(list((tmp_path / "run").glob("network-snapshot-*.safetensors"))) == 1
 
 
@@ -429,7 +429,7 @@ WRONG = [
     (["--set=datta.path=x"], "unknown field 'datta'; did you mean 'data'? Known: augment, batch, "),
     (["--set=batch"], "--set batch has no value; write --set field=value"),
     (["--set="], "--set  has no value; write --set field=value"),
-    (["--set==1"], "unknown field ''; Known: "),
+    (["--set==1"], "unknown field ''; known: "),
     (["--set=loss.r1_gamma=strong"], "loss.r1_gamma is 'strong', must be of type float"),
     (["--set=loss.r1_gamma=NaN"], "loss.r1_gamma is nan, must be a finite number"),
     (["--set=loss=3", "--set=loss.r1_gamma=1"], "loss is 3, must be a group of fields; set one of them: --set loss."),

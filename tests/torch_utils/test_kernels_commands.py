@@ -1,6 +1,8 @@
 """What is said about kernels: the doctor's report and the benchmark of the ops."""
 
 import json
+import os
+import platform
 
 import pytest
 import torch
@@ -34,6 +36,16 @@ def test_doctor_names_what_is_missing(monkeypatch):
     for name in ("NVRTC", "bias_act", "upfirdn2d_patch", "upfirdn2d_separable"):
         assert lines[name] == "NVRTC is not found; install nvidia-cuda-nvrtc"
     assert lines["ops on the CPU"] == "plain torch"
+
+
+def test_doctor_names_the_machine_and_what_lies_ready(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "lpips.pth").write_bytes(bytes(3 << 20))
+    lines = report()
+    assert lines["Python"].startswith(platform.python_version()) and lines["memory"].endswith(" GiB")
+    assert f"of which this process may use {len(os.sched_getaffinity(0))}" in lines["processors"]
+    assert "cats" in lines["networks"] and lines["cache, weights"] == f"{tmp_path / 'weights'}, 1 files, 3.0 MiB"
+    assert lines["Hugging Face"]
 
 
 def test_doctor_compiles_and_counts(tmp_path, monkeypatch):

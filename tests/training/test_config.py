@@ -238,7 +238,7 @@ REFUSALS = [
         {"augment.mode": "adda"},
         r"^unknown value of augment.mode 'adda'; did you mean 'ada'\? Known: ada, fixed, none",
     ),
-    ({"augment.mode": "[1]"}, r"^unknown value of augment.mode '\[1\]'; Known: ada, fixed, none"),
+    ({"augment.mode": "[1]"}, r"^unknown value of augment.mode '\[1\]'; known: ada, fixed, none"),
     ({"augment.pipe": "bgx"}, r"^unknown augmentation pipe 'bgx'; did you mean 'bg'\? Known: "),
     ({"loss": "3"}, f"^loss is 3, {GROUP}--set loss.name=value"),
     ({"loss": "3", "loss.r1_gamma": "1"}, f"^loss is 3, {GROUP}"),

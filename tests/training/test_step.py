@@ -143,7 +143,7 @@ def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path
     monkeypatch.setattr(trainer, "BatchRandom", Shapes)
     monkeypatch.setattr(loop, "TrainingBatches", batches)
     for name in ("draw_fakes", "draw_reals", "require_agreement", "prepare_processor"):
-        monkeypatch.setattr(loop, name, lambda *_: None)
+        monkeypatch.setattr(loop, name, lambda *_: [])
     config = tiny_config(*run_files, run={"fused_optimizer": False}, augment={"interval": 1})
     with pytest.raises(OverError):
         loop.train(World(0, 1, META), config, tmp_path)

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import PIL.Image
-
+from images.photos import read_photo
 from torch_utils.histograms import Histogram
 from training.sink import Start
 
@@ -23,7 +21,7 @@ class TensorBoard:
             self.writer.add_scalar(name, value, step)
 
     def image(self, name: str, path: Path, step: int) -> None:  # noqa: D102
-        self.writer.add_image(name, np.array(PIL.Image.open(path).convert("RGB")), step, dataformats="HWC")
+        self.writer.add_image(name, read_photo(path), step, dataformats="HWC")
 
     def histogram(self, name: str, histogram: Histogram, step: int) -> None:  # noqa: D102
         middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
