@@ -32,6 +32,7 @@ COMMANDS = {
     "weights": ("metrics.weights.command:weights", "List published weights, and fetch them."),
     "table1": (f"{_TABLES}:table1_command", "Table 1 of the paper: sharp and degraded distances."),
     "classify": (f"{_TABLES}:classify_command", "Section 4.6: read the degradation from quality codes."),
+    "content-mismatch": (f"{_TABLES}:content_mismatch_command", "Section 4.8: content that a quality code changes."),
     "runtime": (f"{_TABLES}:runtime_command", "Table 3: seconds for an image."),
     "scales": (f"{_TABLES}:scales_command", "How images agree at several sizes, and what these cost."),
     "pairs": (f"{_IMAGES}:pairs_command", "Compare images with references: PSNR, SSIM, LPIPS, identity."),

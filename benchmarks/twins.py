@@ -17,9 +17,9 @@ from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
 from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
+from metrics.distances.content import content_correlation
 from networks.files import load
 
-CELL = 8  # px, side of the cells whose means represent the content
 QUARTILES = (0, 25, 50, 75, 100)
 
 
@@ -45,8 +45,8 @@ def main(network: str, base: str | None, data: str | None, seeds: int, codes: in
         q = q.reshape(1, -1).expand(seeds, -1)
         degraded = G.synthesis(ws, q, noise_mode="const").clamp(-1, 1)
         ratios.append((detail(degraded) / detail(sharp)).log().mean().exp().item())
-        twins.append(content_correlation(sharp, degraded))
-        others.append(content_correlation(sharp, degraded.roll(1, 0)))
+        twins.append(content_correlation(sharp, degraded).mean().item())
+        others.append(content_correlation(sharp, degraded.roll(1, 0)).mean().item())
     click.echo(f"content correlation: twins {np.mean(twins):.2f}, another seed's image {np.mean(others):.2f}")
     click.echo(f"detail, degraded over sharp, by code: {_quartiles(ratios)}")
     if base is not None:
@@ -62,12 +62,6 @@ def detail(images: Tensor) -> Tensor:
     """Return the energy of the Laplacian of each gray image, `[N]`."""
     laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
     return F.conv2d(images.mean(1, keepdim=True), laplacian).square().mean([1, 2, 3])
-
-
-def content_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the mean correlation of coarse gray images, pair by pair."""
-    a, b = (F.avg_pool2d(images.mean(1, keepdim=True), CELL).flatten(1) for images in (a, b))
-    return F.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)).mean().item()
 
 
 def _real_ratios(data: str, count: int = 200) -> list[float]:

@@ -9,6 +9,7 @@ from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "released", "adain"]
+Injection = Literal["degrad_block", "concat_w", "dual_style"]
 
 KINDS = Registry("networks.generators.kinds", "kind of generator")
 
@@ -54,11 +55,19 @@ class QualityConfig:
     channels: int | None = None  # L; None: 32, and 16 in the released variant
     depth: int = 3  # P, convolutions in the projection
     blocks: int = 2  # M, how many of the last synthesis blocks have one
+    # How the code enters: DegradBlocks; beside w in every layer's style; or a style path into the last blocks (4.8).
+    injection: Injection = "degrad_block"
 
     def __post_init__(self) -> None:
         for name in ("q_dim", "channels", "depth", "blocks"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"quality.{name}", value, "at least 1")
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The fields that have no effect with this injection."""
+        of_blocks = ("variant", "channels", "depth")
+        return {"degrad_block": (), "dual_style": of_blocks, "concat_w": (*of_blocks, "blocks")}[self.injection]
 
     @property
     def width(self) -> int:

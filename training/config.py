@@ -194,7 +194,8 @@ class TrainConfig:
         if self.train_all:
             raise UserError("train_all and train_degrad_only are both set; leave one of them out")
         assert self.generator.quality is not None, "mode qc has a quality code"
-        if self.generator.quality.variant == "released":
+        quality = self.generator.quality
+        if quality.variant == "released" and quality.injection == "degrad_block":
             raise UserError(
                 "train_degrad_only needs DegradBlocks with layers of their own, and those of the variant released are "
                 "part of conv1; choose --variant=paper, paper+ or adain"
@@ -229,6 +230,10 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         fields["data.reals"] = "--mode=qc"
     if not config.degrades:
         fields |= dict.fromkeys(OF_DEGRADING, "--mode=base and without --degradation")
+    if config.generator.quality is not None:
+        quality = config.generator.quality
+        reason = f"generator.quality.injection={quality.injection}"
+        fields |= dict.fromkeys((f"generator.quality.{name}" for name in quality.unused), reason)
     if config.generator.kind == "creps":
         fields["generator.architecture"] = "--generator=creps"
     if config.augment.mode == "fixed":

@@ -179,6 +179,34 @@ def runtime_command(
     run(_publish, 1, device, outdir, [make])
 
 
+@commands.command("content-mismatch")
+@click.option("--network", "networks", type=NetworkFile(), multiple=True, required=True, help="QC network; repeated.")
+@click.option("--seeds", type=click.IntRange(min=2), default=64, help="Number of images, with a quality code each.")
+@click.option(
+    "--metrics",
+    "measure",
+    type=click.Choice(["pd_cifar", "lpips_alex", "lpips_vgg"]),
+    default="pd_cifar",
+    help="Perceptual distance.",
+)
+@weights_dir_option
+@_table_options
+@one_sentence_errors
+def content_mismatch_command(
+    networks: tuple[str, ...], seeds: int, measure: str, weights_dir: str | None, outdir: str, device: str | None
+) -> None:
+    """Section 4.8 of the paper: how much of the content a quality code changes, one row a network.
+
+    \b
+    python calc_metrics.py content-mismatch --network=blocks.safetensors --network=dual-style.safetensors
+    """
+    from evaluation.tables.content_mismatch import MismatchOptions, content_mismatch_table
+    from torch_utils.distributed import run
+
+    options = MismatchOptions(seeds, measure, WeightsDirectory.find(weights_dir))
+    run(_publish, 1, device, outdir, [partial(content_mismatch_table, networks=networks, options=options)])
+
+
 @commands.command("scales")
 @click.option("--network", "networks", type=NetworkFile(), multiple=True, required=True, help="Network; repeated.")
 @click.option(

@@ -23,12 +23,17 @@ class BlockSynthesis(Synthesis):
     def block_names(self, index: int) -> list[str]:
         """Return the names of the modules of block `index`."""
 
+    @property
+    def has_quality(self) -> bool:
+        """Whether a quality code has an effect."""
+        return self.trunk_blocks > 0
+
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
-        assert q is None or self.trunk_blocks > 0, "a plain generator has no quality code"
+        assert q is None or self.has_quality, "a plain generator has no quality code"
         return _image_of(self.run(content, self.num_blocks, q)[0])
 
     def twins(self, content: Content, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        assert self.trunk_blocks > 0, "a plain generator has no quality code"
+        assert self.has_quality, "a plain generator has no quality code"
         content, features = self.run(content, self.num_blocks, q, both=True)
         return _image_of(content), features
 

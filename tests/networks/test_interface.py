@@ -15,13 +15,14 @@ from networks.latents import Latents, Padding
 from tests.support.networks import SMALL
 from tests.support.tolerance import assert_close
 
-CASES = [(kind, with_quality) for kind in KINDS.names() for with_quality in (False, True)]
+CASES = [(kind, injection) for kind in KINDS.names() for injection in ("plain", "degrad_block")]
+CASES += [("stylegan2", injection) for injection in ("concat_w", "dual_style")]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'qc' if case[1] else 'plain'}")
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 def G(request):  # noqa: N802 - the field's name
-    kind, with_quality = request.param
-    quality = QualityConfig(q_dim=4, channels=8) if with_quality else None
+    kind, injection = request.param
+    quality = None if injection == "plain" else QualityConfig(injection=injection, q_dim=4, channels=8)
     config = dataclasses.replace(SMALL, kind=kind, quality=quality)
     G = build_generator(config, ImageFormat(16, 3, 0)).eval().requires_grad_(False)
     for parameter in G.parameters():
@@ -39,7 +40,8 @@ def test_sizes(G, latents):
     assert latents.ws.shape == (3, G.num_ws, G.w_dim)
     assert (G.q_dim > 0) == (G.config.quality is not None)
     assert 0 <= G.synthesis.trunk_blocks < G.synthesis.num_blocks
-    assert (G.synthesis.trunk_blocks == 0) == (G.q_dim == 0)
+    sees_all = G.config.quality is not None and G.config.quality.injection == "concat_w"
+    assert (G.synthesis.trunk_blocks == 0) == (G.q_dim == 0 or sees_all)
     image = synthesize(G, latents)
     assert image.shape == (3, 3, 16, 16) and image.dtype == torch.float32
 

@@ -1,5 +1,6 @@
 """calc_metrics.py: measurements, tables and pairs from the command line; and the detector that is embedded."""
 
+import dataclasses
 import json
 import math
 import re
@@ -32,12 +33,20 @@ from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, lo
 from metrics.detector import Detector
 from metrics.detectors.cifar import WEIGHTS
 from metrics.metric import parse_requests
-from networks.config import CrepsConfig
+from networks.config import CrepsConfig, QualityConfig
 from networks.files import load
+from networks.generators import style_injection
 from networks.generators.coordinates import Coordinates
 from networks.latents import Latents
 from tests.support.measures import NO_WEIGHTS, all_images, cifar, pixels_of
-from tests.support.networks import conditional_generator, quality_generator, small_creps, small_generator, write_network
+from tests.support.networks import (
+    SMALL,
+    conditional_generator,
+    quality_generator,
+    small_creps,
+    small_generator,
+    write_network,
+)
 from tests.support.processes import run_distributed
 from tests.support.runs import png, write_base, write_images
 from tests.support.tolerance import assert_close
@@ -220,6 +229,22 @@ def test_other_networks_than_degraded_bases_are_refused(files, tmp_path, name, s
     flags = f"--base={files / 'base.safetensors'}", f"--qc={files / 'qc.safetensors'}", "--metrics=fd8_cifar"
     flags += (f"--data={files / 'images.zip'}", "--device=cpu", "-o", tmp_path)
     assert sentence in command("table1", *flags, f"--degraded-base={files / name}.safetensors", code=1)
+
+
+def test_content_mismatch_has_a_row_for_each_network(files, tmp_path):
+    """A code without effect changes no content; another seed's image shows another one."""
+    quality = QualityConfig(q_dim=4, injection="dual_style")
+    idle = style_injection.Generator(dataclasses.replace(SMALL, quality=quality), 0, 16, 3)
+    write_network(tmp_path / "idle.safetensors", idle)
+    networks = [f"--network={path}" for path in (files / "qc.safetensors", tmp_path / "idle.safetensors")]
+    printed = command("content-mismatch", *networks, "--seeds=6", "--device=cpu", "-o", tmp_path)
+    rows = json.loads((tmp_path / "content-mismatch.json").read_text())["networks"]
+    assert [row["injection"] for row in rows] == ["degrad_block", "dual_style"] and "| dual_style | 0.000 |" in printed
+    distance, far, correlation, other = rows[1]["values"]
+    assert distance == 0 < far and abs(correlation - 1) < 1e-6 and other < 1
+    assert rows[0]["values"][0] > 0
+    sentence = command("content-mismatch", f"--network={files / 'base.safetensors'}", "-o", tmp_path, code=1)
+    assert "is plain, without the quality code that this needs; give a QC network" in sentence
 
 
 @pytest.mark.parametrize("network", ["base", "qc", "conditional"])

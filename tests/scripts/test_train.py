@@ -514,6 +514,14 @@ WRONG_QC = [
         ["--init-from=base.safetensors", "--set=data.reals=degraded"],
         "--set data.reals=degraded has no effect with --m",
     ),
+    (
+        ["--init-from=base.safetensors", "--set=generator.quality.injection=concat_w", "--variant=adain"],
+        "--variant=adain has no effect with generator.quality.injection=concat_w; leave it out, or change the other",
+    ),
+    (
+        ["--init-from=base.safetensors", "--set=generator.quality.injection=z"],
+        "unknown value of generator.quality.injec",
+    ),
     (["--init-from=degraded.safetensors"], "degraded.safetensors was trained on degraded images (noise), and a QC net"),
     (["--init-from=base.safetensors", "--degradation=blurr"], "unknown degradation recipe 'blurr'; did you mean 'bl"),
     (["--init-from=base.safetensors", "--cond", "--data=labelled"], "base.safetensors makes 16x16 images with 3 cha"),

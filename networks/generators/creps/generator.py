@@ -51,6 +51,8 @@ class Generator(interface.Generator):
         require(width % 2 == 0, "generator.channel_max", width, "even, for as many sines as cosines")
         if quality is None:
             return
+        injection = quality.injection
+        require(injection == "degrad_block", "quality.injection", injection, "degrad_block for generator.kind=creps")
         known = " or ".join(VARIANTS)
         require(quality.variant in VARIANTS, "quality.variant", quality.variant, f"{known} for generator.kind=creps")
         require(quality.blocks <= REFINEMENT_BLOCKS, "quality.blocks", quality.blocks, "1 or 2, those of refinement")

@@ -1,11 +1,13 @@
 """StyleGAN2, and QC-StyleGAN where the configuration has a quality code."""
 
 from networks.config import GeneratorConfig
-from networks.generators import qc_stylegan, stylegan2
+from networks.generators import qc_stylegan, style_injection, stylegan2
 from networks.generators.interface import Generator
 
 
 def build(config: GeneratorConfig, c_dim: int, img_resolution: int, img_channels: int) -> Generator:
     """Return a generator with fresh weights."""
-    module = stylegan2 if config.quality is None else qc_stylegan
+    if config.quality is None:
+        return stylegan2.Generator(config, c_dim, img_resolution, img_channels)
+    module = qc_stylegan if config.quality.injection == "degrad_block" else style_injection
     return module.Generator(config, c_dim, img_resolution, img_channels)
