@@ -111,7 +111,7 @@ def restoration_command(
 @click.option(
     "--track",
     "tracks",
-    type=click.Choice([*TRACKS, "all"]),
+    type=click.Choice([*TRACKS, SLIGHT, "all"]),
     multiple=True,
     default=("all",),
     help="Kind of degradation, may be repeated.",
@@ -139,7 +139,8 @@ def degrade_set_command(data: str, tracks: tuple[str, ...], images: int | None, 
     from evaluation.degrade_set import write_degrade_set
     from evaluation.photo_sets import PhotoOptions
 
-    chosen = TRACKS if "all" in tracks else tuple(dict.fromkeys(tracks))
+    named = [name for track in tracks for name in (TRACKS if track == "all" else (track,))]
+    chosen = tuple(dict.fromkeys(named))
     count = write_degrade_set(PhotoOptions(data, images, seed=seed), chosen, outdir)
     click.echo(f"{outdir}: {count} photos, sharp and in {len(chosen)} tracks; manifest.json says what was done to each")
 

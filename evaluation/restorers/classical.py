@@ -21,6 +21,7 @@ FILTERS = {
     "noise": "non-local means at the strength of the estimated noise",
     "jpeg": f"non-local means at strength {JPEG_STRENGTH:g}",
     "multiple": "non-local means at the strength of the estimated noise",
+    "slight": "non-local means at the strength of the estimated noise",
 }
 
 

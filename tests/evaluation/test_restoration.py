@@ -15,7 +15,7 @@ import calc_metrics
 from degradations.applied import Applied
 from degradations.primitive import perform
 from dnnlib.errors import UserError
-from evaluation.choices import TRACKS
+from evaluation.choices import SLIGHT, TRACKS
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.restorers import classical
 from evaluation.restorers.results import OtherResults
@@ -189,6 +189,10 @@ def test_the_small_photo_is_recovered():
     small = np.random.default_rng(2).integers(0, 256, (16, 16, 3), np.uint8)
     enlarged = cv2.resize(small, (64, 64), interpolation=cv2.INTER_LINEAR)
     assert np.abs(classical.shrunk(enlarged) - small).max() < 1.5  # rounding to levels
+
+
+def test_every_track_has_a_filter():
+    assert set(classical.FILTERS) == {*TRACKS, SLIGHT}
 
 
 def test_wiener_keeps_the_mean():
