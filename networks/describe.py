@@ -81,7 +81,12 @@ def quality_of(G: Generator) -> dict[str, Any] | None:
     quality = G.config.quality
     if quality is None:
         return None
-    facts = {"variant": quality.variant, "q_dim": quality.q_dim, "blocks": quality.blocks, "width": quality.width}
+    facts: dict[str, Any] = {
+        "variant": quality.variant,
+        "q_dim": quality.q_dim,
+        "blocks": quality.blocks,
+        "width": quality.width,
+    }
     if quality.injection == "concat_w":
         facts["blocks"] = G.synthesis.num_blocks  # all of them see the code
     if quality.injection != "degrad_block":
