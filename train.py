@@ -18,7 +18,7 @@ from dnnlib.errors import UserError
 from dnnlib.flags import PATH, fields_of_flags, parse_assignment
 from dnnlib.remarks import remark
 from dnnlib.remote.locations import NetworkFile
-from dnnlib.running.stop import StopRequest
+from dnnlib.running.stop import stoppable
 from metrics.weights.option import weights_dir_option
 from networks.config import KINDS, GeneratorConfig, Variant
 from training import presets
@@ -174,6 +174,7 @@ SECTIONS = {
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the networks, and stop.")
 @commands.version_option
 @one_sentence_errors
+@stoppable
 def main(
     outdir: str,
     preset_name: str,
@@ -198,30 +199,29 @@ def main(
     from training.run_directory import RunDirectory
     from training.sink import require_packages
 
-    with StopRequest(is_silent=not is_first_process()):
-        directory = RunDirectory(outdir)
-        if is_first_process() and not dry_run:
-            directory.require_unlocked()  # at once, since the rest takes a while
-        config, images = resolve(preset_name, **flags)
-        require_packages(config.run.log)
-        batch_per_process(config, planned_processes(config.run.gpus))
-        if config.degrades:
-            check_recipe(config.data.degradation)
-        hook = None
-        if metrics is not None:
-            hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
-        elif weights_dir is not None:
-            raise UserError(f"--weights-dir={weights_dir} has no effect without --metrics; add --metrics=NAMES")
-        elif best is not None:
-            raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
-        if dry_run:
-            click.echo(json.dumps(to_dict(config), indent=2))
-            click.echo(network_table(build_generator(config.generator, images), "Generator"))
-            click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
-            return
-        with directory.hold() if is_first_process() else contextlib.nullcontext() as lock:
-            limit = config.run.rank_timeout
-            run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
+    directory = RunDirectory(outdir)
+    if is_first_process() and not dry_run:
+        directory.require_unlocked()  # at once, since the rest takes a while
+    config, images = resolve(preset_name, **flags)
+    require_packages(config.run.log)
+    batch_per_process(config, planned_processes(config.run.gpus))
+    if config.degrades:
+        check_recipe(config.data.degradation)
+    hook = None
+    if metrics is not None:
+        hook = snapshot_metrics(config, outdir, metrics, best, weights_dir, cache_folder("features"))
+    elif weights_dir is not None:
+        raise UserError(f"--weights-dir={weights_dir} has no effect without --metrics; add --metrics=NAMES")
+    elif best is not None:
+        raise UserError(f"--best={best} says which of the metrics counts, and there are none; add --metrics=NAMES")
+    if dry_run:
+        click.echo(json.dumps(to_dict(config), indent=2))
+        click.echo(network_table(build_generator(config.generator, images), "Generator"))
+        click.echo(network_table(build_discriminator(config.discriminator, images), "Discriminator"))
+        return
+    with directory.hold() if is_first_process() else contextlib.nullcontext() as lock:
+        limit = config.run.rank_timeout
+        run(train, config.run.gpus, config.run.device, config, outdir, hook, lock, timeout=limit)
 
 
 def resolve(

@@ -1,11 +1,12 @@
 """Requests to stop (SIGTERM, SIGINT), from the user or a cluster's scheduler."""
 
 import contextlib
+import functools
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -92,3 +93,17 @@ class StopRequest:
             line = f"{self.name}: stopping after {self.stops_after}; a second signal ends the program at once\n"
             with contextlib.suppress(OSError):
                 os.write(STDOUT, line.encode())
+
+
+def stoppable(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Record requests to stop from the first line of a command on, before it imports what it needs.
+
+    Of torchrun's processes the first one announces them.
+    """
+
+    @functools.wraps(command)
+    def recording(*args: Any, **kwargs: Any) -> Any:
+        with StopRequest(is_silent=os.environ.get("RANK", "0") != "0"):
+            return command(*args, **kwargs)
+
+    return recording

@@ -13,7 +13,7 @@ from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, fields_of_flags, parse_assignment
 from dnnlib.remote.locations import NetworkFile
-from dnnlib.running.stop import StopRequest
+from dnnlib.running.stop import stoppable
 from inversion.encoders.config import BACKBONES, KIND_PARTS, EncoderConfig
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
@@ -137,6 +137,7 @@ SECTIONS = {
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 @wrong_use_errors
+@stoppable
 def train_encoder_command(
     network: str,
     outdir: str,
@@ -156,18 +157,17 @@ def train_encoder_command(
     from torch_utils.distributed import is_first_process, planned_processes, run
     from training.sink import require_packages
 
-    with StopRequest():
-        if not dry_run:
-            EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
-        config = resolve(network, overrides, ablation, **flags)
-        if dry_run:
-            click.echo(json.dumps(to_dict(config), indent=2))
-            return
-        require_packages(config.run.log)
-        require_shares(config, planned_processes(config.run.gpus))
-        weights = WeightsDirectory.find(weights_dir)
-        with EncoderRunDirectory(outdir).hold() if is_first_process() else contextlib.nullcontext() as lock:
-            run(train_encoder_in, config.run.gpus, config.run.device, config, outdir, weights, lock)
+    if not dry_run:
+        EncoderRunDirectory(outdir).require_unlocked()  # at once, since the rest takes a while
+    config = resolve(network, overrides, ablation, **flags)
+    if dry_run:
+        click.echo(json.dumps(to_dict(config), indent=2))
+        return
+    require_packages(config.run.log)
+    require_shares(config, planned_processes(config.run.gpus))
+    weights = WeightsDirectory.find(weights_dir)
+    with EncoderRunDirectory(outdir).hold() if is_first_process() else contextlib.nullcontext() as lock:
+        run(train_encoder_in, config.run.gpus, config.run.device, config, outdir, weights, lock)
 
 
 def resolve(network: str, overrides: Sequence[str], ablation: str | None = None, **flags: Any) -> EncoderConfig:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dnnlib.cli import one_sentence_errors
 from dnnlib.running import stop
-from dnnlib.running.stop import StopNow, StopRequest
+from dnnlib.running.stop import StopNow, StopRequest, stoppable
 
 
 @pytest.fixture
@@ -104,3 +104,23 @@ def test_a_command_ends_with_the_code_of_the_signal():
     result = CliRunner().invoke(command)
     assert (result.exit_code, result.stdout) == (143, "")
     assert result.stderr == "Stopped at once by SIGTERM; what was saved last is whole\n"
+
+
+@stoppable
+def command(number):
+    """Is asked to stop on its first line, as if it still imported; a run within it learns that."""
+    os.kill(os.getpid(), number)
+    with StopRequest() as request:
+        return request.signal
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("rank", "is_announced"), [(None, True), ("0", True), ("1", False)])
+def test_requests_count_from_the_first_line_of_a_command(number, rank, is_announced, monkeypatch, capfd):
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    before = signal.getsignal(number)
+    assert command(number) == number
+    assert ("stopping after the start" in capfd.readouterr().out.lower()) == is_announced
+    assert signal.getsignal(number) == before
