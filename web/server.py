@@ -136,7 +136,8 @@ def page_folder() -> Iterator[Path]:
     """
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="qc-stylegan-web-")))
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    places = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder)}
+    # Gradio imports matplotlib where that is installed, which keeps its fonts.
+    places = dict.fromkeys(("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE", "MPLCONFIGDIR"), str(folder))
     os.environ.update(places, GRADIO_ANALYTICS_ENABLED="False")
     try:
         _import_gradio()

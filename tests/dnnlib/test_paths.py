@@ -31,6 +31,7 @@ NO_PATHS = {
         "device_name",
         "host",
         "layers",
+        "log",
         "public_url",
         "shift",
         "size",
@@ -40,7 +41,7 @@ NO_PATHS = {
     *("preview_seeds", "primitive", "recipe", "seeds", "sha256", "subject", "texts", "title", "variant", "variants"),
     *("dest", "source"),  # of exchange.hub, where they are names of repositories
 }
-TITLED = {"pictures", "ablations"}  # NAME=PATH, expanded where they are taken apart
+TITLED = {"pictures", "ablations", "others"}  # NAME=PATH, expanded where they are taken apart
 
 
 def modules() -> Iterator[str]:

@@ -236,7 +236,7 @@ def test_record_of_the_tool_replaces_the_look_at_every_header(tmp_path, monkeypa
 def test_false_record_is_noticed_when_an_image_is_read(tmp_path):
     record = {"tool": "dataset_tool", "format_version": 1, "resolution": 32, "channels": 3, "num_images": 10}
     dataset = ImageDataset(write_zip(tmp_path / "data.zip", random_files(), {"source": record}))
-    with pytest.raises(UserError, match="image 3"):
+    with pytest.raises(UserError, match="img6.png"):
         dataset.image(3)
 
 
@@ -257,7 +257,7 @@ def without_second_damage(path):
 def test_unreadable_header_is_named_at_opening(damaged):
     with pytest.raises(UnreadableImageError) as caught:
         ImageDataset(damaged)
-    assert_sentence(caught.value, "image 4", str(damaged), "00/img8.png", "--on-bad-image=skip")
+    assert_sentence(caught.value, str(damaged), "00/img8.png", "--on-bad-image=skip")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -266,7 +266,7 @@ def test_truncated_file_is_named_also_from_a_worker(damaged, workers):
     dataset = ImageDataset(path)
     with pytest.raises(UserError) as caught:
         take(TrainingBatches(dataset, 9, slice(0, 9), seed=0, workers=workers), 1)
-    assert_sentence(caught.value, "image 3", str(path), "00/img6.png", "--on-bad-image=skip")
+    assert_sentence(caught.value, str(path), "00/img6.png", "--on-bad-image=skip")
 
 
 def test_nothing_keeps_the_workers_after_an_error(damaged):
@@ -309,7 +309,7 @@ def test_a_cut_file_is_unreadable_or_complete(tmp_path, kept, plain_pillow):
         try:
             np.testing.assert_array_equal(ImageFiles(tmp_path).pixels("a.png"), pixels)
         except UnreadableImageError as error:
-            assert_sentence(error, "image 0", "a.png")
+            assert_sentence(error, "a.png")
 
 
 def checksum(dataset, index):

@@ -322,7 +322,7 @@ def test_skipped_images_are_recorded(capsys, tmp_path, photos):
     whole = (photos / "cat" / "1.png").read_bytes()
     (photos / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
     code, errors = run(capsys, source=photos, dest=tmp_path / "a.zip")
-    assert code == 1 and "image 0" in errors and "cat/1.png" in errors and not (tmp_path / "a.zip").exists()
+    assert code == 1 and "cat/1.png" in errors and not (tmp_path / "a.zip").exists()
     dest = convert(capsys, source=photos, dest=tmp_path / "a.zip", on_bad_image="skip", labels="folders")
     assert metadata(dest)["source"]["skipped"] == ["cat/1.png"]
     assert [label for _, label in metadata(dest)["labels"]] == [0, 1, 1]

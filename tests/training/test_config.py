@@ -316,6 +316,7 @@ def test_differences_show_a_group_that_comes_and_goes():
     assert differences(plain, quality) == [
         "quality.blocks: None -> 2",
         "quality.depth: None -> 3",
+        "quality.injection: None -> degrad_block",
         "quality.q_dim: None -> 16",
         "quality.variant: None -> paper",
     ]
