@@ -121,7 +121,7 @@ def main(
     from generation.making import Job, Walk, make
     from generation.sampling import Sampling
     from torch_utils.distributed import planned_processes
-    from torch_utils.sharing import divide
+    from torch_utils.processes.sharing import divide
 
     numbers = _seeds(seeds, distinct=interpolate != "content")
     framing = parse_framing(frame)

@@ -16,8 +16,8 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.launches import Inputs, time_calls
 from benchmarks.machine import describe
+from benchmarks.training.launches import Inputs, time_calls
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from networks.layers import RESAMPLE_TAPS

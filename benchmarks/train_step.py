@@ -17,8 +17,8 @@ import click
 import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
-from benchmarks.steps import interval_of, phases, profile_steps, time_steps
-from benchmarks.textbook import TextbookTrainer, arranged_as_usual
+from benchmarks.training.steps import interval_of, phases, profile_steps, time_steps
+from benchmarks.training.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from networks.config import Dtype, MappingConfig

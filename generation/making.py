@@ -8,11 +8,11 @@ from dnnlib.files import sha256
 from generation.output import write_images
 from generation.quality_codes import parse_qualities
 from generation.sampling import Sampling, check_class
-from generation.walk_files import write_content_walk, write_quality_walk, write_zoom_walk
+from generation.walk_files import WalkRequest, write_content_walk, write_quality_walk, write_zoom_walk
 from networks.files import load
 from torch_utils.checkpoint import read_header
 from torch_utils.memory import keep_freed_memory
-from torch_utils.sharing import Share
+from torch_utils.processes.sharing import Share
 
 WALKS = {"quality": write_quality_walk, "content": write_content_walk, "zoom": write_zoom_walk}
 
@@ -69,7 +69,8 @@ def make(share: Share, job: Job) -> int:
     qualities = parse_qualities(texts, job.seeds, G.q_dim, job.degradations, job.quality_scale)
     if job.walk is not None:
         walk = job.walk
-        return WALKS[walk.kind](G, job.seeds, qualities, sampling, job.outdir, walk.steps, walk.fps, share)
+        request = WalkRequest(job.seeds, qualities, sampling, job.outdir, walk.steps, walk.fps, share)
+        return WALKS[walk.kind](G, request)
     licence = read_header(job.network).get("licence")
     provenance = {"network": job.network, "sha256": sha256(job.network), "licence": licence}
     return write_images(G, job.seeds, qualities, sampling, job.outdir, provenance, job.grid, job.save_codes, share)

@@ -20,8 +20,8 @@ from images.photos import read_gray_or_colour
 from images.sheets import save_png
 from images.writer import ImageWriter
 from networks.generators.interface import Generator
-from torch_utils.progress import ProgressBar
-from torch_utils.sharing import Share
+from torch_utils.processes.progress import ProgressBar
+from torch_utils.processes.sharing import Share
 
 # Images that may wait to be written, and their pixels.
 MAX_WAITING = 128

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from benchmarks import creps, data, generate, gpu, inversion, launches, metrics, ops, steps, textbook, train_step, twins
+from benchmarks import creps, data, generate, gpu, inversion, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
+from benchmarks.training import launches, steps, textbook
 from inversion.tuning_options import TuningOptions
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_creps, write_network

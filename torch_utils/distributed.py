@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dnnlib.errors import UserError, one_line
-from torch_utils.spawning import start
+from torch_utils.processes.spawning import start
 
 TIMEOUT = 600.0  # seconds that a process waits for the others, unless told otherwise
 

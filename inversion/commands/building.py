@@ -25,7 +25,7 @@ from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
 from torch_utils.memory import keep_freed_memory
-from torch_utils.sharing import Share
+from torch_utils.processes.sharing import Share
 
 ENCODER_STEPS = 0  # default of --projector-steps where an encoder is given
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from inversion.photos.reader import PhotoReader, PreparedPhoto
     from inversion.tuned_weights import Inversion
     from networks.latents import Latents
-    from torch_utils.sharing import Share
+    from torch_utils.processes.sharing import Share
 
 OWN, SHARP = "own", "sharp"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inversion.photos.jobs import Summary
     from inversion.photos.reader import PreparedPhoto
     from inversion.tuned_weights import Inversion
-    from torch_utils.sharing import Share
+    from torch_utils.processes.sharing import Share
 
 
 @commands.command("edit", sections=photo_sections("path", "strengths"), former=FORMER)

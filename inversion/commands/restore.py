@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inversion.photos.jobs import Summary
     from inversion.photos.reader import PreparedPhoto
     from inversion.tuned_weights import Inversion
-    from torch_utils.sharing import Share
+    from torch_utils.processes.sharing import Share
 
 COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 

@@ -19,8 +19,8 @@ from inversion.photos.reader import PhotoReader, PreparedPhoto
 from inversion.photos.results import FaceResults, Results, save_results
 from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask, stored_codes
 from inversion.tuned_weights import Inversion, load_inversion
-from torch_utils.progress import StepLines, says_lines
-from torch_utils.sharing import Share, divide
+from torch_utils.processes.progress import StepLines, says_lines
+from torch_utils.processes.sharing import Share, divide
 
 LAYOUT = "a folder for each kind"  # of results; those of an earlier program are made again
 NEARLY_SQUARE = 1.02  # ratio of the sides, up to which nothing is said of what is cut off
@@ -31,7 +31,7 @@ Make = Callable[[PhotoTask, PreparedPhoto, Inversion], Results]  # makes the res
 def divide_photos(work: Callable[..., Summary], job: PhotoJob, device: str | None, *arguments: Any) -> Summary | None:
     """Call `work(share, job, *arguments)` in each process of a job, and return the summary of all.
 
-    Under torchrun only its first process has it, and the others None. See `torch_utils.sharing.divide`.
+    Under torchrun only its first process has it, and the others None. See `torch_utils.processes.sharing.divide`.
     """
     outcome = divide(_as_json, job.gpus, device, work, job, *arguments)
     return None if outcome is None else merged(outcome)

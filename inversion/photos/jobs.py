@@ -18,7 +18,7 @@ from dnnlib.files import prepare_directory
 from inversion.photos.inputs import TakenNames, photos_by_name
 from inversion.photos.progress import Progress
 from inversion.photos.tasks import DoneRecord, PhotoTask
-from torch_utils.sharing import Outcome, Share
+from torch_utils.processes.sharing import Outcome, Share
 
 # Errors of the output folder, not of one photo: the next photo would fail for the same reason.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

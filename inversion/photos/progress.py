@@ -5,8 +5,8 @@ from types import TracebackType
 
 import tqdm
 
-from torch_utils.progress import says_lines
-from torch_utils.sharing import Share
+from torch_utils.processes.progress import says_lines
+from torch_utils.processes.sharing import Share
 
 
 class Progress:

@@ -11,7 +11,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from inversion.photos.inputs import TakenNames
 from inversion.photos.jobs import merged, run_job
-from torch_utils.sharing import Loss, Outcome
+from torch_utils.processes.sharing import Loss, Outcome
 
 
 class Copier:

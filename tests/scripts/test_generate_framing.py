@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import generate as script
 from dnnlib.errors import UserError
+from generation import making
 from generation.framing import Framing
 from generation.framing_flags import WARP_NAMES
 from generation.quality_codes import parse_qualities
@@ -74,6 +75,10 @@ def test_images_are_those_at_the_coordinates(networks, tmp_path, flags):
     found = images_of(networks / "creps.safetensors", tmp_path, *flags.split()).astype(int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= 1  # strips may differ in the last bit before rounding
+
+
+def test_the_flag_names_every_walk():
+    assert set(script.WALKS) == making.WALKS.keys()
 
 
 def test_warps_bend_the_window_and_keep_its_corners():

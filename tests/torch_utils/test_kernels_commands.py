@@ -8,7 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import launches, ops
+from benchmarks import ops
+from benchmarks.training import launches
 from tests.support import host_kernels
 from tests.support.tolerance import assert_close
 from torch_utils import doctor

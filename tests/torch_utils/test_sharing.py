@@ -8,7 +8,7 @@ import pytest
 
 from dnnlib.errors import UserError
 from tests.support.processes import start_fresh, warm_starts
-from torch_utils.sharing import divide
+from torch_utils.processes.sharing import divide
 
 
 def work(share, folder, victim=None, problem=None):
@@ -72,7 +72,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from tests.torch_utils.test_sharing import work
-from torch_utils.sharing import divide
+from torch_utils.processes.sharing import divide
 outcome = divide(work, 1, "cpu", Path(sys.argv[1]))
 if outcome is not None:
     print(json.dumps([outcome.results, outcome.left]))

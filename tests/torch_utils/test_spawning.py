@@ -10,8 +10,8 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.running.stop import StopNow, StopRequest
 from tests.support.processes import run_distributed
-from torch_utils import spawning
 from torch_utils.distributed import LostProcessError
+from torch_utils.processes import spawning
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from dnnlib.errors import UserError
 from dnnlib.running.stop import StopRequest
 from torch_utils.distributed import is_under_torchrun, process_device, require_devices
-from torch_utils.spawning import start
+from torch_utils.processes.spawning import start
 
 PATIENCE = timedelta(seconds=60)  # for the store to answer
 POLL = timedelta(seconds=1)  # between two looks at whether what is waited for will still come

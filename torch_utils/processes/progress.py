@@ -5,7 +5,7 @@ import time
 
 import tqdm
 
-from torch_utils.sharing import Share
+from torch_utils.processes.sharing import Share
 
 INTERVAL = 30.0  # seconds between two lines
 

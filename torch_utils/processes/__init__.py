@@ -1,0 +1,1 @@
+"""Processes that share a command: how they start, divide its work, and tell of it."""
