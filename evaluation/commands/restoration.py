@@ -16,7 +16,7 @@ from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
 from evaluation.choices import BASELINES, METHODS, SLIGHT, TRACKS
-from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, publish_table, table_options
+from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, base_inverter, publish_table, table_options
 from inversion.commands.options import fidelity_option
 
 if TYPE_CHECKING:
@@ -173,20 +173,13 @@ def _parse_results(texts: Sequence[str]) -> dict[str, Restorer]:
 
 
 def _search(flags: TableFlags, base: str, first: Inverter) -> Restorer:
-    """Return the search in a plain network; raise UserError for another kind, and for one of other images."""
+    """Return the search in a plain network, by the projector alone."""
     from evaluation.restorers.inverting import BySearch
 
     overrides = tuple(text for text in flags.overrides if text.startswith("projector."))
-    own = dataclasses.replace(
-        flags, network=base, encoder=None, no_encoder=True, tuning_steps=0, overrides=overrides, fidelity=None
+    return BySearch(
+        base_inverter(flags, base, first, no_encoder=True, tuning_steps=0, overrides=overrides, fidelity=None)
     )
-    inverter = own.inverter(needs_quality=False)
-    ours, theirs = (f"{G.img_resolution}x{G.img_resolution} with {G.img_channels}" for G in (first.G, inverter.G))
-    if inverter.G.q_dim > 0:
-        raise UserError(f"--base={base} has a quality code; give the plain network that it was trained from")
-    if ours != theirs:
-        raise UserError(f"--base={base} makes images of {theirs} channels, --network of {ours}; give one of that size")
-    return BySearch(inverter)
 
 
 def _check_methods(flags: TableFlags, methods: Iterable[str], has_encoder: bool, searches: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -152,12 +152,12 @@ base_option = click.option(
 )
 
 
-def base_inverter(flags: TableFlags, base: str, inverter: Inverter) -> Inverter:
-    """Return the inverter of a plain network, to compare with that of the QC network.
+def base_inverter(flags: TableFlags, base: str, inverter: Inverter, **changes: Any) -> Inverter:
+    """Return the inverter of a plain network, to compare with that of the QC network; `changes` are of other flags.
 
     Raises UserError for a network with quality codes, and for one of another size.
     """
-    plain = dataclasses.replace(flags, network=base, encoder=None).inverter(needs_quality=False)
+    plain = dataclasses.replace(flags, network=base, encoder=None, **changes).inverter(needs_quality=False)
     if plain.G.q_dim > 0:
         raise UserError(f"--base={base} has a quality code; give the plain network that it was trained from")
     theirs, ours = ((G.img_resolution, G.img_channels) for G in (plain.G, inverter.G))

@@ -250,7 +250,7 @@ REFUSALS = [
     (["--results=a=inputs", "--results=a=inputs"], "has the name of another row of the table"),
     (["--baseline=none", "--baseline=input"], "--baseline=none contradicts the other --baseline"),
     (["--base=qc.safetensors"], "has a quality code; give the plain network"),
-    (["--base=large.safetensors"], "makes images of 32x32 with 3 channels, --network of 16x16 with 3; give one"),
+    (["--base=large.safetensors"], "makes images of 32 px and 3 channels, --network of 16 px and 3; give one"),
 ]
 
 
