@@ -132,7 +132,7 @@ class Network:
             align: `cat`, `human` or a YuNet file: cut out the face; None: the middle square.
             whole: return whole photos with the restored part in them, instead of squares of the network's size.
         """
-        inverter = self._restorer if fidelity is None else _with_fidelity(self._restorer, fidelity)
+        inverter = self._restorer if fidelity is None else _with_options(self._restorer, fidelity=fidelity)
         notes: list[str] = []
 
         def finished(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> np.ndarray:
@@ -208,13 +208,19 @@ class Network:
     @functools.cached_property
     def _inverter(self) -> Inverter:
         flags = InverterFlags(self.path, self.encoder, device=str(self.device))
-        return make_inverter(flags, TuningFlags(tuning_steps=self.tuning_steps), needs_quality=False)
+        inverter = make_inverter(flags, TuningFlags(tuning_steps=self.tuning_steps), needs_quality=False)
+        self.G = inverter.G  # the same network, which need not be in memory twice
+        return inverter
 
-    @functools.cached_property
+    @property
     def _restorer(self) -> Inverter:
-        flags = InverterFlags(self.path, self.encoder, device=str(self.device))
-        tuning = TuningFlags(tuning_steps=self.tuning_steps)
-        return make_inverter(flags, tuning, needs_quality=True, tunes_after_encoder=False)
+        """The inverter as `qc-stylegan restore` has it: after an encoder nothing is tuned, unless that is asked for."""
+        inverter = self._inverter
+        if self.G.q_dim == 0:
+            raise UserError(f"{self.path} is plain, without the quality code that this needs; give a QC network")
+        if inverter.encoder is None or self.tuning_steps is not None:
+            return inverter
+        return _with_options(inverter, tuning=None)
 
     def _finished(self, images: Images, inverter: Inverter, align: str | None, finished: Finished) -> Any:
         """Return in their form what `finished` makes of images, which are inverted some at a time."""
@@ -255,10 +261,10 @@ def _prepared(images: Images, reader: PhotoReader) -> list[PreparedPhoto]:
     return [reader.prepare(photo, f"image {number}") for number, photo in enumerate(pixels)]
 
 
-def _with_fidelity(inverter: Inverter, fidelity: float) -> Inverter:
-    """Return the same inverter that keeps another share of the photo."""
+def _with_options(inverter: Inverter, **changes: Any) -> Inverter:
+    """Return the same inverter with other options."""
     other = copy.copy(inverter)
-    other.options = dataclasses.replace(inverter.options, fidelity=fidelity)
+    other.options = dataclasses.replace(inverter.options, **changes)
     return other
 
 
