@@ -41,7 +41,7 @@ $(DEMO)/index.html: $(DEMO)/restored/done-restore.jsonl $(DEMO)/samples/grid.png
 	  --next="$(PY) dataset_tool.py --input=YOUR_PHOTOS --output=photos.zip --resolution=128 --crop=center"
 
 $(DEMO)/restored/done-restore.jsonl: $(READY)
-	$(PY) invert.py restore --network=$(DEMO_NETWORK) -i examples/bad-cats -o $(DEMO)/restored $(DEMO_RESTORE)
+	$(PY) invert.py restore --network=$(DEMO_NETWORK) -o $(DEMO)/restored $(wildcard examples/bad-cats/*.png) $(DEMO_RESTORE)
 
 $(DEMO)/samples/grid.png: $(READY)
 	$(PY) generate.py --network=$(DEMO_NETWORK) --seeds=$(DEMO_SEEDS) --trunc=0.7 --degradations=4 --grid --outdir=$(DEMO)/samples

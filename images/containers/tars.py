@@ -57,10 +57,10 @@ class TarContainer:
                 starts.append(entry.start)
                 sizes.append(entry.size)
                 checksums.append(entry.checksum)
-            if len(set(stored)) < len(stored):
-                twice = next(name for index, name in enumerate(stored) if name in stored[:index])
+            numbers = {name: number for number, name in enumerate(stored)}  # of several equal names the last one
+            if len(numbers) < len(stored):
+                twice = next(name for number, name in enumerate(stored) if numbers[name] != number)
                 raise ValueError(f"it holds {twice} more than once")
-        numbers = {name: number for number, name in enumerate(stored)}
         self._number = {name: numbers[other] for name, other in zip_names(stored, path).items()}
         self._starts, self._sizes, self._checksums = starts, sizes, checksums
         self.names: Sequence[str] = list(self._number)

@@ -7,7 +7,7 @@ import pytest
 
 from web.guard import BODY, ENVELOPE, Guard
 
-FOLDER = Path("/tmp/page")
+FOLDER = Path("/pages/one")
 HOSTS = ("127.0.0.1", "localhost", "cats.example.org")
 PAGE = b"""<head><meta
  property="og:image"
@@ -48,13 +48,13 @@ def call(path, method="GET", headers=(), body=b"", hosts=HOSTS, upload=1000):
 
 
 READ = ["/", "/assets/index.js", "/static/fonts/a.woff2", "/theme.css", "/config", "/gradio_api/queue/data"]
-READ += ["/gradio_api/file=/tmp/page/abc/image.png", "/gradio_api/heartbeat/abc123", "/favicon.ico"]
+READ += ["/gradio_api/file=/pages/one/abc/image.png", "/gradio_api/heartbeat/abc123", "/favicon.ico"]
 WRITE = ["/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict"]
 ABSENT = ["/monitoring", "/gradio_api/proxy=https://example.org", "/gradio_api/file=https://example.org/a.png"]
 ABSENT += [
     "/gradio_api/file=/etc/passwd",
-    "/gradio_api/file=/tmp/page/../../etc/passwd",
-    "/gradio_api/file=/tmp/page2/a",
+    "/gradio_api/file=/pages/one/../../etc/passwd",
+    "/gradio_api/file=/pages/one2/a",
 ]
 ABSENT += ["/gradio_api/runs", "/gradio_api/run-history/buckets", "/gradio_api/deep_link", "/docs", "/openapi.json"]
 ABSENT += ["/gradio_api/vibe-code/", "/gradio_api/dev/reload", "/login", "/gradio_api/stream/a/close"]
