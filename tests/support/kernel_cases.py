@@ -15,6 +15,8 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.03, torch.float16: 4e-3}  # 
 OUTER = setup_filter([1, 3, 3, 1])
 LONG = setup_filter([1, 2, -3, 4, 5, 6, 7, 8, 9, -10, 11, 12])
 WIDE = torch.arange(15.0).reshape(3, 5) - 3
+SKEWED = torch.outer(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([5.0, -1.0, 2.0, 3.0]))
+ROTATED = torch.tensor([[0.0, 1.0, 2.0, 0.0], [3.0, 9.0, 8.0, 1.0], [1.0, 7.0, 9.0, 2.0], [0.0, 2.0, 1.0, 0.0]]) / 46
 LARGE = torch.arange(77.0).reshape(7, 11).sin()
 
 # (filter, up, down, padding, (width, height) of the input)
@@ -29,13 +31,18 @@ RESAMPLINGS = [
     (LONG, 2, 1, (6, 5, 6, 5), (40, 9)),
     (LONG, 1, 2, (6, 5, -1, 7), (70, 35)),
     (LONG, (2, 1), (1, 3), (6, 5, 6, 6), (9, 18)),
+    (ROTATED, 2, 1, (2, 1, 2, 1), (8, 6)),
+    (ROTATED, 1, 1, (1, 2, 2, 0), (16, 9)),
+    (ROTATED, 1, 2, (1, 1, 1, 1), (8, 12)),
+    (SKEWED, 1, 1, (1, 2, 2, 0), (16, 20)),
+    (SKEWED, (2, 4), (1, 3), (2, 1, 1, 3), (8, 7)),
     (WIDE, (3, 1), (2, 1), (4, 1, 0, 3), (6, 7)),
     (WIDE, (4, 2), (1, 4), (0, 0, 1, 2), (9, 9)),
     (LARGE, (2, 5), (3, 1), (8, 2, 5, 5), (6, 7)),
     (LONG, 7, 5, (6, 5, 6, 5), (9, 11)),
     (torch.ones(1), 1, 1, 0, (5, 3)),
 ]
-HALF_RESAMPLINGS = [RESAMPLINGS[i] for i in (0, 2, 4, 5, 7, 8, 12)]
+HALF_RESAMPLINGS = [RESAMPLINGS[i] for i in (0, 2, 4, 5, 7, 8, 10, 11, 12, 14, 17)]
 
 # Every (resampling, dtype, layout, channels) that is tried without a GPU.
 UPFIRDN2D_CASES = [
@@ -44,10 +51,12 @@ UPFIRDN2D_CASES = [
 ]
 # (shape, axis of the bias or None): a bias for each vector, beside each other, looked up, and none.
 BIASES = [((2, 3, 4, 16), 1), ((3, 16), 1), ((5, 3, 7), 1), ((2, 3, 9), None)]
+# Both vectors of a thread, with the same bias and with different ones, and a bias that is looked up in pixels.
+LONGER = [((150, 16), 1), ((90, 24), 1), ((700, 3), 1)]
 # Every (activation, clamp, (shape, axis), dtype) that is tried without a GPU.
 BIAS_ACT_CASES = [
     *itertools.product(sorted(ACTIVATIONS), [0.6], BIASES[2:3], DTYPES[:1]),
-    *itertools.product(["lrelu", "swish"], [None], BIASES, DTYPES[:2]),
+    *itertools.product(["lrelu", "swish"], [None], BIASES + LONGER, DTYPES[:2]),
     *itertools.product(["relu"], [0.6], BIASES[:2], DTYPES[2:]),
 ]
 

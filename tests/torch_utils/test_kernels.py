@@ -83,9 +83,9 @@ def test_cases_reach_every_kernel(used_kernels):
         "upfirdn2d_patch",
         "upfirdn2d_separable",
     }
-    for macro, values in {"BIAS": {0, 1, 2, 3}, "ORDER": {0, 1, 2}, "VECTOR": {4, 8}, "FROM_OUTPUT": {0, 1}}.items():
+    for macro, values in {"BIAS": {0, 1, 2, 3, 4}, "ORDER": {0, 1, 2}, "VECTOR": {4, 8}, "FROM_OUTPUT": {0, 1}}.items():
         assert {dict(kernel.macros)[macro] for kernel in used_kernels if kernel.name == "bias_act"} >= values
-    for macro, values in {"LANES": {1, 4, 8}, "LOAD": {1, 4, 8}, "STORE": {1, 4, 8}}.items():
+    for macro, values in {"OUTER": {0, 1}, "LANES": {1, 4, 8}, "LOAD": {1, 4, 8}, "STORE": {1, 4, 8}}.items():
         assert {dict(kernel.macros)[macro] for kernel in used_kernels if kernel.name.endswith("patch")} >= values
     acts = {dict(kernel.macros)["ACTIVATION"] for kernel in used_kernels if kernel.name == "bias_act"}
     assert acts == {act.capitalize() for act in ACTIVATIONS}

@@ -10,7 +10,8 @@
 // INDEX       Index32 or Index64: what counts the elements
 // ACTIVATION  one of the structs below
 // CLAMP       1 with a bound
-// BIAS        0: none; 1: one for each vector; 2: VECTOR successive ones, aligned; 3: looked up for each element
+// BIAS        0: none; 1: one for each vector; 2: VECTOR successive ones, aligned; 3: looked up for each element; 4: as
+//             2, and the same for all vectors of a thread
 // VECTOR      elements of one load
 // UNROLL      loads of one thread
 //
@@ -100,7 +101,8 @@ __device__ inline float result(float first, float second, float third, float bia
 {
     if (ORDER == 0) {
         const float y = ACTIVATION::value(first + bias, s.alpha) * s.gain;
-        return !CLAMP ? y : y > s.clamp ? s.clamp : y < -s.clamp ? -s.clamp : y;
+        const float low = CLAMP && y > s.clamp ? s.clamp : y; // one after the other, which takes no branch; NaN stays
+        return CLAMP && low < -s.clamp ? -s.clamp : low;
     }
     const float t = second + bias;
     const float size = FROM_OUTPUT ? fabsf(second) : fabsf(ACTIVATION::value(t, s.alpha) * s.gain);
@@ -111,77 +113,78 @@ __device__ inline float result(float first, float second, float third, float bia
     return first * third * (s.gain * ACTIVATION::curvature(t, s.alpha));
 }
 
-__device__ inline void read(Vector& vector, const Raw* from, INDEX begin, INDEX size)
-{
-    if (size - begin >= VECTOR)
-        vector = load<TYPE, VECTOR>(from + begin);
-    else
-#pragma unroll
-        for (int i = 0; i < VECTOR; i++)
-            if (i < size - begin)
-                vector.raw[i] = from[begin + i];
-}
-
-__device__ inline void write(Raw* to, const Vector& vector, INDEX begin, INDEX size)
-{
-    if (size - begin >= VECTOR)
-        store<TYPE, VECTOR>(to + begin, vector);
-    else
-#pragma unroll
-        for (int i = 0; i < VECTOR; i++)
-            if (i < size - begin)
-                to[begin + i] = vector.raw[i];
-}
-
 __device__ inline void read_bias(float (&values)[VECTOR], const float* bias, INDEX begin, INDEX step, INDEX channels)
 {
-    const INDEX channel = BIAS == 1 ? begin / step % channels : BIAS == 2 ? begin % channels : 0;
-    constexpr int part = VECTOR < 4 ? VECTOR : 4; // numbers in 16 bytes
+    if (BIAS == 2 || BIAS == 4) {
+        constexpr int part = VECTOR < 4 ? VECTOR : 4; // numbers in 16 bytes
 #pragma unroll
-    for (int i = 0; i < VECTOR; i += part) {
-        const Packed<Float32, part> four = BIAS == 2 ? load<Float32, part>(bias + channel + i) : Packed<Float32, part>();
+        for (int i = 0; i < VECTOR; i += part) {
+            const Packed<Float32, part> four = load<Float32, part>(bias + begin % channels + i);
 #pragma unroll
-        for (int k = 0; k < part; k++)
-            values[i + k] = BIAS == 0   ? 0
-                            : BIAS == 1 ? bias[channel]
-                            : BIAS == 2 ? four.read(k)
-                                        : bias[(begin + i + k) / step % channels];
+            for (int k = 0; k < part; k++)
+                values[i + k] = four.read(k);
+        }
+        return;
+    }
+    INDEX channel = BIAS == 0 ? 0 : begin / step % channels, place = BIAS == 3 ? begin % step : 0;
+#pragma unroll
+    for (int i = 0; i < VECTOR; i++) {
+        values[i] = BIAS == 0 ? 0 : bias[channel];
+        if (BIAS == 3) { // the place of the next element, without a division
+            const bool is_next = ++place == step;
+            place = is_next ? 0 : place;
+            channel += is_next;
+            channel = channel == channels ? 0 : channel;
+        }
     }
 }
 
-// Element i belongs to channel i / step % channels. Vectors of a block lie side by side; the last may be shorter.
+// Element i belongs to channel i / step % channels. Vectors of a block lie side by side.
 extern "C" __global__ void __launch_bounds__(256) KERNEL(
     Raw* out, const Raw* first, const Raw* second, const Raw* third, const float* bias, long long size, long long step,
     long long channels, float alpha, float gain, float clamp)
 {
     const INDEX count = size, block = INDEX(blockDim.x) * VECTOR;
     const INDEX begin = block * UNROLL * blockIdx.x + threadIdx.x * VECTOR;
+    const Scalars scalars = {alpha, gain, clamp};
+
     Vector a[UNROLL], b[UNROLL], c[UNROLL];
 #pragma unroll
     for (int u = 0; u < UNROLL; u++) { // all loads are under way before the first result is computed
         const INDEX i = begin + u * block;
-        if (i < count) {
-            read(a[u], first, i, count);
-            if (ORDER >= 1)
-                read(b[u], second, i, count);
-            if (ORDER == 2)
-                read(c[u], third, i, count);
-        }
+        const bool whole = i + VECTOR <= count;
+        a[u] = load<TYPE, VECTOR>(first + i, whole);
+        if (ORDER >= 1)
+            b[u] = load<TYPE, VECTOR>(second + i, whole);
+        if (ORDER == 2)
+            c[u] = load<TYPE, VECTOR>(third + i, whole);
     }
-    const Scalars scalars = {alpha, gain, clamp};
+    float shift[VECTOR];
 #pragma unroll
     for (int u = 0; u < UNROLL; u++) {
         const INDEX i = begin + u * block;
-        if (i >= count)
-            return;
-        float shift[VECTOR];
-        read_bias(shift, bias, i, step, channels);
-        Vector values;
+        if (u == 0 || BIAS != 4)
+            read_bias(shift, bias, i, step, channels);
+        float values[VECTOR];
 #pragma unroll
         for (int k = 0; k < VECTOR; k++) {
             const float second_value = ORDER >= 1 ? b[u].read(k) : 0, third_value = ORDER == 2 ? c[u].read(k) : 0;
-            values.write(k, result(a[u].read(k), second_value, third_value, shift[k], scalars));
+            values[k] = result(a[u].read(k), second_value, third_value, shift[k], scalars);
         }
-        write(out, values, i, count);
+        Vector packed;
+        packed.write(values);
+        store<TYPE, VECTOR>(out + i, packed, i + VECTOR <= count);
+    }
+
+    // The last vector of all may be shorter; whose it is computes it element by element.
+    const INDEX whole = count / VECTOR * VECTOR;
+    if (whole == count || whole < begin || (whole - begin) % block > 0 || whole - begin >= UNROLL * block)
+        return;
+#pragma unroll 1
+    for (INDEX i = whole; i < count; i++) {
+        const float second_value = ORDER >= 1 ? TYPE::read(second[i]) : 0;
+        const float third_value = ORDER == 2 ? TYPE::read(third[i]) : 0;
+        const float shift = BIAS == 0 ? 0 : bias[i / INDEX(step) % INDEX(channels)];
+        out[i] = TYPE::write(result(TYPE::read(first[i]), second_value, third_value, shift, scalars));
     }
 }

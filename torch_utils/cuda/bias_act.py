@@ -67,10 +67,12 @@ def plan(
 
 
 def _bias_reads(vector: int, channels: int, step: int, aligned: bool) -> int:
-    """Return how a thread reads the bias: 1 once for a vector, 2 as a vector, 3 for each element."""
+    """Return how a thread reads the bias: 1 once a vector, 2 as a vector, 3 for each element, 4 as one vector for all."""
     if step % vector == 0:
         return 1
-    return 2 if step == 1 and channels % vector == 0 and aligned else 3
+    if step > 1 or channels % vector > 0 or not aligned:
+        return 3
+    return 4 if THREADS * vector % channels == 0 else 2
 
 
 def _compute(

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_utils.cuda import outer_product
 from torch_utils.cuda.launch import THREADS, TYPES, Kernel, Launch, Scalar, alignment, power_of_two
+from torch_utils.cuda.outer_product import Outer
 
 _LARGEST_FACTOR = 4  # largest factor of the kernels that are specialised for their factors
 _MOST_TAPS = 32  # most taps of these kernels: of a 2-D filter in all, of a separable one along each axis
@@ -68,6 +70,7 @@ class Resampling:
         flip: whether the filter is correlated instead of convolved.
         gain: factor of the result.
         aligned: whether the addresses of both tensors are multiples of 16.
+        outer: what `outer_product.find` says of a 2-D filter.
     """
 
     dtype: torch.dtype
@@ -82,13 +85,15 @@ class Resampling:
     flip: bool
     gain: float
     aligned: bool
+    outer: Outer | None = None
 
 
 @functools.lru_cache(maxsize=1024)
 def plan(work: Resampling) -> Launch | None:
     """Return the launch of the fastest kernel; None: there is none, and the axes are filtered one after the other."""
     factors = (work.x.up, work.y.up, work.x.down, work.y.down)
-    small = max(factors) <= _LARGEST_FACTOR
+    line = max(work.x.size, work.out_x) * work.channels  # which these kernels count by 32 bits
+    small = max(factors) <= _LARGEST_FACTOR and line < 2**31
     if work.separable:
         return _plan_separable(work) if small and work.x.taps <= _MOST_TAPS else None
     return _plan_patch(work) if small and work.x.taps * work.y.taps <= _MOST_TAPS else _plan_any(work)
@@ -97,7 +102,8 @@ def plan(work: Resampling) -> Launch | None:
 def _plan_patch(work: Resampling) -> Launch:
     """Plan a launch in which each thread computes a patch of outputs, `[patch_y, patch_x, lanes]`.
 
-    A patch is wide enough for stores of 16 bytes, and high enough to use each input several times.
+    A patch is wide enough for stores of 16 bytes, and high enough to use each input several times; with an outer
+    product, whose rows cost no more sums, higher still.
     """
     x, y = work.x, work.y
     lanes = load = store = 1
@@ -106,12 +112,12 @@ def _plan_patch(work: Resampling) -> Launch:
     else:
         lanes = _largest_divisor(work.channels, 16 // work.dtype.itemsize) if work.aligned else 1  # channels
         patch_x = _multiple(x.unit, 2)
-    patch_y = _multiple(y.unit, 2 if y.down > 1 else 4)  # rows
+    patch_y = _multiple(y.unit, (4 if work.outer is None else 8) // (2 if y.down > 1 else 1))  # rows
     phase_x, phase_y = x.phase(load), y.phase()
     macros: Macros = {
         **_macros(work, phase_x, phase_y),
         **{"TAPS_X": x.taps, "TAPS_Y": y.taps, "PATCH_X": patch_x, "PATCH_Y": patch_y},
-        **{"LANES": lanes, "LOAD": load, "STORE": store},
+        **{"OUTER": int(work.outer is not None), "LANES": lanes, "LOAD": load, "STORE": store},
     }
     counts = work.channels // lanes, -(-work.out_x // patch_x), -(-work.out_y // patch_y)  # patches along c, x, y
     logs = _block_shape(counts, work.planar)  # a block has [images, 2^log_y, 2^log_x, 2^log_c] patches
@@ -122,8 +128,18 @@ def _plan_patch(work: Resampling) -> Launch:
         *_integers(work.channels, x.size, y.size, work.out_x, work.out_y, x.shift(phase_x), y.shift(phase_y)),
         *_integers(*logs, *blocks, int(work.flip)),
         np.float32(work.gain),
+        *_outer_taps(work),
     )
     return Launch(_kernel("patch", macros), math.prod(blocks) * -(-work.images // images), THREADS, scalars)
+
+
+def _outer_taps(work: Resampling) -> list[Scalar]:
+    """Return four taps along x and four along y in the order of the pixels, times the gain; zeros where there are none."""
+    scalars: list[Scalar] = []
+    for taps, gain in zip(work.outer or ((), ()), (work.gain, 1.0), strict=True):
+        ordered = taps if work.flip else taps[::-1]
+        scalars += [np.float32(tap * gain) for tap in (*ordered, *[0.0] * (outer_product.MOST_TAPS - len(taps)))]
+    return scalars
 
 
 def _planar_patch(work: Resampling) -> tuple[int, int, int]:
@@ -250,4 +266,5 @@ def resampling(
         flip=flip,
         gain=gain,
         aligned=alignment(x, y) == 16,
+        outer=outer_product.find(f),
     )
