@@ -67,7 +67,7 @@ def plan(
 
 
 def _bias_reads(vector: int, channels: int, step: int, aligned: bool) -> int:
-    """Return how a thread reads the bias: 1 once a vector, 2 as a vector, 3 for each element, 4 as one vector for all."""
+    """Return how a thread reads the bias: 1 once a vector, 2 as a vector, 3 by element, 4 as one vector in all."""
     if step % vector == 0:
         return 1
     if step > 1 or channels % vector > 0 or not aligned:

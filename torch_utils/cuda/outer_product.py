@@ -1,5 +1,7 @@
 """Whether a 2-D filter is an outer product, which the host has to know before it chooses a kernel."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -23,11 +25,15 @@ def find(f: Tensor) -> Outer | None:
     version, outer = _known.get(f, (None, None))
     if version == f._version:
         return outer
-    if f.is_cuda and torch.cuda.is_current_stream_capturing():
+    if not _may_wait(f):
         return None
     outer = factorize(f.tolist())
     _known[f] = f._version, outer
     return outer
+
+
+def _may_wait(f: Tensor) -> bool:
+    return not (f.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def factorize(rows: list[list[float]]) -> Outer | None:
@@ -39,7 +45,7 @@ def factorize(rows: list[list[float]]) -> Outer | None:
     along_x = [sum(column) for column in zip(*rows, strict=True)]
     total = sum(along_x)
     largest = max(abs(tap) for row in rows for tap in row)
-    if not abs(total) >= largest > 0:
+    if not math.inf > abs(total) >= largest > 0:
         return None
     along_y = [sum(row) / total for row in rows]
     pairs = ((tap, x * y) for row, y in zip(rows, along_y, strict=True) for tap, x in zip(row, along_x, strict=True))

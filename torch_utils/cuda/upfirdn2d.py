@@ -73,8 +73,8 @@ def _transposed(find: Find, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]
 operators.differentiate("upfirdn2d", _transposed, _save_for_transposed)
 
 _PROBE = Axis(size=8, taps=4, up=1, down=1, pad=0)
-for _separable in (False, True):
-    _launch = plan(Resampling(torch.float32, 1, 1, True, _PROBE, _PROBE, 5, 5, _separable, False, 1.0, True))
+for _separable, _outer in ((False, ((0.25,) * 4, (0.25,) * 4)), (True, None)):
+    _launch = plan(Resampling(torch.float32, 1, 1, True, _PROBE, _PROBE, 5, 5, _separable, False, 1.0, True, _outer))
     assert _launch is not None, "there is a kernel for filters of four taps"
     operators.PROBES.append(_launch.kernel)
 

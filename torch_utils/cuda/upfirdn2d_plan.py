@@ -134,7 +134,7 @@ def _plan_patch(work: Resampling) -> Launch:
 
 
 def _outer_taps(work: Resampling) -> list[Scalar]:
-    """Return four taps along x and four along y in the order of the pixels, times the gain; zeros where there are none."""
+    """Return four taps along x and four along y in the order of the pixels, times the gain; zeros fill up."""
     scalars: list[Scalar] = []
     for taps, gain in zip(work.outer or ((), ()), (work.gain, 1.0), strict=True):
         ordered = taps if work.flip else taps[::-1]

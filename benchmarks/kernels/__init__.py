@@ -1,0 +1,1 @@
+"""What NVRTC makes of the CUDA kernels: instructions, registers, memory, and loads that are under way together."""
