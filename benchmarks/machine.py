@@ -15,6 +15,9 @@ from torch_utils.memory import keep_freed_memory
 
 aten = torch.ops.aten
 
+# Images, channels and side of a convolution that is large for a CPU, and for a GPU.
+LARGE_ON_CPU, LARGE_ON_GPU = (8, 256, 32), (64, 512, 64)
+
 
 def describe(device: torch.device) -> str:
     """Return the processor, the threads, and the version of torch."""
@@ -47,7 +50,7 @@ def seconds(function: Callable[[], object], device: torch.device, repeats: int =
 
 def convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the operations a second of a large 3x3 convolution: the bound that networks can approach."""
-    images, channels, side = (8, 256, 32) if device.type == "cpu" else (64, 512, 64)  # large for either
+    images, channels, side = LARGE_ON_CPU if device.type == "cpu" else LARGE_ON_GPU
     x = torch.randn(images, channels, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     operations, repeats = 2 * images * side**2 * w.numel(), 3 if device.type == "cpu" else 10

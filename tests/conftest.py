@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,32 @@ def pytest_configure(config):
     hypothesis.settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with tests marked `long`: one that was left for the end would keep one process busy and the others idle."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_collection_finish():
-    """Leave modules and tests, which stay to the end, out of what the collector searches and what forks copy."""
+    """Leave modules and tests, which stay to the end, out of what the collector searches and what forks copy.
+
+    It searches the rest as often as the little memory of tiny networks asks for.
+    """
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session):
+    """Fork the server of warm processes, if tests use it, before this process has run any."""
+    if session.config.getoption("dist", "no") == "no" and "tests.support.processes" in sys.modules:
+        from tests.support.processes import fork_server
+
+        capture = session.config.pluginmanager.getplugin("capturemanager")
+        capture.resume_global_capture()  # for what its processes print, too
+        fork_server()
+        capture.suspend_global_capture()
+    return (yield)
 
 
 @pytest.fixture(autouse=True)

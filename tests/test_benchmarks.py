@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from benchmarks import creps, data, generate, gpu, inversion, metrics, ops, train_step, twins
+from benchmarks import creps, data, generate, gpu, inversion, machine, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
 from benchmarks.training import launches, steps, textbook
 from inversion.tuning_options import TuningOptions
@@ -20,6 +20,12 @@ from tests.support.tolerance import assert_close
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter
 from training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _no_large_convolution(monkeypatch):
+    """Let the rate that is printed beside the numbers be that of a small one."""
+    monkeypatch.setattr(machine, "LARGE_ON_CPU", (1, 8, 8))
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -293,7 +299,14 @@ def test_data(run_files, tmp_path):
 @pytest.mark.parametrize("with_data", [True, False])
 def test_inversion(run_files, network_files, tmp_path, with_data):
     path = tmp_path / "numbers.json"
-    flags = ["--network", str(network_files / "qc.safetensors"), "--photos=2", "--device=cpu", "--json", str(path)]
+    flags = [
+        "--network",
+        str(network_files / "qc.safetensors"),
+        f"--photos={1 + with_data}",
+        "--device=cpu",
+        "--json",
+        str(path),
+    ]
     flags += ["--projector-steps=2", "--tuning-steps=3", "--measured-steps=2"]
     flags += [f"--data={run_files[0]}"] if with_data else []
     result = CliRunner().invoke(inversion.main, flags, catch_exceptions=False)

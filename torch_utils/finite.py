@@ -36,5 +36,5 @@ def _are_finite(tensors: list[Tensor]) -> list[bool]:
 
     The extremes say so in one pass without a copy: NaN takes part in them.
     """
-    answers = [torch.isfinite(torch.stack(torch.aminmax(tensor))).all() for tensor in tensors]
-    return torch.stack(answers).tolist()
+    extremes = [extreme for tensor in tensors for extreme in torch.aminmax(tensor)]
+    return torch.isfinite(torch.stack(extremes)).view(-1, 2).all(dim=1).tolist()

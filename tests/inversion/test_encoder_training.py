@@ -325,12 +325,11 @@ def test_every_kind_is_trained_and_continued_with_the_same_bits(network, photos,
     whole = EncoderTrainer(config, G, NOWHERE)
     batches = TrainingBatches(open_photos(config, G), config.photos, slice(config.photos), config.seed)
     batches = [batch for batch, _ in zip(batches, range(4), strict=False)]
-    for batch in batches:
-        whole.step(batch)
-    parts = EncoderTrainer(config, G, NOWHERE)
     for batch in batches[:2]:
-        parts.step(batch)
-    torch.save(parts.state_dict(), tmp_path / "state.pt")
+        whole.step(batch)
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    for batch in batches[2:]:
+        whole.step(batch)
     continued = EncoderTrainer(config, G, NOWHERE)
     continued.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for batch in batches[2:]:

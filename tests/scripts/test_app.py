@@ -10,6 +10,7 @@ import pytest
 import app
 from tests.support.commands import refused
 from tests.support.runs import ROOT
+from tests.support.web import needs_gradio
 from web.server import Address
 
 
@@ -17,11 +18,6 @@ from web.server import Address
 def _own_environment(monkeypatch):
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
         monkeypatch.setenv(name, "")  # the command sets them
-
-
-@pytest.fixture(name="with_gradio")
-def _with_gradio():
-    pytest.importorskip("gradio", reason="Gradio is not installed (the extra web)")
 
 
 def test_help_loads_neither_torch_nor_gradio():
@@ -49,18 +45,21 @@ def test_values_are_refused_before_anything_is_loaded(network_files, flags, sent
     assert refused(app.main, f"--network={network_files / 'qc.safetensors'}", *flags) == sentence
 
 
-def test_plain_networks_are_refused(network_files, with_gradio):
+@needs_gradio
+def test_plain_networks_are_refused(network_files):
     sentence = refused(app.main, f"--network={network_files / 'plain.safetensors'}", "--device=cpu")
     assert sentence.endswith("is plain, without the quality code that this needs; give a QC network")
 
 
-def test_a_missing_direction_is_refused(network_files, with_gradio):
+@needs_gradio
+def test_a_missing_direction_is_refused(network_files):
     network, encoder = network_files / "qc.safetensors", network_files / "encoders" / "encoder.safetensors"
     flags = [f"--network={network}", f"--encoder={encoder}", "--device=cpu", "--sefa=0", "--direction=absent.npy"]
     assert refused(app.main, *flags) == "direction absent.npy does not exist; check the path"
 
 
-def test_a_port_in_use_is_refused(network_files, with_gradio):
+@needs_gradio
+def test_a_port_in_use_is_refused(network_files):
     network, encoder = network_files / "qc.safetensors", network_files / "encoders" / "encoder.safetensors"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

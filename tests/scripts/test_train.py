@@ -5,9 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -20,10 +17,10 @@ from dnnlib.config import differences, from_dict, to_dict
 from networks.config import CrepsConfig, QualityConfig
 from networks.files import ImageFormat, build_discriminator, build_generator
 from tests.support.networks import SMALL, SMALL_D, quality_generator, small_generator, write_network
+from tests.support.processes import finish, start
 from training import presets
 from training.config import TrainConfig
 
-ROOT = Path(__file__).parents[2]
 SIDE, COUNT = 16, 8
 SHORT = ["--preset=demo", "--kimg=0.016", "--batch=16", "--workers=0", "--device=cpu", "--precision=fp32"]  # one step
 
@@ -673,7 +670,6 @@ def test_state_of_something_else(command, outdir, content):
 
 
 def test_sentence_reaches_a_real_terminal(tmp_path):
-    command = [sys.executable, ROOT / "train.py", f"--outdir={tmp_path / 'run'}", f"--data={tmp_path / 'none'}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"Error: image source {tmp_path / 'none'} does not exist; check the path\n"
+    code, output, errors = finish(start(["train.py", f"--outdir={tmp_path / 'run'}", f"--data={tmp_path / 'none'}"]))
+    assert (code, output) == (1, "")
+    assert errors == f"Error: image source {tmp_path / 'none'} does not exist; check the path\n"

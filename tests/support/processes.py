@@ -1,19 +1,28 @@
-"""Processes for tests: fresh interpreters, and warm ones that begin with torch and the program imported.
+"""Processes for tests, which are warm: they begin with torch and the program imported.
 
-A warm process is forked from a server that has done no more than import. That saves the seconds in which a fresh one
-imports torch, and is as clean: no test has run in it. Command lines are executed as `python ARGUMENTS` would.
+A warm process is forked from a server that has done no more than import: it is a fork of the tests' own process from
+before the first test. That saves the seconds in which a fresh one imports torch, and is as clean, since no test has run
+in it. Command lines are executed as `python ARGUMENTS` would.
 """
 
 import contextlib
+import dataclasses
+import faulthandler
 import functools
+import importlib
+import itertools
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import multiprocessing.util
 import os
 import runpy
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +32,35 @@ import torch.multiprocessing
 from tests.support.runs import ROOT
 from torch_utils import distributed
 
-PRELOADED = ["tests.conftest", "tests.support.small", "train", "torch._dynamo"]
+PRELOADED = ["tests.conftest", "tests.support.small", "train"]
+PRELOADED += ["evaluation.snapshots", "torch._dynamo", "torch.utils.tensorboard"]  # what a run imports later
+
+
+def fork_server() -> None:
+    """Let the server of warm processes be a fork of this process, in which no test has run yet."""
+    warm_context()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    multiprocessing.resource_tracker.ensure_running()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing.util, "spawnv_passfds", _fork)
+        multiprocessing.forkserver.ensure_running()
+
+
+def _fork(program: object, arguments: list[str], descriptors: list[int]) -> int:
+    """Do in a fork what `python ARGUMENTS` would, with these descriptors and the standard ones; return its number."""
+    if pid := os.fork():
+        return pid
+    try:
+        faulthandler.disable()  # its file is closed below
+        kept = [2, *sorted(descriptors), os.sysconf("SC_OPEN_MAX")]
+        for before, after in itertools.pairwise(kept):
+            os.closerange(before + 1, after)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))  # pytest's go elsewhere
+        multiprocessing.forkserver._forkserver._lock = threading.Lock()  # which the tests' process holds
+        exec(arguments[-1], {})
+    finally:
+        os._exit(0)
 
 
 @functools.cache
@@ -97,19 +134,33 @@ class WarmProcess:
 def _execute(arguments: list[str], outputs: list[Path]) -> None:
     """Become `python ARGUMENTS`.
 
-    Processes that it starts are forked from it: it has imported everything, and computed nothing.
+    Processes that it starts, as torchrun too, are forked from it: it has imported everything, and computed nothing.
     """
     os.setsid()
     os.chdir(ROOT)
     for descriptor, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
-    with _starting_processes_by("fork"):
-        if arguments[0] == "-m":
-            sys.argv = arguments[1:]
-            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = arguments
-            runpy.run_path(arguments[0], run_name="__main__")
+    with _starting_processes_by("fork"), pytest.MonkeyPatch.context() as patch:
+        from torch.distributed.launcher import api
+
+        patch.setattr(api, "elastic_launch", functools.partial(_launch_forks, api.elastic_launch))
+        _run(*arguments)
+
+
+def _run(*arguments: str) -> None:
+    """Run a file or, after `-m`, a module with the rest as its command line."""
+    if arguments[0] == "-m":
+        sys.argv = [*arguments[1:]]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [*arguments]
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _launch_forks(launch: Callable[..., Any], config: Any, entrypoint: str) -> Any:
+    """Launch processes as torchrun does, by its own function, with forks in place of `python -u FILE`."""
+    assert entrypoint == sys.executable, entrypoint
+    return launch(dataclasses.replace(config, start_method="fork"), lambda _, *arguments: _run(*arguments))
 
 
 def start(arguments: list[Any]) -> WarmProcess:
@@ -135,22 +186,7 @@ def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
         child.join()
 
 
-def start_fresh(arguments: list[Any], variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start `python ARGUMENTS` at the root of the project, with its output in pipes and in a group of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environment |= variables or {}
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process: WarmProcess | subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: WarmProcess) -> tuple[int, str, str]:
     """Wait for a process; return its exit code, stdout and stderr."""
     output, errors = process.communicate(timeout=120)
     return process.returncode, output, errors

@@ -1,8 +1,15 @@
-"""A web server on this machine, for tests."""
+"""A web server on this machine, for tests, and the mark of tests of the page."""
 
 import contextlib
 import http.server
+import importlib.util
 import threading
+
+import pytest
+
+needs_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="Gradio is not installed (the extra web)"
+)
 
 
 @contextlib.contextmanager

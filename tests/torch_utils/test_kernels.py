@@ -93,7 +93,7 @@ def test_cases_reach_every_kernel(used_kernels):
 
 @needs_compiler
 @pytest.mark.usefixtures("compiled")
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     case=st.sampled_from(UPFIRDN2D_CASES),
     flip=st.booleans(),

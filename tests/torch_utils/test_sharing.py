@@ -1,13 +1,15 @@
 """Divided work: each item once, the death of a process loses what it had at hand, and an error ends all."""
 
+import json
 import os
 import signal
+import socket
 import time
 
 import pytest
 
 from dnnlib.errors import UserError
-from tests.support.processes import start_fresh, warm_starts
+from tests.support.processes import warm_context, warm_starts
 from torch_utils.processes.sharing import divide
 
 
@@ -68,32 +70,29 @@ def test_processes_without_gpus_are_asked_for():
             divide(work, count, None)
 
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from tests.torch_utils.test_sharing import work
-from torch_utils.processes.sharing import divide
-outcome = divide(work, 1, "cpu", Path(sys.argv[1]))
-if outcome is not None:
-    print(json.dumps([outcome.results, outcome.left]))
-"""
+def work_under_torchrun(variables, folder):
+    """Divide the work with processes that somebody else has started, and note what this one knows of it."""
+    os.environ.update(variables)
+    outcome = divide(work, 1, "cpu", folder)
+    said = None if outcome is None else [outcome.results, outcome.left]
+    (folder / f"outcome-{variables['RANK']}.json").write_text(json.dumps(said))
 
 
 def test_processes_of_torchrun_share_its_store(tmp_path):
     """As torchrun starts them: the first process is the one that knows what has become of all."""
-    import json
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = []
     for rank in range(2):
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {name: str(value) for name, value in names.items()}
-        processes.append(start_fresh(["-c", SCRIPT, tmp_path], environment))
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    results, left = json.loads(outputs[0][0])
+        variables = {name: str(value) for name, value in names.items()}
+        processes.append(warm_context().Process(target=work_under_torchrun, args=(variables, tmp_path)))
+        processes[-1].start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    outcomes = [json.loads((tmp_path / f"outcome-{rank}.json").read_text()) for rank in range(2)]
+    results, left = outcomes[0]
     assert sorted(item for result in results for item in result["done"]) == list("abcdef") and left == 0
-    assert outputs[1][0] == ""
+    assert outcomes[1] is None

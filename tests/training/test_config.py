@@ -113,7 +113,7 @@ def sentence(call, *arguments):
     return message
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(train_configs())
 def test_config_survives_its_file(config):
     stored = json.dumps(to_dict(config), allow_nan=False)

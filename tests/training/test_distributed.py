@@ -12,6 +12,7 @@ import torch
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from dnnlib.remarks import remark
+from tests.support.failing import fail_in_one
 from tests.support.processes import finish, run_distributed, start
 from tests.support.runs import (
     new_trainer,
@@ -66,6 +67,12 @@ def shared_runs(configs, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def alone(configs):
+    """Return the states that one process has come to, by mode."""
+    return {mode: train(new_trainer(config), STEPS).state_dict() for mode, config in configs.items()}
+
+
 def assert_same_training(actual, expected):
     """Assert that two states differ by no more than the order of summation makes."""
     actual, expected = snapshot(actual), snapshot(expected)
@@ -86,9 +93,8 @@ def assert_same_training(actual, expected):
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_two_processes_equal_one(configs, shared_runs, mode):
-    alone = train(new_trainer(configs[mode]), STEPS)
-    assert_same_training(load_state(shared_runs / f"{mode}.pt"), alone.state_dict())
+def test_two_processes_equal_one(alone, shared_runs, mode):
+    assert_same_training(load_state(shared_runs / f"{mode}.pt"), alone[mode])
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
@@ -105,18 +111,11 @@ def test_two_processes_continue_as_one(configs, shared_runs, mode):
 
 
 @pytest.mark.parametrize("mode", ["base", "qc"])
-def test_accumulated_gradients_are_those_of_the_whole_batch(configs, mode):
+def test_accumulated_gradients_are_those_of_the_whole_batch(configs, alone, mode):
     config = configs[mode]
-    parts = replace(config, run=replace(config.run, batch_gpu=4))
-    whole, accumulated = (train(new_trainer(each), STEPS) for each in (config, parts))
+    accumulated = train(new_trainer(replace(config, run=replace(config.run, batch_gpu=4))), STEPS)
     assert accumulated.batch_gpu == 4
-    assert_same_training(accumulated.state_dict(), whole.state_dict())
-
-
-def fail_in_one(world):
-    if not world.is_first:
-        raise UserError("process 1 has had enough; give it another batch")
-    world.sum(torch.zeros(1))
+    assert_same_training(accumulated.state_dict(), alone[mode])
 
 
 def test_an_error_in_one_process_is_raised_here():
@@ -177,7 +176,7 @@ def test_a_bad_image_ends_all_processes_with_one_sentence(run_files, tmp_path):
 
 
 def test_torchrun_starts_the_command(run_files, tmp_path):
-    """Two processes of torchrun's, which are fresh interpreters, come to the state of one process."""
+    """Two processes of torchrun's come to the state of one process."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     code, output, errors = finish(
         start([*launcher, *tiny_command(tmp_path, *run_files, "--kimg=0.016", "--tick=0.016")])

@@ -15,6 +15,7 @@ import pytest
 
 from images.photos import read_photo
 from tests.support.runs import ROOT
+from tests.support.web import needs_gradio
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
@@ -23,7 +24,8 @@ FLAGS += ["host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "disable-dev
 FLAGS += ["force-prefers-reduced-motion", "disable-extensions"]
 PATIENCE = 120  # seconds, on machines that do other things
 
-pytest.importorskip("gradio", reason="Gradio is not installed (the extra web)")
+pytestmark = [needs_gradio, pytest.mark.long]
+
 pytest.importorskip("selenium", reason="Selenium is not installed")
 if not (BROWSER and DRIVER):
     pytest.skip("there is no chromium with chromedriver", allow_module_level=True)
