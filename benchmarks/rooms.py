@@ -6,6 +6,7 @@ A room is a folder with an `__init__.py` at the root; the programs at the root c
 """
 
 import ast
+import functools
 import re
 import subprocess
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ def drawing(root: Path) -> str:
     rooms = {name: [path for path in files if path.parts[0] == name] for name in sorted(names)}
     rooms[SCRIPTS] = [path for path in files if len(path.parts) == 1]
     rooms = {name: paths for name, paths in rooms.items() if paths}
-    trees = {path: ast.parse((root / path).read_text(encoding="utf-8")) for paths in rooms.values() for path in paths}
+    trees = {path: tree_of(root / path) for paths in rooms.values() for path in paths}
     # A `__main__` is a command, like the scripts, and uses what it likes.
     inner = {name: [path for path in paths if path.name != "__main__.py"] for name, paths in rooms.items()}
     uses = {name: _used(name, [trees[path] for path in paths], rooms) for name, paths in inner.items()}
@@ -70,6 +71,12 @@ def python_files(root: Path) -> list[Path]:
     names = listed.split("\0")[:-1] or [path.relative_to(root).as_posix() for path in root.rglob("*.py")]
     files = (Path(name) for name in sorted(set(names)))
     return [path for path in files if (root / path).is_file() and not any(part.startswith(".") for part in path.parts)]
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return a file as the oldest Python reads it that the source is for."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
 
 
 def imports(tree: ast.Module) -> set[str]:

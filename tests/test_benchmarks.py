@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import timeit
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_train_step(tmp_path, monkeypatch):
     path, profile, profiled = tmp_path / "numbers.json", tmp_path / "profile.txt", []
     profile.write_text("of an earlier call")
     monkeypatch.setattr(train_step, "profile_steps", lambda trainer, *table: profiled.append(table))
+    monkeypatch.setattr(train_step, "seconds", lambda phase, *_: timeit.timeit(phase, number=1))  # without a warm-up
     flags = [*gpu.TINY_TRAIN_STEP, "--textbook", f"--json={path}", f"--profile={profile}"]
     result = CliRunner().invoke(train_step.main, flags, catch_exceptions=False)
     for phase in ("G_reg", "fakes", "D_degraded_reg", "average step", "whole step", "base, textbook", "base, plain"):

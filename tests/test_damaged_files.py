@@ -15,7 +15,7 @@ from benchmarks.campaign.corpus.mutations import MUTATIONS, mutate
 from benchmarks.campaign.corpus.readers import Reader, digest
 from dnnlib.errors import UserError
 
-FILES = 3  # of each reader; `python -m benchmarks.campaign readers` reads some thousand
+FILES = 2  # of each reader; `python -m benchmarks.campaign readers` reads some thousand
 
 
 @pytest.mark.parametrize("reader", readers.READERS, ids=lambda reader: reader.name)

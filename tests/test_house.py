@@ -1,7 +1,6 @@
 """The house: which package may import which, what reads files, and the oldest Python that the source is for."""
 
 import ast
-import functools
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rooms import drawing
+from benchmarks.rooms import drawing, tree_of
 from dnnlib.errors import UserError
 from dnnlib.registry import Registry
 
@@ -48,12 +47,6 @@ SCRIPT_NAMES = {path.stem for path in ROOT.glob("*.py")}
 
 def name_of(path):
     return path.relative_to(ROOT).as_posix()
-
-
-@functools.cache
-def tree_of(path):
-    """Return a file as the oldest Python reads it that the source is for."""
-    return ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
 
 
 def found_in(paths, search):
