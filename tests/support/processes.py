@@ -37,7 +37,12 @@ PRELOADED += ["evaluation.snapshots", "torch._dynamo", "torch.utils.tensorboard"
 
 
 def fork_server() -> None:
-    """Let the server of warm processes be a fork of this process, in which no test has run yet."""
+    """Let the server of warm processes be a fork of this process, in which no test has run yet.
+
+    Libraries of GPUs and of macOS do not survive a fork; there the server stays a fresh interpreter.
+    """
+    if sys.platform == "darwin" or torch.cuda.is_available():
+        return
     warm_context()
     for name in PRELOADED:
         importlib.import_module(name)

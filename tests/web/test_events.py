@@ -29,7 +29,7 @@ def silent(*step, desc=None):
     """Take the place of a bar of progress."""
 
 
-def refused(match):
+def refused(match=None):
     """Return a context that expects an error as the page shows it, with words that match."""
     import gradio
 
@@ -67,7 +67,7 @@ def test_without_a_photo_nothing_is_shown(page):
 def test_errors_are_sentences_without_markup(page, tmp_path):
     path = tmp_path / "<img src=x>.png"
     path.write_bytes(b"no photo")
-    with refused("") as caught:
+    with refused() as caught:
         functions(page)["open"].fn(str(path), silent)
     expected = "&lt;img src=x&gt;.png cannot be read: it is not an image of a known kind, or damaged; save it again"
     assert caught.value.message.startswith(expected) and not caught.value.print_exception
