@@ -36,7 +36,7 @@ from inversion.directions.direction import Direction, normalise, save_direction
 from inversion.directions.editing import edit
 from inversion.directions.scorers import brightness
 from inversion.inverter import InversionOptions, Inverter
-from inversion.projector import ProjectorOptions
+from inversion.projector import ProjectorOptions, _Search
 from inversion.tuning_options import TuningOptions
 from metrics.distances.frechet import frechet_distance, moments
 from metrics.distances.pixels import psnr, ssim
@@ -56,6 +56,12 @@ COUNT = 3
 FEW = InversionOptions(projector=ProjectorOptions(steps=2, q_starts=1), tuning=TuningOptions(steps=2, locality_codes=1))
 
 ONE = InversionOptions(projector=ProjectorOptions(steps=1), tuning=TuningOptions(steps=1))  # as by the flags below
+
+
+@pytest.fixture(autouse=True)
+def _few_starts(monkeypatch):
+    """Try two codes as the start of q, not seventeen, which would take longer than all steps of these searches."""
+    monkeypatch.setattr(_Search, "_codes_to_try", lambda self, every=_Search._codes_to_try: every(self)[:2])
 
 
 @pytest.fixture(scope="module")
