@@ -41,6 +41,8 @@ RESAMPLINGS = [
     (LARGE, (2, 5), (3, 1), (8, 2, 5, 5), (6, 7)),
     (LONG, 7, 5, (6, 5, 6, 5), (9, 11)),
     (torch.ones(1), 1, 1, 0, (5, 3)),
+    (torch.full((1, 1), 2.0), (3, 2), 1, (1, 0, 2, 0), (5, 6)),  # outputs that no tap meets
+    (torch.tensor([[1.0, 2.0], [3.0, 5.0]]), 3, 1, (2, 1, 1, 3), (4, 5)),
 ]
 HALF_RESAMPLINGS = [RESAMPLINGS[i] for i in (0, 2, 4, 5, 7, 8, 10, 11, 12, 14, 17)]
 

@@ -19,8 +19,10 @@ from tests.support.kernel_cases import (
     BIAS_ACT_CASES,
     DTYPES,
     LARGE,
+    LAYOUTS,
     LONG,
     OUTER,
+    ROTATED,
     UPFIRDN2D_CASES,
     assert_same_results,
     bias_act_results,
@@ -154,7 +156,7 @@ def test_bias_act_equals_the_torch_path(case, gain, seed, is_traced):
 
 @needs_compiler
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_upfirdn2d_reference_numbers(golden, layout):
     arrays, cases = golden("upfirdn2d")
 
@@ -210,6 +212,20 @@ def test_bias_act_passes_what_is_not_a_number():
         return [bias_act(x, act=act, clamp=3.0).nan_to_num(9.0) for act in ("linear", "relu", "lrelu", "tanh")]
 
     assert all(map(torch.equal, host_kernels.on_built_kernels(results), results()))
+
+
+@needs_compiler
+@pytest.mark.parametrize("f", [OUTER, ROTATED])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_zeros_around_an_image_are_zeros_beside_infinity(f, layout):
+    """What lies outside is never read from a pixel at the edge, where zero times infinity would spread."""
+    x = torch.zeros(1, 8, 8, 8).contiguous(memory_format=layout)
+    x[:, :, 0, 0], x[:, :, -1, -1] = torch.inf, torch.nan
+    y = host_kernels.on_built_kernels(lambda: upfirdn2d(x, f, padding=6))
+    reached = torch.zeros(17, 17, dtype=torch.bool)
+    reached[3:7, 3:7] = reached[10:14, 10:14] = True
+    assert torch.isfinite(y[:, :, ~reached]).all() and not y[:, :, ~reached].any()
+    assert not torch.isfinite(y[:, :, reached]).any()
 
 
 @needs_compiler

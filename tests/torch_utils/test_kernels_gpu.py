@@ -15,7 +15,7 @@ from tests.support.kernel_cases import (
     upfirdn2d_results,
 )
 from tests.support.tolerance import assert_close
-from torch_utils.cuda import operators
+from torch_utils.cuda import operators, outer_product
 from torch_utils.ops import bias_act as bias_act_op
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.upfirdn2d import upfirdn2d
@@ -97,6 +97,20 @@ def test_kernels_run_in_a_captured_graph():
     x.copy_(torch.randn_like(x))
     graph.replay()
     assert torch.equal(y, run())
+
+
+def test_a_filter_that_is_first_met_in_a_capture():
+    """The host may not read it then: the kernel for any taps runs, which has to be loaded before."""
+    x, f = torch.randn(4, 8, 16, 16, device="cuda"), OUTER.cuda()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outer_product, "find", lambda f: None)
+        expected = upfirdn2d(x, f, up=2)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = upfirdn2d(x, f, up=2)
+    graph.replay()
+    assert torch.equal(y, expected)
+    assert_close(upfirdn2d(x, f, up=2), expected)
 
 
 def test_kernels_run_on_the_current_stream():
