@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +14,8 @@ from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
-from dnnlib.flags import PATH, require_effect
+from dnnlib.flags import PATH, processes_option, require_effect
+from dnnlib.parsing import existing
 from inversion.commands.options import (
     FORMER,
     InverterFlags,
@@ -21,6 +26,35 @@ from inversion.commands.options import (
     say,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from images.video.reader import Frame
+    from torch_utils.processes.sharing import Share
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """What becomes of a clip.
+
+    Attributes:
+        source: file of the clip.
+        output: file of the result.
+        keep_quality: whether the result has the clip's degradation.
+        direction: file of the direction that it is edited along; None: it is not.
+        strength: strength of the edit.
+        pastes: whether the result shows whole frames.
+        smooth: standard deviation in frames of the Gaussian that codes and squares are averaged with over time.
+    """
+
+    source: str
+    output: str
+    keep_quality: bool
+    direction: str | None
+    strength: float
+    pastes: bool
+    smooth: float
+
 
 @commands.command(
     "video", sections=photo_sections("keep_quality", "direction_path", "strength", "smooth"), former=FORMER
@@ -28,6 +62,7 @@ from inversion.commands.options import (
 @click.option("-i", "--input", "source", type=PATH, required=True, metavar="FILE", help="A video file.")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
 @network_options
+@processes_option
 @click.option("--keep-quality", is_flag=True, help="Keep the clip's degradation; without, the clip is restored.")
 @click.option("--direction", "direction_path", type=PATH, metavar="FILE", help="Direction to edit the clip along.")
 @click.option("--strength", type=float, default=2.0, callback=check_finite, help="Strength of the edit.")
@@ -50,6 +85,7 @@ def video(
     output: str,
     inverting: InverterFlags,
     align: str | None,
+    gpus: int,
     keep_quality: bool,
     direction_path: str | None,
     strength: float,
@@ -58,35 +94,63 @@ def video(
 ) -> None:
     """Restore or edit a clip: one quality code for all frames, content smoothed over time, the sound as it was.
 
-    The codes are kept beside the result, OUTPUT-codes.safetensors; the same command goes on from there.
+    The codes are kept beside the result, OUTPUT-codes.safetensors; the same command goes on from there. Processes
+    divide the frames, and one of them writes the video.
 
     \b
     python invert.py video --network=qc.safetensors --align=human -i clip.mp4 -o restored.mp4
     """
-    from images.video.reader import check_name, read_clip, write_clip
-    from inversion.commands.building import make_direction, make_inverter, make_reader
-    from inversion.commands.restore import note_on_size
-    from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
-    from inversion.video.rendering import render_codes
+    from images.video.reader import check_name, read_clip
+    from torch_utils.processes.sharing import divide
 
     if direction_path is None:
         require_effect(["strength"], "without --direction; add it, or leave it out")
-    path = check_name(output)
+    check_name(output)
     check_output(output)
-    inverter = make_inverter(inverting, None, needs_quality=not keep_quality)
-    reader = make_reader(align, inverter)
-    direction = None if direction_path is None else make_direction(direction_path, inverter)
-    clip = read_clip(source)
-    if not clip.has_audio:
-        click.echo(f"{source} has no sound, so the result has none")
-    if real_path(path) == real_path(source):
+    if real_path(output) == real_path(source):
+        existing(source, "video")
         raise UserError(f"--output={output} is the clip itself; name the result otherwise")
-    squares = clip_squares(clip, reader, smooth)
-    for note in note_on_size(statistics.median(square.side for square in squares), inverter.G.img_resolution):
-        say(f"{source}: {note}")
+    job = VideoJob(source, output, keep_quality, direction_path, strength, pastes, smooth)
+    outcome = divide(_video, gpus, inverting.device, job, inverting, align)
+    if outcome is None:
+        return
+    frames = sum(outcome.results)
+    if frames == 0:  # the first process has died as the last
+        raise UserError(outcome.losses[0].reason, "the same command goes on from the codes that were found")
+    if not read_clip(source).has_audio:
+        click.echo(f"{source} has no sound, so the result has none")
+    click.echo(f"{output}: {frames} frames")
+
+
+def _video(share: Share, job: VideoJob, inverting: InverterFlags, align: str | None) -> int:
+    """Do this process's part of a clip; return the number of frames that it has written."""
+    from images.video.reader import read_clip, write_clip
+    from inversion.commands.building import make_direction, make_inverter, make_reader, on_share
+    from inversion.commands.restore import note_on_size
+    from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares
+    from inversion.video.frames import Composition, write_alone, write_divided
+    from inversion.video.rendering import render_codes, render_spans
+
+    path = Path(job.output)
+    inverter = make_inverter(on_share(inverting, share), None, needs_quality=not job.keep_quality)
+    reader = make_reader(align, inverter)
+    direction = None if job.direction is None else make_direction(job.direction, inverter)
+    clip = read_clip(job.source)
+    squares = clip_squares(clip, reader, job.smooth, share)
+    if share.rank == 0:
+        for note in note_on_size(statistics.median(square.side for square in squares), inverter.G.img_resolution):
+            say(f"{job.source}: {note}")
     codes_path = path.with_name(f"{path.stem}-codes.safetensors")
-    codes = clip_codes(clip, squares, inverter, reader, ClipOptions(smooth), codes_path)
-    codes = codes if keep_quality else codes.sharp()
-    images = render_codes(inverter, codes, direction, strength)
-    count = write_clip(path, compose_frames(clip, squares, images, pastes), clip)
-    click.echo(f"{output}: {count} frames")
+    codes = clip_codes(clip, squares, inverter, reader, ClipOptions(job.smooth), codes_path, share)
+    codes = codes if job.keep_quality else codes.sharp()
+
+    def render(spans: Iterable[range]) -> Iterator[np.ndarray]:
+        return render_codes(inverter, codes, spans, direction, job.strength)
+
+    def write(frames: Iterator[Frame]) -> int:
+        return write_clip(path, frames, clip)
+
+    composition, spans = Composition(clip, squares, job.pastes), render_spans(len(codes))
+    if share.size == 1:
+        return write_alone(composition, spans, render, write, share)
+    return write_divided(composition, spans, render, write, path, share)

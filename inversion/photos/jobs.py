@@ -73,7 +73,7 @@ def merged(outcome: Outcome) -> Summary:
     parts = [Summary(**part) for part in outcome.results]
     failed = [sentence for part in parts for sentence in part.failed]
     failed += [f"{loss.item or 'no photo'}: {loss.reason}; the same command tries again" for loss in outcome.losses]
-    signals = [part.stopped_by for part in parts if part.stopped_by is not None]
+    signals = [number for number in (*(part.stopped_by for part in parts), outcome.stopped_by) if number is not None]
     if outcome.left and not signals:
         failed.append(f"{outcome.left} more were not begun, as no process was left; the same command goes on")
     return Summary(sum(p.done for p in parts), max(p.already for p in parts), failed, next(iter(signals), None))

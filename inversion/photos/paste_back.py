@@ -27,10 +27,19 @@ def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: fl
         feather: width of the soft edge, in sides of the square: above 0, and at most 0.5.
     """
     assert 0 < feather <= 0.5, f"feather {feather} is not in (0, 0.5]"
+    left, top, region = pasted_region(photo, image, square, feather)
     pasted = photo.copy()
+    pasted[top : top + region.shape[0], left : left + region.shape[1]] = region
+    return pasted
+
+
+def pasted_region(
+    photo: np.ndarray, image: np.ndarray, square: Square, feather: float = FEATHER
+) -> tuple[int, int, np.ndarray]:
+    """Return the part of `paste_back`'s result that the square touches: left, top, and uint8 `[h, w, 3]`."""
     left, top, right, bottom = _bounds(square, photo.shape[:2])
     if left >= right or top >= bottom:
-        return pasted
+        return 0, 0, photo[:0, :0]
     own = max(1, math.ceil(square.side - 1e-6))  # at the photo's scale, so that the warp neither shrinks nor enlarges
     matrix = square.matrix(own)
     matrix[:, 2] -= left, top
@@ -43,10 +52,9 @@ def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: fl
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)  # [h, w, 3], the part of the photo that the square touches
     mask = soft_mask(matrix, own, size, feather)[:, :, np.newaxis]  # [h, w, 1]
-    region = pasted[top:bottom, left:right]
+    region = photo[top:bottom, left:right]
     mixed = region + mask * (warped - region)  # float32 [h, w, 3]
-    pasted[top:bottom, left:right] = np.rint(mixed).clip(0, 255).astype(np.uint8)
-    return pasted
+    return left, top, np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
 def enlarged(photo: np.ndarray, factor: float, name: str) -> np.ndarray:

@@ -1,35 +1,33 @@
-"""Inversion of a clip: one quality code for all frames, and content codes that change smoothly over time."""
+"""Inversion of a clip: one quality code for all frames, and content codes that change smoothly over time.
+
+Several processes divide the frames: each looks for faces in every N-th one, and finds the codes of some of them at a
+time. All squares, and all codes, are smoothed together, by each process alike.
+"""
 
 import dataclasses
-import os
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-import tqdm
 from torch import Tensor
 
-from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from images.photos import network_input
 from images.squares import Square, centre_square, cut
 from images.video.reader import Clip, Frame
 from inversion.inverter import Inverter
 from inversion.photos.alignment import NoFaceError, align
-from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
-from inversion.tuned_weights import codes_among
+from inversion.video.codes_file import CodesFile, require_same_kind
 from inversion.video.smoothing import smooth_rows, steady_squares
-from networks.generators.interface import Generator
 from networks.latents import Latents, join
-from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.processes.progress import ProgressBar
+from torch_utils.processes.sharing import Share
 
-KIND = "clip"  # kind of the file of codes, in its header
 SAVE_EVERY = 64  # frames between two saves of the codes found so far
-REMOVE = "remove it, and its codes are found again"
 WARM_SHARE = 0.2  # share of the projector's steps for frames that start from the codes of the frame before
 
 
@@ -46,21 +44,26 @@ class ClipOptions:
     batch: int = 16
 
 
-def clip_squares(clip: Clip, reader: PhotoReader, smooth: float) -> list[Square]:
+def clip_squares(clip: Clip, reader: PhotoReader, smooth: float, share: Share | None = None) -> list[Square]:
     """Return the part of each frame that is inverted: the middle square, or a square that follows the face smoothly.
 
     Raises NoFaceError when no frame has a face.
     """
-    found: list[Square | None] = []
-    bar = tqdm.tqdm(clip.frames(), total=clip.frame_count, desc="faces", unit="frame", disable=None)
-    for frame in bar:
-        if reader.detector is None:
-            found.append(centre_square(frame.pixels))
-            continue
-        try:
-            found.append(align(frame.pixels, reader.detector, str(clip.path)).square)
-        except NoFaceError:
-            found.append(None)
+    share = share or Share(torch.device("cpu"))
+    own: list[tuple[float, ...] | None] = []
+    count = 0
+    with closing(ProgressBar(clip.frame_count or 0, "faces", share)) as bar:
+        for number, frame in enumerate(clip.frames()):
+            count += 1
+            if number % share.size == share.rank:
+                square = _find_square(clip, frame, reader)
+                own.append(None if square is None else dataclasses.astuple(square))
+                share.go_on()
+                bar.update(1)
+    share.offer(f"squares/{share.rank}", own)
+    parts = [share.wait(f"squares/{rank}") for rank in range(share.size)]
+    rows = [parts[number % share.size][number // share.size] for number in range(count)]
+    found = [None if row is None else Square(*row) for row in rows]
     if all(square is None for square in found):
         assert reader.detector is not None, "without a detector every frame has its middle square"
         raise NoFaceError(
@@ -70,13 +73,32 @@ def clip_squares(clip: Clip, reader: PhotoReader, smooth: float) -> list[Square]
     return steady_squares(found, smooth if reader.detector is not None else 0)
 
 
+def _find_square(clip: Clip, frame: Frame, reader: PhotoReader) -> Square | None:
+    """Return the square of a frame that is inverted, by itself; None where it has no face."""
+    if reader.detector is None:
+        return centre_square(frame.pixels)
+    try:
+        return align(frame.pixels, reader.detector, str(clip.path)).square
+    except NoFaceError:
+        return None
+
+
 def clip_codes(
-    clip: Clip, squares: list[Square], inverter: Inverter, reader: PhotoReader, options: ClipOptions, path: Path
+    clip: Clip,
+    squares: list[Square],
+    inverter: Inverter,
+    reader: PhotoReader,
+    options: ClipOptions,
+    path: Path,
+    share: Share | None = None,
 ) -> Latents:
     """Return the codes of all frames; codes found so far are stored at `path`, from where the same call goes on.
 
     A clip has one degradation, so all frames get the mean of their quality codes. Paddings and features say where
     things are, so each frame keeps its own.
+
+    The projector without an encoder starts from the codes of the frame before, so that the first process finds those
+    of all frames, and the others wait.
 
     Args:
         clip: video to invert.
@@ -85,108 +107,120 @@ def clip_codes(
         reader: resolution and channels of the parts.
         options: smoothing and batch size.
         path: file of the codes, before smoothing.
+        share: part of this process among those that divide the frames; None: all of them.
 
     Raises UserError for another file at `path`, and one with damaged codes.
     """
+    share = share or Share(torch.device("cpu"))
     settings = {
         "clip": sha256(clip.path),
         "squares": [dataclasses.astuple(square) for square in (squares[0], squares[-1])],
         "inversion": inverter.settings,
     }
-    parts = _load_codes(path, settings, inverter.G)
-    done = sum(len(part) for part in parts)
-    targets = _targets(clip, squares, reader, done)
-    bar = tqdm.tqdm(total=len(squares), initial=done, desc="codes", unit="frame", disable=None)
+    file = CodesFile(path, settings, inverter.G)
     batch = options.batch if inverter.options.projector is None else 1
-    unsaved = 0
-    try:
-        for images in _batches(targets, batch):  # [n, C, R, R]
-            parts.append(_next_codes(inverter, images.to(inverter.device), parts).to("cpu"))
-            _require_same_kind(path, parts)
-            bar.update(len(images))
-            unsaved += len(images)
-            if unsaved >= SAVE_EVERY:
-                _save(path, parts, settings)
-                unsaved = 0
-    finally:
-        bar.close()
-        if unsaved:
-            _save(path, parts, settings)
-    codes = join(parts)
+    done = share.agree(lambda: sum(map(len, file.load())))
+    starts = range(done, len(squares), batch)
+    spans = [range(start, min(start + batch, len(squares))) for start in starts]
+    with closing(ProgressBar(len(squares) - done, "codes", share)) as bar:
+        if share.size > 1 and not _is_chain(inverter):
+            _find_divided(clip, squares, inverter, reader, spans, file, share, bar)
+        elif share.rank == 0:
+            _find_in_order(clip, squares, inverter, reader, spans, file, share, bar)
+    if share.rank == 0:
+        file.clear()
+        share.offer("codes")
+    share.wait("codes")
+    codes = join(file.load())
     q = None if codes.q is None else codes.q.mean(0, keepdim=True).expand(len(codes), -1)  # [F, q_dim]
     return dataclasses.replace(codes, ws=smooth_rows(codes.ws, options.smooth), q=q)
+
+
+def _is_chain(inverter: Inverter) -> bool:
+    """Return whether the search for a frame's codes starts from those of the frame before."""
+    return inverter.options.projector is not None and inverter.encoder is None
+
+
+def _find_in_order(
+    clip: Clip,
+    squares: Sequence[Square],
+    inverter: Inverter,
+    reader: PhotoReader,
+    spans: Sequence[range],
+    file: CodesFile,
+    share: Share,
+    bar: ProgressBar,
+) -> None:
+    """Find the codes of frames one after the other, behind those in the file."""
+    parts, unsaved = file.load(), 0
+    try:
+        for span, images in targets(clip, squares, reader, spans):
+            share.go_on()
+            parts.append(_next_codes(inverter, images.to(inverter.device), parts).to("cpu"))
+            require_same_kind(file.path, parts)
+            bar.update(len(span))
+            unsaved += len(span)
+            if unsaved >= SAVE_EVERY:
+                file.save(parts)
+                unsaved = 0
+    finally:
+        if unsaved:
+            file.save(parts)
+
+
+def _find_divided(
+    clip: Clip,
+    squares: Sequence[Square],
+    inverter: Inverter,
+    reader: PhotoReader,
+    spans: Sequence[range],
+    file: CodesFile,
+    share: Share,
+    bar: ProgressBar,
+) -> None:
+    """Find this process's codes of frames, in files of their own, which the first one joins."""
+    missing = share.agree(lambda: [number for number, span in enumerate(spans) if not file.has_part(span)])
+    mine = share.claim([spans[number] for number in missing], lambda span: frames_name(clip, span))
+    for span, images in targets(clip, squares, reader, mine):
+        file.save_part(span, inverter.codes(images.to(inverter.device)).to("cpu"))
+        share.offer(f"codes/{span.start}")
+        bar.update(len(span))
+    for number in missing:
+        share.wait(f"codes/{spans[number].start}")
+    if share.rank == 0:
+        file.join(spans)
+
+
+def frames_name(clip: Clip, span: range) -> str:
+    """Return what messages call some frames of a clip."""
+    return f"frames {span.start} to {span.stop - 1} of {clip.path}"
 
 
 def _next_codes(inverter: Inverter, images: Tensor, parts: Sequence[Latents]) -> Latents:
     """Return the codes of the next frames; the projector starts from those of the frame before."""
     options = inverter.options.projector
-    if options is None or not parts or inverter.encoder is not None:
+    if options is None or not parts or not _is_chain(inverter):
         return inverter.codes(images)
     steps = max(1, round(WARM_SHARE * options.steps))
     warm = inverter.with_projector(dataclasses.replace(options, steps=steps))
     return warm.codes(images, start=parts[-1][-1:].to(inverter.device))
 
 
-def _targets(clip: Clip, squares: list[Square], reader: PhotoReader, first: int) -> Iterator[Tensor]:
-    """Yield the parts of the frames from number `first` on, `[1, C, R, R]` in [-1, 1]."""
-    for index, (frame, square) in enumerate(zip(clip.frames(), squares, strict=True)):
-        if index >= first:
-            yield network_input(cut(frame.pixels, square, reader.resolution), reader.channels)
+def targets(
+    clip: Clip, squares: Sequence[Square], reader: PhotoReader, spans: Iterable[range]
+) -> Iterator[tuple[range, Tensor]]:
+    """Yield spans with the parts of their frames, `[n, C, R, R]` in [-1, 1]; spans come in the clip's order."""
+    for span, frames in frames_in(clip, spans):
+        pairs = zip(frames, squares[span.start : span.stop], strict=True)
+        parts = [
+            network_input(cut(frame.pixels, square, reader.resolution), reader.channels) for frame, square in pairs
+        ]
+        yield span, torch.cat(parts)
 
 
-def _batches(images: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-    """Yield images `[1, C, R, R]` in batches of `count`; the last batch may be smaller."""
-    waiting: list[Tensor] = []
-    for image in images:
-        waiting.append(image)
-        if len(waiting) == count:
-            yield torch.cat(waiting)
-            waiting = []
-    if waiting:
-        yield torch.cat(waiting)
-
-
-def _save(path: str | os.PathLike, parts: Sequence[Latents], settings: dict[str, Any]) -> None:
-    save_tensors(path, join(parts).tensors(), {"kind": KIND, "settings": settings})
-
-
-def _load_codes(path: Path, settings: dict[str, Any], G: Generator) -> list[Latents]:
-    """Return the codes that an earlier call with the same settings has found; raise UserError for another file."""
-    if not path.exists():
-        return []
-    header = read_header(path)
-    if header.get("kind") != KIND:
-        raise UserError(f"{path} is in the way and holds no codes of a clip; name the output otherwise")
-    if header.get("settings") != _as_json(settings):
-        return []
-    return [codes_among(path, load_tensors(path), REMOVE, G)]
-
-
-def _require_same_kind(path: Path, parts: Sequence[Latents]) -> None:
-    """Raise UserError where a file has other codes of its frames than the next frames get."""
-    if len(parts) > 1 and parts[0].tensors().keys() != parts[-1].tensors().keys():
-        found, new = (", ".join(part.tensors()) for part in (parts[0], parts[-1]))
-        raise UserError(f"{path} holds {found} of each frame, and further frames have {new}; {REMOVE}")
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value as JSON gives it back: tuples become lists."""
-    if isinstance(value, dict):
-        return {name: _as_json(part) for name, part in value.items()}
-    return [_as_json(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-
-def compose_frames(
-    clip: Clip, squares: Sequence[Square], images: Iterable[np.ndarray], pastes: bool
-) -> Iterator[Frame]:
-    """Yield the frames of a result.
-
-    Args:
-        clip: video whose times the frames get.
-        squares: part of each frame that its image shows.
-        images: image of each frame, uint8 `[R, R, 3]`.
-        pastes: whether a frame is the clip's frame with the image in its square, not the image alone.
-    """
-    for frame, square, image in zip(clip.frames(), squares, images, strict=True):
-        pixels = paste_back(frame.pixels, image, square) if pastes else image
-        yield dataclasses.replace(frame, pixels=pixels)
+def frames_in(clip: Clip, spans: Iterable[range]) -> Iterator[tuple[range, list[Frame]]]:
+    """Yield spans with their frames, in one pass over the clip; spans come in the clip's order."""
+    frames, position = clip.frames(), 0
+    for span in spans:
+        yield span, list(itertools.islice(frames, span.start - position, span.stop - position))
+        position = span.stop

@@ -1,10 +1,9 @@
 """From the codes of a clip's frames to images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-import tqdm
 
 from generation.rendering import synthesize
 from images.photos import from_network
@@ -16,13 +15,22 @@ from networks.latents import Latents
 RENDER_BATCH = 16  # frames in one pass through the network
 
 
+def render_spans(count: int) -> list[range]:
+    """Return the frames of each pass through the network, of so many in all."""
+    return [range(start, min(start + RENDER_BATCH, count)) for start in range(0, count, RENDER_BATCH)]
+
+
 @torch.no_grad()
 def render_codes(
-    inverter: Inverter, codes: Latents, direction: AnyDirection | None = None, strength: float = 0.0
+    inverter: Inverter,
+    codes: Latents,
+    spans: Iterable[range],
+    direction: AnyDirection | None = None,
+    strength: float = 0.0,
 ) -> Iterator[np.ndarray]:
-    """Yield the image of each row of codes, edited along a direction, uint8 `[R, R, 3]`."""
-    for start in tqdm.tqdm(range(0, len(codes), RENDER_BATCH), desc="images", unit="batch", disable=None):
-        part = codes[start : start + RENDER_BATCH].to(inverter.device)
+    """Yield the images of each span of the codes, edited along a direction, uint8 `[n, R, R, 3]`."""
+    for span in spans:
+        part = codes[span.start : span.stop].to(inverter.device)
         if direction is not None:
             part = edit(inverter.G, part, direction, strength)
-        yield from from_network(synthesize(inverter.G, part).clamp(-1, 1))  # [n, R, R, 3]
+        yield from_network(synthesize(inverter.G, part).clamp(-1, 1))

@@ -19,13 +19,15 @@ from inversion.photos.face_detectors import Face
 from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
-from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares, compose_frames
+from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares
+from inversion.video.frames import Composition, write_alone
 from inversion.video.smoothing import smooth_rows, steady_squares
 from networks.latents import Latents
 from tests.support.clips import EVEN, make
 from tests.support.codes import full_codes, same_bits
 from tests.support.tolerance import assert_close
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+from torch_utils.processes.sharing import Share
 
 CPU = torch.device("cpu")
 QUICK = ProjectorOptions(steps=5, q_starts=2)
@@ -308,7 +310,16 @@ def test_shown_frames_keep_their_times(clip, pastes):
     frames = list(clip.frames())
     squares = [Square(20 + k, 24, 16) for k in range(len(frames))]
     images = [np.full((16, 16, 3), 20 * k, np.uint8) for k in range(len(frames))]
-    shown = list(compose_frames(clip, squares, iter(images), pastes))
+    shown = []
+
+    def write(given):
+        shown.extend(given)
+        return len(shown)
+
+    composition = Composition(clip, squares, pastes)
+    spans = [range(0, 4), range(4, 8), range(8, 10)]
+    render = lambda spans: (np.stack(images[span.start : span.stop]) for span in spans)  # noqa: E731
+    assert write_alone(composition, spans, render, write, Share(CPU)) == 10
     assert [frame.time for frame in shown] == [frame.time for frame in frames]
     for result, frame, image, square in zip(shown, frames, images, squares, strict=True):
         assert np.array_equal(result.pixels, paste_back(frame.pixels, image, square) if pastes else image)

@@ -690,6 +690,20 @@ def test_a_restored_clip_keeps_its_frames_around_the_result(files, clips, invert
         assert np.array_equal(result.pixels[:, :8], frame.pixels[:, :8])
 
 
+@pytest.mark.parametrize("finds", [None, ["--no-encoder", "--projector-steps=2", "--set=projector.q_starts=1"]])
+def test_processes_write_the_video_of_one(files, clips, tmp_path, finds):
+    """Where each frame is for itself, and where the search goes from frame to frame."""
+    source = make(tmp_path / "long.mp4", range(0, 2400 if finds is None else 240, 60), "aac")
+    extra = [f"--direction={files / 'warmth.safetensors'}"]
+    video(files, source, tmp_path / "one.mp4", *extra, finds=finds)
+    with warm_starts():
+        result = video(files, source, tmp_path / "two.mp4", *extra, "--processes=2", finds=finds)
+    done(result, f"{tmp_path / 'two.mp4'}: {40 if finds is None else 4} frames")
+    for name in ("{}.mp4", "{}-codes.safetensors"):
+        assert (tmp_path / name.format("two")).read_bytes() == (tmp_path / name.format("one")).read_bytes()
+    assert len(list(tmp_path.iterdir())) == 5
+
+
 def test_a_clip_without_sound_says_so(files, clips, tmp_path):
     output = tmp_path / "out.mp4"
     result = video(files, clips / "silent.mp4", output)

@@ -25,7 +25,7 @@ class StepLines:
         """Take note that so much is done."""
         if time.monotonic() - self.told >= INTERVAL:
             self.told = time.monotonic()
-            print(f"  {what}: {done} of {total}", file=sys.stderr, flush=True)
+            print(f"  {what}: {done}{f' of {total}' if total else ''}", file=sys.stderr, flush=True)
 
 
 class ProgressBar:
@@ -35,7 +35,7 @@ class ProgressBar:
         n: number of things that this process has done.
 
     Args:
-        total: number of things to do, by all processes.
+        total: number of things to do, by all processes; 0 where nobody knows.
         unit: what they are.
         share: part of this process.
     """
@@ -47,7 +47,7 @@ class ProgressBar:
         self.share = share
         self.lines = StepLines()
         is_shown = share.size == 1 and not says_lines()
-        self.bar = tqdm.tqdm(total=total, unit=unit, dynamic_ncols=True) if is_shown else None
+        self.bar = tqdm.tqdm(total=total or None, unit=unit, dynamic_ncols=True) if is_shown else None
 
     def update(self, amount: int) -> None:
         """Take note of some things that are done."""

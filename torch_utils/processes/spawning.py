@@ -32,8 +32,10 @@ def start(
     count: int,
     arguments: Callable[[str], tuple[Any, ...]],
     on_death: OnDeath | None = None,
-) -> None:
+) -> int | None:
     """Call `function(rank, *arguments(address))` in `count` processes, and wait for them.
+
+    Returns the number of the signal by which they were asked to stop, and did; None without.
 
     Args:
         function: what they do.
@@ -67,6 +69,7 @@ def start(
             stop.forward_to = ()
     if failed is not None:
         raise _error(failed, processes[failed].exitcode or 1, errors, count)
+    return stop.signal
 
 
 def _free_port() -> int:
