@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,14 @@ from dnnlib import commands
 from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH
+from dnnlib.parsing import existing
 from generation.quality_codes import MAX_SEED
 from inversion.commands.options import (
     FORMER,
     InverterFlags,
     TuningFlags,
     check_output,
+    finish_together,
     network_options,
     photo_sections,
     tuning_options,
@@ -62,7 +66,8 @@ def degradation_figure_command(
     """Draw the figure of degradation synthesis (Fig. 6, and Fig. 28 of the supplement), a row for each photo.
 
     A row shows the photo, the photo with a novel degradation, three steps from there to the degradation of the
-    reference, the photo with that one, and the reference.
+    reference, the photo with that one, and the reference. Rows with a photo that cannot be read, or has no face for
+    --align, are skipped; of several faces the largest is taken.
 
     \b
     python invert.py degradation-figure jpeg.png --reference=noisy.png --seed=5 --network=qc.safetensors -o fig6.png
@@ -70,7 +75,8 @@ def degradation_figure_command(
     from images.figures import check_grid_size, labelled_grid
     from images.sheets import save_png
     from inversion.commands.building import make_inverter, make_reader
-    from inversion.photos.encoded import require_other_file
+    from inversion.photos.encoded import errors_of, read_each, require_other_file, usable
+    from inversion.photos.reader import ALL
 
     if len(references) not in (1, len(photos)):
         raise UserError(
@@ -84,16 +90,41 @@ def degradation_figure_command(
     require_other_file(output, [*photos, *references])
     inverter = make_inverter(inverting, tuning, needs_quality=True)
     check_grid_size(len(photos), len(COLUMNS), inverter.G.img_resolution)
-    reader = make_reader(align, inverter)
-    prepared = {name: reader.read(Path(name)) for name in dict.fromkeys((*photos, *references))}
-    qualities = {name: inverter.codes(prepared[name].target.to(inverter.device)) for name in dict.fromkeys(references)}
+    files = {name: existing(name, "photo") for name in (*photos, *references)}
+    prepared = dict(zip(files, read_each(list(files.values()), make_reader(align, inverter, ALL)), strict=True))
     chosen = references if len(references) > 1 else references * len(photos)
-    rows = [
-        figure_row(inverter, prepared[photo], prepared[reference], qualities[reference], seed + number)
-        for number, (photo, reference) in enumerate(zip(photos, chosen, strict=True))
-    ]
-    save_png(path, labelled_grid(np.stack(rows), [Path(photo).stem for photo in photos], COLUMNS))
-    click.echo(f"{output}: {len(photos)} rows of {', '.join(COLUMNS)}")
+    numbered = enumerate(zip(photos, chosen, strict=True))
+    found = usable([_whole_row(prepared, number, *row) for number, row in numbered])
+    qualities: dict[str, Latents] = {}
+    rows = []
+    for row in found:
+        if row.reference not in qualities:
+            qualities[row.reference] = inverter.codes(row.shown.target.to(inverter.device))
+        rows.append(figure_row(inverter, row.source, row.shown, qualities[row.reference], seed + row.number))
+    save_png(path, labelled_grid(np.stack(rows), [Path(row.photo).stem for row in found], COLUMNS))
+    made = f"{output}: {len(found)} rows of {', '.join(COLUMNS)}"
+    finish_together(made, errors_of(list(prepared.values())))
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A row of the figure: its number, its photo and reference by name, and what was read of both."""
+
+    number: int
+    photo: str
+    reference: str
+    source: PreparedPhoto
+    shown: PreparedPhoto
+
+
+def _whole_row(
+    prepared: Mapping[str, PreparedPhoto | UserError], number: int, photo: str, reference: str
+) -> Row | UserError:
+    """Return a row, or what is wrong with one of its photos."""
+    source, shown = prepared[photo], prepared[reference]
+    if isinstance(source, UserError):
+        return source
+    return shown if isinstance(shown, UserError) else Row(number, photo, reference, source, shown)
 
 
 def figure_row(

@@ -59,7 +59,8 @@ def interpolate_command(
     """Go from one photo to another, or from the mean image to a photo, in sharp images; the rest is the start's.
 
     Paddings and features tell where things are: with --part=space pose and contour move while the style stays, with
-    --part=style the other way round. From the mean image, paddings start at the network's own.
+    --part=style the other way round. From the mean image, paddings start at the network's own. Of several faces
+    in a photo the largest is taken.
 
     \b
     python invert.py interpolate a.jpg b.jpg --network=qc.safetensors --part=style -o strip.png
@@ -70,8 +71,9 @@ def interpolate_command(
     from images.video.writer import write_mp4
     from inversion.commands.building import make_inverter, make_reader
     from inversion.mixing import mean_codes
-    from inversion.photos.encoded import encode_photos, require_other_file
+    from inversion.photos.encoded import encode_photos, require_other_file, usable
     from inversion.photos.mixed import images_between
+    from inversion.photos.reader import ALL
 
     wanted = 1 if start else 2
     if len(photos) != wanted:
@@ -89,8 +91,8 @@ def interpolate_command(
     is_strip = path.suffix.lower() == ".png"
     if is_strip:
         check_grid_size(1, count + len(photos), inverter.G.img_resolution)
-    reader = make_reader(align, inverter)
-    encoded = [encode_photos([Path(photo)], Path(photo), inverter, reader, codes)[0] for photo in photos]
+    reader = make_reader(align, inverter, ALL)
+    encoded = [usable(encode_photos([Path(photo)], Path(photo), inverter, reader, codes))[0] for photo in photos]
     ends = [mean_codes(inverter.G), encoded[0].latents] if start else [photo.latents for photo in encoded]
     images = images_between(inverter, ends[0].sharp(), ends[1].sharp(), PARTS[part], count)
     if not is_strip:

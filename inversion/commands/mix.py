@@ -14,7 +14,15 @@ from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
-from inversion.commands.options import FORMER, InverterFlags, check_codes, codes_option, network_options, photo_sections
+from inversion.commands.options import (
+    FORMER,
+    InverterFlags,
+    check_codes,
+    codes_option,
+    finish_together,
+    network_options,
+    photo_sections,
+)
 
 if TYPE_CHECKING:
     from inversion.photos.mixed import Quality
@@ -49,7 +57,8 @@ def mix_command(
 
     After an encoder of kind feature-style the content's features meet the style's w (style mixing), after one of kind
     padding its paddings do (face blending: contour, pose and background of the content). After an encoder of w alone
-    the style gives the finer layers.
+    the style gives the finer layers. Photos that cannot be read, or have no face for --align, are skipped; of several
+    faces the largest is taken.
 
     \b
     python invert.py mix --network=qc.safetensors --encoder=encoder.safetensors --style=a.jpg --content=b.jpg -o mixed
@@ -60,8 +69,9 @@ def mix_command(
     from images.sheets import save_png
     from inversion.commands.building import make_inverter, make_reader
     from inversion.directions.direction import parse_layers
-    from inversion.photos.encoded import encode_photos, require_other_folder
+    from inversion.photos.encoded import encode_photos, errors_of, require_other_folder, usable
     from inversion.photos.mixed import mixed_images, mixing_sheet
+    from inversion.photos.reader import ALL
 
     require_other_folder(outdir, [style, content])
     sides = [photo_files(path) for path in (style, content)]
@@ -71,16 +81,18 @@ def mix_command(
         raise UserError(f"--quality=own has no effect, as {inverting.network} is plain; leave it out")
     check_grid_size(len(sides[1]) + 1, len(sides[0]) + 1, inverter.G.img_resolution)
     chosen = None if layers is None else (parse_layers(layers, inverter.G.num_ws) or range(inverter.G.num_ws))
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, ALL)
     folder = prepare_directory(outdir)
-    styles, contents = (
+    found = [
         encode_photos(files, Path(path), inverter, reader, codes)
         for files, path in zip(sides, (style, content), strict=True)
-    )
+    ]
+    styles, contents = map(usable, found)
     rows = []
     for photo in tqdm.tqdm(contents, desc="images", unit="photo", disable=None):
         rows.append(mixed_images(inverter, styles, photo.latents, chosen, quality))
         for other, image in zip(styles, rows[-1], strict=True):
             save_png(folder / f"{photo.name}+{other.name}.png", image)
     save_png(folder / "sheet.png", mixing_sheet(styles, contents, np.stack(rows)))
-    click.echo(f"{len(styles) * len(contents)} mixed, all in {folder / 'sheet.png'}")
+    made = f"{len(styles) * len(contents)} mixed, all in {folder / 'sheet.png'}"
+    finish_together(made, [error for photos in found for error in errors_of(photos)])

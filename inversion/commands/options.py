@@ -256,6 +256,14 @@ def finish(summary: Summary | None, verb: str, results: str | os.PathLike) -> No
         sys.exit(summary.exit_code)
 
 
+def finish_together(text: str, skipped: Sequence[UserError]) -> None:
+    """Print what was made of several photos together, and the photos that were skipped; with those, leave with 1."""
+    sentences = list(dict.fromkeys(map(str, skipped)))
+    click.echo("\n".join([f"{text}; {len(sentences)} skipped", *sentences] if sentences else [text]))
+    if sentences:
+        sys.exit(1)
+
+
 def say(text: str) -> None:
     """Print a line to standard error, above the bar of the job."""
     tqdm.tqdm.write(text, file=sys.stderr)

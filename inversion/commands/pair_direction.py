@@ -1,8 +1,10 @@
 """The command `pair-direction`: a direction from a photo before and after a change (Bai et al. 2022, Fig. S9)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,16 +13,21 @@ from dnnlib.cli import wrong_use_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
+from dnnlib.parsing import existing
 from inversion.commands.options import (
     FORMER,
     InverterFlags,
     check_codes,
     check_output,
     codes_option,
+    finish_together,
     network_options_but,
     photo_sections,
     space_option,
 )
+
+if TYPE_CHECKING:
+    from inversion.photos.encoded import EncodedPhoto
 
 SUFFIX = ".safetensors"
 
@@ -49,7 +56,8 @@ def pair_direction_command(
     """Make a direction for `edit` of a photo before and after a change; of several pairs it is the mean.
 
     Give one photo before and one after, more of such pairs, or two folders with photos of the same names. Strength 1 is
-    the whole change.
+    the whole change. Pairs with a photo that cannot be read, or has no face for --align, are skipped; of several
+    faces the largest is taken.
 
     \b
     python invert.py pair-direction bare.jpg glasses.jpg --space=padding --network=qc.safetensors \\
@@ -59,7 +67,8 @@ def pair_direction_command(
     from inversion.commands.building import make_inverter, make_reader
     from inversion.directions.direction import save_direction
     from inversion.directions.pairs import pair_direction
-    from inversion.photos.encoded import encode_photos
+    from inversion.photos.encoded import encode_photos, errors_of, usable
+    from inversion.photos.reader import ALL
     from torch_utils.checkpoint import read_header
 
     path = check_output(output)
@@ -68,17 +77,31 @@ def pair_direction_command(
     pairs = photo_pairs(photos)
     check_codes(codes)
     inverter = make_inverter(inverting, None, needs_quality=False)
-    reader = make_reader(align, inverter)
+    reader = make_reader(align, inverter, ALL)
     sides = []
     for side, source in enumerate(photos[:2]):
         files = [pair[side] for pair in pairs]
         folder = Path(source) if Path(source).is_dir() else files[0]
-        sides.append([photo.latents for photo in encode_photos(files, folder, inverter, reader, codes)])
+        sides.append(encode_photos(files, folder, inverter, reader, codes))
+    found = usable([whole_pair(before, after) for before, after in zip(*sides, strict=True)])
+    codes_before, codes_after = ([pair[side].latents for pair in found] for side in range(2))
     licence = read_header(inverting.network).get("licence")
-    details: dict[str, Any] = {"pairs": len(pairs)} | ({} if licence is None else {"licence": licence})
-    direction = pair_direction(inverter.G, sides[0], sides[1], moved, path.stem, sha256(inverter.network), details)
+    details: dict[str, Any] = {"pairs": len(found)} | ({} if licence is None else {"licence": licence})
+    direction = pair_direction(
+        inverter.G, codes_before, codes_after, moved, path.stem, sha256(inverter.network), details
+    )
     save_direction(path, direction)
-    click.echo(f"{output}: a direction in {moved} from {len(pairs)} pair{'s' * (len(pairs) > 1)}")
+    made = f"{output}: a direction in {moved} from {len(found)} pair{'s' * (len(found) > 1)}"
+    finish_together(made, [error for side in sides for error in errors_of(side)])
+
+
+def whole_pair(
+    before: EncodedPhoto | UserError, after: EncodedPhoto | UserError
+) -> tuple[EncodedPhoto, EncodedPhoto] | UserError:
+    """Return a pair of photos, or what is wrong with one of them."""
+    if isinstance(before, UserError):
+        return before
+    return after if isinstance(after, UserError) else (before, after)
 
 
 def photo_pairs(paths: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -98,7 +121,10 @@ def photo_pairs(paths: Sequence[str]) -> list[tuple[Path, Path]]:
         return [(file, after[name]) for name, file in before.items()]
     if len(paths) % 2:
         raise UserError(f"{len(paths)} photos make no pairs; give one before and one after each change")
-    return [(Path(before), Path(after)) for before, after in zip(paths[::2], paths[1::2], strict=True)]
+    return [
+        (existing(before, "photo"), existing(after, "photo"))
+        for before, after in zip(paths[::2], paths[1::2], strict=True)
+    ]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

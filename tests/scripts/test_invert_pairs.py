@@ -23,6 +23,7 @@ from inversion.encoders.files import save_encoder
 from inversion.inverter import InversionOptions, Inverter
 from inversion.mixing import between, mean_codes, mix
 from inversion.photos.encoded import names_of
+from inversion.photos.face_detectors import Face
 from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.requality import sample_quality
@@ -362,6 +363,123 @@ def test_features_differ_between_encoders_of_another_layer(files, tmp_path):
     command = ["interpolate", *photos, f"--codes={tmp_path / 'codes'}", "-o", tmp_path / "a.png"]
     said = sentence(*command, *options(files, "feature-style"))
     assert said.startswith("the codes of one image have features of layer 2, those of the other of layer 3; find both")
+
+
+# Bad photos among good ones.
+
+
+@pytest.fixture(name="mixed")
+def _mixed(files, tmp_path, monkeypatch):
+    """The files, where one photo of several is none, and the current folder."""
+    folder = shutil.copytree(files, tmp_path / "files")
+    for side in ("before", "after"):
+        shutil.copy(folder / side / "a.png", folder / side / "c.png")
+    (folder / "before" / "b.png").write_bytes(b"no photo")
+    (folder / "bad").mkdir()
+    for name in "ab":
+        (folder / "bad" / f"{name}.png").write_bytes(b"no photo")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+BAD = "before/b.png cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        (["mix", "--style=before", "--content=after", "-o", "x"], "6 mixed, all in x/sheet.png"),
+        (["mix", "--style=after", "--content=before", "-o", "x"], "6 mixed, all in x/sheet.png"),
+        (["mix", "--style=before", "--content=before", "-o", "x"], "4 mixed, all in x/sheet.png"),
+        (
+            ["pair-direction", "before", "after", "--space=ws", "-o", "x.safetensors"],
+            "x.safetensors: a direction in ws from 2 pairs",
+        ),
+        (
+            [
+                *("degradation-figure", "before/a.png", "before/b.png", "after/b.png"),
+                *("--reference=before/c.png", "--reference=after/c.png", "--reference=before/a.png", "-o", "x.png"),
+            ],
+            "x.png: 2 rows of source, novel, 0.25, 0.5, 0.75, copied, reference",
+        ),
+        (
+            [
+                *("degradation-figure", "before/a.png", "after/b.png"),
+                *("--reference=before/b.png", "--reference=after/c.png", "-o", "x.png"),
+            ],
+            "x.png: 1 rows of source, novel, 0.25, 0.5, 0.75, copied, reference",
+        ),
+    ],
+)
+def test_bad_photos_are_skipped_and_said(mixed, command, made):
+    result = run(*command, *options(Path(), "psp"))
+    assert result.exit_code == 1, result.output
+    said, *skipped = result.stdout.splitlines()
+    assert said == f"{made}; 1 skipped" and len(skipped) == 1 and BAD in skipped[0]
+    assert list(mixed.glob("x*"))
+
+
+def test_the_others_come_out_as_without_the_bad_photo(mixed):
+    done_with = run("pair-direction", "before", "after", "--space=ws", *options(Path(), "psp"), "-o", "x.safetensors")
+    assert done_with.exit_code == 1
+    pairs = [f"{side}/{name}.png" for name in "ac" for side in ("before", "after")]
+    done("pair-direction", *pairs, "--space=ws", *options(Path(), "psp"), "-o", "y.safetensors")
+    G = load(mixed / "qc.safetensors", CPU)
+    one, other = (load_direction(mixed / f"{name}.safetensors", G).steps(G) for name in "xy")
+    assert all(torch.equal(step, other[name]) for name, step in one.items())
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["mix", "--style=before/b.png", "--content=after", "-o", "x"], BAD),
+        (
+            ["mix", "--style=bad", "--content=after", "-o", "x"],
+            "none of the 2 photos can be used; the first: bad/a.png",
+        ),
+        (["interpolate", "before/b.png", "after/a.png", "-o", "x.png"], BAD),
+        (["pair-direction", "before/b.png", "after/a.png", "--space=ws", "-o", "x.safetensors"], BAD),
+        (["pair-direction", "before/no.png", "after/a.png", "--space=ws", "-o", "x.safetensors"], "no.png does not"),
+        (["degradation-figure", "after/a.png", "--reference=before/b.png", "-o", "x.png"], BAD),
+        (["degradation-figure", "after/no.png", "--reference=before/a.png", "-o", "x.png"], "no.png does not exist"),
+    ],
+)
+def test_without_a_good_photo_there_is_one_sentence(mixed, command, expected):
+    assert expected in sentence(*command, *options(Path(), "psp"))
+    assert not list(mixed.glob("x*/*"))
+
+
+class Finder:
+    """A detector that finds as many faces, ever smaller, as the first pixel says."""
+
+    name = "cat"
+
+    def __call__(self, photo):
+        return [Face(8 + 8 * k, 8, 7 - k) for k in range(int(photo[0, 0, 0]))]
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        (["mix", "--style=one", "--content=two"], "4 mixed, all in out/sheet.png; 2 skipped"),
+        (["pair-direction", "one", "two", "--space=ws"], "out.safetensors: a direction in ws from 2 pairs; 2 skipped"),
+    ],
+)
+def test_photos_need_a_face_and_of_several_the_largest_is_taken(files, tmp_path, monkeypatch, command, made):
+    monkeypatch.setattr("inversion.photos.reader.find_detector", lambda name: Finder())
+    monkeypatch.chdir(tmp_path)
+    for seed, side in enumerate(("one", "two")):
+        (tmp_path / side).mkdir()
+        for name, faces in {"none": 0, "single": 1, "three": 3}.items():
+            pixels = np.random.default_rng(10 * seed + faces).integers(0, 255, (32, 32, 3), np.uint8)
+            pixels[0, 0] = faces
+            PIL.Image.fromarray(pixels).save(tmp_path / side / f"{name}.png")
+    output = "out.safetensors" if "pair-direction" in command else "out"
+    result = run(*command, "--align=cat", *options(files, "psp"), "-o", output)
+    said, *skipped = result.stdout.splitlines()
+    assert (result.exit_code, said) == (1, made), result.output
+    assert [line.split(" by")[0] for line in skipped] == [f"no face in {side}/none.png" for side in ("one", "two")]
+    assert result.stderr.count("three.png: of 3 faces the largest is taken") == 2
 
 
 # The figure of degradation synthesis.
