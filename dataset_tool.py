@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from dnnlib import commands
-from dnnlib.cli import OneLine, prepare_console
-from dnnlib.errors import UserError, as_user_error
+from dnnlib.cli import OneLine, one_sentence_errors, prepare_console
+from dnnlib.errors import UserError
 from dnnlib.flags import PATH
 from dnnlib.parsing import floats
 from images.convert import CROPS, FILTERS, Shape
@@ -63,6 +63,7 @@ SECTIONS = {
 )
 @click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
 @commands.version_option
+@one_sentence_errors
 def convert(
     source: str,
     dest: str,
@@ -114,18 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_console()
     try:
         convert.main(arguments, standalone_mode=False)
-    except click.exceptions.Abort:
-        print("Interrupted; nothing was written", file=sys.stderr)
-        return 1
     except click.ClickException as error:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         return error.exit_code
-    except Exception as error:
-        sentence = as_user_error(error)
-        if sentence is None:
-            raise
-        print(f"Error: {sentence}", file=sys.stderr)
-        return 1
+    except SystemExit as end:
+        return int(end.code or 0)
     return 0
 
 

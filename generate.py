@@ -9,11 +9,12 @@ from typing import Any, Literal
 import click
 
 from dnnlib import commands
-from dnnlib.cli import one_sentence_errors
+from dnnlib.cli import BAD_INPUT, one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH, processes_option
 from dnnlib.parsing import integers
 from dnnlib.remote.locations import NetworkFile
+from dnnlib.running.stop import StopNow
 from generation.framing_flags import FRAMING, framing_options, parse_framing
 from generation.quality_codes import MAX_SEED
 
@@ -146,8 +147,10 @@ def main(
     for loss in outcome.losses:
         click.echo(f"Error: {loss.item or 'nothing'} is lost: {loss.reason}; the same command makes it", err=True)
     click.echo(f"{sum(outcome.results)} {'images' if walk is None else 'files'}; results in {outdir}/")
+    if outcome.stopped_by is not None:
+        raise StopNow(outcome.stopped_by)
     if outcome.losses or outcome.left:
-        sys.exit(1)
+        sys.exit(BAD_INPUT)
 
 
 def _seeds(text: str, distinct: bool) -> list[int]:

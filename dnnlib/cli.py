@@ -3,8 +3,10 @@
 import functools
 import io
 import logging
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,29 +15,42 @@ from dnnlib.errors import ESCAPED, as_user_error, printable
 from dnnlib.running.stop import StopNow
 from dnnlib.running.wording import as_called
 
+BAD_INPUT = 1  # exit code of a command that ends by a sentence, or has passed over some of its input
 
-def one_sentence_errors(command: Callable[..., Any], exit_code: int = 1) -> Callable[..., Any]:
-    """Decorate a command: a UserError is printed without a traceback and ends the command with its exit code.
 
-    That is `exit_code` unless the error has one of its own.
-    """
+def one_sentence_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command: it ends as `exit_codes` says."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        prepare_console()
-        try:
+        with exit_codes():
+            prepare_console()
             return command(*args, **kwargs)
-        except Exception as error:
-            sentence = as_user_error(error)
-            if sentence is None:
-                raise
-            click.echo(f"Error: {as_called(str(sentence))}", err=True)
-            sys.exit(exit_code if sentence.exit_code is None else sentence.exit_code)
-        except StopNow as stop:
-            click.echo(str(stop), err=True)
-            sys.exit(stop.exit_code)
 
     return wrapped
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Leave the program by the rule for all commands: UserErrors as one sentence with 1, Ctrl-C with 130.
+
+    Click ends with 2 what it refuses by itself, and a signal that nobody handles ends a program with 128 and its number
+    as shells see it.
+    """
+    try:
+        yield
+    except Exception as error:
+        sentence = as_user_error(error)
+        if sentence is None:
+            raise
+        click.echo(f"Error: {as_called(str(sentence))}", err=True)
+        sys.exit(BAD_INPUT)
+    except StopNow as stop:
+        click.echo(str(stop), err=True)
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Stopped by SIGINT", err=True)
+        sys.exit(128 + signal.SIGINT)
 
 
 class OneLine(logging.Formatter):
@@ -53,7 +68,3 @@ def prepare_console() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-
-
-# Decorator of commands on many photos: wrong use ends with 2, as in click, so that 1 means that photos were skipped.
-wrong_use_errors = functools.partial(one_sentence_errors, exit_code=2)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dnnlib.cli import exit_codes
 from dnnlib.errors import unknown_name
 from dnnlib.flags import SETTINGS
 from dnnlib.running.wording import as_called
@@ -37,6 +38,14 @@ class Command(click.Command):
         super().__init__(*args, **attributes)
         self.sections = dict(sections or {})
         self.former = dict(former or {})
+
+    def make_context(self, *args: Any, **attributes: Any) -> click.Context:
+        """Return the context of a call; what stops a command while its arguments are read, such as a download, ends it.
+
+        As what stops it later does, see `dnnlib.cli.exit_codes`.
+        """
+        with exit_codes():
+            return super().make_context(*args, **attributes)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse arguments in which former spellings are replaced, each with a note."""

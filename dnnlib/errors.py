@@ -17,12 +17,7 @@ class UserError(Exception):
     Args:
         problem: what is wrong; or the whole sentence.
         cure: what to do about it, the end of the sentence. Readers that several commands use may leave it to them.
-
-    Attributes:
-        exit_code: that of a command which ends by it; None leaves the choice to the command.
     """
-
-    exit_code: int | None = None
 
     def __init__(self, problem: str, cure: str = ""):
         self.problem = _shortened(printable(problem))
@@ -36,8 +31,6 @@ class UserError(Exception):
 
 class InUseError(UserError):
     """Something belongs to another process for now."""
-
-    exit_code = 2
 
 
 def printable(text: str) -> str:

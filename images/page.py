@@ -14,7 +14,7 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path, write_text
 from dnnlib.flags import PATH, SETTINGS
@@ -55,7 +55,7 @@ class Section:
     "--picture", "pictures", multiple=True, required=True, metavar="TITLE=PATTERN", help="Pictures and their title."
 )
 @click.option("--next", "commands", multiple=True, metavar="COMMAND", help="Command to go on with, shown at the end.")
-@wrong_use_errors
+@one_sentence_errors
 def main(folder: str, title: str, pictures: tuple[str, ...], commands: tuple[str, ...]) -> None:
     """Write FOLDER/index.html and FOLDER/overview.png."""
     write_page(Path(folder), title, pictures, commands)

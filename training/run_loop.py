@@ -212,6 +212,7 @@ class RunLoop:
             run.report_snapshot()
             self.log.line(f"Done: {path}")
         else:
+            stop.is_unfinished = True
             self.log.line(f"Stopped by {stop.name} at {self._kimg}; everything is saved, the same command continues")
 
 

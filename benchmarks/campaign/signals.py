@@ -42,7 +42,7 @@ def campaign(kind: Kind, folder: Path, signals: int, rng: random.Random) -> Row:
     return {
         "run": kind.name,
         "signals": counts["signals"],
-        "announced, saved, exit code 0": counts["saved"],
+        "announced, saved": counts["saved"],
         "second signal: ended at once": counts["ended at once"],
         "files left over by those that saved": counts["left"],
         "runs": counts["runs"],
@@ -65,7 +65,8 @@ def _stop_once(kind: Kind, outdir: Path, rng: random.Random) -> str:
     text, name = command.text(), signal.Signals(number).name
     if "stopping after" not in text:
         return "came to its end" if command.code == 0 else f"{command.code}: {command.last_line()}"
-    if command.code == 0 and (f"Stopped by {name}" in text or "Done: " in text or "Nothing to do" in text):
+    is_stopped = command.code == 128 + number and f"Stopped by {name} at" in text
+    if is_stopped or (command.code == 0 and ("Done: " in text or "Nothing to do" in text)):
         return "saved"
     if command.code == 128 + number and times == 2 and command.last_line().startswith(f"Stopped at once by {name}"):
         return "ended at once"

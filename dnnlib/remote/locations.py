@@ -14,6 +14,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import click
 
 from dnnlib.cache import cache_folder, open_own, private_folder
+from dnnlib.cli import BAD_INPUT
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.files import sha256, write_text
 from dnnlib.limits import NOTE_BYTES
@@ -86,7 +87,7 @@ class NetworkFile(click.ParamType):
 
 
 class _WrongLocation(click.ClickException):
-    exit_code = 2  # as for every wrong value of an option
+    exit_code = BAD_INPUT
 
 
 def _is_path(text: str) -> bool:

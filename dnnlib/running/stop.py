@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ class StopRequest:
         signal: number of the first signal, or None.
         is_repeated: whether there was a second one.
         stops_after: what is finished first, for the announcement.
+        is_unfinished: whether work was left for later because of it.
         forward_to: processes that get each signal too; where there are any, a second one raises nothing here.
     """
 
@@ -42,6 +44,7 @@ class StopRequest:
         self.signal: int | None = None
         self.is_repeated = False
         self.stops_after = "the start"
+        self.is_unfinished = False
         self.forward_to: Sequence[int] = ()
         self._is_silent = is_silent
         self._time = 0.0
@@ -63,6 +66,14 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that the signal has stopped before its end: 130 or 143, as of one that it has killed.
+
+        A scheduler's next job, or a shell's next command, then does not begin on half of the work.
+        """
+        return 128 + (signal.SIGTERM if self.signal is None else self.signal)
 
     @property
     def name(self) -> str:
@@ -98,12 +109,16 @@ class StopRequest:
 def stoppable(command: Callable[..., Any]) -> Callable[..., Any]:
     """Record requests to stop from the first line of a command on, before it imports what it needs.
 
-    Of torchrun's processes the first one announces them.
+    A command that has left work for later ends with the request's exit code. Of torchrun's processes the first one
+    announces requests.
     """
 
     @functools.wraps(command)
     def recording(*args: Any, **kwargs: Any) -> Any:
-        with StopRequest(is_silent=os.environ.get("RANK", "0") != "0"):
-            return command(*args, **kwargs)
+        with StopRequest(is_silent=os.environ.get("RANK", "0") != "0") as stop:
+            result = command(*args, **kwargs)
+        if stop.is_unfinished:
+            sys.exit(stop.exit_code)
+        return result
 
     return recording

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH
 from dnnlib.parsing import existing
@@ -53,7 +53,7 @@ COLUMNS = ("source", "novel", *(f"{share:g}" for share in SHARES), "copied", "re
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The figure, .png.")
 @network_options
 @tuning_options
-@wrong_use_errors
+@one_sentence_errors
 def degradation_figure_command(
     photos: tuple[str, ...],
     references: tuple[str, ...],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
@@ -69,7 +69,7 @@ OWN, SHARP = "own", "sharp"
 )
 @click.option("--strength", type=float, default=1.0, callback=check_finite, help="Factor of the degradation.")
 @paste_options
-@wrong_use_errors
+@one_sentence_errors
 def degrade(
     job: PhotoJob,
     inverting: InverterFlags,

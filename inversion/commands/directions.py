@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH, gather_flags
@@ -113,7 +113,7 @@ def _list_scorers(context: click.Context, parameter: click.Parameter, is_given: 
     callback=_list_scorers,
     help="Print the names of all scorers, and stop.",
 )
-@wrong_use_errors
+@one_sentence_errors
 def directions_command(
     network: str,
     method: str,

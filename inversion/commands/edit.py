@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
 from inversion.commands.options import (
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     help="Strength of the edit; may be repeated.",
 )
 @paste_options
-@wrong_use_errors
+@one_sentence_errors
 def edit(
     job: PhotoJob,
     inverting: InverterFlags,

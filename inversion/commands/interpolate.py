@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH
 from inversion.commands.options import (
@@ -44,7 +44,7 @@ STEPS = {".png": 7, ".mp4": 60}  # default number of images, by the ending of th
 @click.option("--from", "start", type=click.Choice(["mean"]), help="Start at the mean image; then give one photo.")
 @click.option("--count", type=click.IntRange(min=2), help="Number of images.  [default: 7 of a strip, 60 of a video]")
 @click.option("--fps", type=click.IntRange(1, 240), help="Frames a second of a video.  [default: 30]")
-@wrong_use_errors
+@one_sentence_errors
 def interpolate_command(
     photos: tuple[str, ...],
     output: str,

@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quality", type=click.Choice(["sharp", "own"]), default="sharp", help="Quality: sharp, or the content photo's."
 )
-@wrong_use_errors
+@one_sentence_errors
 def mix_command(
     style: str,
     content: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
@@ -44,7 +44,7 @@ SUFFIX = ".safetensors"
 )
 @network_options_but(space_option)
 @codes_option
-@wrong_use_errors
+@one_sentence_errors
 def pair_direction_command(
     photos: tuple[str, ...],
     output: str,

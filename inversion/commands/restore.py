@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from inversion.commands.options import (
     FORMER,
     InverterFlags,
@@ -38,7 +38,7 @@ COARSER = 1.25  # sides of the network's images, from which on a photo is said t
 @photo_options
 @fidelity_option
 @paste_options
-@wrong_use_errors
+@one_sentence_errors
 def restore(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None, pasting: Pasting) -> None:
     """Restore bad photos: find their content and quality, and show the content without the degradation.
 
@@ -89,7 +89,7 @@ def _restore(
 
 @commands.command("encode", sections=photo_sections(), former=FORMER)
 @photo_options
-@wrong_use_errors
+@one_sentence_errors
 def encode(job: PhotoJob, inverting: InverterFlags, tuning: TuningFlags, align: str | None) -> None:
     """Find the codes of photos, codes/PHOTO.safetensors, for any network; other commands take them by --codes.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.config import to_dict, with_overrides
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, fields_of_flags, parse_assignment
@@ -136,7 +136,7 @@ SECTIONS = {
 @weights_dir_option
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Any field of the configuration.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
-@wrong_use_errors
+@one_sentence_errors
 @stoppable
 def train_encoder_command(
     network: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnnlib import commands
-from dnnlib.cli import wrong_use_errors
+from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.files import real_path
 from dnnlib.flags import PATH, processes_option, require_effect
@@ -79,7 +79,7 @@ class VideoJob:
     callback=check_finite,
     help="Standard deviation, in frames, of the Gaussian that codes are averaged with.",
 )
-@wrong_use_errors
+@one_sentence_errors
 def video(
     source: str,
     output: str,

@@ -242,7 +242,7 @@ def test_generate_takes_an_address(server, network_files, tmp_path):
     assert result.exit_code == 0, result.output
     assert list((tmp_path / "out").glob("*.png"))
     result = CliRunner().invoke(generate.main, [f"--network={server.url}.no", *flags])
-    assert result.exit_code == 2 and result.output.startswith("Error: ") and result.output.count("\n") == 1
+    assert result.exit_code == 1 and result.output.startswith("Error: ") and result.output.count("\n") == 1
 
 
 def test_a_run_from_an_address_has_the_same_configuration_wherever_the_cache_is(

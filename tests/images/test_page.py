@@ -57,7 +57,7 @@ def test_pictures_of_any_name_and_proportion(folder):
 def test_a_folder_that_links_to_itself_is_one_sentence(folder):
     (folder / "loop").symlink_to("loop")
     result = CliRunner().invoke(main, [str(folder / "loop"), "--picture=x=out/a.png"])
-    assert result.exit_code == 2 and result.output.startswith("Error: cannot write ") and result.output.count("\n") == 1
+    assert result.exit_code == 1 and result.output.startswith("Error: cannot write ") and result.output.count("\n") == 1
 
 
 def test_the_overview_of_an_earlier_call_is_no_picture(folder):
@@ -77,5 +77,5 @@ def test_the_overview_of_an_earlier_call_is_no_picture(folder):
 )
 def test_bad_pictures_are_one_sentence(folder, picture, sentence):
     result = CliRunner().invoke(main, [str(folder), f"--picture={picture}"])
-    assert result.exit_code == 2 and sentence in result.output and result.output.count("\n") == 1
+    assert result.exit_code == 1 and sentence in result.output and result.output.count("\n") == 1
     assert not (folder / "index.html").exists()

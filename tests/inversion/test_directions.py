@@ -555,5 +555,5 @@ def test_wrong_use_of_the_command_is_a_sentence(tmp_path, network, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("here")
     result = call(f"--network={network}", "-o", "found", "--device=cpu", *arguments)
-    assert result.exit_code == 2 and sentence in result.output
+    assert result.exit_code == 1 and sentence in result.output
     assert not list(tmp_path.glob("found/*.safetensors"))

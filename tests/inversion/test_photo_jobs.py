@@ -96,6 +96,8 @@ def test_the_summaries_of_processes_are_one_and_name_what_a_death_has_lost():
     assert summary.failed == ["x.png: no", "a.png: process 1 of 2 was ended by SIGKILL; the same command tries again"]
     stopped = merged(Outcome([*parts, {**parts[0], "stopped_by": signal.SIGTERM}], left=7))
     assert (stopped.done, stopped.exit_code) == (4, 128 + signal.SIGTERM)
+    before_the_next = merged(Outcome(parts, left=7, stopped_by=signal.SIGINT))
+    assert (before_the_next.exit_code, before_the_next.failed) == (128 + signal.SIGINT, ["x.png: no"])
 
 
 def test_processes_keep_records_of_their_own_of_which_the_latest_line_counts(copier):

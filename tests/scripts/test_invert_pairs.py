@@ -51,7 +51,7 @@ def done(*arguments):
 def sentence(*arguments):
     """Return the one sentence that a failed command says."""
     result = run(*arguments)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == 1, result.output
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1, result.stderr
     return result.stderr.removeprefix("Error: ").rstrip("\n")
 

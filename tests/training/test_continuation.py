@@ -118,11 +118,11 @@ def test_the_command_continues_after_every_signal(run_files, uninterrupted, tmp_
     """
     outdir = tmp_path / "run"
     code, output, errors = stopped_by(os.killpg, signal.SIGTERM, outdir, run_files, 8, TWO_WORKERS)
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (143, "")
     assert "Stopped by SIGTERM" in output and "the same command continues" in output
     assert stopped_by(os.kill, signal.SIGKILL, outdir, run_files, 24)[0] == -signal.SIGKILL
     code, output, errors = stopped_by(os.killpg, signal.SIGINT, outdir, run_files, 32, "--workers=1")
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (130, "")
     assert "Continuing at" in output and "Stopped by SIGINT" in output
     code, output, errors = finish(start(command(outdir, run_files)))
     assert (code, errors) == (0, "")

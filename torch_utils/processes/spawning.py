@@ -49,9 +49,10 @@ def start(
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     context = mp.get_context("spawn")
     errors = context.SimpleQueue()
+    stops = context.SimpleQueue()
     address = f"tcp://127.0.0.1:{_free_port()}"
     processes = [
-        context.Process(target=_call, args=(rank, function, errors, arguments(address), told()))
+        context.Process(target=_call, args=(rank, function, errors, stops, arguments(address), told()))
         for rank in range(count)
     ]
     with StopRequest() as stop:
@@ -69,6 +70,7 @@ def start(
             stop.forward_to = ()
     if failed is not None:
         raise _error(failed, processes[failed].exitcode or 1, errors, count)
+    stop.is_unfinished |= not stops.empty()
     return stop.signal
 
 
@@ -158,19 +160,24 @@ def _killed(rank: int, number: int, count: int) -> str:
 
 
 def _call(
-    rank: int, function: Callable[..., None], errors: Any, arguments: tuple[Any, ...], remarks: Collection[str]
+    rank: int,
+    function: Callable[..., None],
+    errors: Any,
+    stops: Any,
+    arguments: tuple[Any, ...],
+    remarks: Collection[str],
 ) -> None:
     """Call the function in a process that `start` has started, and leave it."""
     os.environ["LOCAL_RANK"] = str(rank)
     prepare_console()
     go_on(remarks, is_silent=rank > 0)
     tqdm.tqdm.set_lock(threading.RLock())  # its default lock is a system semaphore, which _leave would leave behind
-    with StopRequest(is_silent=True):  # from here on signals arrive
+    with StopRequest(is_silent=True) as stop:  # from here on signals arrive
         _follow_parent()
         try:
             function(rank, *arguments)
-        except StopNow as stop:
-            _leave(stop.exit_code)
+        except StopNow as at_once:
+            _leave(at_once.exit_code)
         except Exception as error:
             sentence = as_user_error(error)
             if sentence is None:
@@ -178,6 +185,8 @@ def _call(
                 sentence = UserError(f"process {rank} failed, see above", "report that as a bug")
             errors.put(str(sentence))  # before the others notice that this process has left them
             _leave(1)
+    if stop.is_unfinished:
+        stops.put(rank)
     _leave(0)
 
 

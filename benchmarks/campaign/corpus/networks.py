@@ -14,7 +14,7 @@ from inversion.directions.padding_direction import PaddingDirection
 from inversion.encoders.config import FeatureHeadConfig
 from inversion.encoders.files import load_encoder
 from inversion.tuned_weights import Inversion, TunedWeights, load_inversion, save_inversion
-from inversion.video.clip_inversion import _load_codes, _save
+from inversion.video.codes_file import CodesFile
 from networks.describe import describe
 from networks.files import load_discriminator, load_generator
 from networks.latents import Features, Latents, Padding
@@ -117,11 +117,11 @@ def _read_state(path: Path) -> str:
 
 
 def _write_clip(path: Path) -> None:
-    _save(path, [_random_codes(3)], SETTINGS)
+    CodesFile(path, SETTINGS, quality_generator()).save([_random_codes(3)])
 
 
 def _read_clip(path: Path) -> str:
-    return digest([part.tensors() for part in _load_codes(path, SETTINGS, quality_generator())])
+    return digest([part.tensors() for part in CodesFile(path, SETTINGS, quality_generator()).load()])
 
 
 READERS = [
