@@ -83,6 +83,7 @@ test: $(READY_DEV)
 lint: $(READY_DEV)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(VENV)/bin/shellcheck docs/cluster/*.sbatch
 
 bench: $(READY)
 	$(PY) -m benchmarks.train_step

@@ -8,7 +8,7 @@ from dnnlib.flags import PATH, LocalPath
 from dnnlib.remote.locations import NetworkFile
 
 SECTIONS = {
-    "Photos": ("network", "encoder", "no_encoder", "steps", "align", "directions", "sefa"),
+    "Photos": ("network", "encoder", "no_encoder", "steps", "align", "faces", "directions", "sefa"),
     "Address": ("host", "port", "public_url"),
     "Limits": ("max_mb", "max_megapixels", "max_seconds"),
     "Machine": ("device",),
@@ -24,7 +24,13 @@ SECTIONS = {
     "--align",
     type=LocalPath(may_be_empty=True),
     metavar="DETECTOR",
-    help="Cut out the face: cat, human, or a YuNet .onnx file.  [default: the middle square]",
+    help="Cut out the faces: cat, human, or a YuNet .onnx file.  [default: the middle square]",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["all", "largest"]),
+    default="all",
+    help="With --align: all faces of a photo, which is then shown whole, or the largest alone.",
 )
 @click.option(
     "--direction",
@@ -50,6 +56,7 @@ def main(
     no_encoder: bool,
     steps: int | None,
     align: str | None,
+    faces: str,
     directions: tuple[str, ...],
     sefa: int,
     host: str,
@@ -77,7 +84,7 @@ def main(
     address, limits = Address(host, port, public_url), Limits(max_mb, max_megapixels, max_seconds)
     inverting = InverterFlags(network, encoder, no_encoder, steps, device=device)
     with page_folder() as folder:
-        serve(Studio(inverting, align, directions, sefa, limits), address, folder)
+        serve(Studio(inverting, align, directions, sefa, limits, faces), address, folder)
 
 
 if __name__ == "__main__":

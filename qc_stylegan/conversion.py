@@ -51,6 +51,14 @@ def in_the_form_of(given: Given, results: Sequence[np.ndarray]) -> Given:
     return _formed(given, iter(results))
 
 
+def groups_in_the_form_of(given: Any, groups: Sequence[Sequence[np.ndarray]]) -> Any:
+    """Return several results uint8 `[R, R, 3]` for each of `pixels_of(given)`: a list, an array or a tensor of them.
+
+    Those of a batch `[N, ...]` are a list of N, as photos may have different numbers of them.
+    """
+    return _grouped(given, iter(groups))
+
+
 def formed(results: Sequence[np.ndarray], form: Form, device: torch.device | None = None) -> Any:
     """Return results uint8 `[H, W, 3]` as a list of PIL images, an array `[N, H, W, 3]`, or a tensor `[N, 3, H, W]`."""
     if form not in get_args(Form):
@@ -72,6 +80,17 @@ def _formed(given: Any, results: Iterator[np.ndarray]) -> Any:
         tensor = formed(images, "tensor", given.device)
         return tensor if given.ndim == 4 else tensor[0]
     return PIL.Image.fromarray(next(results))
+
+
+def _grouped(given: Any, groups: Iterator[Sequence[np.ndarray]]) -> Any:
+    if isinstance(given, (list, tuple)):
+        return [_grouped(item, groups) for item in given]
+    if isinstance(given, (np.ndarray, torch.Tensor)):
+        form: Form = "numpy" if isinstance(given, np.ndarray) else "tensor"
+        device = None if isinstance(given, np.ndarray) else given.device
+        parts = [formed(next(groups), form, device) for _ in range(len(given) if given.ndim == 4 else 1)]
+        return parts if given.ndim == 4 else parts[0]
+    return formed(next(groups), "pil")
 
 
 def _of_array(given: np.ndarray) -> list[np.ndarray]:

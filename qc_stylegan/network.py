@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -24,13 +24,13 @@ from inversion.directions.direction import AnyDirection, Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.search import Search, find_directions
 from inversion.inverter import Inverter
-from inversion.photos.paste_back import paste_back
-from inversion.photos.reader import PhotoReader, PreparedPhoto
+from inversion.photos.reader import ALL, LARGEST, PhotoReader, PreparedPhoto
 from inversion.requality import copy_quality
 from inversion.tuned_weights import Inversion
 from networks.files import load as load_network
 from networks.latents import Latents
-from qc_stylegan.conversion import Form, formed, in_the_form_of, pixels_of
+from qc_stylegan.conversion import Form, formed, groups_in_the_form_of, in_the_form_of
+from qc_stylegan.photos import BATCH, Finished, made_of, prepared, with_results
 from qc_stylegan.wording import errors_in_python
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
@@ -38,9 +38,7 @@ from torch_utils.distributed import best_device
 Seeds = int | Sequence[int]
 Images = Any  # what `qc_stylegan.conversion.pixels_of` takes: paths, PIL images, arrays, tensors, lists of these
 NoiseMode = Literal["const", "random", "none"]
-Finished = Callable[[Inverter, Inversion, PreparedPhoto], np.ndarray]  # the result for a photo, uint8 [R, R, 3]
 
-BATCH = 8  # images at once
 UNKNOWN = "what it was trained on"
 
 
@@ -122,7 +120,13 @@ class Network:
 
     @errors_in_python
     def restore(
-        self, images: Images, *, fidelity: float | None = None, align: str | None = None, whole: bool = False
+        self,
+        images: Images,
+        *,
+        fidelity: float | None = None,
+        align: str | None = None,
+        faces: Literal["all", "largest"] = LARGEST,
+        whole: bool = False,
     ) -> Any:
         """Return restored images, as `qc-stylegan restore` does: their content without the degradation.
 
@@ -130,20 +134,30 @@ class Network:
             images: bad photos.
             fidelity: how much is kept of the photo, from 0 (the network's image) to 1; None: 0.5.
             align: `cat`, `human` or a YuNet file: cut out the face; None: the middle square.
-            whole: return whole photos with the restored part in them, instead of squares of the network's size.
+            faces: with `align`, the `largest` face of a photo, or `all`: then several squares come back for each photo,
+                the largest face first: a list of PIL images, `[F, R, R, 3]` or `[F, 3, R, R]`.
+            whole: return whole photos with the restored parts in them, instead of squares of the network's size. Of
+                several faces those stay as they are that the encoder does not know, but for the largest.
         """
+        if faces not in (ALL, LARGEST):
+            raise unknown_name("faces", faces, (ALL, LARGEST))
+        if faces == ALL and align is None:
+            raise UserError("--faces=all has no effect without --align; give --align=cat, say")
         inverter = self._restorer if fidelity is None else _with_options(self._restorer, fidelity=fidelity)
         notes: list[str] = []
 
         def finished(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> np.ndarray:
             notes.extend(notes_on(inverter, inversion, photo, self.subject))
-            restored = restored_images(inverter, inversion, photo)["restored"]
-            return paste_back(photo.photo, restored, photo.square) if whole else restored
+            return restored_images(inverter, inversion, photo)["restored"]
 
-        results = self._finished(images, inverter, align, finished)
+        made = made_of(images, PhotoReader(inverter.G, align, faces), inverter, finished)
         for note in dict.fromkeys(notes):
             warnings.warn(note, stacklevel=3)
-        return results
+        if whole:
+            return in_the_form_of(images, [with_results(inverter, found) for found in made])
+        if faces == ALL:
+            return groups_in_the_form_of(images, [[face.image for face in found] for found in made])
+        return in_the_form_of(images, [face.image for [face] in made])
 
     @errors_in_python
     def degrade(self, images: Images | Seeds, to: Any = "seed:0", strength: float = 1.0) -> Any:
@@ -162,7 +176,7 @@ class Network:
             latents = inversion.latents.to(inverter.device)
             return from_network(inverter.images(inversion, copy_quality(latents, end, strength)))[0]
 
-        return self._finished(images, self._inverter, None, finished)
+        return self._finished(images, self._inverter, finished)
 
     @errors_in_python
     def edit(
@@ -184,14 +198,14 @@ class Network:
                 kept, sharp = edited_images(G, inversion.latents.to(inverter.device), chosen, strength)
             return from_network(sharp if is_sharp else kept)[0]
 
-        return self._finished(images, inverter, None, finished)
+        return self._finished(images, inverter, finished)
 
     @errors_in_python
     def encode(self, images: Images) -> Latents:
         """Return the codes of images, `ws [N, num_ws, w_dim]` and `q [N, q_dim]`, without tuning."""
         inverter = self._restorer
-        photos = _prepared(images, PhotoReader(inverter.G))
-        return inverter.codes(torch.cat([photo.target for photo in photos]).to(self.device))
+        photos = prepared(images, PhotoReader(inverter.G))
+        return inverter.codes(torch.cat([part.target for [part] in photos]).to(self.device))
 
     @errors_in_python
     def show(self, codes: Latents, form: Form = "pil") -> Any:
@@ -222,14 +236,10 @@ class Network:
             return inverter
         return _with_options(inverter, tuning=None)
 
-    def _finished(self, images: Images, inverter: Inverter, align: str | None, finished: Finished) -> Any:
-        """Return in their form what `finished` makes of images, which are inverted some at a time."""
-        photos = _prepared(images, PhotoReader(inverter.G, align))
-        results = []
-        for part in (photos[first : first + BATCH] for first in range(0, len(photos), BATCH)):
-            inversions = inverter.invert(torch.cat([photo.target for photo in part]))
-            results += [finished(inverter, *pair) for pair in zip(inversions, part, strict=True)]
-        return in_the_form_of(images, results)
+    def _finished(self, images: Images, inverter: Inverter, finished: Finished) -> Any:
+        """Return in their form what `finished` makes of the middle squares of images."""
+        made = made_of(images, PhotoReader(inverter.G), inverter, finished)
+        return in_the_form_of(images, [part.image for [part] in made])
 
     def _quality(self, quality: Any, seeds: Sequence[int], strength: float) -> Quality:
         """Return what a quality means for each seed; codes may be given as numbers."""
@@ -252,13 +262,6 @@ class Network:
         codes = self._quality(to, [0], 1.0).codes
         ws = self.G.mapping.w_avg.expand(1, self.G.num_ws, -1)
         return Latents(ws, None if codes is None else torch.tensor(codes, device=ws.device))
-
-
-def _prepared(images: Images, reader: PhotoReader) -> list[PreparedPhoto]:
-    pixels = pixels_of(images)
-    if not pixels:
-        raise UserError("there are no images; give one")
-    return [reader.prepare(photo, f"image {number}") for number, photo in enumerate(pixels)]
 
 
 def _with_options(inverter: Inverter, **changes: Any) -> Inverter:

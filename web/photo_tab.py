@@ -9,8 +9,9 @@ import gradio as gr
 import numpy as np
 
 from web.events import at_once, offered, on_step_of, told_errors, with_the_model
+from web.open_photo import OpenPhoto
 from web.results import Results
-from web.studio import MOST_STRENGTH, Look, OpenPhoto, Studio
+from web.studio import MOST_STRENGTH, Look, Studio
 
 KEPT_SECONDS = 3600.0  # how long what was found for a photo stays without being used
 DROP_HEIGHT = 120  # px of the boxes that photos are dropped on
@@ -104,7 +105,7 @@ class PhotoTab:
         path: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> OpenPhoto:
-        """Return what was found for a photo whose degradation is to be copied."""
+        """Return what was found for a photo whose degradation is to be copied, that of its largest face."""
         with told_errors():
             on_step = on_step_of(progress)
             return self.studio.complete(self.studio.open(Path(path), on_step), on_step)
@@ -118,7 +119,7 @@ class PhotoTab:
 
     def _shown(self, photo: OpenPhoto, look: Look) -> Shown:
         image = self.studio.picture(photo, look)
-        return (photo.part.image, image), offered(self.results.write_picture(photo, look, image))
+        return (photo.image, image), offered(self.results.write_picture(photo, look, image))
 
 
 def _busy(component: gr.Markdown | gr.ImageSlider) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _busy(component: gr.Markdown | gr.ImageSlider) -> dict[str, Any]:
 
 def look_of(reference: OpenPhoto | None, quality: float, fidelity: float, share: float, *strengths: float) -> Look:
     """Return the look that sliders ask for; raise UserError for values that none has."""
-    return Look(fidelity, quality, strengths, None if reference is None else reference.latents, share)
+    return Look(fidelity, quality, strengths, None if reference is None else reference.latents[:1], share)
 
 
 def as_list(notes: Sequence[str]) -> str:

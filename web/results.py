@@ -8,8 +8,9 @@ import numpy as np
 
 from images.figures import labelled_grid
 from images.sheets import save_png
+from web.open_photo import OpenPhoto
 from web.samples import Sample
-from web.studio import Look, OpenPhoto
+from web.studio import Look
 from web.uploads import plain_stem
 
 
@@ -24,7 +25,7 @@ class Results:
         self.folder = folder
 
     def write_picture(self, photo: OpenPhoto, look: Look, image: np.ndarray) -> Path:
-        """Write how a photo looks, uint8 `[R, R, 3]`, under the photo's name; return the path."""
+        """Write how a photo looks, uint8 `[H, W, 3]`, under the photo's name; return the path."""
         return self._write(f"{plain_stem(photo.name)}-{'restored' if look.is_restored else 'changed'}.png", image)
 
     def write_samples(self, samples: Sequence[Sample]) -> Path:

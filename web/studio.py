@@ -19,42 +19,26 @@ from generation.rendering import synthesize
 from images.photos import from_network
 from inversion.commands.building import make_direction, make_inverter, make_reader
 from inversion.commands.options import InverterFlags
-from inversion.commands.restore import notes_on
+from inversion.commands.restore import STAYS, notes_on, stays
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
 from inversion.directions.search import Search, find_directions
 from inversion.familiarity import usual_detail
 from inversion.fidelity import blend
 from inversion.inverter import OnStep
-from inversion.photos.reader import PreparedPhoto
+from inversion.photos.reader import ALL, PreparedPhoto
 from inversion.requality import interpolate_quality, scale_quality
 from inversion.tuned_weights import Inversion
-from networks.latents import Latents
+from networks.latents import Latents, join
 from torch_utils.checkpoint import read_header
 from web.limits import Deadline, Limits
+from web.open_photo import OpenPhoto, kept_of
 from web.samples import Sample, Wish, sample_images
 from web.uploads import read_upload
 
 MOST_QUALITY = 2.0  # factor of a photo's own degradation
 MOST_STRENGTH = 4.0  # of an edit, in standard deviations
 SAMPLED_W = 4096  # w that the unit of a direction's strength is measured on
-
-
-@dataclass(frozen=True, eq=False)
-class OpenPhoto:
-    """A photo and what was found for it.
-
-    Attributes:
-        name: of the file, without folders.
-        part: the part of it that was inverted; what lies around that is not kept.
-        latents: codes of one image, on the CPU.
-        notes: what somebody should know about results, as sentences; None: nothing is known yet.
-    """
-
-    name: str
-    part: PreparedPhoto
-    latents: Latents
-    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +78,11 @@ class Studio:
 
     Args:
         inverting: how photos are inverted.
-        align: detector of the face that is cut out; None: the middle square.
+        align: detector of the faces that are cut out; None: the middle square.
         directions: files of directions to edit along.
         sefa: number of directions that are found in the network itself, and come first.
         limits: of photos, and of the time that a request takes.
+        faces: with `align`, `all` faces of a photo, or the `largest`.
 
     Raises UserError as the commands of invert.py do.
     """
@@ -109,11 +94,12 @@ class Studio:
         directions: Sequence[str] = (),
         sefa: int = 4,
         limits: Limits | None = None,
+        faces: str = ALL,
     ) -> None:
         self.limits = limits or Limits()
         self.inverter = make_inverter(inverting, None, needs_quality=True)
         self.G = self.inverter.G
-        self.reader = make_reader(align, self.inverter)
+        self.reader = make_reader(align, self.inverter, faces)
         self.header = read_header(inverting.network)
         self.directions: list[AnyDirection] = []
         if sefa:
@@ -146,10 +132,10 @@ class Studio:
         Raises UserError as `web.uploads.read_upload` does, and when it takes too long.
         """
         with self._turn(on_step) as checked_step:
-            photo = read_upload(path, self.reader, self.limits)
+            parts = read_upload(path, self.reader, self.limits)
             checked_step("read", 1, 1)
-            latents = self._first_codes(photo.target.to(self.inverter.device), checked_step)
-            return OpenPhoto(path.name, replace(photo, photo=photo.image), latents.detach().to("cpu"))
+            found = [self._first_codes(part.target.to(self.inverter.device), checked_step) for part in parts]
+            return OpenPhoto(path.name, kept_of(parts, path.name), join(found).detach().to("cpu"))
 
     def complete(self, photo: OpenPhoto, on_step: OnStep) -> OpenPhoto:
         """Return a photo with all its codes, those that `invert.py restore` finds without tuning, and with notes.
@@ -157,34 +143,48 @@ class Studio:
         Raises UserError when it takes too long.
         """
         with self._turn(on_step) as checked_step:
-            latents = photo.latents
-            if latents.q is None:
-                target, first = photo.part.target.to(self.inverter.device), latents.to(self.inverter.device)
-                latents = self.inverter.codes(target, checked_step, first).detach().to("cpu")
-            notes = tuple(notes_on(self.inverter, Inversion(latents), photo.part, self.subject))
-            return replace(photo, latents=latents, notes=notes)
+            rows = [
+                self._all_codes(*pair, checked_step) for pair in zip(photo.parts, photo.latents.rows(), strict=True)
+            ]
+            notes: list[str] = []
+            left: list[int] = []
+            for number, (part, row) in enumerate(zip(photo.parts, rows, strict=True), start=1):
+                of_face = list(notes_on(self.inverter, Inversion(row), part, self.subject))
+                if stays(self.inverter, Inversion(row), part, number):
+                    left.append(number - 1)
+                    of_face.append(STAYS)
+                notes += of_face if len(rows) == 1 else [f"face {number}: {note}" for note in of_face]
+                if len(rows) > 1:
+                    checked_step("faces", number, len(rows))
+            return replace(photo, latents=join(rows), notes=tuple(notes), left=tuple(left))
 
     def picture(self, photo: OpenPhoto, look: Look) -> np.ndarray:
-        """Return how a photo looks, uint8 `[R, R, 3]`.
+        """Return how a photo looks, uint8 `[R, R, 3]`; one with several faces whole, uint8 `[H, W, 3]`.
 
         The network's image `G(w, s q)` with the photo's own degradation is mixed with the photo by the fidelity, which
         at s = 0 is what `invert.py restore` shows. Edits and another photo's degradation change that by as much as they
         change the network's image; of what the photo tells beyond that image, the share of the other degradation is
         left out, since it is about its own. So at fidelity 0 all images are the network's, as those of `invert.py edit`
-        and `degrade` are.
+        and `degrade` are. Faces are pasted back as by `--paste-back`.
         """
-        with self._turn(), torch.no_grad():
-            target = photo.part.target.to(self.inverter.device)
-            latents = photo.latents.to(self.inverter.device)
-            own = scale_quality(latents, look.quality)
-            shown = self._image(own)
-            detail = usual_detail(self.inverter.encoder_header, self.G.img_resolution)
-            kept = blend(target, shown, look.fidelity, detail).clamp(-1, 1)
-            share = 0.0 if look.reference is None else look.share
-            if share == 0 and not any(look.strengths):
-                return from_network(kept)[0]
-            told = (1 - share) * (kept - shown)
-            return from_network(self._image(self._changed(latents, look)) + told)[0]
+        with self._turn() as checked_step, torch.no_grad():
+            images: list[np.ndarray | None] = []
+            for number, (part, row) in enumerate(zip(photo.parts, photo.latents.rows(), strict=True)):
+                images.append(None if number in photo.left else self._part_picture(part, row, look))
+                checked_step("faces", number + 1, len(photo.parts))
+            return photo.with_results(images)
+
+    def _part_picture(self, part: PreparedPhoto, row: Latents, look: Look) -> np.ndarray:
+        """Return how a part of a photo looks, uint8 `[R, R, 3]`."""
+        target, latents = part.target.to(self.inverter.device), row.to(self.inverter.device)
+        shown = self._image(scale_quality(latents, look.quality))
+        detail = usual_detail(self.inverter.encoder_header, self.G.img_resolution)
+        kept = blend(target, shown, look.fidelity, detail).clamp(-1, 1)
+        share = 0.0 if look.reference is None else look.share
+        if share == 0 and not any(look.strengths):
+            return from_network(kept)[0]
+        told = (1 - share) * (kept - shown)
+        return from_network(self._image(self._changed(latents, look)) + told)[0]
 
     def samples(self, wish: Wish, on_step: OnStep) -> list[Sample]:
         """Return images of seeds, sharp and degraded; raise UserError when it takes too long."""
@@ -201,6 +201,13 @@ class Studio:
             return self.inverter.codes(target, on_step)
         with torch.no_grad():
             return self.inverter.encoder(target)
+
+    def _all_codes(self, part: PreparedPhoto, row: Latents, on_step: OnStep) -> Latents:
+        """Return the codes of a part, after those that were found first."""
+        if row.q is not None:
+            return row
+        device = self.inverter.device
+        return self.inverter.codes(part.target.to(device), on_step, row.to(device)).detach().to("cpu")
 
     def _image(self, latents: Latents) -> Tensor:
         return synthesize(self.G, latents).clamp(-1, 1)  # [1, C, R, R]

@@ -14,8 +14,8 @@ CURE = "save it again as PNG or JPEG, or smaller"
 LONGEST_NAME = 60  # letters of a result's name that repeat the photo's
 
 
-def read_upload(path: Path, reader: PhotoReader, limits: Limits) -> PreparedPhoto:
-    """Return a photo that was sent to the page, ready to be inverted.
+def read_upload(path: Path, reader: PhotoReader, limits: Limits) -> list[PreparedPhoto]:
+    """Return the faces of a photo that was sent to the page, the largest first, or its middle square.
 
     Its header is looked at first, so that a photo of too many pixels is never decoded.
 
@@ -38,7 +38,7 @@ def read_upload(path: Path, reader: PhotoReader, limits: Limits) -> PreparedPhot
         raise UserError(
             f"{name} has {pixels / 1e6:.1f} megapixels, at most {limits.megapixels:g} are taken here", "send it smaller"
         )
-    return reader.read(path, name)
+    return reader.read_faces(path, name)
 
 
 def plain_stem(name: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from inversion.tuned_weights import Inversion
     from torch_utils.processes.sharing import Share
 
+STAYS = "it stays as it is in the whole photo"
 COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
 
@@ -78,8 +79,8 @@ def _restore(
             say(f"{task.label}: {note}")
         images = restored_images(inverter, inversion, photo)
         pasted = {"pasted": images["restored"]}
-        if task.face_number > 1 and inverter.is_strange(inversion, photo.target):
-            say(f"{task.label}: it stays as it is in the whole photo")  # detectors see faces in fur and curtains
+        if stays(inverter, inversion, photo, task.face_number):
+            say(f"{task.label}: {STAYS}")
             pasted = {}
         return Results(images, {"photo": photo.image, **images}, pasted)
 
@@ -120,6 +121,11 @@ def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, sub
     if inverter.is_strange(inversion, photo.target):
         yield f"this does not look like {subject}, which is all that the network knows; the result shows that instead"
     yield from note_on_size(photo.square.side, inverter.G.img_resolution)
+
+
+def stays(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, face_number: int) -> bool:
+    """Whether a face stays as it is in the whole photo, as it is none: detectors see some in fur and curtains."""
+    return face_number > 1 and inverter.is_strange(inversion, photo.target)
 
 
 def note_on_size(side: float, resolution: int) -> Iterator[str]:

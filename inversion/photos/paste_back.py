@@ -1,6 +1,7 @@
 """Paste back: a restored square into the photo that it was cut from, with a soft edge."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -31,6 +32,15 @@ def paste_back(photo: np.ndarray, image: np.ndarray, square: Square, feather: fl
     pasted = photo.copy()
     pasted[top : top + region.shape[0], left : left + region.shape[1]] = region
     return pasted
+
+
+def paste_all(
+    photo: np.ndarray, images: Sequence[np.ndarray], squares: Sequence[Square], feather: float = FEATHER
+) -> np.ndarray:
+    """Return the photo with several images in their squares; where those overlap, the first one is on top."""
+    for image, square in reversed(list(zip(images, squares, strict=True))):
+        photo = paste_back(photo, image, square, feather)
+    return photo
 
 
 def pasted_region(

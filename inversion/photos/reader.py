@@ -64,12 +64,18 @@ class PhotoReader:
             return self._prepared(photo, Aligned(cut(photo, square, self.resolution), square))
         return self._prepared(photo, align(photo, self.detector, name, self.resolution))
 
-    def read_faces(self, path: Path) -> list[PreparedPhoto]:
-        """Return a photo once for each of its faces, the largest first; without a detector for its middle square."""
+    def read_faces(self, path: Path, name: str | None = None) -> list[PreparedPhoto]:
+        """Return a photo once for each of its faces, the largest first; without a detector for its middle square.
+
+        Errors call it `name`, or by its path.
+        """
+        return self.prepare_faces(read_photo(path, name), name or str(path))
+
+    def prepare_faces(self, photo: np.ndarray, name: str) -> list[PreparedPhoto]:
+        """Return a photo, uint8 `[H, W, 3]`, as `read_faces` does; errors call it `name`."""
         if self.detector is None or self.faces == LARGEST:
-            return [self.read(path)]
-        photo = read_photo(path)
-        return [self._prepared(photo, face) for face in align_all(photo, self.detector, str(path), self.resolution)]
+            return [self.prepare(photo, name)]
+        return [self._prepared(photo, face) for face in align_all(photo, self.detector, name, self.resolution)]
 
     def _prepared(self, photo: np.ndarray, part: Aligned) -> PreparedPhoto:
         return PreparedPhoto(photo, part.square, part.image, network_input(part.image, self.channels))

@@ -9,7 +9,7 @@ import numpy as np
 
 from images.figures import labelled_grid
 from images.sheets import save_png
-from inversion.photos.paste_back import enlarged, paste_back, scaled
+from inversion.photos.paste_back import enlarged, paste_all, scaled
 from inversion.photos.reader import PreparedPhoto
 from inversion.photos.tasks import Pasting, PhotoTask
 from inversion.tuned_weights import Inversion, save_inversion
@@ -83,10 +83,10 @@ def _wholes(task: PhotoTask, faces: Sequence[FaceResults], pasting: Pasting) -> 
     photo = faces[0].part.photo
     background = photo if pasting.upscale is None else enlarged(photo, pasting.upscale, task.name)
     wholes: dict[str, np.ndarray] = {}
-    for face in reversed(faces):
-        square = scaled(face.part.square, photo, background)
-        for kind, image in face.results.pasted.items():
-            wholes[kind] = paste_back(wholes.get(kind, background), image, square)
+    for kind in dict.fromkeys(kind for face in faces for kind in face.results.pasted):
+        there = [face for face in faces if kind in face.results.pasted]
+        squares = [scaled(face.part.square, photo, background) for face in there]
+        wholes[kind] = paste_all(background, [face.results.pasted[kind] for face in there], squares)
     return wholes
 
 

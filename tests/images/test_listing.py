@@ -256,6 +256,23 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path, monkeypatch):
     assert (read_photo(tmp_path / "a.heic") == [9, 8, 7]).all()
 
 
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_a_real_heic_photo_is_read_as_it_is_seen(tmp_path, orientation):
+    """As phones write it; 6 says that the camera was held upright."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed (the extra heic)")
+    colours = np.random.default_rng(0).integers(40, 200, (4, 6, 3), np.uint8)
+    pixels = colours.repeat(8, axis=0).repeat(8, axis=1)
+    exif = PIL.Image.Exif()
+    if orientation is not None:
+        exif[0x112] = orientation
+    photo = pillow_heif.from_pillow(PIL.Image.fromarray(pixels))
+    photo.save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    expected = pixels if orientation is None else np.rot90(pixels, -1)
+    found = read_photo(tmp_path / "a.heic")
+    assert found.shape == expected.shape and np.abs(found.astype(int) - expected).max() <= 4
+    assert ImageFiles(tmp_path).image("a.heic").format == "HEIF"
+
+
 @pytest.mark.parametrize(("head", "name"), [(b"\x00\x00\x00\x1cftypavif", "AVIF"), (b"\xff\x4f\xff\x51", "JPEG2000")])
 def test_formats_that_this_pillow_lacks_are_named(tmp_path, monkeypatch, head, name):
     monkeypatch.setattr(PIL.Image, "OPEN", {k: v for k, v in PIL.Image.OPEN.items() if k != name})

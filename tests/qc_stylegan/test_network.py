@@ -14,6 +14,9 @@ from inversion.commands.degrade import degrade
 from inversion.commands.edit import edit
 from inversion.commands.restore import restore
 from inversion.directions.direction import save_direction
+from inversion.inverter import Inverter
+from inversion.photos.face_detectors import Face
+from inversion.photos.reader import PhotoReader
 from qc_stylegan.conversion import in_the_form_of, pixels_of
 from tests.support.commands import done
 
@@ -105,6 +108,56 @@ def test_a_whole_photo_keeps_its_size_and_its_edges(net):
     assert result.shape == levels.shape and np.array_equal(result[:, 0], levels[:, 0])
 
 
+class Faces:
+    """A detector that finds two faces, the right one smaller, in photos that are not black."""
+
+    name = "cat"
+
+    def __call__(self, photo):
+        return [Face(12, 14, 12), Face(40, 14, 8)] if photo.any() else []
+
+
+@pytest.fixture(name="group")
+def _group(monkeypatch, tmp_path):
+    """A photo of two."""
+    monkeypatch.setattr("inversion.photos.reader.find_detector", lambda name: Faces())
+    path = tmp_path / "group.png"
+    PIL.Image.fromarray(np.random.default_rng(5).integers(0, 256, (32, 56, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:this does not look like")
+@pytest.mark.parametrize("knows_the_second", [True, False])
+def test_all_faces_are_restored_as_by_the_command(net, network_files, group, tmp_path, monkeypatch, knows_the_second):
+    first = net.restore(group, align="cat")
+    monkeypatch.setattr(
+        Inverter, "is_strange", lambda self, inversion, target: not knows_the_second and target.mean() != mean
+    )
+    mean = PhotoReader(net.G, "cat").read(group).target.mean()
+    outdir = tmp_path / "out"
+    done(restore, *inverting(network_files, group, outdir, "--align=cat", "--paste-back", "--batch=8"))
+    faces = net.restore(group, align="cat", faces="all")
+    assert [face.size for face in faces] == [(SIDE, SIDE)] * 2
+    for face, name in zip(faces, ("group", "group-face2"), strict=True):
+        assert np.array_equal(np.asarray(face), pixels(outdir / f"restored/{name}.png"))
+    assert np.abs(np.asarray(first).astype(int) - np.asarray(faces[0])).max() <= 1  # by rounding
+    whole = np.asarray(net.restore(group, align="cat", faces="all", whole=True))
+    assert np.array_equal(whole, pixels(outdir / "pasted/group.png"))
+    assert np.array_equal(whole[:, 32:], pixels(group)[:, 32:]) is not knows_the_second
+
+
+def test_faces_come_back_in_the_form_of_their_photos(net, group):
+    array = pixels(group).copy()
+    tensor = from_levels(torch.from_numpy(array).permute(2, 0, 1))
+    of_array, [of_pil, of_tensor], of_batch = (
+        net.restore(given, align="cat", faces="all") for given in (array, [group, tensor], np.stack([array, array]))
+    )
+    assert of_array.shape == (2, SIDE, SIDE, 3) and of_array.dtype == np.uint8
+    assert [image.size for image in of_pil] == [(SIDE, SIDE)] * 2
+    assert of_tensor.shape == (2, 3, SIDE, SIDE) and [part.shape for part in of_batch] == [(2, SIDE, SIDE, 3)] * 2
+    assert net.restore([array, array], align="cat", faces="all", whole=True)[1].shape == array.shape
+
+
 def test_what_one_should_know_is_warned_of(net):
     with pytest.warns(UserWarning, match="the result is coarser than the photo") as caught:
         net.restore(np.zeros((64, 64, 3), np.uint8))
@@ -162,6 +215,9 @@ REFUSALS = [
     (lambda net: net.restore(torch.full((3, 4, 4), float("nan"))), "values up to nan"),
     (lambda net: net.restore("nowhere.jpg"), "nowhere.jpg"),
     (lambda net: net.restore(LEVELS, fidelity=2), "^fidelity is 2"),
+    (lambda net: net.restore(LEVELS, faces="al", align="cat"), "^unknown faces 'al'; did you mean 'all'"),
+    (lambda net: net.restore(LEVELS, faces="all"), "^faces=all has no effect without align; give align=cat, say"),
+    (lambda net: net.restore(np.zeros((40, 40, 3), np.uint8), faces="all", align="cat"), "^no face in image 0 by the"),
     (lambda net: net.edit(LEVELS, "nowhere.safetensors"), "nowhere.safetensors"),
     (lambda net: qc.load("dogs"), "there is no file dogs; give a path, or a network of the program: cats"),
 ]

@@ -244,6 +244,16 @@ def test_the_same_command_again_does_nothing(files, never_inverts):
     assert times(files / "restored") == before
 
 
+def test_a_heic_photo_is_restored_as_its_pixels_are(files, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed (the extra heic)")
+    noise = np.random.default_rng(1).integers(0, 256, (20, 16, 3), np.uint8)
+    pillow_heif.from_pillow(PIL.Image.fromarray(noise)).save(tmp_path / "x.heic", quality=90)
+    PIL.Image.fromarray(read_photo(tmp_path / "x.heic")).save(tmp_path / "y.png")
+    flags = [f"--network={files / 'qc.safetensors'}", *UNTUNED, "-o", tmp_path / "out"]
+    done(run("restore", "-i", tmp_path / "x.heic", "-i", tmp_path / "y.png", *flags), 2, 0)
+    assert len({(tmp_path / "out" / "restored" / f"{name}.png").read_bytes() for name in "xy"}) == 1
+
+
 def test_processes_find_what_one_finds(files, tmp_path):
     """They divide the photos, and all of their results are the same bits."""
     with warm_starts():

@@ -4,16 +4,20 @@ import dataclasses
 import threading
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from dnnlib.errors import UserError
-from images.photos import from_network
+from images.photos import from_network, read_photo
 from inversion.commands.options import InverterFlags
-from inversion.commands.restore import restored_images
+from inversion.commands.restore import restore, restored_images
 from inversion.directions.editing import edited_images
+from inversion.inverter import Inverter
+from inversion.photos.face_detectors import Face
 from inversion.requality import interpolate_quality
 from inversion.tuned_weights import Inversion
+from tests.support.commands import done
 from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import quality_generator, write_network
 from web.limits import Limits
@@ -128,6 +132,70 @@ def test_notes_are_those_of_restore(studio, photo, photo_file):
     assert not photo.notes or "coarser" in photo.notes[-1]
     large = opened(studio, photo_file(2, size=(90, 80)))
     assert "has 80 pixels a side and the network makes 16" in large.notes[-1]
+
+
+class Faces:
+    """A detector that finds two faces, the right one smaller."""
+
+    name = "cat"
+
+    def __call__(self, photo):
+        return [Face(12, 14, 12), Face(40, 14, 8)]
+
+
+@pytest.fixture(name="two_faces")
+def _two_faces(network_files, monkeypatch, tmp_path):
+    """A studio that sees two faces, and a photo."""
+    monkeypatch.setattr("inversion.photos.reader.find_detector", lambda name: Faces())
+    path = tmp_path / "group.png"
+    PIL.Image.fromarray(np.random.default_rng(5).integers(0, 256, (32, 56, 3), np.uint8)).save(path)
+    encoder = network_files / "encoders" / "encoder.safetensors"
+    flags = InverterFlags(str(network_files / "qc.safetensors"), str(encoder), device="cpu")
+    return Studio(flags, "cat", sefa=1), path
+
+
+@pytest.mark.parametrize("knows_the_second", [True, False])
+def test_a_photo_of_several_is_shown_whole_as_restore_pastes_it_back(
+    two_faces, network_files, tmp_path, monkeypatch, knows_the_second
+):
+    studio, path = two_faces
+    largest = studio.reader.read(path).target
+    monkeypatch.setattr(
+        Inverter,
+        "is_strange",
+        lambda self, inversion, target: not knows_the_second and not torch.equal(target, largest),
+    )
+    flags = [f"--network={network_files / 'qc.safetensors'}", f"--encoder={studio.inverter.options.encoder}"]
+    done(
+        restore, *flags, "-i", path, "-o", tmp_path / "out", "--align=cat", "--paste-back", "--batch=1", "--device=cpu"
+    )
+    photo = opened(studio, path)
+    look = Look(studio.inverter.options.fidelity)
+    assert np.array_equal(photo.image, read_photo(path)) and len(photo.parts) == 2
+    assert np.array_equal(studio.picture(photo, look), read_photo(tmp_path / "out/pasted/group.png"))
+    assert photo.left == (() if knows_the_second else (1,))
+    assert ("face 2: it stays as it is in the whole photo" in photo.notes) is not knows_the_second
+    edited = studio.picture(photo, Look(0.0, strengths=(2.0,)))
+    assert (edited[:, :28] != photo.image[:, :28]).any()
+    assert (edited[:, 30:] != photo.image[:, 30:]).any() == knows_the_second
+
+
+def test_large_photos_of_several_are_kept_smaller(two_faces, monkeypatch):
+    studio, path = two_faces
+    monkeypatch.setattr("web.open_photo.WHOLE_SIDE", 28)
+    photo = opened(studio, path)
+    assert photo.image.shape == (16, 28, 3) and studio.picture(photo, Look(0.5)).shape == (16, 28, 3)
+    whole = studio.reader.read_faces(path)
+    for part, full in zip(photo.parts, whole, strict=True):
+        assert np.array_equal(part.image, full.image)
+        assert (part.square.x, part.square.side) == (full.square.x / 2, full.square.side / 2)
+
+
+def test_the_largest_face_alone_is_shown_as_a_square(two_faces):
+    studio, path = two_faces
+    studio.reader.faces = "largest"
+    photo = opened(studio, path)
+    assert len(photo.parts) == 1 and photo.image.shape == (16, 16, 3) and photo.part.photo.shape == (16, 16, 3)
 
 
 def test_what_takes_too_long_ends(studio, photo_file, monkeypatch):

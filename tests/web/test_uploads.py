@@ -23,9 +23,9 @@ def test_photos_are_upright(studio, photo_file, tmp_path):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     upright.transpose(PIL.Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
-    photo = read_upload(tmp_path / "turned.png", studio.reader, Limits())
+    [photo] = read_upload(tmp_path / "turned.png", studio.reader, Limits())
     assert photo.photo.shape == (24, 40, 3) and photo.image.shape == (16, 16, 3)
-    assert (photo.photo == read_upload(photo_file(0), studio.reader, Limits()).photo).all()
+    assert (photo.photo == read_upload(photo_file(0), studio.reader, Limits())[0].photo).all()
 
 
 @pytest.mark.parametrize("name", ["text.png", "<img src=x onerror=alert(1)>.png", "a\x1b[31mb.png"])
