@@ -24,7 +24,7 @@ from torch_utils.distributed import LostProcessError, World
 from torch_utils.ops.convolutions import convolution
 from training.config import TrainConfig
 from training.degrade_on import DegradeOn
-from training.report import Report, network_tick_line
+from training.report import NETWORK_TICKS, Report
 from training.run_directory import RunDirectory
 from training.run_loop import STOP_INTERVAL, Run, RunLoop, prepare_processor, provenance, require_agreement
 from training.sample_sheets import draw_fakes, draw_reals
@@ -120,7 +120,7 @@ def _train(
             degrading.load_state_dict(state["degrading"])
     require_agreement(world, trainer.images_seen, directory.path)
     report = Report(
-        *(directory, config.run.kimg, trainer.images_seen, network_tick_line, not world.is_first),
+        *(directory, config.run.kimg, trainer.images_seen, NETWORK_TICKS, not world.is_first),
         *(config.run.log, to_dict(config)),
     )
     with contextlib.closing(report):

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,39 @@ from torch_utils.memory import peak_memory
 from training.run_directory import RunDirectory
 from training.sink import ALWAYS, Sinks, Start, names_of
 
-TickLine = Callable[[int, Mapping[str, float]], str]  # images seen, means over the tick -> line of the log
+WIDTH = 100  # letters of a tick's line; a terminal of 80 wraps it once at the most
+STREAMS = ("sharp", "degraded")  # in this order on the line
+Column = tuple[str, Sequence[str]]  # what it is called on the line, and the statistics in it
+
+
+@dataclass(frozen=True)
+class TickLine:
+    """Makes the line of the log about a tick: `kimg 4.0  61.2 s/kimg  G 2.04/1.86  D 0.71/0.77  ...  1.9 GB`.
+
+    Attributes:
+        legend: line above the first tick, which says what the columns are.
+        columns: from the means over a tick to the columns, the most important ones first.
+    """
+
+    legend: str
+    columns: Callable[[Mapping[str, float]], Sequence[Column]]
+
+    def __call__(self, images_seen: int, means: Mapping[str, float]) -> str:
+        """Return the line; what would make it longer than WIDTH is left to `stats.jsonl`."""
+        line = f"kimg {images_seen / 1000:.1f}  {means['Timing/sec_per_kimg']:.1f} s/kimg"
+        parts = []
+        for label, names in self.columns(means):
+            if values := [_short(means[name]) for name in names if name in means]:
+                parts.append(f"{label} {'/'.join(values)}")
+        for part in [*parts, f"{means['Resources/peak_memory_gb']:.1f} GB"]:
+            if len(line) + 2 + len(part) <= WIDTH:
+                line += f"  {part}"
+        return line
+
+
+def _short(value: float) -> str:
+    """Return a number with two decimals, or where it is small with two digits that tell something."""
+    return f"{value:.2f}" if 0.1 <= abs(value) < 1e4 else f"{value:.2g}"
 
 
 class Report:
@@ -26,7 +59,7 @@ class Report:
         kimg: length of the run, for the progress bar.
         images_seen: number of images after which the run begins or continues; later statistics of an interrupted run
             are dropped.
-        tick_line: makes the line of the log about a tick.
+        tick_line: makes the line of the log about a tick; its legend stands above the first.
         is_silent: whether nothing is printed and written, as in processes other than the first.
         log: names of the services that the run is also logged to, see `training.sink`.
         config: configuration of the run, as JSON values, for these.
@@ -46,6 +79,7 @@ class Report:
     ) -> None:
         self.directory = directory
         self.tick_line = tick_line
+        self.has_legend = False
         path = None if is_silent else directory.log_path
         self.sinks: Sinks | None = None
         try:
@@ -83,6 +117,9 @@ class Report:
         self.last_time = now
         self.last_images = images_seen
         if self.sinks is not None:
+            if not self.has_legend:
+                self.log.line(self.tick_line.legend)
+                self.has_legend = True
             self.log.line(self.tick_line(images_seen, means))
             self.directory.append_stats({"images_seen": images_seen, "time": time.time(), **means})
             for name, histogram in (histograms or {}).items():
@@ -117,14 +154,22 @@ class Report:
             self.sinks.flush()
 
 
-def network_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
-    """Return `kimg 4.0 | 61.2 s/kimg | 1.9 GB | augment sharp 0.012 | G/sharp 0.71 | ...`."""
-    columns = [
-        f"kimg {images_seen / 1000:.1f}",
-        f"{means['Timing/sec_per_kimg']:.1f} s/kimg",
-        f"{means['Resources/peak_memory_gb']:.1f} GB",
+def _network_columns(means: Mapping[str, float]) -> Sequence[Column]:
+    def both(prefix: str) -> list[str]:
+        return [f"{prefix}/{name}" for name in STREAMS]
+
+    return [
+        ("G", both("Loss/G")),
+        ("D", both("Loss/D")),
+        ("aug", both("Progress/augment")),
+        ("KD", ["Loss/G/distillation"]),
+        ("content", ["Loss/G/content"]),
+        ("r1", both("Loss/r1_penalty")),
+        ("pl", both("Loss/path_penalty")),
     ]
-    columns += [f"augment {n.rsplit('/', 1)[1]} {v:.3f}" for n, v in means.items() if n.startswith("Progress/augment")]
-    losses = ("Loss/G/", "Loss/D/", "Loss/path", "Loss/r1")
-    columns += [f"{name.removeprefix('Loss/')} {value:.3g}" for name, value in means.items() if name.startswith(losses)]
-    return " | ".join(columns)
+
+
+NETWORK_TICKS = TickLine(
+    "Ticks, sharp/degraded: losses of G, D; augmentation; distillation; penalties r1, pl. All: stats.jsonl",
+    _network_columns,
+)

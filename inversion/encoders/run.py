@@ -16,6 +16,7 @@ from inversion.encoders.encoder import Encoder
 from inversion.encoders.pairs import reconstruct
 from networks.generators.interface import Generator
 from torch_utils.purposes import EncoderPurpose
+from training.report import STREAMS, Column, TickLine
 from training.run_directory import RunDirectory
 
 GRID_PHOTOS = 16
@@ -43,11 +44,16 @@ class EncoderRunDirectory(RunDirectory):
         return defining(config)
 
 
-def encoder_tick_line(images_seen: int, means: Mapping[str, float]) -> str:
-    """Return `kimg 4.0 | 61.2 s/kimg | degraded/l2 0.0512 | ...`."""
-    columns = [f"kimg {images_seen / 1000:.1f}", f"{means['Timing/sec_per_kimg']:.1f} s/kimg"]
-    columns += [f"{k.removeprefix('Loss/')} {v:.3g}" for k, v in means.items() if k.startswith("Loss/")]
-    return " | ".join(columns)
+def _columns(means: Mapping[str, float]) -> Sequence[Column]:
+    """Return the columns of a tick: the sum, what sharp and degraded images have in common, and the other terms."""
+    names = [name.removeprefix("Loss/") for name in means if name.startswith("Loss/")]
+    of_images = dict.fromkeys(term for side, _, term in (name.partition("/") for name in names) if side in STREAMS)
+    pairs = [(term, [f"Loss/{side}/{term}" for side in STREAMS]) for term in of_images]
+    others = [name for name in names if name != "total" and name.partition("/")[0] not in STREAMS]
+    return [("total", ["Loss/total"]), *pairs, *((name, [f"Loss/{name}"]) for name in others)]
+
+
+ENCODER_TICKS = TickLine("Ticks: terms of the loss, of sharp/degraded images. All: stats.jsonl", _columns)
 
 
 @torch.no_grad()

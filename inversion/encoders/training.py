@@ -18,7 +18,7 @@ from images.datasets.identity import DataIdentity, identify
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.files import require_network, save_encoder
 from inversion.encoders.pairs import open_photos
-from inversion.encoders.run import EncoderRunDirectory, draw_grid, encoder_tick_line
+from inversion.encoders.run import ENCODER_TICKS, EncoderRunDirectory, draw_grid
 from inversion.encoders.trainer import EncoderTrainer
 from inversion.familiarity import usual_results
 from metrics.weights.directory import WeightsDirectory
@@ -220,7 +220,7 @@ def _train(
         trainer.load_state_dict(state["trainer"])
     require_agreement(world, trainer.images_seen, directory.path)
     report = Report(
-        *(directory, config.run.kimg, trainer.images_seen, encoder_tick_line, not world.is_first),
+        *(directory, config.run.kimg, trainer.images_seen, ENCODER_TICKS, not world.is_first),
         *(config.run.log, to_dict(config)),
     )
     with contextlib.closing(report):

@@ -17,7 +17,7 @@ from images.datasets.identity import DataIdentity
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.run import EncoderRunDirectory
 from tests.support.runs import changed, flatten, tiny_config
-from training.report import Report, network_tick_line
+from training.report import NETWORK_TICKS, Report
 from training.run_directory import RunDirectory
 
 NAN, INF = float("nan"), float("inf")
@@ -179,7 +179,7 @@ def test_a_folder_in_place_of_a_file_is_a_sentence(begun, name):
     with pytest.raises(
         UserError, match=rf"{name} cannot be \w+: Is a directory; move it away, or choose another --outdir"
     ):
-        Report(begun, 1.0, 16, network_tick_line)
+        Report(begun, 1.0, 16, NETWORK_TICKS)
 
 
 # The data.

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dnnlib.errors import UserError
 from images.sheets import save_png
 from torch_utils.histograms import BINS, Histograms
-from training.report import Report, network_tick_line
+from training.report import NETWORK_TICKS, Report
 from training.run_directory import RunDirectory
 from training.sink import ALWAYS, SINKS, Sinks, Start, names_of, require_packages
 
@@ -49,7 +49,7 @@ def test_histograms_count_each_value_once_and_add_up_over_processes():
 
 
 def test_tensorboard_shows_sheets_and_histograms(tmp_path):
-    report = Report(RunDirectory(tmp_path), 1.0, 0, network_tick_line)
+    report = Report(RunDirectory(tmp_path), 1.0, 0, NETWORK_TICKS)
     save_png(tmp_path / "fakes000000.4-degraded.png", np.full((8, 8, 3), 7, np.uint8))
     report.drawn([tmp_path / "fakes000000.4-degraded.png"], 4)
     report.tick(4, {"Progress/augment/sharp": 0.25}, CPU, {"Scores/real/sharp": histogram()})
