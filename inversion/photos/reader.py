@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +13,8 @@ from inversion.photos.alignment import Aligned, align, align_all
 from inversion.photos.face_detectors import find_detector
 from networks.generators.interface import Generator
 
-ALL, LARGEST = "all", "largest"  # faces of a photo
+ALL: Final = "all"  # faces of a photo
+LARGEST: Final = "largest"  # face of a photo, alone
 
 
 @dataclass(frozen=True, eq=False)
