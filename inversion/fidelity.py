@@ -3,10 +3,10 @@
 In each band of frequencies a photo is taken for `gain * sharp + noise`. The gain, at most 1, follows from powers: a
 sharp photo would have as much in the band as the network's sharp image, which is of the same kind though not of the
 same place. The noise is what `inversion.damage` finds in the photo. Then the sharp photo of least expected square error
-is the network's image plus a Wiener filter of what the photo has beyond its `gain`-fold. Strong noise counts more than that
-error says (`GRAIN`), and what is left of lost detail is amplified less (`LEAST_GAIN`), as it looks better. So a blurred
-photo keeps its colours and gets detail, a noisy one gets what drowns, and one that is hardly degraded, or that shows what
-the network does not know, stays nearly as it is.
+is the network's image plus a Wiener filter of what the photo has beyond its `gain`-fold. Strong noise counts more than
+that error says (`GRAIN`), and what is left of lost detail is amplified less (`LEAST_GAIN`), as it looks better. So a
+blurred photo keeps its colours and gets detail, a noisy one gets what drowns, and one that is hardly degraded, or that
+shows what the network does not know, stays nearly as it is.
 
 Powers are means around each pixel and over the image, since a network knows faces better than what is behind them.
 """
