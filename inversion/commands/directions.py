@@ -179,14 +179,14 @@ def directions_command(
 
 
 def _check_flags(method: str, count: int | None, scores: ScoreFlags) -> None:
-    """Raise click.UsageError for flags that have no effect with a method, and for InterFaceGAN without scores."""
+    """Raise UserError for flags that have no effect with a method, and for InterFaceGAN without scores."""
     given = scores.given()
     if method != BY_SCORES and given:
-        raise click.UsageError(f"{given[0]} has no effect with --method={method}; leave it out, or take {BY_SCORES}")
+        raise UserError(f"{given[0]} has no effect with --method={method}; leave it out, or take {BY_SCORES}")
     if method == BY_SCORES and count is not None:
-        raise click.UsageError("-k has no effect with --method=interfacegan, which finds one direction for each score")
+        raise UserError("-k has no effect with --method=interfacegan, which finds one direction for each score")
     if method == BY_SCORES and not (scores.scorers or scores.labels):
-        raise click.UsageError("--method=interfacegan needs to know what to look for; add --scorer=warmth or --labels")
+        raise UserError("--method=interfacegan needs to know what to look for; add --scorer=warmth or --labels")
 
 
 def _make_folder(outdir: str) -> Path:
