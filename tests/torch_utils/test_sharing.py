@@ -96,3 +96,27 @@ def test_processes_of_torchrun_share_its_store(tmp_path):
     results, left = outcomes[0]
     assert sorted(item for result in results for item in result["done"]) == list("abcdef") and left == 0
     assert outcomes[1] is None
+
+
+def work_in_stages(share, victim=None):
+    """Claim items twice, the second time when all of the first are there."""
+    for item in share.claim(list("abcd")):
+        if item == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        share.offer(f"first/{item}", [item, share.rank])
+    found = [share.wait(f"first/{item}")[0] for item in "abcd"]
+    return [found, list(share.claim(found[::-1]))]
+
+
+def test_stages_of_work_hand_on_what_the_earlier_ones_have_made():
+    assert divide(work_in_stages, 1, "cpu").results == [[list("abcd"), list("dcba")]]
+    with warm_starts():
+        outcome = divide(work_in_stages, 2, "cpu")
+    assert [result[0] for result in outcome.results] == [list("abcd")] * 2
+    assert sorted(item for result in outcome.results for item in result[1]) == list("abcd") and outcome.left == 0
+
+
+def test_who_waits_for_what_a_killed_process_had_at_hand_says_so():
+    expected = r"^process \d of 2 was ended by SIGKILL, perhaps for lack of memory; the same command goes on from what"
+    with warm_starts(), pytest.raises(UserError, match=expected):
+        divide(work_in_stages, 2, "cpu", "c")
