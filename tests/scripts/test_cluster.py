@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from torch.distributed.run import parse_args
 
 import train
 from inversion.commands.restore import restore
+from tests.support.processes import in_fork
 from tests.support.runs import ROOT
 
 FILES = sorted((ROOT / "docs" / "cluster").glob("*.sbatch"))
@@ -89,6 +89,13 @@ def _shell(tmp_path):
     return run
 
 
+def as_torchrun_reads(words):
+    """Return torchrun's arguments; in a fork, since `python -m` warns of what is imported before."""
+    from torch.distributed.run import parse_args
+
+    return parse_args(words)
+
+
 def test_the_training_reaches_torchrun_and_train(shell, tmp_path):
     [line] = [line for line in EXAMPLES if "train.sbatch" in line]
     done, calls = shell([line])
@@ -97,7 +104,7 @@ def test_the_training_reaches_torchrun_and_train(shell, tmp_path):
     assert calls[1][1:] == ["show", "hostnames", "node[7-8]"]
     _, *own, program = calls[2][: calls[2].index("torchrun") + 1]
     assert own == ["--cpus-per-task=64", "--kill-on-bad-exit=1"] and program == "torchrun"
-    elastic = parse_args(calls[2][calls[2].index("torchrun") + 1 :])
+    elastic = in_fork(as_torchrun_reads, calls[2][calls[2].index("torchrun") + 1 :])
     assert (elastic.nnodes, elastic.nproc_per_node, elastic.max_restarts) == ("2", "8", 3)
     assert (elastic.rdzv_id, elastic.rdzv_backend, elastic.rdzv_endpoint) == ("41", "c10d", "node7:29500")
     assert elastic.training_script == "train.py" and (ROOT / elastic.training_script).is_file()
