@@ -1,11 +1,14 @@
 """Familiarity: whether a network knows what a photo shows, by how well its encoder's codes reconstruct the photo.
 
 The encoder's header says how far reconstructions are from the photos that it was trained on, degraded as in training.
-A photo whose own reconstruction is much farther shows something else. It also says how much smoother the network's
-images of photos are than sharp photos.
+A photo whose own reconstruction is much farther shows something else. Features and paddings reconstruct anything; there
+it also counts how far they lead away from the image of w alone, which shows nothing but what the network knows. The
+header also says how much smoother the network's images of photos are than sharp photos.
 """
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ PHOTOS = 64  # photos that an encoder's distances are measured on
 PERCENTILES = {"p50": 50, "p99": 99}
 COMMON = 2  # percentile of `detail`: nearly all sharp photos have more
 MOST_DETAIL = 10.0  # greatest ratio of powers that a header may tell
-MARGIN = 1.25  # times the 99th percentile, beyond which a photo is strange
+MARGINS = {"reconstruction": 1.25, "content": 1.0}  # times the 99th percentile, beyond which a photo is strange
 
 
 @torch.no_grad()
@@ -36,27 +39,46 @@ def reconstruction_distances(G: Generator, latents: Latents, photos: Tensor, per
 
 
 @torch.no_grad()
+def distances_of(G: Generator, latents: Latents, photos: Tensor, perceptual: Perceptual) -> dict[str, Tensor]:
+    """Return how far photos `[N, C, R, R]` in [-1, 1] are from what their codes' network knows, `[N]` by name.
+
+    `reconstruction` is the distance from `G(w, q)`; `content`, where codes have features or paddings, that of the sharp
+    image with them from the sharp image of w alone.
+    """
+    found = {"reconstruction": reconstruction_distances(G, latents, photos, perceptual)}
+    sharp = latents.sharp()
+    of_w = dataclasses.replace(sharp, padding=None, features=None)
+    if sharp.padding is not None or sharp.features is not None:
+        found["content"] = perceptual(*(synthesize(G, codes).clamp(-1, 1) for codes in (sharp, of_w)))
+    return found
+
+
+@torch.no_grad()
 def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: int) -> dict[str, Any]:
     """Return what an encoder makes of photos spread over a data set, degraded as in training, for its header.
 
-    Returns: `reconstruction`, percentiles of the distances between the photos and `G(w, q)`, and `detail`, how much
-        more power nearly every sharp photo has than `G(w, 0)` in each band of `inversion.bands`.
+    Returns: percentiles of each of `distances_of`, and `detail`, how much more power nearly every sharp photo has than
+        `G(w, 0)` in each band of `inversion.bands`.
     """
     perceptual = default_perceptual(G.device)
     indices = range(0, dataset.num_images, max(1, dataset.num_images // PHOTOS))
-    distances: list[float] = []
+    distances: list[dict[str, Tensor]] = []
     ratios = []
     for index in list(indices)[:PHOTOS]:
         pair = _pair(dataset, seed, index)
         sharp, photo = (from_levels(torch.from_numpy(np.array(image))[None].to(G.device)) for image in pair)
         latents = encoder(photo)
-        distances += reconstruction_distances(G, latents, photo, perceptual).tolist()
+        distances.append(distances_of(G, latents, photo, perceptual))
         ratios.append(detail_ratios(sharp, synthesize(G, latents.sharp()).clamp(-1, 1)))
     detail = np.percentile(torch.cat(ratios).cpu().numpy(), COMMON, axis=0)
     return {
-        "reconstruction": {name: float(np.percentile(distances, percent)) for name, percent in PERCENTILES.items()},
+        **{name: _percentiles(torch.cat([each[name] for each in distances])) for name in distances[0]},
         "detail": [float(ratio) for ratio in detail],
     }
+
+
+def _percentiles(values: Tensor) -> dict[str, float]:
+    return {name: float(np.percentile(values.cpu().numpy(), percent)) for name, percent in PERCENTILES.items()}
 
 
 def _pair(dataset: ImageDataset, seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +89,14 @@ def _pair(dataset: ImageDataset, seed: int, index: int) -> tuple[np.ndarray, np.
     return image, image
 
 
-def is_strange(distance: float, header: dict[str, Any]) -> bool:
-    """Whether a photo's distance is beyond those that the header of an encoder tells; never where it tells none."""
-    bound = (header.get("reconstruction") or {}).get("p99")
-    return isinstance(bound, int | float) and distance > MARGIN * bound
+def is_strange(distances: Mapping[str, float], header: dict[str, Any]) -> bool:
+    """Whether one of a photo's `distances_of` is beyond those that the header of an encoder tells.
+
+    Never where it tells none.
+    """
+    bounds = {name: (header.get(name) or {}).get("p99") for name in distances}
+    known = {name: bound for name, bound in bounds.items() if isinstance(bound, int | float)}
+    return any(distances[name] > MARGINS[name] * bound for name, bound in known.items())
 
 
 def usual_detail(header: dict[str, Any], resolution: int) -> list[float] | None:

@@ -18,7 +18,7 @@ from dnnlib.files import sha256
 from dnnlib.remarks import remark
 from generation.rendering import render, stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
-from inversion.familiarity import is_strange, reconstruction_distances, usual_detail
+from inversion.familiarity import distances_of, is_strange, usual_detail
 from inversion.fidelity import blend
 from inversion.fit_quality import QualityOptions, fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
@@ -218,8 +218,8 @@ class Inverter:
         if self.encoder is None:
             return False
         latents, photo = inversion.latents.to(self.device), photo.to(self.device)
-        distance = reconstruction_distances(self.G, latents, photo, default_perceptual(self.device)).item()
-        return is_strange(distance, self.encoder_header)
+        distances = distances_of(self.G, latents, photo, default_perceptual(self.device))
+        return is_strange({name: distance.item() for name, distance in distances.items()}, self.encoder_header)
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
         """Return the same inverter whose projector searches otherwise."""

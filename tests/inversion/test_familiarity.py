@@ -1,17 +1,20 @@
 """Familiarity: what an encoder's header tells, and which photos are strange by it."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
+from generation.rendering import synthesize
 from images.datasets.dataset import ImageDataset
 from inversion.bands import bands, detail_ratios, sigmas
-from inversion.encoders.config import EncoderNetworkConfig
+from inversion.encoders.config import EncoderNetworkConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.familiarity import (
-    MARGIN,
+    MARGINS,
     MOST_DETAIL,
+    distances_of,
     is_strange,
     reconstruction_distances,
     usual_detail,
@@ -77,15 +80,46 @@ def test_the_networks_own_images_have_no_distance():
     assert near.max() < 1e-6 and far[0] > 0
 
 
+@pytest.mark.parametrize("kind", ["psp", "padding", "feature-style"])
+def test_what_leads_away_from_the_image_of_w_counts(kind):
+    """However well the photo is reconstructed with it."""
+    G = quality_generator().eval().requires_grad_(False)
+    config = EncoderNetworkConfig(
+        kind=kind,
+        backbone="resnet34",
+        width=0.125,
+        q_width=0,
+        input_size=32,
+        padding=PaddingHeadConfig(layers=2),
+        features=FeatureHeadConfig(layer=1),
+    )
+    encoder = build_encoder(config, G).eval()
+    photos = torch.rand(2, 3, G.img_resolution, G.img_resolution) * 2 - 1
+    with torch.no_grad():
+        latents = encoder(photos)
+    found = distances_of(G, latents, photos, default_perceptual(CPU))
+    if kind == "psp":
+        assert found.keys() == {"reconstruction"}
+        return
+    of_w = dataclasses.replace(latents, padding=None, features=None)
+    with torch.no_grad():
+        images = [synthesize(G, codes).clamp(-1, 1) for codes in (latents, of_w)]
+        assert_close(found["content"], default_perceptual(CPU)(*images))
+    assert found["content"].min() > 0
+
+
 @pytest.mark.parametrize(
-    ("distance", "header", "expected"),
+    ("distances", "header", "expected"),
     [
-        (2.01 * MARGIN, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, True),
-        (1.99 * MARGIN, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, False),
-        (1e9, {}, False),
-        (1e9, {"reconstruction": None}, False),
-        (1e9, {"reconstruction": {"p99": "much"}}, False),
+        ({"reconstruction": 2.01 * MARGINS["reconstruction"]}, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, True),
+        ({"reconstruction": 1.99 * MARGINS["reconstruction"]}, {"reconstruction": {"p50": 1.0, "p99": 2.0}}, False),
+        ({"reconstruction": 0.1, "content": 3.1}, {"reconstruction": {"p99": 2.0}, "content": {"p99": 3.0}}, True),
+        ({"reconstruction": 0.1, "content": 3.0}, {"reconstruction": {"p99": 2.0}, "content": {"p99": 3.0}}, False),
+        ({"reconstruction": 0.1, "content": 1e9}, {"reconstruction": {"p99": 2.0}}, False),
+        ({"reconstruction": 1e9}, {}, False),
+        ({"reconstruction": 1e9}, {"reconstruction": None}, False),
+        ({"reconstruction": 1e9}, {"reconstruction": {"p99": "much"}}, False),
     ],
 )
-def test_strange_is_what_is_beyond_the_usual(distance, header, expected):
-    assert is_strange(distance, header) is expected
+def test_strange_is_what_is_beyond_the_usual(distances, header, expected):
+    assert is_strange(distances, header) is expected
