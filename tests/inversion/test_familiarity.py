@@ -105,7 +105,7 @@ def test_what_leads_away_from_the_image_of_w_counts(kind):
     with torch.no_grad():
         images = [synthesize(G, codes).clamp(-1, 1) for codes in (latents, of_w)]
         assert_close(found["content"], default_perceptual(CPU)(*images))
-    assert found["content"].min() > 0
+    assert kind == "padding" or found["content"].min() > 0, "fresh paddings are those of the network"
 
 
 @pytest.mark.parametrize(
