@@ -156,7 +156,10 @@ def _run(*arguments: str) -> None:
     """Run a file or, after `-m`, a module with the rest as its command line."""
     if arguments[0] == "-m":
         sys.argv = [*arguments[1:]]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        name = arguments[1]
+        main = f"{name}.__main__" if hasattr(sys.modules.get(name), "__path__") else name
+        sys.modules.pop(main, None)  # which collecting the tests may have imported
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
     else:
         sys.argv = [*arguments]
         runpy.run_path(arguments[0], run_name="__main__")
