@@ -178,6 +178,12 @@ def test_gpu_goes_on_when_a_part_fails(tmp_path, monkeypatch):
     assert unknown.exit_code == 1 and "unknown part 'god'; did you mean 'good'?" in unknown.output
 
 
+def test_gpu_runs_chosen_parts_in_the_order_in_which_they_were_named():
+    """Time may be over before the last."""
+    names = [part.name for part in gpu._chosen(("ops", "doctor"), smoke=False)]
+    assert names == ["ops", "doctor"] and len(gpu._chosen((), smoke=False)) == len(gpu.parts())
+
+
 def test_gpu_packs_tables_and_numbers_alone(tmp_path, monkeypatch):
     code = "import sys, pathlib; [pathlib.Path(path).write_text('1') for path in sys.argv[1:]]"
     files = ["OUTDIR/made.txt", "OUTDIR/made.json", "OUTDIR/made.zip", "SCRATCH/data.zip"]

@@ -118,15 +118,16 @@ def clip_codes(
         "inversion": inverter.settings,
     }
     file = CodesFile(path, settings, inverter.G)
+    search = _Search(clip, squares, inverter, reader, file, share)
     batch = options.batch if inverter.options.projector is None else 1
     done = share.agree(lambda: sum(map(len, file.load())))
     starts = range(done, len(squares), batch)
     spans = [range(start, min(start + batch, len(squares))) for start in starts]
     with closing(ProgressBar(len(squares) - done, "codes", share)) as bar:
         if share.size > 1 and not _is_chain(inverter):
-            _find_divided(clip, squares, inverter, reader, spans, file, share, bar)
+            search.divided(spans, bar)
         elif share.rank == 0:
-            _find_in_order(clip, squares, inverter, reader, spans, file, share, bar)
+            search.in_order(spans, bar)
     if share.rank == 0:
         file.clear()
         share.offer("codes")
@@ -141,54 +142,53 @@ def _is_chain(inverter: Inverter) -> bool:
     return inverter.options.projector is not None and inverter.encoder is None
 
 
-def _find_in_order(
-    clip: Clip,
-    squares: Sequence[Square],
-    inverter: Inverter,
-    reader: PhotoReader,
-    spans: Sequence[range],
-    file: CodesFile,
-    share: Share,
-    bar: ProgressBar,
-) -> None:
-    """Find the codes of frames one after the other, behind those in the file."""
-    parts, unsaved = file.load(), 0
-    try:
-        for span, images in targets(clip, squares, reader, spans):
-            share.go_on()
-            parts.append(_next_codes(inverter, images.to(inverter.device), parts).to("cpu"))
-            require_same_kind(file.path, parts)
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The search for the codes of a clip's frames.
+
+    Attributes:
+        clip, squares, inverter, reader, share: as of `clip_codes`.
+        file: file of the codes.
+    """
+
+    clip: Clip
+    squares: Sequence[Square]
+    inverter: Inverter
+    reader: PhotoReader
+    file: CodesFile
+    share: Share
+
+    def in_order(self, spans: Sequence[range], bar: ProgressBar) -> None:
+        """Find the codes of frames one after the other, behind those in the file."""
+        parts, unsaved = self.file.load(), 0
+        try:
+            for span, images in targets(self.clip, self.squares, self.reader, spans):
+                self.share.go_on()
+                parts.append(_next_codes(self.inverter, images.to(self.inverter.device), parts).to("cpu"))
+                require_same_kind(self.file.path, parts)
+                bar.update(len(span))
+                unsaved += len(span)
+                if unsaved >= SAVE_EVERY:
+                    self.file.save(parts)
+                    unsaved = 0
+        finally:
+            if unsaved:
+                self.file.save(parts)
+
+    def divided(self, spans: Sequence[range], bar: ProgressBar) -> None:
+        """Find this process's codes of frames, in files of their own, which the first one joins."""
+        missing = self.share.agree(
+            lambda: [number for number, span in enumerate(spans) if not self.file.has_part(span)]
+        )
+        mine = self.share.claim([spans[number] for number in missing], lambda span: frames_name(self.clip, span))
+        for span, images in targets(self.clip, self.squares, self.reader, mine):
+            self.file.save_part(span, self.inverter.codes(images.to(self.inverter.device)).to("cpu"))
+            self.share.offer(f"codes/{span.start}")
             bar.update(len(span))
-            unsaved += len(span)
-            if unsaved >= SAVE_EVERY:
-                file.save(parts)
-                unsaved = 0
-    finally:
-        if unsaved:
-            file.save(parts)
-
-
-def _find_divided(
-    clip: Clip,
-    squares: Sequence[Square],
-    inverter: Inverter,
-    reader: PhotoReader,
-    spans: Sequence[range],
-    file: CodesFile,
-    share: Share,
-    bar: ProgressBar,
-) -> None:
-    """Find this process's codes of frames, in files of their own, which the first one joins."""
-    missing = share.agree(lambda: [number for number, span in enumerate(spans) if not file.has_part(span)])
-    mine = share.claim([spans[number] for number in missing], lambda span: frames_name(clip, span))
-    for span, images in targets(clip, squares, reader, mine):
-        file.save_part(span, inverter.codes(images.to(inverter.device)).to("cpu"))
-        share.offer(f"codes/{span.start}")
-        bar.update(len(span))
-    for number in missing:
-        share.wait(f"codes/{spans[number].start}")
-    if share.rank == 0:
-        file.join(spans)
+        for number in missing:
+            self.share.wait(f"codes/{spans[number].start}")
+        if self.share.rank == 0:
+            self.file.join(spans)
 
 
 def frames_name(clip: Clip, span: range) -> str:
