@@ -36,7 +36,8 @@ class PhotoTab:
         with gr.Row():
             with gr.Column():
                 self.file = gr.File(label="Photo", elem_id="photo", height=DROP_HEIGHT)
-                self.quality, self.fidelity = _quality(), _fidelity(studio.inverter.options.fidelity)
+                self.quality = _quality()
+                self.fidelity = _fidelity(studio.inverter.options.fidelity)
                 self.strengths = _strengths([direction.name for direction in studio.directions])
                 with gr.Accordion("Copy the degradation of another photo", open=False, elem_id="copy"):
                     self.other = gr.File(label="Another photo", elem_id="reference", height=DROP_HEIGHT)

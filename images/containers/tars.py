@@ -62,7 +62,9 @@ class TarContainer:
                 twice = next(name for number, name in enumerate(stored) if numbers[name] != number)
                 raise ValueError(f"it holds {twice} more than once")
         self._number = {name: numbers[other] for name, other in zip_names(stored, path).items()}
-        self._starts, self._sizes, self._checksums = starts, sizes, checksums
+        self._starts = starts
+        self._sizes = sizes
+        self._checksums = checksums
         self.names: Sequence[str] = list(self._number)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -182,7 +184,10 @@ class _Window(io.RawIOBase):
     lock = threading.Lock()
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self.file, self.start, self.size, self.position = file, start, size, 0
+        self.file = file
+        self.start = start
+        self.size = size
+        self.position = 0
 
     def readable(self) -> bool:
         return True

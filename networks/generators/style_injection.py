@@ -33,7 +33,8 @@ class CodedAffine(FullyConnected):
     def __init__(self, plain: FullyConnected, code_dim: int):
         channels, self.w_dim = plain.weight.shape
         super().__init__(self.w_dim, channels, bias_init=1)
-        self.weight, self.bias = plain.weight, plain.bias
+        self.weight = plain.weight
+        self.bias = plain.bias
         self.code_weight = nn.Parameter(torch.zeros(channels, code_dim))
         self.code_gain = 1 / math.sqrt(code_dim)
 

@@ -263,6 +263,19 @@ def test_strips_are_the_whole(G, ws, pixels, is_grid, monkeypatch):
     assert_close(torch.cat(strips, dim=2), G.synthesis(ws, coords=coords), rtol=1e-6)
 
 
+@pytest.mark.parametrize("pixels", [1, 150, 900])
+def test_strips_of_a_grid_are_the_whole_bit_for_bit(G, ws, pixels):
+    coords = Coordinates(line(40), line(32))
+    strips = list(G.synthesis.strips(ws, coords, 2 * pixels))  # of two images
+    assert len(strips) > 1 and torch.equal(torch.cat(strips, dim=2), G.synthesis(ws, coords=coords))
+
+
+def test_products_of_lines_are_the_same_with_and_without_gradients(G, ws):
+    coords = Coordinates(line(11), line(6))
+    without = G.synthesis(ws, coords=coords)
+    assert_close(G.synthesis(ws.requires_grad_(), coords=coords), without, rtol=1e-6)
+
+
 @pytest.mark.parametrize("composition", ["none", "sum", "decoders"])
 def test_compositions_have_the_weights_they_use(composition):
     G = small_creps(creps=CrepsConfig(channels=4, thickness=2, composition=composition)).requires_grad_(True)

@@ -51,8 +51,23 @@ def fuse(lines: Tensor, coords: Coordinates) -> Tensor:
     Returns: `[N, B, H, W]`, channels_last.
     """
     rows, columns = lines.split([coords.rows.shape[0], coords.columns.shape[0]], dim=2)
-    if coords.width is None:
+    if coords.width is not None:
+        maps = (rows * columns).sum(3).unflatten(2, coords.size) / 2
+    elif lines.requires_grad or torch.compiler.is_exporting():
         maps = (rows / 2) @ columns.transpose(2, 3)  # [N, B, H, W]
     else:
-        maps = (rows * columns).sum(3).unflatten(2, coords.size) / 2
+        maps = _sum_of_products(rows / 2, columns)
     return maps.contiguous(memory_format=torch.channels_last)
+
+
+def _sum_of_products(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return `rows [N, B, H, D] @ columns [N, B, W, D]^T`, `[N, B, H, W]`, in the layout of a map.
+
+    A matrix product of few rows rounds otherwise; here a pixel has the same bits whatever is computed beside it.
+    """
+    first = rows.permute(3, 0, 2, 1).contiguous()[:, :, :, None]  # [D, N, H, 1, B]
+    second = columns.permute(3, 0, 2, 1).contiguous()[:, :, None]  # [D, N, 1, W, B]
+    maps = first[0] * second[0]  # [N, H, W, B]
+    for row, column in zip(first[1:], second[1:], strict=True):
+        maps.addcmul_(row, column)
+    return maps.permute(0, 3, 1, 2)

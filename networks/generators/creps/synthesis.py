@@ -26,7 +26,10 @@ from networks.resolutions import block_dtype, channels_at, resolutions
 
 CLAMP = 256.0  # bound of activations unless `precision.conv_clamp` has another
 REFINEMENT_BLOCKS = 2
-STRIP_PIXELS = 2**17  # of an image made in strips, at once
+# Pixels times channels of a strip of an image: a CPU's caches hold what its layers pass on, and a GPU has work for all
+# of its cores.
+STRIP_VALUES = {"cpu": 2**19}
+LARGE_STRIP_VALUES = 2**22
 STRIP_PLACES = 4096  # of its lines
 
 
@@ -41,6 +44,7 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
         super().__init__()
         creps = creps_of(config)
         self.w_dim = config.w_dim
+        self.lines_channels = creps.channels
         self.img_resolution = img_resolution
         self.composition = creps.composition
         self.pixel_centred = creps.pixel_centred
@@ -72,8 +76,9 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
 
     @torch.no_grad()
     def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
-        # Beside the strip there are the lines of a grid. Pixels are those of `forward`, up to the rounding of products.
-        pixels = (STRIP_PIXELS if pixels is None else pixels) // ws.shape[0]
+        # Beside the strip there are the lines of a grid.
+        values = STRIP_VALUES.get(ws.device.type, LARGE_STRIP_VALUES)
+        pixels = (values // self.lines_channels if pixels is None else pixels) // ws.shape[0]
         if coords.width is not None:
             for rows in coords.strips(pixels):
                 yield self(ws, coords=coords.strip(rows))
@@ -222,7 +227,6 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
             self.add_module(f"b{side}", block)
 
     def _add_decoders(self, creps: CrepsConfig, img_channels: int) -> None:
-        self.lines_channels = creps.channels
         if creps.composition == "decoders":
             for name in [*self.sides[2:], "last"]:
                 self.add_module(f"decoder_{name}", Decoder(creps.channels))
