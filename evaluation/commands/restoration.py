@@ -62,6 +62,12 @@ SEARCH = "search"  # name of the row of --base
     help="Kind of degradation, may be repeated; slight: small ones, as in the supplement's Fig. 29.",
 )
 @click.option("--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet; 0: no sheets.")
+@click.option(
+    "--sheet-of",
+    type=click.Choice(["first", "extremes"]),
+    default="first",
+    help="Photos in the sheets: the first ones, or those that gain most and least by restoring, by pd_cifar.",
+)
 @click.option("--pristine", type=PATH, metavar="FILE", help="NIQE's model, by fit-niqe.  [default: the published one]")
 @one_sentence_errors
 def restoration_command(
@@ -72,6 +78,7 @@ def restoration_command(
     base: str | None,
     tracks: tuple[str, ...],
     sheet: int,
+    sheet_of: str,
     pristine: str | None,
 ) -> None:
     """Table 2 of the paper: restore photos that were blurred, shrunk, made noisy, compressed, or several of these.
@@ -102,7 +109,7 @@ def restoration_command(
     if base is not None:
         rivals |= {SEARCH: _search(flags, base, first)}
     measures = RestorationMeasures(flags.weights, with_float64(first.device), first.G.img_resolution, pristine)
-    options = RestorationOptions(tuple(dict.fromkeys(tracks)), sheet)
+    options = RestorationOptions(tuple(dict.fromkeys(tracks)), sheet, sheet_of == "extremes")
     publish_table(restoration_table(inverters, photos, options, measures, flags.outdir, rivals), flags.outdir)
 
 

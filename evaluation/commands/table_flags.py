@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Network and data": ("network", "encoder", "encoders", "no_encoder", "data", "images", "degradation", "outdir"),
     "What is measured": (
-        *("methods", "baselines", "others", "base", "tracks", "fidelity", "sheet", "pristine"),
+        *("methods", "baselines", "others", "base", "tracks", "fidelity", "sheet", "sheet_of", "pristine"),
         *("directions", "direction", "magnitude", "repetitions", "mask", "videos"),
         *("text", "samples", "magnitudes", "reach"),
     ),

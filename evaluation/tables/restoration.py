@@ -17,11 +17,11 @@ from evaluation.photo_sets import DegradedPhotos, PhotoOptions
 from evaluation.restorers.inverting import ByInversion
 from evaluation.restorers.restorer import Restorer
 from evaluation.tables.restoration_measures import (
-    SHEET_COLUMNS,
     SIDES,
     RestorationMeasures,
     TrackResults,
 )
+from evaluation.tables.restoration_sheet import SHEET_COLUMNS, RestorationSheet
 from evaluation.tables.table import Table, number
 from images.figures import check_grid_size
 from images.sheets import save_png
@@ -73,10 +73,12 @@ class RestorationOptions:
     Attributes:
         tracks: kinds of degradation.
         sheet: number of photos in the sheet of each track and method; 0: no sheet.
+        extremes: the sheet has the photos that gain most and least by restoring instead of the first ones.
     """
 
     tracks: tuple[str, ...] = TRACKS
     sheet: int = 16
+    extremes: bool = False
 
     def __post_init__(self) -> None:
         require(self.sheet >= 0, "--sheet", self.sheet, "at least 0")
@@ -112,22 +114,24 @@ def restoration_table(
         for restorer in restorers.values():
             restorer.check(degraded)
     count = len(tracks[options.tracks[0]])
-    sheet_rows = min(options.sheet, count)
-    check_grid_size(sheet_rows, len(SHEET_COLUMNS), G.img_resolution)
-    parts = PartCache(outdir, "restoration", {"judge": measures.settings, "images": count, "sheet": sheet_rows})
+    rows = min(options.sheet, count)
+    check_grid_size(rows, len(SHEET_COLUMNS), G.img_resolution)
+    settings = {"judge": measures.settings, "images": count, "sheet": rows, "extremes": options.extremes}
+    parts = PartCache(outdir, "restoration", settings)
     results: Results = {name: {} for name in restorers}
     with tqdm.tqdm(total=count * len(tracks) * len(restorers), desc="restoration", unit="photo", disable=None) as bar:
         done = 0
         for track, degraded in tracks.items():
             for name, restorer in restorers.items():
-                sheet = Path(outdir) / f"restoration-{track}-{name.replace('+', '-')}.png"
-                make = partial(_restore, restorer, degraded, measures, sheet_rows, sheet, bar)
+                path = Path(outdir) / f"restoration-{track}-{name.replace('+', '-')}.png"
+                sheet = RestorationSheet(rows, options.extremes) if rows else None
+                make = partial(_restore, restorer, degraded, measures, sheet, path, bar)
                 part = {**restorer.settings(degraded), **degraded.settings}
-                results[name][track] = parts.get(part, make, [sheet] if sheet_rows else [])
+                results[name][track] = parts.get(part, make, [path] if rows else [])
                 done += count
                 bar.update(done - bar.n)  # 0 where the part was just computed, `count` where it was in the cache
-    settings = {method: each.settings for method, each in inverters.items()}
-    return _table(results, restorers, settings, measures, count)
+    of_methods = {method: each.settings for method, each in inverters.items()}
+    return _table(results, restorers, of_methods, measures, count)
 
 
 def ranks(results: Results) -> Results:
@@ -146,22 +150,22 @@ def _restore(
     restorer: Restorer,
     photos: DegradedPhotos,
     measures: RestorationMeasures,
-    sheet_rows: int,
-    sheet: Path,
+    sheet: RestorationSheet | None,
+    path: Path,
     bar: tqdm.tqdm,
 ) -> dict[str, Any]:
-    """Return the numbers of one track and method; write its sheet unless it has no rows."""
-    results = TrackResults(measures, sheet_rows)
+    """Return the numbers of one track and method; write its sheet to `path` if there is to be one."""
+    results = TrackResults(measures, sheet)
     for numbers in photos.batches():
         sharp, degraded = photos.pairs(numbers)  # [N, C, R, R]
         restored = restorer.restore(photos, numbers, degraded)
         images = {"sharp": sharp, "degraded": degraded, "restored": restored.restored}
         if restored.reconstruction is not None:
             images["reconstruction"] = restored.reconstruction
-        results.add(images)
+        results.add([photos.names[number] for number in numbers], images)
         bar.update(len(numbers))
-    if sheet_rows:
-        save_png(sheet, results.sheet(photos.names))
+    if sheet is not None:
+        save_png(path, sheet.draw())
     return results.summary()
 
 

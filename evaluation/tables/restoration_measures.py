@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
-from images.figures import labelled_grid
+from evaluation.tables.restoration_sheet import Images, RestorationSheet
 from metrics.detector import load_detector
 from metrics.distances.frechet import frechet_distance, is_singular, moments
 from metrics.distances.pixels import psnr
@@ -22,10 +22,8 @@ from metrics.pairs import load_measure
 from metrics.weights.directory import WeightsDirectory
 
 SIDES = ("degraded", "restored")
-SHEET_COLUMNS = ("sharp", "degraded", "reconstruction", "restored")
+DISTANCE = "pd_cifar"  # to the sharp photo; what restoring takes from it is its gain
 NEEDED_BY_LPIPS = ("alexnet", "lpips_alex")
-
-Images = dict[str, Tensor]  # uint8 [N, C, R, R] by SHEET_COLUMNS; some methods have no reconstruction
 
 
 class RestorationMeasures:
@@ -49,7 +47,7 @@ class RestorationMeasures:
         model, model_file = self._find_pristine(weights, resolution, pristine)
         self.model = model
         self.model_file = model_file
-        names = ["psnr", "ssim", "pd_cifar"]
+        names = ["psnr", "ssim", DISTANCE]
         if all(weights.has(name) for name in NEEDED_BY_LPIPS):
             names.append("lpips_alex")
         else:
@@ -100,22 +98,20 @@ class TrackResults:
 
     Attributes:
         measures: measures of the photos.
-        sheet_rows: number of photos in the sheet.
+        sheet: photos of the sheet; None: no sheet.
         numbers: numbers of the photos, by side and measure.
         features: features of the photos `[N, D]`, a list for each kind of image.
         reconstruction: PSNR of the reconstructions against the degraded photos, where the method has some.
-        images: images for the sheet.
     """
 
     measures: RestorationMeasures
-    sheet_rows: int
+    sheet: RestorationSheet | None = None
     numbers: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {side: {} for side in SIDES})
     features: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in ("sharp", *SIDES)})
     reconstruction: list[float] = field(default_factory=list)
-    images: list[Images] = field(default_factory=list)
 
-    def add(self, images: Images) -> None:
-        """Measure a batch of photos."""
+    def add(self, names: Sequence[str], images: Images) -> None:
+        """Measure a batch of photos, whose names are given."""
         for side in SIDES:
             for name, values in self.measures.numbers(images[side], images["sharp"]).items():
                 self.numbers[side].setdefault(name, []).extend(values)
@@ -123,8 +119,9 @@ class TrackResults:
             rows.append(self.measures.features(images[name]))
         if "reconstruction" in images:
             self.reconstruction += psnr(images["reconstruction"], images["degraded"]).tolist()
-        if sum(len(batch["sharp"]) for batch in self.images) < self.sheet_rows:
-            self.images.append(images)
+        if self.sheet is not None:
+            before, after = (self.numbers[side][DISTANCE][-len(names) :] for side in SIDES)
+            self.sheet.add(names, images, [a - b for a, b in zip(before, after, strict=True)])
 
     def summary(self) -> dict[str, Any]:
         """Return means over the photos, distances of all of them, and each photo's numbers, as JSON."""
@@ -139,10 +136,3 @@ class TrackResults:
                 result[side]["fd_cifar"] = frechet_distance(gaussians[side], gaussians["sharp"])
             result["singular"] = is_singular(gaussians["sharp"])
         return result | {"photos": {"reconstruction": self.reconstruction, **self.numbers}}
-
-    def sheet(self, names: Sequence[str]) -> np.ndarray:
-        """Return the sheet of the first photos, whose names are given, uint8 `[H, W, C]`."""
-        shown = [name for name in SHEET_COLUMNS if name in self.images[0]]
-        columns = [torch.cat([batch[name] for batch in self.images])[: self.sheet_rows] for name in shown]
-        images = torch.stack(columns, dim=1).permute(0, 1, 3, 4, 2).numpy()  # [rows, 3 or 4, R, R, C]
-        return labelled_grid(images, names[: self.sheet_rows], shown)

@@ -20,12 +20,13 @@ from evaluation.inverted_photos import invert_photos
 from evaluation.masks import compare_within, face_ellipse
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
-from evaluation.tables import editability, restoration, stability
+from evaluation.tables import editability, restoration, restoration_sheet, stability
 from evaluation.tables.classify import ClassifyOptions, OwnImages, PhotoImages, accuracies_of, codes_of
 from evaluation.tables.editability import EditOptions, editability_table, score_changes
 from evaluation.tables.inversion import inversion_table
 from evaluation.tables.restoration import PAPER, RestorationOptions, restoration_table
 from evaluation.tables.restoration_measures import RestorationMeasures
+from evaluation.tables.restoration_sheet import RestorationSheet
 from evaluation.tables.stability import StabilityOptions, stability_table, with_seed
 from evaluation.tables.table import mean_and_deviation
 from generation.rendering import synthesize
@@ -317,6 +318,25 @@ def test_a_sheet_shows_each_photo_in_four_forms(noise):
         for row, image in enumerate(images[:2].permute(0, 2, 3, 1).numpy()):
             y, x = top + row * (tile + gap), left + column * (tile + gap)
             assert np.array_equal(picture[y : y + tile, x : x + tile], image.repeat(6, 0).repeat(6, 1))
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_a_sheet_of_extremes_keeps_the_photos_that_gain_most_and_least(step, monkeypatch):
+    monkeypatch.setattr(restoration_sheet, "labelled_grid", lambda tiles, rows, columns: (tiles, rows, columns))
+    gains = [0.1, -0.5, 0.9, 0.3, 0.2, -0.1, 0.0]
+    sharp, restored = torch.arange(7).view(7, 1, 1, 1), torch.arange(10, 17).view(7, 1, 1, 1)
+    expected = {5: [2, 3, 4, 5, 1], 2: [2, 1], 1: [2], 9: [2, 3, 4, 0, 6, 5, 1]}
+    for count, numbers in expected.items():
+        sheets = [RestorationSheet(count, extremes=True), RestorationSheet(count)]
+        for part in torch.arange(7).split(step):
+            for sheet in sheets:
+                images = {"restored": restored[part], "sharp": sharp[part]}
+                sheet.add([f"p{number}" for number in part], images, [gains[number] for number in part])
+        tiles, rows, columns = sheets[0].draw()
+        assert columns == ["sharp", "restored"] and tiles.shape == (len(numbers), 2, 1, 1, 1)
+        assert tiles[:, :, 0, 0, 0].tolist() == [[number, 10 + number] for number in numbers]
+        assert rows == [f"p{number} {gains[number]:+.2f}" for number in numbers]
+        assert sheets[1].draw()[1] == [f"p{number}" for number in range(7)][:count]
 
 
 def test_restoration_goes_on_after_the_last_track_and_method(files, tmp_path, monkeypatch):
