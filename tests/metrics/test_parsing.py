@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from dnnlib.errors import UserError
 from metrics.backbones.bisenet import BiSeNet
 from metrics.detector import load_detector
+from metrics.detectors import parsing
 from metrics.distances.layers import cosine_distance
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.published import published_file
@@ -64,8 +65,12 @@ def test_distances_of_faces(weights):
     found = detector.distances(a, b)
     (gradient,) = torch.autograd.grad(found.sum(), a)
     assert found.shape == (1,) and 0 < found.item() <= 10 and gradient.any()
-    larger = F.interpolate(b, size=1024, mode="nearest")  # brought down again by area
-    assert torch.isfinite(detector.distances(larger, larger)).all()
+
+
+def test_larger_images_are_brought_down_by_area():
+    images = torch.rand(1, 3, 512, 512) * 255
+    larger = F.interpolate(images, size=1024, mode="nearest")
+    assert_close(parsing._prepare(larger), parsing._prepare(images), 1e-5)
 
 
 def test_missing_weights_are_named_with_where_to_get_them():
