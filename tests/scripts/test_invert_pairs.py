@@ -397,14 +397,14 @@ BAD = "before/b.png cannot be read"
         ),
         (
             [
-                *("degradation-figure", "before/a.png", "before/b.png", "after/b.png"),
+                *("degradation-figure", "--tuning-steps=1", "before/a.png", "before/b.png", "after/b.png"),
                 *("--reference=before/c.png", "--reference=after/c.png", "--reference=before/a.png", "-o", "x.png"),
             ],
             "x.png: 2 rows of source, novel, 0.25, 0.5, 0.75, copied, reference",
         ),
         (
             [
-                *("degradation-figure", "before/a.png", "after/b.png"),
+                *("degradation-figure", "--tuning-steps=1", "before/a.png", "after/b.png"),
                 *("--reference=before/b.png", "--reference=after/c.png", "-o", "x.png"),
             ],
             "x.png: 1 rows of source, novel, 0.25, 0.5, 0.75, copied, reference",
