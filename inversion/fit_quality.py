@@ -8,10 +8,13 @@ from torch import Tensor
 
 from dnnlib.config import require
 from networks.generators.interface import Generator, Noise
+from networks.generators.window import middle
 from networks.latents import Latents
 from torch_utils.purposes import FOR_QUALITY
 from torch_utils.seeding import BatchRandom
 
+WINDOW = 64  # smallest side of what is compared, in pixels; of larger images a quarter of the side
+MARGIN = 8  # pixels around it that are rendered besides, since a border changes its neighbours
 START = 0.1  # spread of the starting points: near the sharp image, where the gradient depends on the direction
 
 
@@ -44,7 +47,8 @@ def fit_quality(
 ) -> Tensor:
     """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, in squared error, by Adam.
 
-    What precedes the DegradBlocks runs once. Each image is fitted for itself.
+    What precedes the DegradBlocks runs once, and a square in the middle tells as much of a degradation as all of the
+    image. Each image is fitted for itself.
 
     Args:
         G: QC generator, frozen.
@@ -58,11 +62,15 @@ def fit_quality(
     """
     with torch.no_grad():
         content = G.synthesis.content(latents, noise)
+    resolution = G.img_resolution
+    content, pixels = middle(content, resolution, max(WINDOW, resolution // 4) + 2 * MARGIN)
+    targets = targets[:, :, pixels, pixels]
+    inner = slice(MARGIN, -MARGIN) if targets.shape[2] < resolution else slice(None)
     q = (START * BatchRandom((seed, FOR_QUALITY), len(latents)).randn(G.q_dim)).to(G.device).requires_grad_(True)
     optimizer = torch.optim.Adam([q], lr=lr, betas=(0.9, 0.99))
     for step in range(steps):
         images = G.synthesis.image(content, q)
-        loss = (images - targets).square().mean((1, 2, 3)).sum()
+        loss = (images - targets)[:, :, inner, inner].square().mean((1, 2, 3)).sum()
         (q.grad,) = torch.autograd.grad(loss, q)
         optimizer.step()
         on_step(step + 1)

@@ -1,0 +1,26 @@
+"""The quality code of known content is found from a square in the middle of the image."""
+
+import pytest
+import torch
+
+from inversion import fit_quality as module
+from inversion.fit_quality import fit_quality
+from networks.latents import Latents
+from tests.support.networks import quality_generator
+
+
+@pytest.mark.parametrize("window", [16, 64])
+def test_a_window_tells_the_code_of_the_whole_image(window, monkeypatch):
+    monkeypatch.setattr(module, "WINDOW", window)
+    torch.manual_seed(0)
+    G = quality_generator(resolution=64).requires_grad_(False)
+    latents, noise = Latents(torch.randn(4, G.num_ws, G.w_dim)), G.synthesis.make_noise("const", 4)
+    content = G.synthesis.content(latents, noise)
+    targets = G.synthesis.image(content, torch.randn(4, G.q_dim))
+    rendered = []
+    image = G.synthesis.image
+    monkeypatch.setattr(G.synthesis, "image", lambda *inputs: rendered.append(image(*inputs)) or rendered[-1])
+    q = fit_quality(G, latents, noise, targets, steps=100)
+    assert {images.shape[2] for images in rendered} == {32 if window == 16 else 64}
+    left, before = ((image(content, code) - targets).square().mean((1, 2, 3)) for code in (q, None))
+    assert (left < 0.01 * before).all()
