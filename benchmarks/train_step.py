@@ -82,6 +82,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--textbook", is_flag=True, help="Also time the step as it is usually arranged.")
 @click.option("--plain", is_flag=True, help="Also time the step without CUDA kernels of our own.")
 @click.option("--exact", is_flag=True, help="Also time the step with torch's own convolutions alone.")
+@click.option("--shared", is_flag=True, help="Also time the step with loss.share_fakes.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
 @click.option("--graphs", is_flag=True, help="Also time the step with run.graphs, on a GPU.")
 @click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
@@ -109,6 +110,7 @@ def main(
     textbook: bool,
     plain: bool,
     exact: bool,
+    shared: bool,
     compiled: bool,
     graphs: bool,
     repeats: int,
@@ -121,7 +123,8 @@ def main(
     chosen = best_device(device)
     prepare(chosen)
     images = ImageFormat(resolution, 3, 0)
-    flags = {"textbook": textbook, "plain": plain, "exact": exact, "compiled": compiled, "with graphs": graphs}
+    flags = {"textbook": textbook, "plain": plain, "exact": exact, "with shared fakes": shared}
+    flags |= {"compiled": compiled, "with graphs": graphs}
     others = [name for name, flag in flags.items() if flag]
     records: list[dict[str, Any]] = []
     if profile:
@@ -230,8 +233,9 @@ def _compare(
         "textbook": (arranged_as_usual, TextbookTrainer, config),
         "plain": (operators.disabled, Trainer, config),
         "exact": (convolution.exact, Trainer, config),
-        "compiled": (contextlib.nullcontext, Trainer, _with_run(config, compile=True)),
-        "with graphs": (contextlib.nullcontext, Trainer, _with_run(config, graphs=True)),
+        "with shared fakes": (contextlib.nullcontext, Trainer, _with(config, "loss", share_fakes=True)),
+        "compiled": (contextlib.nullcontext, Trainer, _with(config, "run", compile=True)),
+        "with graphs": (contextlib.nullcontext, Trainer, _with(config, "run", graphs=True)),
     }
     for name in others:
         counts = ours["operations"] if name == "with graphs" else None
@@ -242,8 +246,8 @@ def _compare(
         yield {name: numbers}
 
 
-def _with_run(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, **changes))
+def _with(config: TrainConfig, part: str, **changes: Any) -> TrainConfig:
+    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **changes)})
 
 
 def _measure(

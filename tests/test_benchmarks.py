@@ -73,13 +73,20 @@ def test_train_step_counts_a_graphed_step_as_an_eager_one(monkeypatch):
         train_step, "_measure", lambda *arguments: asked.append(arguments) or {"seconds": 1, "operations": {"G": 5}}
     )
     config = train_step._config(16, "fp32", "demo", 4, 64, 8, None, "none")
-    others = ["compiled", "with graphs"]
+    others = ["with shared fakes", "compiled", "with graphs"]
     list(train_step._compare("base", config, IMAGES, torch.device("cpu"), 1.0, others, 1, None, None))
-    assert [arguments[5:] for arguments in asked] == [(), (None,), ({"G": 5},)]
-    assert [(arguments[1].run.compile, arguments[1].run.graphs) for arguments in asked[1:]] == [
-        (True, False),
-        (False, True),
-    ]
+    assert [arguments[5:] for arguments in asked] == [(), (None,), (None,), ({"G": 5},)]
+    configs = [arguments[1] for arguments in asked]
+    assert [config.loss.share_fakes for config in configs] == [False, True, False, False]
+    assert [config.run.compile for config in configs] == [False, False, True, False]
+    assert [config.run.graphs for config in configs] == [False, False, False, True]
+
+
+def test_a_step_with_shared_fakes_has_no_phase_that_draws_them(run_files):
+    config = tiny_config(run_files[0], loss={"share_fakes": True})
+    unshared = tiny_config(run_files[0])
+    names = [set(steps.phases(Trainer(each, IMAGES, ALONE))) for each in (unshared, config)]
+    assert names[0] - names[1] == {"fakes"} and names[1] < names[0]
 
 
 @pytest.mark.parametrize(("mode", "names"), [("base", ["base"]), ("qc", ["qc, paper block", "qc, adain block"])])

@@ -70,6 +70,7 @@ class LossConfig:
     distill_weight: float = 3.0  # lambda_KD, supplement B
     content_weight: float = 0.0  # of losses.content_loss, which keeps the content of degraded images
     distill_norm: DistillNorm = "relative"  # unit of the distance, see losses.distillation_loss
+    share_fakes: bool = False  # D sees the images of G's phase, as in simultaneous updates (Mescheder et al. 2017)
 
     def __post_init__(self) -> None:
         for name in ("r1_interval", "pl_interval", "pl_batch_shrink"):

@@ -89,10 +89,11 @@ class Trainer:
     def step(self, batch: Batch) -> None:
         """Train on this process's share of one batch."""
         rounds = list(self._rounds(batch))
-        self.train_generator(rounds)
+        fakes = self.train_generator(rounds)
         if self._pl_interval and self.steps % self._pl_interval == 0:
             self.regularize_generator(rounds)
-        fakes = [self.make_fakes(round_) for round_ in rounds]
+        if not self.config.loss.share_fakes:
+            fakes = [self.make_fakes(round_) for round_ in rounds]
         for stream in self.streams:
             self.train_discriminator(stream, rounds, fakes)
             if self._r1_interval and self.steps % self._r1_interval == 0:
@@ -105,8 +106,13 @@ class Trainer:
                 stream.strength.step()
         self.is_whole = True
 
-    def train_generator(self, rounds: list[Round]) -> None:
-        """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher, and kept content."""
+    def train_generator(self, rounds: list[Round]) -> list[dict[str, Tensor]]:
+        """Adversarial loss in each stream, plus distillation (Eq. 11) where there is a teacher, and kept content.
+
+        Returns: what `make_fakes` would for each round, where discriminators are to see the same images; else nothing.
+            These images come from the weights before this phase's step.
+        """
+        shared = []
         mean_w = torch.zeros(self.G.w_dim, device=self.world.device)
         with self._phase(self.G, self.optimizer_g) as backward:
             for round_ in rounds:
@@ -127,10 +133,13 @@ class Trainer:
                     total = total + self.config.loss.content_weight * content
                 if self.teacher is not None:
                     self._report("Loss/G/distillation", distillation, watch="G")
+                if self.config.loss.share_fakes:  # copies, since graphs write each round's images to the same memory
+                    shared.append({stream.name: fakes[stream.name].detach().clone() for stream in self.streams})
                 backward(total, len(ws))
         self.is_whole = False
         if not self._frozen:
             self.G.mapping.track_average(self.world.sum(mean_w) / self.config.batch)
+        return shared
 
     def regularize_generator(self, rounds: list[Round]) -> None:
         """Path length regularisation of each stream on a part of the batch (lazy: it counts for the whole interval)."""

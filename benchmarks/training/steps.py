@@ -50,8 +50,9 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {
         "G": lambda: trainer.train_generator(rounds),
         "G_reg": lambda: trainer.regularize_generator(rounds),
-        "fakes": lambda: [trainer.make_fakes(round_) for round_ in rounds],
     }
+    if not trainer.config.loss.share_fakes:
+        found["fakes"] = lambda: [trainer.make_fakes(round_) for round_ in rounds]
     for stream in trainer.streams:
         found[f"D_{stream.name}"] = partial(trainer.train_discriminator, stream, rounds, fakes)
         found[f"D_{stream.name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds)

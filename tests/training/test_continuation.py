@@ -37,18 +37,19 @@ KIMG = 0.072  # 9 steps of 8 images, each with its tick
 TWO_WORKERS = f"--workers={min(2, len(os.sched_getaffinity(0)))}"  # torch warns of more than there are cores
 
 
-@pytest.mark.parametrize("mode", ["base", "qc"])
-def test_a_new_trainer_goes_on_exactly(config, tmp_path, mode):
+@pytest.mark.parametrize(("mode", "share_fakes"), [("base", False), ("qc", False), ("qc", True)])
+def test_a_new_trainer_goes_on_exactly(config, tmp_path, mode, share_fakes):
     """Networks, optimizers, augmentation, path lengths, counters and statistics are those of 5 steps on end.
 
     Before and after the third, all phases have their turn, and the strength of augmentation changes.
     """
-    straight = train(new_trainer(config(mode)), 3)
+    run = config(mode, loss={"share_fakes": share_fakes})
+    straight = train(new_trainer(run), 3)
     directory = RunDirectory(tmp_path)
     directory.save_state({"trainer": straight.state_dict()})
     train(straight, 2)
     torch.manual_seed(123)
-    resumed = new_trainer(config(mode))
+    resumed = new_trainer(run)
     resumed.load_state_dict(directory.load_state()["trainer"])
     train(resumed, 2)
     assert not changed(snapshot(straight), snapshot(resumed))

@@ -132,10 +132,10 @@ def test_each_kind_of_call_is_recorded_once(layer):
 
 @pytest.mark.parametrize("changes", [{"train_degrad_only": True}, {"train_all": True}, {}, None], ids=str)
 def test_a_step_is_the_eager_one(run_files, changes):
-    """With every phase in each step, and several rounds where all is trained; None: mode base."""
+    """With every phase in each step, and several rounds with shared fakes where all is trained; None: mode base."""
     data, base = run_files
     train_all = bool(changes) and "train_all" in changes
-    loss = {"pl_interval": 1, "r1_interval": 1}
+    loss = {"pl_interval": 1, "r1_interval": 1, "share_fakes": train_all}
     if changes is not None:
         changes = changes | {"generator": {"quality": {"variant": "paper+"}}}
         loss |= {"content_weight": 1.0}
