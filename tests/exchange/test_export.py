@@ -68,7 +68,7 @@ def write_small(path, variant):
 
 @pytest.fixture(scope="module")
 def network(folder):
-    return write_small(folder / "qc.safetensors", "paper")
+    return write_small(folder / "qc.safetensors", "paper+")
 
 
 def write_onnx(network):
@@ -305,7 +305,7 @@ def test_a_state_dict_loads_strictly_into_the_generator(network, tmp_path):
     done(network, "-o", tmp_path / "G.pt")
     state = torch.load(tmp_path / "G.pt", weights_only=True)
     G, _ = load_generator(network)
-    other = small("paper")
+    other = small("paper+")
     other.load_state_dict(state, strict=True)
     assert "synthesis.b8.conv1.affine.weight" in state
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in G.state_dict().items())

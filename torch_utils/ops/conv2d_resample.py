@@ -43,13 +43,12 @@ def conv2d_resample(
     kernel = w.shape[-1]
     assert ring is None or (kernel == 3 and padding == 1 and down == 1), "rings are for same-size 3x3 convolutions"
     margins = aligned_padding(f, up, down, padding)
-    w = w if flip_weight else w.flip([2, 3])
     if up > 1:
         if kernel == 1 and down == 1:
             # A 1x1 kernel commutes with the filter, and there are fewer pixels before it.
             x = F.conv2d(x, w, groups=groups)  # [N, C_out, H, W]
             return upfirdn2d(x, f, up=up, padding=margins, flip_filter=flip_filter, gain=up**2)
-        transposed = _transpose(w, groups)
+        transposed = _transpose(w, groups, flip_weight)
         if up == 2 and convolution.serves(x, w, groups, 2 * x.shape[2]):
             x = convolution.conv_transpose2d(x, transposed)  # [N, C_out, (H - 1) * up + kh, ...]
         else:
@@ -60,6 +59,7 @@ def conv2d_resample(
         if ring is not None:
             x, margins = surround(x, ring), (margins[0] - 1, margins[1] - 1, margins[2] - 1, margins[3] - 1)
         return upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter, gain=up**2)
+    w = w if flip_weight else w.flip([2, 3])
     if down > 1:
         if kernel == 1:
             x = upfirdn2d(x, f, down=down, padding=margins, flip_filter=flip_filter)  # [N, C_in, H // down, W // down]
@@ -78,7 +78,7 @@ def conv2d_resample(
     return F.conv2d(F.pad(x, margins), w, groups=groups)
 
 
-def _transpose(w: Tensor, groups: int) -> Tensor:
-    """Return the weight with which a transposed convolution correlates the zero-stuffed image with `w`."""
+def _transpose(w: Tensor, groups: int, correlates: bool) -> Tensor:
+    """Return the weight with which a transposed convolution correlates or convolves the zero-stuffed image by `w`."""
     grouped = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # [C_in, C_out // groups, kh, kw]
-    return grouped.flip([2, 3])
+    return grouped.flip([2, 3]) if correlates else grouped
