@@ -15,7 +15,7 @@ from torch_utils.seeding import BatchRandom
 
 WINDOW = 64  # smallest side of what is compared, in pixels; of larger images a quarter of the side
 MARGIN = 8  # pixels around it that are rendered besides, since a border changes its neighbours
-START = 0.1  # spread of the starting points: near the sharp image, where the gradient depends on the direction
+START = 0.1  # spread of the starting point: near the sharp image, where the gradient depends on the direction
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def fit_quality(
     """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, in squared error, by Adam.
 
     What precedes the DegradBlocks runs once, and a square in the middle tells as much of a degradation as all of the
-    image. Each image is fitted for itself.
+    image. Each image is fitted for itself, from the same start as all others, so that its code depends on nothing else
+    in its batch.
 
     Args:
         G: QC generator, frozen.
@@ -57,7 +58,7 @@ def fit_quality(
         targets: float `[N, C, R, R]` in [-1, 1].
         steps: of Adam.
         lr: of Adam.
-        seed: of the starting points.
+        seed: of the starting point.
         on_step: called with the number of steps taken.
     """
     with torch.no_grad():

@@ -100,7 +100,7 @@ class OwnImages:
         if self.encoder is not None:
             return _encoded(self.encoder, degraded)
         latents, noise = Latents(ws_of_seeds(self.G, numbers)), noise_of_seeds(self.G, numbers)
-        return fit_quality(self.G, latents, noise, degraded, self.steps, seed=numbers.start)
+        return fit_quality(self.G, latents, noise, degraded, self.steps)
 
 
 class PhotoImages:
