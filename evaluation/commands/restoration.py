@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
-from evaluation.choices import BASELINES, METHODS, SLIGHT, TRACKS
+from evaluation.choices import BASELINES, FURTHER_BASELINES, METHODS, SLIGHT, TRACKS
 from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, base_inverter, publish_table, table_options
 from inversion.commands.options import fidelity_option
 
@@ -40,10 +40,11 @@ SEARCH = "search"  # name of the row of --base
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice([*BASELINES, "none"]),
+    type=click.Choice([*BASELINES, *FURTHER_BASELINES, "none"]),
     multiple=True,
     default=BASELINES,
-    help="What methods have to beat, may be repeated: the degraded photo itself, a classical filter for each track.",
+    help="What methods have to beat, may be repeated: the degraded photo itself, a classical filter for each track, or "
+    "for --track=blur Richardson and Lucy's iterations.",
 )
 @click.option(
     "--results",
@@ -154,12 +155,12 @@ def degrade_set_command(data: str, tracks: tuple[str, ...], images: int | None, 
 
 def _baselines(names: Sequence[str]) -> dict[str, Restorer]:
     """Return the chosen baselines by name; raise UserError where none is chosen among others."""
-    from evaluation.restorers.classical import Classical, Unchanged
+    from evaluation.restorers.classical import Classical, RichardsonLucy, Unchanged
 
     if "none" in names and len(names) > 1:
         raise UserError("--baseline=none contradicts the other --baseline; leave one of them out")
-    known: dict[str, Restorer] = {"input": Unchanged(), "classical": Classical()}
-    return {name: known[name] for name in BASELINES if name in names}
+    known: dict[str, Restorer] = {"input": Unchanged(), "classical": Classical(), "richardson-lucy": RichardsonLucy()}
+    return {name: restorer for name, restorer in known.items() if name in names}
 
 
 def _parse_results(texts: Sequence[str]) -> dict[str, Restorer]:
@@ -173,7 +174,7 @@ def _parse_results(texts: Sequence[str]) -> dict[str, Restorer]:
             raise UserError(f"--results={text} is no name and folder; write for example --results=NAFNet=outputs")
         if "/" in name or not name.isprintable() or len(name) > 60:
             raise UserError(f"--results={text} has a name that no sheet can be named by; write for example NAFNet")
-        if name in (*METHODS, *BASELINES, SEARCH, *found):
+        if name in (*METHODS, *BASELINES, *FURTHER_BASELINES, SEARCH, *found):
             raise UserError(f"--results={text} has the name of another row of the table; choose another name")
         found[name] = OtherResults(name, str(Path(folder).expanduser()))
     return found

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degradations.kernel_sizes import size_range
+from dnnlib.errors import UserError
 from evaluation.photo_sets import DegradedPhotos
+from evaluation.restorers.deconvolution import ITERATIONS, NOISE_TO_SIGNAL, blur_size, richardson_lucy, wiener
 from evaluation.restorers.restorer import RestoredPhotos, Restorer
 
 FACTOR = 4  # of the track super_resolution
-NOISE_TO_SIGNAL = 0.02  # of Wiener's filter: with less, ringing is worse than blur
 JPEG_STRENGTH = 5.0  # of non-local means, in levels; what JPEG adds depends on the quality, which a photo does not tell
 FILTERS = {
-    "blur": "Wiener's filter for a Gaussian of the middle size of training",
+    "blur": "Wiener's filter for a Gaussian of a third of training's range of sizes",
     "super_resolution": "the small photo, recovered and enlarged by bicubic interpolation",
     "noise": "non-local means at the strength of the estimated noise",
     "jpeg": f"non-local means at strength {JPEG_STRENGTH:g}",
@@ -52,10 +52,31 @@ class Classical(Restorer):
         return RestoredPhotos(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
 
 
+class RichardsonLucy(Restorer):
+    """Iterations of Richardson and Lucy for photos of the track blur; it knows as much as Wiener's filter there."""
+
+    def settings(self, photos: DegradedPhotos) -> dict[str, Any]:
+        return {"baseline": "richardson-lucy", "iterations": ITERATIONS, "opencv": cv2.__version__}
+
+    def describe(self) -> str:
+        return f"{ITERATIONS} iterations of Richardson and Lucy for the Gaussian of the classical filter"
+
+    def check(self, photos: DegradedPhotos) -> None:
+        if photos.track != "blur":
+            raise UserError(
+                f"--baseline=richardson-lucy restores blurred photos alone, and --track={photos.track} is another "
+                "track; choose --track=blur alone, or leave the baseline out"
+            )
+
+    def restore(self, photos: DegradedPhotos, numbers: Sequence[int], degraded: Tensor) -> RestoredPhotos:
+        images = [richardson_lucy(image, blur_size(image.shape[1])) for image in degraded.permute(0, 2, 3, 1).numpy()]
+        return RestoredPhotos(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+
+
 def restore_classically(image: np.ndarray, track: str) -> np.ndarray:
     """Return a photo uint8 `[H, W, 1 or 3]` restored by the filter of a track."""
     if track == "blur":
-        return wiener(image, sum(size_range(image.shape[1])) / 2)
+        return wiener(image, blur_size(image.shape[1]))
     if track == "super_resolution":
         return enlarge_bicubic(shrunk(image))
     return denoise(image, JPEG_STRENGTH if track == "jpeg" else noise_level(image))
@@ -77,27 +98,6 @@ def noise_level(image: np.ndarray) -> float:
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     filtered = cv2.filter2D(image.astype(np.float32), -1, mask).reshape(image.shape)[1:-1, 1:-1]
     return float(np.sqrt(np.pi / 2) / 6 * np.abs(filtered).mean())
-
-
-def wiener(image: np.ndarray, size: float) -> np.ndarray:
-    """Return uint8 `[H, W, C]` sharpened by Wiener's filter for a Gaussian whose kernel has a size in pixels."""
-    height, width, _ = image.shape
-    sigma = gaussian_sigma(size)
-    margin = min(int(np.ceil(3 * sigma)), height, width)
-    edges = ((margin, margin), (margin, margin), (0, 0))
-    padded = np.pad(image.astype(np.float64), edges, mode="symmetric")  # the transform takes photos as periodic
-    frequencies = (np.fft.fftfreq(side) for side in padded.shape[:2])
-    rows, columns = (np.exp(-2 * (np.pi * sigma * f) ** 2) for f in frequencies)
-    response = (rows[:, None] * columns[None])[:, :, None]  # [H', W', 1], of the blur
-    spectrum = np.fft.fft2(padded, axes=(0, 1)) * response / (response**2 + NOISE_TO_SIGNAL)
-    # The filter keeps the mean, which it would darken.
-    sharpened = np.fft.ifft2(spectrum * (1 + NOISE_TO_SIGNAL), axes=(0, 1)).real
-    return _levels(sharpened[margin : margin + height, margin : margin + width])
-
-
-def gaussian_sigma(size: float) -> float:
-    """Return the standard deviation that OpenCV gives a Gaussian kernel of a size in pixels."""
-    return 0.3 * ((size - 1) / 2 - 1) + 0.8
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from degradations.primitive import perform
 from dnnlib.errors import UserError
 from evaluation.choices import SLIGHT, TRACKS
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
-from evaluation.restorers import classical
+from evaluation.restorers import classical, deconvolution
 from evaluation.restorers.results import OtherResults
 from evaluation.tables.restoration import ranks
 from networks.files import load
@@ -195,9 +195,15 @@ def test_every_track_has_a_filter():
     assert set(classical.FILTERS) == {*TRACKS, SLIGHT}
 
 
-def test_wiener_keeps_the_mean():
-    flat = np.full((20, 20, 3), 77, np.uint8)
-    assert np.array_equal(classical.wiener(flat, 5.0), flat)
+def test_both_deconvolutions_sharpen_and_keep_what_is_flat():
+    edges = (np.indices((64, 64)).sum(0) // 16 % 2 * 150 + 50).astype(np.uint8)[:, :, None]
+    blurred = cv2.GaussianBlur(edges, (0, 0), deconvolution.gaussian_sigma(5.0)).reshape(edges.shape)
+    for sharpen in (deconvolution.wiener, deconvolution.richardson_lucy):
+        for flat in (np.full((20, 20, 3), 77, np.uint8), np.zeros((20, 20, 1), np.uint8)):
+            assert np.array_equal(sharpen(flat, 5.0), flat)
+        assert error(sharpen(blurred, 5.0), edges) < 0.8 * error(blurred, edges)
+    errors = [error(deconvolution.richardson_lucy(blurred, 5.0, count), edges) for count in (0, 5, 20)]
+    assert errors[0] == error(blurred, edges) and errors == sorted(errors, reverse=True)
 
 
 # What is refused.
@@ -249,6 +255,7 @@ REFUSALS = [
     (["--results=input=inputs"], "has the name of another row of the table"),
     (["--results=a=inputs", "--results=a=inputs"], "has the name of another row of the table"),
     (["--baseline=none", "--baseline=input"], "--baseline=none contradicts the other --baseline"),
+    (["--baseline=richardson-lucy"], "restores blurred photos alone, and --track=noise is another track; choose"),
     (["--base=qc.safetensors"], "has a quality code; give the plain network"),
     (["--base=large.safetensors"], "makes images of 32 px and 3 channels, --network of 16 px and 3; give one"),
 ]
