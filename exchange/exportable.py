@@ -91,6 +91,7 @@ class Exportable:
 def exportable(request: ExportRequest) -> Exportable:
     """Return the part of a network's generator that a request names."""
     G, _ = load_generator(request.network)
+    G.require_own_codes(request.network)
     G = with_precision(G, "fp32")
     encoder = None if request.encoder is None else load_encoder(request.encoder, request.network, G)
     if request.part == "encoder":

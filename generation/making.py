@@ -59,6 +59,8 @@ def make(share: Share, job: Job) -> int:
     if share.device.type == "cpu":
         keep_freed_memory()
     G = load(job.network, share.device, job.precision)
+    if job.save_codes:
+        G.require_own_codes(job.network)
     sampling = replace(job.sampling, batch=job.sampling.batch or (8 if share.device.type == "cpu" else 32))
     check_class(G, sampling.class_index)
     if sampling.noise_mode != "const" and not any(G.synthesis.make_noise("const", 1)):

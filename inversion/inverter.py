@@ -118,6 +118,7 @@ class Inverter:
         self.options = options or InversionOptions()
         require_network(network)
         self.G = load(network, device)
+        self.G.require_own_codes(network)
         if self.G.c_dim > 0:
             raise UserError(f"{network} has classes, and photos are inverted into networks without; give another")
         if needs_quality and self.G.q_dim == 0:

@@ -9,7 +9,7 @@ from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "released", "adain"]
-Injection = Literal["degrad_block", "concat_w", "dual_style"]
+Injection = Literal["degrad_block", "concat_z", "concat_w", "dual_style"]
 
 KINDS = Registry("networks.generators.kinds", "kind of generator")
 
@@ -55,7 +55,8 @@ class QualityConfig:
     channels: int | None = None  # L; None: 32, and 16 in the released variant
     depth: int = 3  # P, convolutions in the projection
     blocks: int = 2  # M, how many of the last synthesis blocks have one
-    # How the code enters: DegradBlocks; beside w in every layer's style; or a style path into the last blocks (4.8).
+    # How the code enters: DegradBlocks; beside z before the mapping; beside w in every layer's style; or a style path
+    # into the last blocks (4.8).
     injection: Injection = "degrad_block"
 
     def __post_init__(self) -> None:
@@ -67,7 +68,9 @@ class QualityConfig:
     def unused(self) -> tuple[str, ...]:
         """The fields that have no effect with this injection."""
         of_blocks = ("variant", "channels", "depth")
-        return {"degrad_block": (), "dual_style": of_blocks, "concat_w": (*of_blocks, "blocks")}[self.injection]
+        if self.injection == "degrad_block":
+            return ()
+        return of_blocks if self.injection == "dual_style" else (*of_blocks, "blocks")
 
     @property
     def width(self) -> int:

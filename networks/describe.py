@@ -87,7 +87,7 @@ def quality_of(G: Generator) -> dict[str, Any] | None:
         "blocks": quality.blocks,
         "width": quality.width,
     }
-    if quality.injection == "concat_w":
+    if "blocks" in quality.unused:
         facts["blocks"] = G.synthesis.num_blocks  # all of them see the code
     if quality.injection != "degrad_block":
         facts["variant"] = quality.injection

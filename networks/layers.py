@@ -61,11 +61,19 @@ class FullyConnected(nn.Module):
         self.bias_gain = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype) * self.bias_gain
-        if self.act == "linear" and bias is not None:
+        if self.act == "linear" and self.bias is not None:
+            bias = self.bias.to(x.dtype) * self.bias_gain
             return torch.addmm(bias, x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
-        x = x @ (self.weight.to(x.dtype) * self.weight_gain).t()
-        return bias_act(x, bias, act=self.act)
+        return self.activated(self.product(x))
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return `[N, out_features]` of `x [N, in_features]`, before bias and activation."""
+        return x @ (self.weight.to(x.dtype) * self.weight_gain).t()
+
+    def activated(self, product: Tensor) -> Tensor:
+        """Return such a product with bias and activation."""
+        bias = None if self.bias is None else self.bias.to(product.dtype) * self.bias_gain
+        return bias_act(product, bias, act=self.act)
 
 
 class Convolution(nn.Module):

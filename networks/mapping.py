@@ -41,7 +41,7 @@ class MappingNetwork(nn.Module):
         self.w_avg: Tensor
         if c_dim > 0:
             self.embed = FullyConnected(c_dim, w_dim)
-        width = z_dim + (w_dim if c_dim > 0 else 0)
+        width = input_width(z_dim, c_dim, w_dim)
         for index in range(num_layers):
             layer = FullyConnected(width if index == 0 else w_dim, w_dim, act="lrelu", lr_multiplier=lr_multiplier)
             self.add_module(f"fc{index}", layer)
@@ -52,14 +52,7 @@ class MappingNetwork(nn.Module):
         self, z: Tensor | None, c: Tensor | None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
     ) -> Tensor:
         """Map `z [N, z_dim]` and `c [N, c_dim]` to `ws [N, num_ws, w_dim]`, drawn towards `w_avg` by psi < 1."""
-        parts = []
-        if self.z_dim > 0:
-            assert z is not None and z.shape[1] == self.z_dim, f"z is {_shape(z)}, needs [N, {self.z_dim}]"
-            parts.append(normalize_second_moment(z.float()))
-        if self.c_dim > 0:
-            assert c is not None and c.shape[1] == self.c_dim, f"c is {_shape(c)}, needs [N, {self.c_dim}]"
-            parts.append(normalize_second_moment(self.embed(c.float())))
-        x = torch.cat(parts, dim=1)  # [N, z_dim + w_dim]
+        x = self.inputs(z, c)
         for index in range(self.num_layers):
             x = getattr(self, f"fc{index}")(x)
         if self.num_ws is None:
@@ -72,11 +65,27 @@ class MappingNetwork(nn.Module):
             return truncated
         return torch.cat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
 
+    def inputs(self, z: Tensor | None, c: Tensor | None) -> Tensor:
+        """Return what the first layer sees: `z` and the embedded `c`, each of mean square one, `[N, input_width]`."""
+        parts = []
+        if self.z_dim > 0:
+            assert z is not None and z.shape[1] == self.z_dim, f"z is {_shape(z)}, needs [N, {self.z_dim}]"
+            parts.append(normalize_second_moment(z.float()))
+        if self.c_dim > 0:
+            assert c is not None and c.shape[1] == self.c_dim, f"c is {_shape(c)}, needs [N, {self.c_dim}]"
+            parts.append(normalize_second_moment(self.embed(c.float())))
+        return torch.cat(parts, dim=1)
+
     @torch.no_grad()
     def track_average(self, mean_w: Tensor) -> None:
         """Move `w_avg` towards the mean `[w_dim]` of a batch."""
         assert self.w_avg_beta is not None, "this mapping network has no average"
         self.w_avg.lerp_(mean_w, 1 - self.w_avg_beta)
+
+
+def input_width(z_dim: int, c_dim: int, w_dim: int) -> int:
+    """Return how many numbers the first layer of a mapping network sees."""
+    return z_dim + (w_dim if c_dim > 0 else 0)
 
 
 def _shape(x: Tensor | None) -> tuple[int, ...] | None:

@@ -153,6 +153,7 @@ def directions_command(
     if device.type == "cpu":
         keep_freed_memory()
     G = load(network, device)
+    G.require_own_codes(network)
     if class_index is not None:
         check_class(G, class_index)
     digest = sha256(network)

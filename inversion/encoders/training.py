@@ -234,4 +234,5 @@ def open_generator(config: EncoderConfig, device: torch.device) -> tuple[Generat
     """Return the network that is inverted and the licence in its header; raise UserError for any other file."""
     header = require_network(config.generator)
     G = load(config.generator, device, "fp32" if config.run.precision == "fp32" else "stored")
+    G.require_own_codes(config.generator)
     return G, header.get("licence", "")

@@ -1,8 +1,9 @@
 """What the rest of the program may ask of a generator, whatever its kind."""
 
 import abc
+import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from networks.mapping import MappingNetwork
 
 # For each synthesis block the noise of its layers, [N or 1, 1, H, W] or None, and then that of its DegradBlock, if any.
 Noise = list[list[Tensor | None]]
+M = TypeVar("M", bound=MappingNetwork)
 
 
 class Rng(Protocol):
@@ -34,6 +36,7 @@ class Content(NamedTuple):
         block: index of the next block.
         padding: what surrounds the features of layers; None: zeros.
         features: what replaces the features of the first layers; None: nothing.
+        z: what the mapping made each of `ws` of, `[N, num_ws, input_width]`; only where `q` joins it there.
         lines: what is to be fused to a map, `[N, B, H + W, D]` each; only where there are coordinates.
         coords: where the pixels are; None: a network that knows one grid.
     """
@@ -45,6 +48,7 @@ class Content(NamedTuple):
     block: int
     padding: Padding | None = None
     features: Features | None = None
+    z: Tensor | None = None
     lines: tuple[Tensor, ...] = ()
     coords: Coordinates | None = None
 
@@ -68,7 +72,7 @@ class Synthesis(nn.Module, abc.ABC):
     """From codes to images, in blocks. In `content` run the blocks that all qualities of an image share.
 
     Attributes:
-        w_dim: width of the latent `w`.
+        w_dim: width of each of an image's `ws`.
         num_ws: how many `w` an image has.
         num_blocks: how many blocks there are.
         trunk_blocks: how many blocks come before the first that sees a quality code; 0 in a plain network.
@@ -209,21 +213,30 @@ class Generator(nn.Module, abc.ABC):
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
         self.synthesis = self.make_synthesis()
-        self.mapping = MappingNetwork(
-            config.z_dim,
-            c_dim,
-            config.w_dim,
-            self.synthesis.num_ws,
-            num_layers=config.mapping.num_layers,
-            lr_multiplier=config.mapping.lr_multiplier,
-            w_avg_beta=config.mapping.w_avg_beta,
-        )
+        self.w_dim = self.synthesis.w_dim
+        self.mapping = self.make_mapping()
 
     @abc.abstractmethod
     def make_synthesis(self) -> Synthesis:
         """Return the synthesis network with fresh weights."""
+
+    def make_mapping(self) -> MappingNetwork:
+        """Return the mapping network with fresh weights."""
+        return self.mapping_of_kind(MappingNetwork)
+
+    def mapping_of_kind(self, kind: type[M]) -> M:
+        """Return a mapping network of a class, with fresh weights."""
+        mapping = self.config.mapping
+        return kind(
+            self.config.z_dim,
+            self.c_dim,
+            self.config.w_dim,
+            self.synthesis.num_ws,
+            num_layers=mapping.num_layers,
+            lr_multiplier=mapping.lr_multiplier,
+            w_avg_beta=mapping.w_avg_beta,
+        )
 
     @property
     def num_ws(self) -> int:
@@ -234,6 +247,12 @@ class Generator(nn.Module, abc.ABC):
     def q_dim(self) -> int:
         """Width of the quality code, D_q; 0 for a generator without one."""
         return 0
+
+    def require_own_codes(self, network: str | os.PathLike) -> None:
+        """Raise UserError, which names the file, where content and quality have no codes of their own.
+
+        Such codes can be found for a photo, stored and mixed.
+        """
 
     def code_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape, without the rows, of every code that this network takes, by its name in `Latents`."""

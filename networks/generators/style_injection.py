@@ -1,11 +1,13 @@
 """Other ways for a quality code into a generator than DegradBlocks (paper, section 4.8): through its styles.
 
 `concat_w`: every layer's style is an affine map of `[w, q]`. `dual_style`: `q` takes a style path of its own, whose
-code joins the styles of the last M blocks with weights of their own (as in DualStyleGAN, Yang et al. 2022). What
-depends on `q` has no bias and vanishes with it, and is skipped where there is none: sharp images are bit for bit the
-plain generator's of the same weights. Eq. 10 does not hold, since styles are normalised.
+code joins the styles of the last M blocks with weights of their own (as in DualStyleGAN, Yang et al. 2022). For
+`concat_z` see `z_injection.py`. What depends on `q` has no bias and vanishes with it, and is skipped where there is
+none: sharp images are bit for bit the plain generator's of the same weights. Eq. 10 does not hold, since styles are
+normalised.
 """
 
+import abc
 import math
 from typing import Any
 
@@ -45,8 +47,46 @@ class CodedAffine(FullyConnected):
         return styles + x[:, self.w_dim :] @ (self.code_weight.to(x.dtype) * self.code_gain).t()
 
 
-class InjectedSynthesis(SynthesisNetwork):
+class InjectedSynthesis(SynthesisNetwork, abc.ABC):
     """G: `ws` and `q` to images. Blocks before the first of `head` are the trunk, on which `q` has no effect."""
+
+    head: range
+
+    @property
+    def has_quality(self) -> bool:
+        return True
+
+    @abc.abstractmethod
+    def coded(self, index: int, content: Content, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the layers of block `index` make styles of, `[N, layers, width]`: for sharp images, and with `q`.
+
+        Those of zero codes are alike.
+        """
+
+    def run_block(
+        self,
+        index: int,
+        x: Tensor | None,
+        img: Tensor | None,
+        content: Content,
+        q: Tensor | None = None,
+        both: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        if q is None or index not in self.head:
+            return super().run_block(index, x, img, content)
+        _, noise, inserts = self.inputs(index, content)
+        sharp, degraded = self.coded(index, content, q)
+        if not both:
+            return self.block(index)(x, img, degraded, noise, inserts)
+        coded = torch.cat([sharp, degraded])  # [2 N, layers, width]
+        rows = coded.shape[0]
+        noise = [_twice(layer, rows) for layer in noise]
+        inserts = Inserts(*(_twice(each, rows) for each in inserts))
+        return self.block(index)(_twice(x, rows), _twice(img, rows), coded, noise, inserts)
+
+
+class StyleSynthesis(InjectedSynthesis):
+    """`concat_w` and `dual_style`: styles of `[w, q]`, or of `w` and a code that a path makes of `q`."""
 
     def __init__(self, config: GeneratorConfig, img_resolution: int, img_channels: int):
         super().__init__(config, img_resolution, img_channels)
@@ -69,45 +109,20 @@ class InjectedSynthesis(SynthesisNetwork):
                 if layer is not None:
                     layer.affine = CodedAffine(layer.affine, code_dim)
 
-    @property
-    def has_quality(self) -> bool:
-        return True
-
-    def run_block(
-        self,
-        index: int,
-        x: Tensor | None,
-        img: Tensor | None,
-        content: Content,
-        q: Tensor | None = None,
-        both: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        if q is None or index not in self.head:
-            return super().run_block(index, x, img, content)
-        ws, noise, inserts = self.inputs(index, content)
+    def coded(self, index: int, content: Content, q: Tensor) -> tuple[Tensor, Tensor]:
+        ws = self.block_ws(content.ws, index)  # [N, layers, w_dim]
         code = self.path(q)[:, None].expand(-1, ws.shape[1], -1)  # [N, layers, code_dim]
-        coded = torch.cat([ws, code], dim=2)
-        if not both:
-            return self.block(index)(x, img, coded, noise, inserts)
-        coded = torch.cat([torch.cat([ws, torch.zeros_like(code)], dim=2), coded])  # sharp rows first
-        rows = coded.shape[0]  # 2 N
-        noise = [_twice(layer, rows) for layer in noise]
-        inserts = Inserts(*(_twice(each, rows) for each in inserts))
-        return self.block(index)(_twice(x, rows), _twice(img, rows), coded, noise, inserts)
-
-    def code_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that have an effect on degraded images alone."""
-        parts = [module for module in self.modules() if isinstance(module, CodedAffine)]
-        return [*self.path.parameters(), *(part.code_weight for part in parts)]
+        return torch.cat([ws, torch.zeros_like(code)], dim=2), torch.cat([ws, code], dim=2)
 
 
-class Generator(stylegan2.Generator):
+class InjectedGenerator(stylegan2.Generator, abc.ABC):
     """F: mapping and synthesis with a quality code; `config.quality.injection` says how it enters."""
 
     synthesis: InjectedSynthesis
 
-    def make_synthesis(self) -> InjectedSynthesis:
-        return InjectedSynthesis(self.config, self.img_resolution, self.img_channels)
+    @abc.abstractmethod
+    def code_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that have an effect on degraded images alone."""
 
     @property
     def q_dim(self) -> int:
@@ -120,11 +135,24 @@ class Generator(stylegan2.Generator):
 
     def freeze_plain(self) -> None:
         self.requires_grad_(False)
-        for parameter in self.synthesis.code_parameters():
+        for parameter in self.code_parameters():
             parameter.requires_grad_(True)
 
     def _head(self) -> list[SynthesisBlock]:
         return [self.synthesis.block(index) for index in self.synthesis.head]
+
+
+class Generator(InjectedGenerator):
+    """F, whose styles see the code."""
+
+    synthesis: StyleSynthesis
+
+    def make_synthesis(self) -> StyleSynthesis:
+        return StyleSynthesis(self.config, self.img_resolution, self.img_channels)
+
+    def code_parameters(self) -> list[nn.Parameter]:
+        parts = [module for module in self.synthesis.modules() if isinstance(module, CodedAffine)]
+        return [*self.synthesis.path.parameters(), *(part.code_weight for part in parts)]
 
 
 def _twice(value: Any, rows: int) -> Any:

@@ -204,7 +204,7 @@ class SynthesisNetwork(BlockSynthesis):
             return content.x
         block = self.block(index)
         inserts = inserts_of(index, block.resolution, latents.padding, None)
-        return block.enter(content.x, self.block_ws(latents.ws, index), noise[index], inserts)[0]
+        return block.enter(content.x, self.block_ws(content.ws, index), noise[index], inserts)[0]
 
     def code_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {"ws": (self.num_ws, self.w_dim)}

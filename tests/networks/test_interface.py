@@ -16,7 +16,7 @@ from tests.support.networks import SMALL
 from tests.support.tolerance import assert_close
 
 CASES = [(kind, injection) for kind in KINDS.names() for injection in ("plain", "degrad_block")]
-CASES += [("stylegan2", injection) for injection in ("concat_w", "dual_style")]
+CASES += [("stylegan2", injection) for injection in ("concat_z", "concat_w", "dual_style")]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
@@ -40,7 +40,7 @@ def test_sizes(G, latents):
     assert latents.ws.shape == (3, G.num_ws, G.w_dim)
     assert (G.q_dim > 0) == (G.config.quality is not None)
     assert 0 <= G.synthesis.trunk_blocks < G.synthesis.num_blocks
-    sees_all = G.config.quality is not None and G.config.quality.injection == "concat_w"
+    sees_all = G.config.quality is not None and G.config.quality.injection in ("concat_z", "concat_w")
     assert (G.synthesis.trunk_blocks == 0) == (G.q_dim == 0 or sees_all)
     image = synthesize(G, latents)
     assert image.shape == (3, 3, 16, 16) and image.dtype == torch.float32

@@ -525,22 +525,24 @@ def test_content_weight_keeps_the_content_and_moves_no_sharp_image(run_files, de
     assert loss > 0 and ("sharp" in fakes) and fakes["sharp"].requires_grad == (not degrad_only)
 
 
-@pytest.mark.parametrize("injection", ["concat_w", "dual_style"])
+@pytest.mark.parametrize("injection", ["concat_z", "concat_w", "dual_style"])
 def test_other_injections_of_the_code_are_trained_by_the_same_step(run_files, tmp_path, injection):
     data, base = run_files
     config = tiny_config(data, base, generator={"quality": {"q_dim": 4, "injection": injection}})
     trainer = new_trainer(config)
     plain, _ = load_generator(base)
-    ws, q = plain.mapping(torch.randn(2, plain.z_dim), None), torch.randn(2, 4)
-    start = plain.synthesis(ws, noise_mode="const")
+    z, q = torch.randn(2, plain.z_dim), torch.randn(2, 4)
+    ws = trainer.G.mapping(z, None)
+    start = plain(z, noise_mode="const")
     for code in (None, torch.zeros_like(q), q):  # what a code adds begins at zero
         assert_close(trainer.G.synthesis(ws, code, noise_mode="const"), start, rtol=1e-5)
     before = {name: value.clone() for name, value in trainer.G.state_dict().items()}
     train(trainer, 3)
     moved = changed(before, trainer.G.state_dict())
-    assert {"synthesis.b16.conv1.affine.code_weight", "synthesis.b16.conv1.weight"} <= moved
-    assert ("synthesis.b4.conv1.weight" in moved) == (injection == "concat_w")
-    assert not any(name.startswith("mapping.") for name in moved)
+    coded = "mapping.code_weight" if injection == "concat_z" else "synthesis.b16.conv1.affine.code_weight"
+    assert {coded, "synthesis.b16.conv1.weight"} <= moved
+    assert ("synthesis.b4.conv1.weight" in moved) == (injection != "dual_style")
+    assert not any(name.startswith("mapping.") for name in moved - {coded})
     G = trainer.G_ema
     assert torch.equal(G.synthesis(ws, torch.zeros_like(q), noise_mode="const"), G.synthesis(ws, noise_mode="const"))
     assert not torch.equal(trainer.G.synthesis(ws, q, noise_mode="const"), trainer.G.synthesis(ws, noise_mode="const"))
@@ -549,13 +551,14 @@ def test_other_injections_of_the_code_are_trained_by_the_same_step(run_files, tm
     assert torch.equal(loaded.synthesis(ws, q, noise_mode="const"), G.synthesis(ws, q, noise_mode="const"))
 
 
-@pytest.mark.parametrize("injection", ["concat_w", "dual_style"])
+@pytest.mark.parametrize("injection", ["concat_z", "concat_w", "dual_style"])
 def test_other_injections_alone_leave_sharp_images_as_they_are(run_files, injection):
     data, base = run_files
     quality = {"q_dim": 4, "injection": injection}
     trainer = train(new_trainer(tiny_config(data, base, generator={"quality": quality}, train_degrad_only=True)), 2)
     plain, _ = load_generator(base)
-    ws, q = plain.mapping(torch.randn(2, plain.z_dim), None), torch.randn(2, 4)
-    sharp = trainer.G.synthesis(ws, noise_mode="const")
-    assert torch.equal(sharp, plain.synthesis(ws, noise_mode="const"))
-    assert not torch.equal(trainer.G.synthesis(ws, q, noise_mode="const"), sharp)
+    z, q = torch.randn(2, plain.z_dim), torch.randn(2, 4)
+    kwargs = {"noise_mode": "const", "truncation_psi": 0.7}
+    sharp = trainer.G(z, **kwargs)
+    assert torch.equal(sharp, plain(z, **kwargs))
+    assert not torch.equal(trainer.G(z, q=q, **kwargs), sharp)
