@@ -67,7 +67,8 @@ def fit_quality(
     content, pixels = middle(content, resolution, max(WINDOW, resolution // 4) + 2 * MARGIN)
     targets = targets[:, :, pixels, pixels]
     inner = slice(MARGIN, -MARGIN) if targets.shape[2] < resolution else slice(None)
-    q = (START * BatchRandom((seed, FOR_QUALITY), len(latents)).randn(G.q_dim)).to(G.device).requires_grad_(True)
+    start = START * BatchRandom((seed, FOR_QUALITY), 1).randn(G.q_dim)  # [1, q_dim]
+    q = start.repeat(len(latents), 1).to(G.device).requires_grad_(True)
     optimizer = torch.optim.Adam([q], lr=lr, betas=(0.9, 0.99))
     for step in range(steps):
         images = G.synthesis.image(content, q)

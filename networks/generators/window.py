@@ -11,14 +11,15 @@ def middle(content: Content, resolution: int, side: int) -> tuple[Content, slice
 
     Layers see zeros beyond a window instead of its neighbours, so that pixels near its border differ a little. The
     square begins at a multiple of JPEG's grid, as the image does. All of the image is returned where it is no larger,
-    and where rings surround the features that later blocks read.
+    where rings surround the features that later blocks read, and before the first block, which has no features yet.
 
     Args:
-        content: state of synthesis before a block that is not the first.
+        content: state of synthesis before a block.
         resolution: side of the images in pixels.
         side: smallest side of the square in pixels.
     """
-    assert content.x is not None, "the first block has no features to take a part of"
+    if content.x is None:
+        return content, slice(0, resolution)
     unit = max(GRID, resolution // content.x.shape[2])  # pixels between places where a window may begin
     count = -(-side // unit)
     start = (resolution // unit - count) // 2 * unit

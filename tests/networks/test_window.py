@@ -47,6 +47,8 @@ def test_small_images_and_those_with_rings_behind_the_trunk_stay_whole():
     content = G.synthesis.content(latents, G.synthesis.make_noise("const", 2))
     for side in (64, 60, 50, 100):
         assert middle(content, 64, side) == (content, slice(0, 64))
+    start = G.synthesis.content(latents, content.noise, blocks=0)  # all that is shared where q enters with w
+    assert middle(start, 64, 16) == (start, slice(0, 64))
     shapes = G.code_shapes()
     for name, is_whole in {"b16.conv1": False, "b32.conv1": True, "b64.conv1": True}.items():
         ring = torch.zeros(2, *shapes[f"padding.{name}"]) if f"padding.{name}" in shapes else torch.zeros(2, 4, 132)

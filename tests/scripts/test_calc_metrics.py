@@ -351,10 +351,10 @@ def test_quality_codes_of_known_content_are_found():
     fitted = synthesize(G, Latents(ws, codes), noise)
     before, after = ((images - targets).square().mean((1, 2, 3)) for images in (sharp, fitted))
     assert (before > 1e-4).all() and (after < 0.02 * before).all()
-    alone = fit_quality(G, Latents(ws[2:3]), noise_of_seeds(G, [2]), targets[2:3], steps=60)
-    assert_close(alone, codes[2:3], rtol=0.02)  # wherever in a batch it stands
-    other = fit_quality(G, Latents(ws), noise, targets, steps=2, seed=1)
-    assert not torch.equal(other, fit_quality(G, Latents(ws), noise, targets, steps=2))
+    first = fit_quality(G, Latents(ws), noise, targets, steps=2)
+    alone = fit_quality(G, Latents(ws[2:3]), noise_of_seeds(G, [2]), targets[2:3], steps=2)
+    assert_close(alone, first[2:3], rtol=1e-3)  # wherever in a batch it stands
+    assert not torch.equal(first, fit_quality(G, Latents(ws), noise, targets, steps=2, seed=1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
