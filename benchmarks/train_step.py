@@ -17,22 +17,21 @@ import click
 import torch
 
 from benchmarks.machine import Operations, convolution_rate, describe, prepare, seconds
+from benchmarks.training.configs import Precision, by_mode, step_config
 from benchmarks.training.steps import interval_of, phases, profile_steps, time_steps
 from benchmarks.training.textbook import TextbookTrainer, arranged_as_usual
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
-from networks.config import Dtype, MappingConfig
-from networks.files import KINDS, ImageFormat, save_network
+from networks.files import KINDS, ImageFormat
 from networks.resolutions import DTYPES
 from torch_utils.cuda import operators
 from torch_utils.distributed import World, best_device
 from torch_utils.ops.convolutions import convolution
 from training import presets
-from training.config import AugmentConfig, LossConfig, TrainConfig
+from training.config import LossConfig, TrainConfig
 from training.loop import allow_tf32
 from training.trainer import Trainer
 
-Precision = Dtype | Literal["tf32"]
 PRECISIONS = ["fp32", "tf32", "bf16", "fp16"]
 DEFAULT: tuple[Precision, ...] = ("fp32", "bf16")
 DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
@@ -130,7 +129,7 @@ def main(
     if profile:
         Path(profile).write_text("")
     for precision in precisions or (DEFAULT_ON_CUDA if chosen.type == "cuda" else DEFAULT):
-        config = _config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug)
+        config = step_config(resolution, precision, preset, batch, channel_base, channel_max, mapping_layers, aug)
         config = presets.as_creps(config) if generator == "creps" else config
         allow_tf32(config)
         if not records:
@@ -138,7 +137,7 @@ def main(
         rate = convolution_rate(chosen, DTYPES[config.generator.precision.dtype])
         click.echo(f"\n{precision}: a large convolution runs at {rate / 1e9:.0f} GFLOP/s")
         with tempfile.TemporaryDirectory() as folder:
-            for title, mode_config in _modes(config, images, modes, variants, Path(folder), chosen).items():
+            for title, mode_config in by_mode(config, images, modes, variants, Path(folder), chosen).items():
                 records.append({"precision": precision, "mode": title})
                 table = (profile, f"{title}, {precision}") if profile else None
                 for numbers in _compare(title, mode_config, images, chosen, rate, others, repeats, steps, table):
@@ -146,61 +145,6 @@ def main(
                     if json_path:  # each time, since the next may take too much memory or time
                         report = {"machine": describe(chosen), "resolution": resolution, "batch": config.batch}
                         Path(json_path).write_text(json.dumps(report | {"records": records}, indent=2))
-
-
-def _modes(
-    config: TrainConfig,
-    images: ImageFormat,
-    modes: Sequence[str],
-    variants: Sequence[str],
-    folder: Path,
-    device: torch.device,
-) -> dict[str, TrainConfig]:
-    """Return the configurations by mode: base, and qc with each variant, which starts from a network in `folder`."""
-    found = {"base": config} if "base" in modes else {}
-    if "qc" in modes:
-        network = str(folder / "base.safetensors")
-        trainer = Trainer(config, images, World(0, 1, device))
-        save_network(network, trainer.G_ema, {"sharp": trainer.streams[0].D}, {})
-        qc = presets.as_qc(config, network, config.generator)
-        found |= {f"qc, {name} block": presets.with_quality(qc, variant=name) for name in variants}
-    return found
-
-
-def _config(
-    resolution: int,
-    precision: Precision,
-    preset: str | None,
-    batch: int,
-    channel_base: int | None,
-    channel_max: int | None,
-    mapping_layers: int | None,
-    aug: Literal["none", "ada"],
-) -> TrainConfig:
-    """Return the configuration in mode base; without a preset, that of small networks."""
-    config = presets.build(preset or "stylegan2", resolution, batch)
-    G, D = config.generator, config.discriminator
-    layers = mapping_layers or (G.mapping.num_layers if preset else 2)
-    dtype: Dtype = "fp32" if precision == "tf32" else precision
-    mixed = dataclasses.replace(G.precision, dtype=dtype)
-    return dataclasses.replace(
-        config,
-        generator=dataclasses.replace(
-            G,
-            mapping=MappingConfig(num_layers=layers),
-            channel_base=channel_base or (G.channel_base if preset else 8192),
-            channel_max=channel_max or (G.channel_max if preset else 256),
-            precision=mixed,
-        ),
-        discriminator=dataclasses.replace(
-            D,
-            channel_base=channel_base or (D.channel_base if preset else 8192),
-            channel_max=channel_max or (D.channel_max if preset else 256),
-            precision=mixed,
-        ),
-        augment=AugmentConfig(mode=aug),
-        run=dataclasses.replace(config.run, batch_gpu=None, tf32=precision != "fp32"),
-    )
 
 
 def _networks(config: TrainConfig) -> str:

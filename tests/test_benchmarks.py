@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks import creps, data, generate, gpu, inversion, machine, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
-from benchmarks.training import launches, steps, textbook
+from benchmarks.training import configs, launches, steps, textbook
 from inversion.tuning_options import TuningOptions
 from networks.latents import Latents
 from tests.support.networks import quality_generator, small_creps, write_network
@@ -72,14 +72,14 @@ def test_train_step_counts_a_graphed_step_as_an_eager_one(monkeypatch):
     monkeypatch.setattr(
         train_step, "_measure", lambda *arguments: asked.append(arguments) or {"seconds": 1, "operations": {"G": 5}}
     )
-    config = train_step._config(16, "fp32", "demo", 4, 64, 8, None, "none")
+    config = configs.step_config(16, "fp32", "demo", 4, 64, 8, None, "none")
     others = ["with shared fakes", "compiled", "with graphs"]
     list(train_step._compare("base", config, IMAGES, torch.device("cpu"), 1.0, others, 1, None, None))
     assert [arguments[5:] for arguments in asked] == [(), (None,), (None,), ({"G": 5},)]
-    configs = [arguments[1] for arguments in asked]
-    assert [config.loss.share_fakes for config in configs] == [False, True, False, False]
-    assert [config.run.compile for config in configs] == [False, False, True, False]
-    assert [config.run.graphs for config in configs] == [False, False, False, True]
+    others = [arguments[1] for arguments in asked]
+    assert [other.loss.share_fakes for other in others] == [False, True, False, False]
+    assert [other.run.compile for other in others] == [False, False, True, False]
+    assert [other.run.graphs for other in others] == [False, False, False, True]
 
 
 def test_a_step_with_shared_fakes_has_no_phase_that_draws_them(run_files):
@@ -91,8 +91,8 @@ def test_a_step_with_shared_fakes_has_no_phase_that_draws_them(run_files):
 
 @pytest.mark.parametrize(("mode", "names"), [("base", ["base"]), ("qc", ["qc, paper block", "qc, adain block"])])
 def test_train_step_of_one_mode(tmp_path, mode, names):
-    config = train_step._config(16, "fp32", "demo", 4, 64, 8, None, "none")
-    modes = train_step._modes(config, IMAGES, [mode], ["paper", "adain"], tmp_path, torch.device("cpu"))
+    config = configs.step_config(16, "fp32", "demo", 4, 64, 8, None, "none")
+    modes = configs.by_mode(config, IMAGES, [mode], ["paper", "adain"], tmp_path, torch.device("cpu"))
     assert list(modes) == names and {config.mode for config in modes.values()} == {mode}
 
 
@@ -110,11 +110,11 @@ def test_whole_steps_have_each_phase_as_often_as_training_does(run_files, monkey
 
 
 def test_train_step_of_a_preset():
-    config = train_step._config(256, "tf32", "paper256", 16, None, None, None, "none")
+    config = configs.step_config(256, "tf32", "paper256", 16, None, None, None, "none")
     widths = config.generator.channel_base, config.discriminator.channel_base, config.generator.mapping.num_layers
     assert (*widths, config.batch) == (16384, 16384, 8, 16)
     assert config.generator.precision.dtype == "fp32" and config.run.tf32
-    assert not train_step._config(256, "fp32", None, 8, None, 64, None, "none").run.tf32
+    assert not configs.step_config(256, "fp32", None, 8, None, 64, None, "none").run.tf32
 
 
 def test_generate(tmp_path):
