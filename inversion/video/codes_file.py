@@ -65,10 +65,7 @@ class CodesFile:
 
     def clear(self) -> None:
         """Remove all parts."""
-        for path in self.folder.glob("codes-*.safetensors"):
-            path.unlink()
-        with contextlib.suppress(OSError):  # there is none, or somebody else's file is in it
-            self.folder.rmdir()
+        clear_parts(self.folder, "codes")
 
     def _part(self, frames: range) -> Path:
         return self.folder / f"codes-{frames.start:08d}-{frames.stop:08d}.safetensors"
@@ -86,6 +83,15 @@ class CodesFile:
 def parts_folder(path: Path) -> Path:
     """Return the folder beside a file for what processes find of it."""
     return path.with_name(f"{path.stem}-parts")
+
+
+def clear_parts(folder: Path, kind: str) -> None:
+    """Remove files such as `codes-*.safetensors`, also unfinished ones of killed processes, and an empty folder."""
+    for pattern in (f"{kind}-*.safetensors", f".{kind}-*.part"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there is none, or somebody else's file is in it
+        folder.rmdir()
 
 
 def require_same_kind(path: Path, parts: Sequence[Latents]) -> None:

@@ -19,7 +19,7 @@ from images.squares import Square
 from images.video.reader import Clip, Frame
 from inversion.photos.paste_back import pasted_region
 from inversion.video.clip_inversion import frames_in, frames_name
-from inversion.video.codes_file import parts_folder
+from inversion.video.codes_file import clear_parts, parts_folder
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 from torch_utils.processes.progress import ProgressBar
 from torch_utils.processes.sharing import Share
@@ -103,7 +103,7 @@ def write_divided(
             failure = count.exception()
             raise error if failure is None or isinstance(failure, StopNow) else failure from None
         written = count.result()
-    _clear(folder)
+    clear_parts(folder, "images")
     return written
 
 
@@ -153,11 +153,3 @@ def _load(folder: Path, span: range) -> list[Region]:
     places, tensors = read_header(path)["places"], load_tensors(path)
     path.unlink()
     return [(*place, tensors[name].numpy()) for place, name in zip(places, sorted(tensors), strict=True)]
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier call has not written, and the folder unless somebody else's file is in it."""
-    for path in folder.glob("images-*.safetensors"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()

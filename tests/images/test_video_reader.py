@@ -139,6 +139,17 @@ def test_what_is_no_clip_is_a_sentence(tmp_path, name, write, message):
     assert name in str(caught.value) and ";" in str(caught.value)
 
 
+def test_the_same_frames_give_the_same_file(tmp_path):
+    """libx264's macroblock tree reads what other calls have left in memory, as soon as a clip has several scenes."""
+    clip = read_clip(make(tmp_path / "in.mp4", EVEN))
+    draws = np.random.default_rng(0)
+    scenes = [np.kron(draws.integers(0, 256, (8, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in range(6)]
+    frames = [Frame(Fraction(k, 25), np.roll(scenes[k // 10], k % 10 * 3, 1)) for k in range(60)]
+    for name in ("a.mp4", "b.mp4"):
+        assert write_clip(tmp_path / name, frames, clip) == 60
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
 def test_no_frames_and_other_endings_are_refused_and_leave_nothing(tmp_path):
     clip = read_clip(make(tmp_path / "in.mp4", EVEN, "aac"))
     before = sorted(tmp_path.iterdir())

@@ -77,6 +77,10 @@ def test_codes_of_two_processes_are_those_of_one(clip, store, network_files, tmp
     inverter = inverter_of(network_files, encoder)
     reader = PhotoReader(inverter.G)
 
+    folder = parts_folder(tmp_path / "two.safetensors")
+    folder.mkdir()
+    (folder / ".codes-00000003-00000006.safetensors.0a1b2c3d.part").touch()  # by a killed process
+
     def codes(share, name="two.safetensors"):
         squares = clip_squares(clip, reader, 1.5, share)
         return clip_codes(clip, squares, inverter, reader, ClipOptions(1.5, batch=3), tmp_path / name, share)
@@ -142,6 +146,9 @@ def test_frames_come_in_order_from_two_processes(clip, store, tmp_path, monkeypa
         return len(shown)
 
     path = tmp_path / "out.mp4"
+    parts_folder(path).mkdir()
+    for left in ("images-00000042.safetensors", ".images-00000003.safetensors.0a1b2c3d.part"):  # by a killed process
+        (parts_folder(path) / left).touch()
     counts = in_two(store, lambda share: write_divided(composition, SPANS, render, write, path, share))
     assert counts == [10, 0]
     images = np.concatenate(list(render(SPANS)))
