@@ -13,6 +13,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH, require_effect
 from evaluation.choices import COUNT, REACH
+from evaluation.commands.options import publish_table
 from evaluation.commands.table_flags import (
     FORMER,
     SECTIONS,
@@ -20,7 +21,6 @@ from evaluation.commands.table_flags import (
     base_inverter,
     base_option,
     open_photos,
-    publish_table,
     table_options,
 )
 from inversion.commands.options import check_finite, check_output
@@ -72,7 +72,8 @@ def stability_command(
 
     \b
     python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --mask=auto
-    python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --repetitions=6 --videos=4
+    python calc_metrics.py stability --network=qc.safetensors --data=cats256-val.zip --repetitions=6 --videos=4 \\
+        -o tables
     """
     from evaluation.tables.restoration_measures import NEEDED_BY_LPIPS
     from evaluation.tables.stability import StabilityOptions, stability_table
@@ -81,6 +82,8 @@ def stability_command(
     from metrics.pairs import load_measure
     from torch_utils.precision import with_float64
 
+    if flags.outdir is None:
+        require_effect(["videos"], "without --outdir; add it, or leave it out")
     inverter, photos = open_photos(flags)
     chosen = tuple(make_direction(path, inverter) for path in directions)
     chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
@@ -88,7 +91,7 @@ def stability_command(
     weights = flags.weights
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
     measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
-    publish_table(stability_table(inverter, photos, options, measures, flags.outdir), flags.outdir)
+    publish_table(stability_table(inverter, photos, options, measures, flags.parts_folder()), flags.outdir)
 
 
 @commands.command("editability", sections=SECTIONS, former=FORMER)
@@ -153,11 +156,11 @@ def editability_command(
 
     options = edits(inverter)
     if base is None:
-        publish_table(editability_table(inverter, photos, options, flags.outdir), flags.outdir)
+        publish_table(editability_table(inverter, photos, options, flags.parts_folder()), flags.outdir)
         return
     plain = base_inverter(flags, base, inverter)
     of_plain = edits(plain)
-    publish_table(editability_table(inverter, photos, options, flags.outdir, (plain, of_plain)), flags.outdir)
+    publish_table(editability_table(inverter, photos, options, flags.parts_folder(), (plain, of_plain)), flags.outdir)
     if sheet is not None:
         save_png(sheet, edits_sheet(inverter, plain, photos, (options, of_plain), SHEET_ROWS))
         click.echo(f"{sheet} shows edits by both networks")

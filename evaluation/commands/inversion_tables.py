@@ -11,9 +11,9 @@ import click
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH, require_effect
 from dnnlib.remote.locations import NetworkFile
+from evaluation.commands.options import publish_table
 from evaluation.commands.table_flags import (
     FORMER,
     SECTIONS,
@@ -22,7 +22,6 @@ from evaluation.commands.table_flags import (
     base_option,
     encoder_option,
     open_photos,
-    publish_table,
     table_options,
 )
 from inversion.commands.options import check_output
@@ -65,12 +64,12 @@ def inversion_command(
         require_effect(["degradation", "sheet"], "without --encoder; add it, or leave it out")
         inverter, photos = open_photos(flags)
         plain = None if base is None else base_inverter(flags, base, inverter)
-        publish_table(inversion_table(inverter, photos, flags.outdir, plain), flags.outdir)
+        publish_table(inversion_table(inverter, photos, flags.parts_folder(), plain), flags.outdir)
         return
     require_effect(["base"], "with --encoder, which compares encoders; leave one of them out")
     if sheet is not None and check_output(sheet, "--sheet").suffix.lower() != ".png":
         raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
-    prepare_directory(flags.outdir)
+    folder = flags.parts_folder()
     flags = dataclasses.replace(flags, tuning_steps=flags.tuning_steps or 0)
     inverters = {
         name: dataclasses.replace(flags, encoder=encoder).inverter(needs_quality=False)
@@ -79,7 +78,7 @@ def inversion_command(
     first = next(iter(inverters.values()))
     squares = SquarePhotos(flags.photos, None if degradation == "none" else degradation, first.G)
     measures = EncoderMeasures(flags.weights, with_float64(first.device))
-    publish_table(encoders_table(inverters, squares, measures, flags.outdir), flags.outdir)
+    publish_table(encoders_table(inverters, squares, measures, folder), flags.outdir)
     if sheet is not None:
         save_png(sheet, encoders_sheet(inverters, squares))
         click.echo(f"{sheet} shows the photos and their reconstructions")

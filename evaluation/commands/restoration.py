@@ -12,11 +12,11 @@ import click
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
-from dnnlib.files import prepare_directory
-from dnnlib.flags import PATH
+from dnnlib.flags import PATH, require_effect
 from dnnlib.remote.locations import NetworkFile
 from evaluation.choices import BASELINES, FURTHER_BASELINES, METHODS, SLIGHT, TRACKS
-from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, base_inverter, publish_table, table_options
+from evaluation.commands.options import publish_table
+from evaluation.commands.table_flags import FORMER, SECTIONS, TableFlags, base_inverter, table_options
 from inversion.commands.options import fidelity_option
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ SEARCH = "search"  # name of the row of --base
     default=TRACKS,
     help="Kind of degradation, may be repeated; slight: small ones, as in the supplement's Fig. 29.",
 )
-@click.option("--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet; 0: no sheets.")
+@click.option(
+    "--sheet", type=click.IntRange(min=0), default=16, help="Number of photos in each sheet in --outdir; 0: no sheets."
+)
 @click.option(
     "--sheet-of",
     type=click.Choice(["first", "extremes"]),
@@ -84,8 +86,8 @@ def restoration_command(
 ) -> None:
     """Table 2 of the paper: restore photos that were blurred, shrunk, made noisy, compressed, or several of these.
 
-    Beside the table there is a sheet for each track and method. The same command again goes on after the last track
-    and method that was finished.
+    With --outdir there is a sheet for each track and method beside the table. The same command again goes on after the
+    last track and method that was finished.
 
     \b
     python calc_metrics.py restoration --network=qc.safetensors --data=cats256-val.zip --count=100 -o tables
@@ -99,7 +101,10 @@ def restoration_command(
     from inversion.encoders.files import find_encoder
     from torch_utils.precision import with_float64
 
-    prepare_directory(flags.outdir)
+    folder = flags.parts_folder()
+    if flags.outdir is None:
+        require_effect(["sheet", "sheet_of"], "without --outdir; add it, or leave it out")
+        sheet = 0
     photos = flags.photos
     encoder = flags.encoder or find_encoder(flags.network)
     methods = tuple(dict.fromkeys(methods)) or ("projector+PTI" if encoder is None else "encoder",)
@@ -111,7 +116,7 @@ def restoration_command(
         rivals |= {SEARCH: _search(flags, base, first)}
     measures = RestorationMeasures(flags.weights, with_float64(first.device), first.G.img_resolution, pristine)
     options = RestorationOptions(tuple(dict.fromkeys(tracks)), sheet, sheet_of == "extremes")
-    publish_table(restoration_table(inverters, photos, options, measures, flags.outdir, rivals), flags.outdir)
+    publish_table(restoration_table(inverters, photos, options, measures, folder, rivals), flags.outdir)
 
 
 @commands.command("degrade-set")

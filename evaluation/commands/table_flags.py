@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnnlib.cache import cache_folder, private_folder
 from dnnlib.errors import UserError
 from dnnlib.files import prepare_directory
 from dnnlib.flags import PATH, Command, Decorator, add_options, gather_flags
 from dnnlib.remote.locations import NetworkFile
-from evaluation.commands.options import device_option
-from evaluation.tables.table import Table, write_table
+from evaluation.commands.options import device_option, outdir_option
 from inversion.commands.options import InverterFlags, TuningFlags, space_option
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
@@ -53,7 +54,7 @@ class TableFlags:
         seed: seed of the degradations.
         weights_dir: directory of published weights.
         device: name of the device.
-        outdir: folder of the table.
+        outdir: folder of the table; None: it is printed alone.
         no_encoder: whether the projector works alone.
         fidelity: how much restored photos keep of the photo, in the table of restoration.
     """
@@ -71,7 +72,7 @@ class TableFlags:
     seed: int
     weights_dir: str | None
     device: str | None
-    outdir: str
+    outdir: str | None
     no_encoder: bool = False
     fidelity: float | None = None
 
@@ -81,6 +82,13 @@ class TableFlags:
         from evaluation.photo_sets import PhotoOptions
 
         return PhotoOptions(self.data, self.images, self.batch, self.seed)
+
+    def parts_folder(self) -> Path:
+        """Return the folder of finished parts, from which a command that was stopped goes on: the table's, or a cache.
+
+        Raises UserError where it cannot be written to.
+        """
+        return private_folder(cache_folder("tables")) if self.outdir is None else prepare_directory(self.outdir)
 
     @property
     def weights(self) -> WeightsDirectory:
@@ -143,7 +151,7 @@ _OPTIONS = [
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the degradations."),
     weights_dir_option,
     device_option,
-    click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table and of its finished parts."),
+    outdir_option,
 ]
 
 
@@ -179,12 +187,6 @@ def open_photos(flags: TableFlags) -> tuple[Inverter, DegradedPhotos]:
     """Return the inverter and the multiple-degraded photos of the flags; raise UserError where these do not fit."""
     from evaluation.photo_sets import RECIPE, DegradedPhotos
 
-    prepare_directory(flags.outdir)
+    flags.parts_folder()  # can it be written to
     inverter = flags.inverter()
     return inverter, DegradedPhotos(flags.photos, RECIPE, inverter.G)
-
-
-def publish_table(table: Table, outdir: str) -> None:
-    """Print a table, and write it to a folder."""
-    click.echo(table.markdown())
-    write_table(table, outdir)

@@ -18,23 +18,23 @@ from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import PATH, Command, add_options, processes_option, require_effect
 from dnnlib.remote.locations import NetworkFile, resolve
 from evaluation.choices import KINDS
-from evaluation.commands.options import cache_dir_option, device_option, workers_option
-from evaluation.tables.table import Table, write_table
+from evaluation.commands.options import cache_dir_option, device_option, outdir_option, publish_table, workers_option
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 from networks.config import Dtype
 
 if TYPE_CHECKING:
+    from evaluation.tables.table import Table
     from torch_utils.distributed import World
 
 _OPTIONS = [
-    click.option("-o", "--outdir", type=PATH, default="tables", help="Folder of the table, as markdown and JSON."),
+    outdir_option,
     device_option,
 ]
 
 
 def _table_options(command: Command) -> Command:
-    """Add the options that all tables have: `outdir: str` and `device: str | None`."""
+    """Add the options that all tables have: `outdir: str | None` and `device: str | None`."""
     return add_options(command, _OPTIONS)
 
 
@@ -68,7 +68,7 @@ def table1_command(
     gpus: int,
     weights_dir: str | None,
     cache_dir: str | None,
-    outdir: str,
+    outdir: str | None,
     device: str | None,
 ) -> None:
     """Table 1 of the paper, and with --ablation Table 4 of its supplement: sharp and degraded distances."""
@@ -134,7 +134,7 @@ def classify_command(
     batch: int,
     seed: int,
     encoder: str | None,
-    outdir: str,
+    outdir: str | None,
     device: str | None,
 ) -> None:
     """Section 4.6 of the paper: how well linear classifiers tell blur, noise and JPEG from the quality code.
@@ -168,7 +168,7 @@ def runtime_command(
     encoder: str | None,
     runs: int,
     precision: Dtype | Literal["stored"],
-    outdir: str,
+    outdir: str | None,
     device: str | None,
 ) -> None:
     """Table 3 of the paper: seconds for an image."""
@@ -193,7 +193,7 @@ def runtime_command(
 @_table_options
 @one_sentence_errors
 def content_mismatch_command(
-    networks: tuple[str, ...], seeds: int, measure: str, weights_dir: str | None, outdir: str, device: str | None
+    networks: tuple[str, ...], seeds: int, measure: str, weights_dir: str | None, outdir: str | None, device: str | None
 ) -> None:
     """Section 4.8 of the paper: how much of the content a quality code changes, one row a network.
 
@@ -233,7 +233,7 @@ def scales_command(
     scales: tuple[float, ...],
     shifts: tuple[int, ...],
     samples: int,
-    outdir: str,
+    outdir: str | None,
     device: str | None,
 ) -> None:
     """How well images agree at several sizes and places, and what larger ones cost in time and memory.
@@ -250,8 +250,8 @@ def scales_command(
     run(_publish, 1, device, outdir, [partial(scales_table, networks=networks, options=options)])
 
 
-def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table]]) -> None:
-    """Make tables in all processes; print and write each in the first process as soon as it is made."""
+def _publish(world: World, outdir: str | None, tables: Sequence[Callable[[World], Table]]) -> None:
+    """Make tables in all processes; the first one prints each, and writes it where wanted, as soon as it is made."""
     from torch_utils.memory import keep_freed_memory
 
     if world.device.type == "cpu":
@@ -259,8 +259,7 @@ def _publish(world: World, outdir: str, tables: Sequence[Callable[[World], Table
     for make in tables:
         table = make(world)
         if world.is_first:
-            click.echo(table.markdown())
-            write_table(table, outdir)
+            publish_table(table, outdir)
 
 
 def _parse_ablations(texts: Sequence[str]) -> Mapping[str, str]:

@@ -598,6 +598,24 @@ def test_other_tables_by_command(files, tmp_path, name):
 # Tables that an encoder adds to: Table 3 and section 4.6.
 
 
+def test_without_a_folder_a_table_is_printed_and_nothing_else_is_written(files, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path / "cache"))
+    inverted, calls = Inverter.invert, []
+    monkeypatch.setattr(Inverter, "invert", lambda self, *rest: calls.append(1) or inverted(self, *rest))
+    printed = command("inversion", *flags(files, None))
+    assert "Section 4.3" in printed and calls
+    before = len(calls)
+    assert command("inversion", *flags(files, None)) == printed and len(calls) == before  # from the parts
+    assert [path.name for path in (tmp_path / "cache/tables").iterdir()] == ["inversion-parts.json"]
+    assert "| QC-StyleGAN |" in command("runtime", f"--network={files / 'qc.safetensors'}", "--device=cpu", "--runs=2")
+    assert "--videos has no effect without --outdir; add it" in command(
+        "stability", *flags(files, None), "--videos=1", code=1
+    )
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_runtime_of_inversion_is_timed_with_an_encoder(files, tmp_path, monkeypatch):
     few = dataclasses.replace(FEW.tuning, stop_psnr=None)
     monkeypatch.setattr("evaluation.tables.runtime.TuningOptions", lambda: few)
