@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,18 +19,19 @@ from generation.sampling import Sampling, check_class, generate
 from images.photos import from_network
 from inversion.commands.building import make_direction, make_inverter
 from inversion.commands.options import InverterFlags, TuningFlags
-from inversion.commands.restore import notes_on, restored_images
+from inversion.commands.restore import restored_images
 from inversion.directions.direction import AnyDirection, Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.search import Search, find_directions
 from inversion.inverter import Inverter
-from inversion.photos.reader import ALL, LARGEST, PhotoReader, PreparedPhoto
+from inversion.photos.notes import notes_on, subject_of
+from inversion.photos.reader import LARGEST, PreparedPhoto
 from inversion.requality import copy_quality
 from inversion.tuned_weights import Inversion
 from networks.files import load as load_network
-from networks.latents import Latents
-from qc_stylegan.conversion import Form, formed, groups_in_the_form_of, in_the_form_of
-from qc_stylegan.photos import BATCH, Finished, made_of, prepared, with_results
+from networks.latents import Latents, join
+from qc_stylegan.conversion import Form, formed
+from qc_stylegan.photos import BATCH, Faces, Finished, Parts, in_groups, made_of, prepared, results_in_the_form_of
 from qc_stylegan.wording import errors_in_python
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
@@ -39,16 +40,19 @@ Seeds = int | Sequence[int]
 Images = Any  # what `qc_stylegan.conversion.pixels_of` takes: paths, PIL images, arrays, tensors, lists of these
 NoiseMode = Literal["const", "random", "none"]
 
-UNKNOWN = "what it was trained on"
-
 
 class Network:
     """A network, plain or with quality codes; made by `qc_stylegan.load`.
 
     Images go in as paths, PIL images, uint8 arrays `[H, W, 3]` or `[N, H, W, 3]`, float tensors `[3, H, W]` or
-    `[N, 3, H, W]` in [-1, 1], or lists of these, and come back in the same form; paths come back as PIL images. Of a
-    photo the middle square is used, or the face where a method is told to `align`. Photos that do not look like what
-    the network knows, or lose by its size, are said by `warnings`. Errors are `UserError`s of one sentence.
+    `[N, 3, H, W]` in [-1, 1], or lists of these, and come back in the same form; paths come back as PIL images.
+    Photos that do not look like what the network knows, or lose by its size, are said by `warnings`. Errors are
+    `UserError`s of one sentence.
+
+    Methods on photos use the middle square of each, or with `align`, which is `cat`, `human` or a YuNet file, its
+    `largest` face, or `all` of them: then several squares come back for each photo, the largest face first: a list of
+    PIL images, `[F, R, R, 3]` or `[F, 3, R, R]`. With `whole` whole photos come back with the results in them; there,
+    of several faces, those stay as they are that the encoder does not know, but for the largest.
 
     Args:
         location: name of a network that comes with the program, path, https://... or hf://owner/name.
@@ -80,7 +84,7 @@ class Network:
     @property
     def subject(self) -> str:
         """What its images show, as far as its file says."""
-        return self.header.get("subject") or UNKNOWN
+        return subject_of(self.header)
 
     @errors_in_python
     def generate(
@@ -125,7 +129,7 @@ class Network:
         *,
         fidelity: float | None = None,
         align: str | None = None,
-        faces: Literal["all", "largest"] = LARGEST,
+        faces: Faces = LARGEST,
         whole: bool = False,
     ) -> Any:
         """Return restored images, as `qc-stylegan restore` does: their content without the degradation.
@@ -133,54 +137,63 @@ class Network:
         Args:
             images: bad photos.
             fidelity: how much is kept of the photo, from 0 (the network's image) to 1; None: 0.5.
-            align: `cat`, `human` or a YuNet file: cut out the face; None: the middle square.
-            faces: with `align`, the `largest` face of a photo, or `all`: then several squares come back for each photo,
-                the largest face first: a list of PIL images, `[F, R, R, 3]` or `[F, 3, R, R]`.
-            whole: return whole photos with the restored parts in them, instead of squares of the network's size. Of
-                several faces those stay as they are that the encoder does not know, but for the largest.
+            align: detector of the faces that are cut out; None: the middle square.
+            faces: which faces of a photo: `largest` or `all`.
+            whole: return whole photos.
         """
-        if faces not in (ALL, LARGEST):
-            raise unknown_name("faces", faces, (ALL, LARGEST))
-        if faces == ALL and align is None:
-            raise UserError("--faces=all has no effect without --align; give --align=cat, say")
+        parts = Parts(align, faces, whole)
         inverter = self._restorer if fidelity is None else _with_options(self._restorer, fidelity=fidelity)
-        notes: list[str] = []
 
         def finished(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> np.ndarray:
-            notes.extend(notes_on(inverter, inversion, photo, self.subject))
             return restored_images(inverter, inversion, photo)["restored"]
 
-        made = made_of(images, PhotoReader(inverter.G, align, faces), inverter, finished)
-        for note in dict.fromkeys(notes):
-            warnings.warn(note, stacklevel=3)
-        if whole:
-            return in_the_form_of(images, [with_results(inverter, found) for found in made])
-        if faces == ALL:
-            return groups_in_the_form_of(images, [[face.image for face in found] for found in made])
-        return in_the_form_of(images, [face.image for [face] in made])
+        return self._finished(images, inverter, finished, parts)
 
     @errors_in_python
-    def degrade(self, images: Images | Seeds, to: Any = "seed:0", strength: float = 1.0) -> Any:
+    def degrade(
+        self,
+        images: Images | Seeds,
+        to: Any = "seed:0",
+        strength: float = 1.0,
+        *,
+        align: str | None = None,
+        faces: Faces = LARGEST,
+        whole: bool = False,
+    ) -> Any:
         """Return images with another degradation, as `qc-stylegan degrade` gives it to photos.
 
         Args:
             images: photos; or seeds, whose images are made with this degradation.
             to: `seed:5`, `sharp`, codes `[q_dim]`, or a photo to copy the degradation from.
             strength: factor of the degradation.
+            align: detector of the faces that are cut out, also of the photo `to`; None: the middle square.
+            faces: which faces of a photo: `largest` or `all`.
+            whole: return whole photos.
         """
+        parts = Parts(align, faces, whole)
         if _are_seeds(images):
+            if parts != Parts():
+                raise UserError("align, faces and whole are for photos, and images of seeds have no use for them")
             return self.generate(images, to, strength=strength)
-        end = self._reference(to)
+        end = self._reference(to, align)
 
         def finished(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> np.ndarray:
             latents = inversion.latents.to(inverter.device)
             return from_network(inverter.images(inversion, copy_quality(latents, end, strength)))[0]
 
-        return self._finished(images, self._inverter, finished)
+        return self._finished(images, self._inverter, finished, parts)
 
     @errors_in_python
     def edit(
-        self, images: Images, direction: str | AnyDirection, strength: float = 2.0, *, is_sharp: bool = False
+        self,
+        images: Images,
+        direction: str | AnyDirection,
+        strength: float = 2.0,
+        *,
+        is_sharp: bool = False,
+        align: str | None = None,
+        faces: Faces = LARGEST,
+        whole: bool = False,
     ) -> Any:
         """Return images edited along a direction with their quality kept, as `qc-stylegan edit` does.
 
@@ -189,7 +202,11 @@ class Network:
             direction: file of a direction, or one that `directions` has found.
             strength: 1 is a standard deviation of sampled w; negative: the other way.
             is_sharp: return them sharp instead.
+            align: detector of the faces that are cut out; None: the middle square.
+            faces: which faces of a photo: `largest` or `all`.
+            whole: return whole photos.
         """
+        parts = Parts(align, faces, whole)
         inverter = self._inverter
         chosen = make_direction(direction, inverter) if isinstance(direction, str) else direction
 
@@ -198,14 +215,25 @@ class Network:
                 kept, sharp = edited_images(G, inversion.latents.to(inverter.device), chosen, strength)
             return from_network(sharp if is_sharp else kept)[0]
 
-        return self._finished(images, inverter, finished)
+        return self._finished(images, inverter, finished, parts)
 
     @errors_in_python
-    def encode(self, images: Images) -> Latents:
-        """Return the codes of images, `ws [N, num_ws, w_dim]` and `q [N, q_dim]`, without tuning."""
-        inverter = self._restorer
-        photos = prepared(images, PhotoReader(inverter.G))
-        return inverter.codes(torch.cat([part.target for [part] in photos]).to(self.device))
+    def encode(self, images: Images, *, align: str | None = None, faces: Faces = LARGEST) -> Latents | list[Latents]:
+        """Return the codes of images, `ws [N, num_ws, w_dim]` and `q [N, q_dim]`, without tuning.
+
+        Args:
+            images: photos.
+            align: detector of the faces that are cut out; None: the middle square.
+            faces: which faces of a photo: `largest`, or `all`: then a list of the codes of each photo's faces.
+        """
+        photos, codes = self._codes(images, Parts(align, faces))
+        parts = [part for found in photos for part in found]
+        notes = [
+            notes_on(self._restorer, Inversion(row), part, self.subject, has_result=False)
+            for part, row in zip(parts, codes.rows(), strict=True)
+        ]
+        _warn((sentence for note in notes for sentence in note.sentences), 1)
+        return codes if faces == LARGEST else [join(rows) for rows in in_groups(codes.rows(), photos)]
 
     @errors_in_python
     def show(self, codes: Latents, form: Form = "pil") -> Any:
@@ -236,10 +264,18 @@ class Network:
             return inverter
         return _with_options(inverter, tuning=None)
 
-    def _finished(self, images: Images, inverter: Inverter, finished: Finished) -> Any:
-        """Return in their form what `finished` makes of the middle squares of images."""
-        made = made_of(images, PhotoReader(inverter.G), inverter, finished)
-        return in_the_form_of(images, [part.image for [part] in made])
+    def _finished(self, images: Images, inverter: Inverter, finished: Finished, parts: Parts) -> Any:
+        """Return in their form what `finished` makes of the parts of images; warn of what somebody should know."""
+        made = made_of(images, parts.reader(inverter.G), inverter, finished, self.subject)
+        _warn((sentence for found in made for face in found for sentence in face.notes.sentences), 2)
+        return results_in_the_form_of(images, made, parts)
+
+    def _codes(self, images: Images, parts: Parts) -> tuple[list[list[PreparedPhoto]], Latents]:
+        """Return the parts of each image, and the codes of all of them, without tuning."""
+        inverter = self._restorer
+        photos = prepared(images, parts.reader(inverter.G))
+        targets = torch.cat([part.target for found in photos for part in found])
+        return photos, inverter.codes(targets.to(self.device))
 
     def _quality(self, quality: Any, seeds: Sequence[int], strength: float) -> Quality:
         """Return what a quality means for each seed; codes may be given as numbers."""
@@ -253,12 +289,12 @@ class Network:
             )
         return Quality("given", np.broadcast_to(codes * np.float32(strength), (len(seeds), self.G.q_dim)))
 
-    def _reference(self, to: Any) -> Latents:
-        """Return codes of one image with the degradation that `to` names, or shows."""
+    def _reference(self, to: Any, align: str | None) -> Latents:
+        """Return codes of one image with the degradation that `to` names, or shows: its largest face with `align`."""
         is_name = isinstance(to, str) and (to == "sharp" or to.startswith("seed:"))
         is_code = isinstance(to, (np.ndarray, torch.Tensor, list, tuple)) and np.shape(to) == (self.G.q_dim,)
         if not (is_name or is_code):
-            return self.encode(to)
+            return self._codes(to, Parts(align))[1]
         codes = self._quality(to, [0], 1.0).codes
         ws = self.G.mapping.w_avg.expand(1, self.G.num_ws, -1)
         return Latents(ws, None if codes is None else torch.tensor(codes, device=ws.device))
@@ -269,6 +305,17 @@ def _with_options(inverter: Inverter, **changes: Any) -> Inverter:
     other = copy.copy(inverter)
     other.options = dataclasses.replace(inverter.options, **changes)
     return other
+
+
+def _warn(sentences: Iterable[str], depth: int) -> None:
+    """Warn of what somebody should know; each sentence is said once.
+
+    Args:
+        sentences: the sentences.
+        depth: calls between this one and that of the method of `Network`, at which the warnings point.
+    """
+    for sentence in dict.fromkeys(sentences):
+        warnings.warn(sentence, stacklevel=depth + 3)  # this call, that of the method, and its decorator's
 
 
 def _are_seeds(images: Any) -> bool:

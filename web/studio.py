@@ -19,13 +19,13 @@ from generation.rendering import synthesize
 from images.photos import from_network
 from inversion.commands.building import make_direction, make_inverter, make_reader
 from inversion.commands.options import InverterFlags
-from inversion.commands.restore import STAYS, notes_on, stays
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
 from inversion.directions.search import Search, find_directions
 from inversion.familiarity import usual_detail
 from inversion.fidelity import blend
 from inversion.inverter import OnStep
+from inversion.photos.notes import STAYS, notes_on, subject_of
 from inversion.photos.reader import ALL, PreparedPhoto
 from inversion.requality import interpolate_quality, scale_quality
 from inversion.tuned_weights import Inversion
@@ -111,7 +111,7 @@ class Studio:
     @property
     def subject(self) -> str:
         """What the network knows, in words."""
-        return self.header.get("subject") or "what it was trained on"
+        return subject_of(self.header)
 
     @contextmanager
     def _turn(self, on_step: OnStep | None = None) -> Iterator[OnStep]:
@@ -149,10 +149,9 @@ class Studio:
             notes: list[str] = []
             left: list[int] = []
             for number, (part, row) in enumerate(zip(photo.parts, rows, strict=True), start=1):
-                of_face = list(notes_on(self.inverter, Inversion(row), part, self.subject))
-                if stays(self.inverter, Inversion(row), part, number):
-                    left.append(number - 1)
-                    of_face.append(STAYS)
+                found = notes_on(self.inverter, Inversion(row), part, self.subject)
+                of_face = [*found.sentences, *([STAYS] if found.leaves(number) else [])]
+                left += [number - 1] if found.leaves(number) else []
                 notes += of_face if len(rows) == 1 else [f"face {number}: {note}" for note in of_face]
                 if len(rows) > 1:
                     checked_step("faces", number, len(rows))

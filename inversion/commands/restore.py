@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from inversion.commands.options import (
     paste_options,
     photo_options,
     photo_sections,
-    say,
 )
 from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from inversion.photos.reader import PreparedPhoto
     from inversion.tuned_weights import Inversion
     from torch_utils.processes.sharing import Share
-
-STAYS = "it stays as it is in the whole photo"
-COARSER = 1.25  # sides of the network's images, from which on a photo is said to lose by its size
 
 
 @commands.command("restore", sections=photo_sections("fidelity"), former=FORMER)
@@ -68,21 +63,13 @@ def _restore(
     from inversion.commands.building import make_inverter, make_reader, on_share
     from inversion.photos.invert import invert_photos
     from inversion.photos.results import Results
-    from torch_utils.checkpoint import read_header
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True, tunes_after_encoder=False)
     reader = make_reader(align, inverter, job.faces)
-    subject = read_header(inverting.network).get("subject") or "what it was trained on"
 
     def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
-        for note in notes_on(inverter, inversion, photo, subject):
-            say(f"{task.label}: {note}")
         images = restored_images(inverter, inversion, photo)
-        pasted = {"pasted": images["restored"]}
-        if stays(inverter, inversion, photo, task.face_number):
-            say(f"{task.label}: {STAYS}")
-            pasted = {}
-        return Results(images, {"photo": photo.image, **images}, pasted)
+        return Results(images, {"photo": photo.image, **images}, {"pasted": images["restored"]})
 
     settings = {"fidelity": inverter.options.fidelity}
     return invert_photos("restore", share, job, inverter, reader, settings, make, pasting)
@@ -114,27 +101,6 @@ def _encode(share: Share, job: PhotoJob, inverting: InverterFlags, tuning: Tunin
     reader = make_reader(align, inverter, job.faces)
 
     return invert_photos("encode", share, job, inverter, reader, {}, lambda *part: Results())
-
-
-def notes_on(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, subject: str) -> Iterator[str]:
-    """Yield what somebody should know about the restored version of a photo, as sentences."""
-    if inverter.is_strange(inversion, photo.target):
-        yield f"this does not look like {subject}, which is all that the network knows; the result shows that instead"
-    yield from note_on_size(photo.square.side, inverter.G.img_resolution)
-
-
-def stays(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto, face_number: int) -> bool:
-    """Whether a face stays as it is in the whole photo, as it is none: detectors see some in fur and curtains."""
-    return face_number > 1 and inverter.is_strange(inversion, photo.target)
-
-
-def note_on_size(side: float, resolution: int) -> Iterator[str]:
-    """Yield a sentence where a part of `side` pixels loses by the network's resolution."""
-    if side > COARSER * resolution:
-        yield (
-            f"the part that is restored has {side:.0f} pixels a side and the network makes {resolution}; "
-            "the result is coarser than the photo"
-        )
 
 
 def restored_images(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> dict[str, np.ndarray]:

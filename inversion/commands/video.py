@@ -126,7 +126,7 @@ def _video(share: Share, job: VideoJob, inverting: InverterFlags, align: str | N
     """Do this process's part of a clip; return the number of frames that it has written."""
     from images.video.reader import read_clip, write_clip
     from inversion.commands.building import make_direction, make_inverter, make_reader, on_share
-    from inversion.commands.restore import note_on_size
+    from inversion.photos.notes import note_on_size
     from inversion.video.clip_inversion import ClipOptions, clip_codes, clip_squares
     from inversion.video.frames import Composition, write_alone, write_divided
     from inversion.video.rendering import render_codes, render_spans

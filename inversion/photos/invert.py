@@ -1,6 +1,7 @@
 """A command's work on each photo: invert it, or load its stored codes; then write the command's results."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from dnnlib.files import sha256
 from dnnlib.remarks import remark
 from inversion.inverter import Inverter, OnStep
 from inversion.photos.jobs import Summary, merged, run_job
+from inversion.photos.notes import STAYS, Notes, notes_on, subject_of
 from inversion.photos.reader import PhotoReader, PreparedPhoto
 from inversion.photos.results import FaceResults, Results, save_results
 from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask, stored_codes
 from inversion.tuned_weights import Inversion, load_inversion
+from torch_utils.checkpoint import read_header
 from torch_utils.processes.progress import StepLines, says_lines
 from torch_utils.processes.sharing import Share, divide
 
@@ -64,6 +67,7 @@ def invert_photos(
         pasting: how results come back into their photos; None: not at all.
     """
     pasting = pasting or Pasting()
+    subject = subject_of(read_header(inverter.network))
 
     def process(tasks: Sequence[PhotoTask], photos: Sequence[Sequence[PreparedPhoto]]) -> list[Sequence[Path]]:
         faces = [
@@ -79,8 +83,15 @@ def invert_photos(
         ]
 
     def save(photo: PhotoTask, parts: Sequence[tuple[PhotoTask, PreparedPhoto, Inversion]]) -> list[Path]:
-        results = [FaceResults(*part, make(*part)) for part in parts]
-        return save_results(photo, results, pasting, inverter.network)
+        return save_results(photo, [result_for(*part) for part in parts], pasting, inverter.network)
+
+    def result_for(task: PhotoTask, part: PreparedPhoto, inversion: Inversion) -> FaceResults:
+        results = make(task, part, inversion)
+        notes = notes_on(inverter, inversion, part, subject, has_result=bool(results.images))
+        _tell(notes, task, pasting)
+        if notes.leaves(task.face_number):
+            results = dataclasses.replace(results, pasted={})
+        return FaceResults(task, part, inversion, results)
 
     def read(task: PhotoTask) -> list[PreparedPhoto]:
         faces = reader.read_faces(task.photo)
@@ -120,6 +131,13 @@ def _tell_of_shape(photo: np.ndarray) -> None:
             "photos that are not square are cut to the square in their middle; --paste-back also writes the whole "
             "photo with the result in it, and --align=cat or --align=human takes the faces"
         )
+
+
+def _tell(notes: Notes, task: PhotoTask, pasting: Pasting) -> None:
+    """Say what somebody should know about the results for a face, above the bar of the job."""
+    leaves = pasting.is_wanted and notes.leaves(task.face_number)
+    for sentence in (*notes.sentences, *([STAYS] if leaves else [])):
+        tqdm.tqdm.write(f"{task.label}: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -146,6 +146,40 @@ def test_all_faces_are_restored_as_by_the_command(net, network_files, group, tmp
     assert np.array_equal(whole[:, 32:], pixels(group)[:, 32:]) is not knows_the_second
 
 
+@pytest.mark.filterwarnings("ignore:this does not look like")
+@pytest.mark.parametrize("knows_the_second", [True, False])
+def test_all_faces_are_edited_and_degraded_as_by_the_commands(
+    net, network_files, group, tmp_path, monkeypatch, knows_the_second
+):
+    monkeypatch.setattr(
+        Inverter, "is_strange", lambda self, inversion, target: not knows_the_second and target.mean() != mean
+    )
+    mean = PhotoReader(net.G, "cat").read(group).target.mean()
+    [direction] = net.directions(count=1)
+    save_direction(tmp_path / "d.safetensors", direction)
+    options = ["--align=cat", "--paste-back", "--batch=8"]
+    chosen = [f"--direction={tmp_path / 'd.safetensors'}", "--strength=3"]
+    done(edit, *inverting(network_files, group, tmp_path / "e", *options, *chosen))
+    done(degrade, *inverting(network_files, group, tmp_path / "d", *options, "--to=seed:4"))
+    for folder, change in (
+        ("e/edited+3", lambda **parts: net.edit(group, direction, 3, **parts)),
+        ("d/degraded-seed4-1", lambda **parts: net.degrade(group, "seed:4", **parts)),
+    ):
+        faces = change(align="cat", faces="all")
+        for face, name in zip(faces, ("group", "group-face2"), strict=True):
+            assert np.array_equal(np.asarray(face), pixels(tmp_path / f"{folder}/{name}.png"))
+        whole = np.asarray(change(align="cat", faces="all", whole=True))
+        assert np.array_equal(whole, pixels(tmp_path / f"{folder}-pasted/group.png"))
+        assert np.array_equal(whole[:, 32:], pixels(group)[:, 32:]) is not knows_the_second
+
+
+def test_the_codes_of_all_faces_come_photo_by_photo(net, group):
+    largest = net.encode([group, group], align="cat")
+    both = net.encode([group, group], align="cat", faces="all")
+    assert len(largest) == 2 and [len(codes) for codes in both] == [2, 2]
+    assert torch.allclose(both[1].ws[0], largest.ws[1], atol=1e-4)
+
+
 def test_faces_come_back_in_the_form_of_their_photos(net, group):
     array = pixels(group).copy()
     tensor = from_levels(torch.from_numpy(array).permute(2, 0, 1))
@@ -162,8 +196,12 @@ def test_what_one_should_know_is_warned_of(net):
     with pytest.warns(UserWarning, match="the result is coarser than the photo") as caught:
         net.restore(np.zeros((64, 64, 3), np.uint8))
     assert caught[0].filename == __file__
+    for make in (net.degrade, lambda photo: net.edit(photo, net.directions(count=1)[0])):
+        with pytest.warns(UserWarning, match="the result is coarser than the photo"):
+            make(np.zeros((64, 64, 3), np.uint8))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        net.encode(np.zeros((64, 64, 3), np.uint8))
         net.restore(np.zeros((SIDE, SIDE, 3), np.uint8))
 
 
@@ -216,6 +254,8 @@ REFUSALS = [
     (lambda net: net.restore("nowhere.jpg"), "nowhere.jpg"),
     (lambda net: net.restore(LEVELS, fidelity=2), "^fidelity is 2"),
     (lambda net: net.restore(LEVELS, faces="al", align="cat"), "^unknown faces 'al'; did you mean 'all'"),
+    (lambda net: net.encode(LEVELS, faces="al", align="cat"), "^unknown faces 'al'; did you mean 'all'"),
+    (lambda net: net.degrade(3, align="cat"), "^align, faces and whole are for photos, and images of seeds"),
     (lambda net: net.restore(LEVELS, faces="all"), "^faces=all has no effect without align; give align=cat, say"),
     (lambda net: net.restore(np.zeros((40, 40, 3), np.uint8), faces="all", align="cat"), "^no face in image 0 by the"),
     (lambda net: net.edit(LEVELS, "nowhere.safetensors"), "nowhere.safetensors"),

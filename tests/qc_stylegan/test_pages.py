@@ -14,7 +14,7 @@ from tests.support.runs import ROOT
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-pytestmark = pytest.mark.filterwarnings("ignore:the part that is restored:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:the part that is used:UserWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -977,7 +977,7 @@ def test_strange_and_coarse_photos_are_said(files, tmp_path):
         save_encoder(folder / "encoder.safetensors", build_encoder(TINY, G).eval(), G, sha256(network), facts)
         said = run(*command, "-o", tmp_path / name).stderr
         assert ("wide.JPG: this does not look like cat faces" in said) == (name == "strange")
-        assert "wide.JPG: the part that is restored has " in said and "and the network makes 16; the result is" in said
+        assert "wide.JPG: the part that is used has " in said and "and the network makes 16; the result is" in said
 
 
 @pytest.mark.parametrize(
