@@ -53,7 +53,7 @@ $(DEMO)/run/fakes-last.png: $(DEMO)/drawn.zip
 
 $(DEMO)/drawn.zip: $(READY)
 	mkdir -p $(DEMO)
-	$(PY) dataset_tool.py --input=drawn:$(DEMO_TRAIN_IMAGES) --resolution=$(DEMO_TRAIN_SIZE) --output=$@
+	$(PY) dataset_tool.py --input=drawn:$(DEMO_TRAIN_IMAGES) --resolution=$(DEMO_TRAIN_SIZE) --output=$@ --overwrite
 
 demo-scratch: $(SCRATCH)/samples/grid.png
 	@echo
@@ -74,7 +74,7 @@ $(SCRATCH)/base.safetensors: $(SCRATCH)/faces.zip
 
 $(SCRATCH)/faces.zip: $(READY)
 	mkdir -p $(SCRATCH)
-	$(PY) dataset_tool.py --input=drawn:$(SCRATCH_IMAGES) --resolution=$(SCRATCH_SIZE) --output=$@
+	$(PY) dataset_tool.py --input=drawn:$(SCRATCH_IMAGES) --resolution=$(SCRATCH_SIZE) --output=$@ --overwrite
 
 test: export PYTHONDONTWRITEBYTECODE =  # all processes of the tests share what one has compiled
 test: $(READY_DEV)

@@ -12,6 +12,7 @@ from dnnlib.cli import OneLine, one_sentence_errors, prepare_console
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH
 from dnnlib.parsing import floats
+from images.containers.shards import shard_paths
 from images.convert import CROPS, FILTERS, Shape
 from images.datasets.conversion import FORMATS, Conversion
 from images.datasets.sources import DRAWN_SIZE, open_source
@@ -21,7 +22,7 @@ NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 SECTIONS = {
     "Source": ("source", "labels", "max_images", "on_bad_image", "workers"),
-    "Archive": ("dest", "resolution", "crop", "filter_name", "gray", "background", "file_format"),
+    "Archive": ("dest", "overwrite", "resolution", "crop", "filter_name", "gray", "background", "file_format"),
 }
 
 
@@ -44,6 +45,7 @@ SECTIONS = {
     required=True,
     help="New archive (OUT.zip or OUT.tar), range of archives (OUT-{000..015}.tar), or new folder.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace archives that are there.")
 @click.option("--resolution", type=click.IntRange(min=4), help="Side in pixels, a power of two.  [default: keep]")
 @click.option(
     "--crop", type=click.Choice(CROPS), default="none", help="Part of an image to keep where it is not square."
@@ -67,6 +69,7 @@ SECTIONS = {
 def convert(
     source: str,
     dest: str,
+    overwrite: bool,
     resolution: int | None,
     crop: str,
     filter_name: str | None,
@@ -92,9 +95,18 @@ def convert(
     )
     if os.path.exists(source) and os.path.exists(dest) and os.path.samefile(source, dest):
         raise UserError(f"--output {dest} is the source itself; choose another name")
+    if not overwrite:
+        _require_free(dest)
     images = open_source(source, labels, drawn_size=resolution or DRAWN_SIZE)
     record = write_dataset(images, dest, Options(how, max_images, workers))
     click.echo(f"{dest}: {record['num_images']} images of {record['resolution']}x{record['resolution']}")
+
+
+def _require_free(dest: str) -> None:
+    """Raise UserError for an archive that is there already: making it may have taken hours."""
+    there = next((path for path in shard_paths(dest) if path.is_file()), None)
+    if there is not None:
+        raise UserError(f"{there} exists already; name --output otherwise, or add --overwrite to replace it")
 
 
 def _colour(text: str) -> tuple[int, int, int]:

@@ -144,7 +144,7 @@ def test_the_same_frames_give_the_same_file(tmp_path):
     clip = read_clip(make(tmp_path / "in.mp4", EVEN))
     draws = np.random.default_rng(0)
     scenes = [np.kron(draws.integers(0, 256, (8, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in range(6)]
-    frames = [Frame(Fraction(k, 25), np.roll(scenes[k // 10], k % 10 * 3, 1)) for k in range(60)]
+    frames = [Frame(np.roll(scenes[k // 10], k % 10 * 3, 1), Fraction(k, 25)) for k in range(60)]
     for name in ("a.mp4", "b.mp4"):
         assert write_clip(tmp_path / name, frames, clip) == 60
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()

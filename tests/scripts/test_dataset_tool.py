@@ -426,6 +426,19 @@ def test_source_is_not_overwritten(capsys, tmp_path, photos):
     assert code == 1 and "is the source itself" in errors and dest.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["a.zip", "a-{0..1}.tar"])
+def test_an_archive_is_replaced_only_where_that_is_asked_for(capsys, tmp_path, name):
+    dest = tmp_path / name
+    there = [tmp_path / "a-0.tar", tmp_path / "a-1.tar"] if "{" in name else [dest]
+    convert(capsys, source="drawn:2", resolution=16, dest=dest)
+    before = [path.read_bytes() for path in there]
+    code, errors = run(capsys, source="drawn:4", resolution=16, dest=dest)
+    assert code == 1 and f"{there[0]} exists already" in errors and "--overwrite" in errors
+    assert [path.read_bytes() for path in there] == before
+    assert dataset_tool.main(["-i", "drawn:4", "--resolution=16", "-o", str(dest), "--overwrite"]) == 0
+    assert [path.read_bytes() for path in there] != before
+
+
 def test_script_runs_without_traceback():
     root = Path(dataset_tool.__file__).parent
     finished = subprocess.run(
