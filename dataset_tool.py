@@ -63,7 +63,9 @@ SECTIONS = {
 @click.option(
     "--workers", type=click.IntRange(0, 256), default=0, help="Processes that convert images; the result is the same."
 )
-@click.option("--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: as the first is]")
+@click.option(
+    "--gray/--rgb", default=None, help="Make all images gray, or all RGB.  [default: RGB, unless all are gray]"
+)
 @commands.version_option
 @one_sentence_errors
 def convert(

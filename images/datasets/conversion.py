@@ -8,7 +8,6 @@ from typing import Any
 
 import PIL.Image
 
-from dnnlib.errors import UserError
 from images.convert import Shape, to_gray_or_rgb
 from images.datasets.labels import Label, LabelledImage
 from images.datasets.sources import CURES, Source
@@ -28,7 +27,7 @@ class Conversion:
 
     Attributes:
         shape: crop and size of the images.
-        mode: Pillow's mode, "L" or "RGB"; None takes that of the first image.
+        mode: Pillow's mode, "L" or "RGB"; None: "L" where all images are gray, else "RGB".
         background: colour behind transparent pixels.
         file_format: key of `FORMATS`.
         skip_bad_images: whether unreadable images are left out instead of raising an error.
@@ -50,7 +49,6 @@ class Converted:
         label: of the image.
         problem: why it cannot be read; "" where it can.
         data: content of the file.
-        mode: Pillow's mode; None of an unreadable image.
         side: in pixels.
         is_enlarged: whether the image in the source has fewer pixels.
     """
@@ -59,38 +57,53 @@ class Converted:
     label: Label | None
     problem: str = ""
     data: bytes = b""
-    mode: str | None = None
     side: int = 0
     is_enlarged: bool = False
 
 
-def convert(item: LabelledImage, source: str, how: Conversion, mode: str | None) -> Converted:
-    """Return an image of the source of that name as it is stored, in a mode; None: in its own.
+def common_mode(source: Source, how: Conversion, count: int) -> str:
+    """Return the mode that the first `count` readable images of a source are stored in.
+
+    It looks no further than the first colours. Raises UnreadableImageError unless bad images are left out.
+    """
+    if how.mode is not None:
+        return how.mode
+    loaded = (_loaded(item, source.name, how) for item in source.images())
+    readable = (image for image in loaded if not isinstance(image, str))
+    return "RGB" if any(image.mode == "RGB" for image in itertools.islice(readable, count)) else "L"
+
+
+def convert(item: LabelledImage, source: str, how: Conversion, mode: str) -> Converted:
+    """Return an image of the source of that name as it is stored, in a mode.
 
     Raises UserError for one that does not fit, and UnreadableImageError unless bad images are left out.
     """
+    image = _loaded(item, source, how)
+    if isinstance(image, str):
+        return Converted(item.name, item.label, problem=image)
     what = f"{item.name} of {source}"
+    square = how.shape.apply(image.convert(mode), what)
+    data = _encode(square, FORMATS[how.file_format][1])
+    return Converted(item.name, item.label, "", data, square.width, how.shape.enlarges(image.size))
+
+
+def _loaded(item: LabelledImage, source: str, how: Conversion) -> PIL.Image.Image | str:
+    """Return an image in mode L or RGB; of an unreadable one what is wrong with it, where bad images are left out."""
     try:
-        with image_errors(lambda: what, CURES.damaged):
-            image = to_gray_or_rgb(item.load(), how.background)
+        with image_errors(lambda: f"{item.name} of {source}", CURES.damaged):
+            return to_gray_or_rgb(item.load(), how.background)
     except UnreadableImageError as error:
         if not how.skip_bad_images:
             raise
-        return Converted(item.name, item.label, problem=error.problem)
-    mode = mode or image.mode
-    if mode == "L" and image.mode == "RGB" and how.mode is None:
-        raise UserError(f"{what} has colours and the images before it are gray; pass --rgb or --gray")
-    square = how.shape.apply(image.convert(mode), what)
-    data = _encode(square, FORMATS[how.file_format][1])
-    return Converted(item.name, item.label, "", data, mode, square.width, how.shape.enlarges(image.size))
+        return error.problem
 
 
-def convert_in_workers(source: Source, how: Conversion, mode: str, first: int, workers: int) -> Iterator[Converted]:
-    """Yield the images from number `first` on in order, as processes convert them; see `convert`."""
+def convert_in_workers(source: Source, how: Conversion, mode: str, workers: int) -> Iterator[Converted]:
+    """Yield the images in order, as processes convert them; see `convert`."""
     from images.datasets.workers import BatchLoader  # imported here, since it needs torch
 
     images = _NumberedImages(source, how, mode)
-    starts = range(first, source.count, AT_ONCE)
+    starts = range(0, source.count, AT_ONCE)
     keys = [list(range(start, min(start + AT_ONCE, source.count))) for start in starts]
     for part in BatchLoader(images, images.convert, keys, workers):
         yield from part

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dnnlib.errors import UserError
-from images.datasets.conversion import FORMATS, Conversion, Converted, convert, convert_in_workers
+from images.datasets.conversion import FORMATS, Conversion, Converted, common_mode, convert, convert_in_workers
 from images.datasets.destination import open_destination
 from images.datasets.labels import Label
 from images.datasets.sources import Source
@@ -76,7 +76,7 @@ class DatasetConversion:
     def __init__(self, source: Source, options: Options):
         self.source = source
         self.options = options
-        self.mode: str | None = options.how.mode
+        self.mode = ""  # Pillow's, of all images; known from the first one on
         self.side: int | None = None
         self.labels: list[tuple[str, str, Label | None]] = []  # (stored name, name in the source, label)
         self.skipped: list[str] = []
@@ -84,11 +84,15 @@ class DatasetConversion:
 
     def images(self) -> Iterator[Converted]:
         """Yield the converted images, with a progress bar."""
-        count = min(self.source.count, self.options.max_images or self.source.count)
-        with tqdm(total=count, unit="image", disable=None) as progress:
-            for item in itertools.islice(self._readable(), count):
+        with tqdm(total=self._count, unit="image", disable=None) as progress:
+            for item in itertools.islice(self._readable(), self._count):
                 yield item
                 progress.update()
+
+    @property
+    def _count(self) -> int:
+        """Number of images, if all can be read."""
+        return min(self.source.count, self.options.max_images or self.source.count)
 
     def _readable(self) -> Iterator[Converted]:
         for item in self._converted():
@@ -100,17 +104,14 @@ class DatasetConversion:
             yield item
 
     def _converted(self) -> Iterator[Converted]:
-        """Yield all images in order; the first readable one, by which the mode is chosen, is converted here."""
-        how, taken = self.options.how, 0
+        """Yield all images in order."""
+        how = self.options.how
+        self.mode = common_mode(self.source, how, self._count)
+        if self.options.workers > 0:
+            yield from convert_in_workers(self.source, how, self.mode, self.options.workers)
+            return
         for item in self.source.images():
-            if self.mode is not None and self.options.workers > 0:
-                break
-            converted = convert(item, self.source.name, how, self.mode)
-            taken += 1
-            yield converted
-            self.mode = self.mode or converted.mode
-        if taken < self.source.count and self.mode is not None:
-            yield from convert_in_workers(self.source, how, self.mode, taken, self.options.workers)
+            yield convert(item, self.source.name, how, self.mode)
 
     def _require_uniform(self, item: Converted) -> None:
         """Raise UserError for an image whose side is unlike that of the others, or no power of two."""

@@ -217,6 +217,18 @@ def test_mixed_modes_become_one(capsys, tmp_path):
     np.testing.assert_array_equal(gray.image(3)[0], random_pixels(3, (32, 32)))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_gray_images_among_coloured_ones_become_rgb_in_any_order(capsys, tmp_path, workers):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "0.png").write_bytes(b"not an image")
+    for number in range(1, 4):
+        save(random_pixels(number, (32, 32) if number < 3 else (32, 32, 3)), folder / f"{number}.png")
+    some = {"source": folder, "on_bad_image": "skip", "workers": workers}
+    assert ImageDataset(convert(capsys, **some, dest=tmp_path / "all.zip")).channels == 3
+    assert ImageDataset(convert(capsys, **some, dest=tmp_path / "two.zip", max_images=2)).channels == 1
+
+
 def test_jpeg_archive_is_a_dataset(capsys, tmp_path):
     dataset = ImageDataset(convert(capsys, source="drawn:2", dest=tmp_path / "a.zip", format="jpeg95"))
     assert dataset.files.names[0].endswith(".jpg")
@@ -372,7 +384,6 @@ def test_interrupted_run_leaves_nothing(capsys, tmp_path, photos, monkeypatch, d
         ({"source": "in"}, 1, ["b.png", "40x32", "--crop=center"]),
         ({"source": "in", "crop": "center", "max_images": 1}, 0, []),
         ({"source": "odd"}, 1, ["a.png", "24", "power of two", "--resolution=16"]),
-        ({"source": "gray"}, 1, ["b.png", "colours", "--rgb or --gray"]),
         ({"source": "float"}, 1, ["a.tif", "floats"]),
         ({"source": "float", "on_bad_image": "skip"}, 1, ["none of the 1 images"]),
         ({"source": "empty"}, 1, ["no images in"]),
@@ -386,8 +397,6 @@ def test_errors_are_one_sentence(capsys, tmp_path, monkeypatch, flags, code, par
     save(random_pixels(0), Path("in/a.png"))
     save(random_pixels(0, (32, 40, 3)), Path("in/b.png"))
     save(random_pixels(0, (24, 24, 3)), Path("odd/a.png"))
-    save(random_pixels(0, (32, 32)), Path("gray/a.png"))
-    save(random_pixels(0), Path("gray/b.png"))
     save(np.zeros((32, 32), np.float32), Path("float/a.tif"))
     save(random_pixels(0), Path("above/only/a.png"))
     Path("empty").mkdir()
