@@ -130,10 +130,10 @@ def plain_name(name: str) -> str:
 def require_images(listing: Listing, where: Path, what: str = "images") -> None:
     """Raise UserError where a folder or archive has no images; warn, once, of what was passed over there."""
     if not listing.images:
-        others = f" (passed over: {listing.passed_over})" if listing.passed_over else ""
+        others = f" (skipped: {listing.passed_over})" if listing.passed_over else ""
         raise UserError(f"no {what} in {where}{others}; it needs files that end in {', '.join(EXTENSIONS)}")
     if listing.passed_over:
-        remark(f"{where}: passed over {listing.passed_over}")
+        remark(f"{where}: skipped {listing.passed_over}")
 
 
 def _is_hidden(name: str) -> bool:

@@ -59,14 +59,14 @@ def test_what_is_passed_over_is_counted_and_named_once(tmp_path, told):
         (tmp_path / name).write_text("x")
     ImageFiles(tmp_path)
     photo_files(tmp_path)
-    assert told() == [f"{tmp_path}: passed over 1 .psd, 2 .txt, 1 without an ending"]
+    assert told() == [f"{tmp_path}: skipped 1 .psd, 2 .txt, 1 without an ending"]
 
 
 def test_nothing_but_other_files_is_named_in_the_error(tmp_path):
     (tmp_path / "a.psd").write_text("x")
     for read in (ImageFiles, photo_files):
         with pytest.raises(
-            UserError, match=r"no (images|photos) in .* \(passed over: 1 .psd\); it needs files that end"
+            UserError, match=r"no (images|photos) in .* \(skipped: 1 .psd\); it needs files that end"
         ):
             read(tmp_path)
 
@@ -79,7 +79,7 @@ def test_links_to_folders_are_followed_and_loops_noticed(tmp_path, told):
     (tmp_path / "source" / "self").symlink_to("self")
     assert ImageFiles(tmp_path / "source").names == ["a/0.png", "c/0.png"]
     assert told() == [
-        f"{tmp_path / 'source'}: passed over 1 without an ending, the link c/back (which leads back to a folder above)"
+        f"{tmp_path / 'source'}: skipped 1 without an ending, the link c/back (which leads back to a folder above)"
     ]
     assert len(photo_files(tmp_path / "source")) == 2
 
@@ -132,7 +132,7 @@ def test_results_of_the_program_below_its_input_are_no_input(tmp_path, told, rec
     for source in (tmp_path / "in", zipped(tmp_path / "in", tmp_path / "in.zip")):
         assert ImageFiles(source).names == ["a.png"]
     assert photo_files(tmp_path / "in") == [tmp_path / "in" / "a.png"]
-    assert "passed over the folder out/one (with results of this program" in told()[0]
+    assert "skipped the folder out/one (with results of this program" in told()[0]
     named = tmp_path / "in" / "out" / "one"  # itself, it is read
     assert ImageFiles(named).names == ["deep/a-restored.png"]
 
@@ -159,7 +159,7 @@ def test_figures_beside_generated_images_are_not_measured(tmp_path, told):
     assert len(ImageFiles(tmp_path)) == 3
     (tmp_path / "codes.json").write_text(RECORDS["codes.json"])
     assert ImageFiles(tmp_path).names == ["seed0000.png"]
-    assert told() == [f"{tmp_path}: passed over content-seed:1.png, grid.png"]
+    assert told() == [f"{tmp_path}: skipped content-seed:1.png, grid.png"]
 
 
 def test_results_within_results_are_named_once():
@@ -209,7 +209,7 @@ def test_labels_of_some_images_only_are_named(tmp_path, told):
     labelled(tmp_path, "a", [["0.png", 0], ["1.png", 1]])
     picture(tmp_path / "b" / "0.png")
     assert not ImageFiles(tmp_path).has_metadata
-    assert told() == [f"{tmp_path}: passed over a/dataset.json (labels of some images only)"]
+    assert told() == [f"{tmp_path}: skipped a/dataset.json (labels of some images only)"]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_degraded_photos_beside_or_below_photos_are_no_input(tmp_path, caplog, o
     for source in (photos, *archives):
         assert ImageFiles(source).names == ["a.jpg", "b.png"]
         assert len(ImageDataset(source)) == 2
-    assert f"{photos}: passed over the image " in caplog.text and "read where there are no others" in caplog.text
+    assert f"{photos}: skipped the image " in caplog.text and "read where there are no others" in caplog.text
 
 
 def test_degraded_images_beside_generated_or_restored_ones_are_no_input(tmp_path):

@@ -171,7 +171,7 @@ def test_a_bad_image_ends_all_processes_with_one_sentence(run_files, tmp_path):
     code, _, errors = finish(start(tiny_command(tmp_path / "run", data, run_files[1], "--gpus=2", *TINY)))
     assert code == 1
     passed_over, sentence = [line for line in errors.splitlines() if line]
-    assert passed_over == f"WARNING: {data}: passed over 1 .txt"
+    assert passed_over == f"WARNING: {data}: skipped 1 .txt"
     assert sentence.startswith("Error: ") and "img03.png" in sentence
 
 
