@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--primitive", metavar="NAME", help="Name of a single degradation to apply instead of a recipe")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers")
-@click.option("-o", "--output", type=PATH, help="PNG file to write  [default: <photo>-<name>-<seed>.png beside PHOTO]")
+@click.option("-o", "--output", type=PATH, help="PNG file to write.  [default: PHOTO-NAME-SEED.png in this folder]")
 @click.option("--statistics", is_flag=True, help="Print what share of images gets which degradation, and no photo")
 @click.option(
     "--width", type=click.IntRange(1, MAX_SIDE), default=256, help="With --statistics: side of the images in pixels"
@@ -82,7 +82,7 @@ def degrade_photo(photo: str, recipe: str | None, primitive: str | None, seed: i
     name = "mixture" if name is None else name
     image, record = run(read_gray_or_colour(photo), kind, name, np.random.default_rng(seed))
     source = Path(photo)
-    dest = source.with_name(f"{source.stem}-{name}-{seed}.png") if output is None else Path(output)
+    dest = Path(f"{source.stem}-{name}-{seed}.png" if output is None else output)
     check_output(dest, source)
     save_png(dest, image, max(DERIVED, distance(read_head(photo)) + 1))
     applied = [entry.to_json() for entry in record]

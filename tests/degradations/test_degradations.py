@@ -588,14 +588,15 @@ def command(*arguments) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("thing", THINGS, ids="-".join)
-def test_command_writes_what_the_library_gives(thing, photo_file):
+def test_command_writes_what_the_library_gives(thing, photo_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     kind, name = thing
     code, printed = command(photo_file, f"--{FLAGS[kind]}", name, "--seed", 3)
     report = json.loads(printed)
     expected, record = run(thing, photo(40, 52), seeded(3))
-    output = photo_file.with_name(f"{photo_file.stem}-{name}-3.png")
+    output = f"{photo_file.stem}-{name}-3.png"  # in the folder where the command runs
     assert code == 0 and np.array_equal(read_gray_or_colour(output), expected)
-    assert report == {"output": str(output), kind: name, "seed": 3, "applied": [a.to_json() for a in record]}
+    assert report == {"output": output, kind: name, "seed": 3, "applied": [a.to_json() for a in record]}
 
 
 def test_command_defaults_to_the_mixture_and_keeps_gray_photos_gray(tmp_path):

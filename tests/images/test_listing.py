@@ -65,9 +65,7 @@ def test_what_is_passed_over_is_counted_and_named_once(tmp_path, told):
 def test_nothing_but_other_files_is_named_in_the_error(tmp_path):
     (tmp_path / "a.psd").write_text("x")
     for read in (ImageFiles, photo_files):
-        with pytest.raises(
-            UserError, match=r"no (images|photos) in .* \(skipped: 1 .psd\); it needs files that end"
-        ):
+        with pytest.raises(UserError, match=r"no (images|photos) in .* \(skipped: 1 .psd\); it needs files that end"):
             read(tmp_path)
 
 

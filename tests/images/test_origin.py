@@ -27,7 +27,10 @@ def photo(path):
 
 
 def degraded(path, *options):
-    result = CliRunner().invoke(degrade, [str(path), *map(str, options)])
+    """Degrade a photo as somebody does who works in its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        result = CliRunner().invoke(degrade, [str(path), *map(str, options)])
     assert result.exit_code == 0, result.output
 
 
