@@ -619,7 +619,7 @@ def test_command_reads_16_bit_and_transparent_photos(tmp_path, channels):
     level = 40_000 // 257
     seen = level if channels < 4 else (level * level + 255 * (255 - level)) // 255  # in front of white
     assert np.abs(image.astype(int) - seen).max() <= 1
-    assert command(path)[0] == 0
+    assert command(path, "-o", tmp_path / "out.png")[0] == 0
 
 
 def test_command_reads_colours_in_the_right_order(tmp_path):
@@ -639,7 +639,8 @@ def bad_photo(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "cut"])
-def test_command_says_in_one_sentence_what_is_wrong_with_a_photo(kind, tmp_path):
+def test_command_says_in_one_sentence_what_is_wrong_with_a_photo(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = bad_photo(kind, tmp_path)
     code, printed = command(path)
     assert code == 1 and str(path) in printed and printed.count("\n") == 1
