@@ -1,4 +1,4 @@
-"""Bands of frequencies of images, and their powers."""
+"""Bands of frequencies of images, their parts by direction, and their powers."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ FINEST = 1.0  # sigma in pixels of the Gaussian that parts the finest band from 
 COARSEST = 1 / 16  # share of the image's side up to which the sigmas go
 WINDOW = 5.0  # sigma in pixels of the Gaussian that averages powers around a pixel
 OVERALL = 1 / 3  # weight of the whole image's power in the local one
+DIRECTIONS = 4  # parts of a band: across, along, and both diagonals
 SMALLEST = 1e-8  # power that counts as none; one grey level squared is 6e-5
 
 
@@ -29,12 +30,27 @@ def bands(images: Tensor) -> Iterator[Tensor]:
     yield images
 
 
+def directed_bands(images: Tensor) -> Iterator[list[Tensor]]:
+    """Yield the parts of each band of images `[N, C, R, R]` by direction, finest first; the coarsest has one part.
+
+    The sum of all parts are the images. Motion blurs one direction alone, and contours are of one direction each.
+    """
+    masks = _direction_masks(images)
+    *finer, coarsest = bands(images)
+    for band in finer:
+        spectrum = torch.fft.rfft2(band)
+        yield [torch.fft.irfft2(spectrum * mask, s=band.shape[-2:]) for mask in masks]
+    yield [coarsest]
+
+
 def band_energies(images: Tensor) -> list[float]:
     """Return which share of the power of white noise each of the bands of such images has."""
-    size = images.shape[-1]
-    impulse = images.new_zeros(1, 1, size, size)
-    impulse[..., size // 2, size // 2] = 1
-    return [band.square().sum().item() for band in bands(impulse)]
+    return [band.square().sum().item() for band in bands(_impulse(images))]
+
+
+def directed_energies(images: Tensor) -> list[list[float]]:
+    """Return which share of the power of white noise each part of `directed_bands` of such images has."""
+    return [[part.square().sum().item() for part in parts] for parts in directed_bands(_impulse(images))]
 
 
 def local_power(images: Tensor, overall: float = OVERALL) -> Tensor:
@@ -60,3 +76,25 @@ def detail_ratios(sharp: Tensor, restored: Tensor) -> Tensor:
         for images in (sharp, restored)
     ]
     return powers[0] / powers[1]
+
+
+def _impulse(images: Tensor) -> Tensor:
+    """Return an image of one channel and of the same side whose power is 1 at every frequency."""
+    size = images.shape[-1]
+    impulse = images.new_zeros(1, 1, size, size)
+    impulse[..., size // 2, size // 2] = 1
+    return impulse
+
+
+def _direction_masks(images: Tensor) -> Tensor:
+    """Return for each direction the weights of the frequencies of real images, `[directions, R, R // 2 + 1]`.
+
+    They are cosines squared of the angle, twice as wide as the distance of two directions, and add up to 1.
+    """
+    side, device = images.shape[-1], images.device
+    down, right = torch.fft.fftfreq(side, device=device)[:, None], torch.fft.rfftfreq(side, device=device)
+    directions = torch.arange(DIRECTIONS, device=device)[:, None, None] * (math.pi / DIRECTIONS)
+    apart = (torch.atan2(down, right) - directions + math.pi / 2) % math.pi - math.pi / 2  # in [-pi / 2, pi / 2)
+    masks = (apart * (DIRECTIONS / 2)).cos().square() * (apart.abs() < math.pi / DIRECTIONS)
+    masks[:, 0, 0] = 1 / DIRECTIONS
+    return masks

@@ -1,12 +1,12 @@
 """Fidelity: a restored image keeps what its photo tells, and takes from the network what the degradation took away.
 
-In each band of frequencies a photo is taken for `gain * sharp + noise`. The gain, at most 1, follows from powers: a
-sharp photo would have as much in the band as the network's sharp image, which is of the same kind though not of the
-same place. The noise is what `inversion.damage` finds in the photo. Then the sharp photo of least expected square error
-is the network's image plus a Wiener filter of what the photo has beyond its `gain`-fold. Strong noise counts more than
-that error says (`GRAIN`), and what is left of lost detail is amplified less (`LEAST_GAIN`), as it looks better. So a
-blurred photo keeps its colours and gets detail, a noisy one gets what drowns, and one that is hardly degraded, or that
-shows what the network does not know, stays nearly as it is.
+In each band of frequencies, and each direction in it, a photo is taken for `gain * sharp + noise`. The gain, at most 1,
+follows from powers: a sharp photo would have as much in the band as the network's sharp image, which is of the same
+kind though not of the same place. The noise is what `inversion.damage` finds in the photo. Then the sharp photo of
+least expected square error is the network's image plus a Wiener filter of what the photo has beyond its `gain`-fold.
+Strong noise counts more than that error says (`GRAIN`), and what is left of lost detail is amplified less
+(`LEAST_GAIN`), as it looks better. So a blurred photo keeps its colours and gets detail, a noisy one gets what drowns,
+and one that is hardly degraded, or that shows what the network does not know, stays nearly as it is.
 
 Powers are means around each pixel and over the image, since a network knows faces better than what is behind them.
 """
@@ -16,13 +16,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inversion.bands import SMALLEST, band_energies, bands, local_power, sigmas
+from inversion.bands import SMALLEST, directed_bands, directed_energies, local_power, sigmas
 from inversion.damage import BLOCK, blocking, noise_power
 
 LEAST_GAIN = 0.65  # what the photo tells is amplified by at most the inverse; the network has better detail than that
 GRAIN = 0.6  # weight of strong white noise on top of its power: the eye minds grain more than detail that errs as much
 VISIBLE = (8 / 127.5) ** 2  # power of white noise, 8 grey levels, that has half of this weight
-BLURRED, WHOLE = 0.6, 0.8  # mean gain of the finest band: a photo below has lost detail, one above is only a smooth one
+# Mean gain of the finest band in a direction: a photo below has lost detail there, one above is only a smooth one.
+BLURRED, WHOLE = 0.7, 0.9
 
 
 def blend(photo: Tensor, restored: Tensor, fidelity: float, detail: Sequence[float] | None = None) -> Tensor:
@@ -48,23 +49,26 @@ def _told(photo: Tensor, restored: Tensor, trust: float, detail: Sequence[float]
     """Return what photos tell beyond their restored images; `trust` in (0, 1] is 1 for the Wiener filter itself."""
     white, blocks = (each[:, None, None, None] for each in (noise_power(photo, restored), blocking(photo)))
     minded = GRAIN * white / (white + VISIBLE)  # [N, 1, 1, 1]
-    energies = band_energies(photo)
+    energies = directed_energies(photo)
     are_finer_than_blocks = [sigma <= BLOCK / 4 for sigma in sigmas(photo.shape[-1])] + [False]
     ratios = [1.0] * len(energies) if detail is None else detail
     beyond = torch.zeros_like(photo)
-    lost: Tensor | None = None  # how far a photo counts as blurred, [N, 1, 1, 1]
-    for index, (seen, known) in enumerate(zip(bands(photo), bands(restored), strict=True)):
-        grain = energies[index] * white  # [N, 1, 1, 1]
-        noise = grain + are_finer_than_blocks[index] * blocks * local_power(seen)  # [N, 1, R, R]
-        gain = _gain(seen, ratios[index] * local_power(known), noise)
-        lost = _lost(gain) if lost is None else lost
-        gain = torch.ones_like(gain) if index == len(energies) - 1 else 1 - lost * (1 - gain)  # colours stay
-        beyond = beyond + _filtered(seen - gain * known, gain, noise + minded * grain, trust)
+    lost: list[Tensor] = []  # how far a photo counts as blurred in each direction, [N, 1, 1, 1]
+    for index, parts in enumerate(zip(directed_bands(photo), directed_bands(restored), strict=True)):
+        for direction, (seen, known) in enumerate(zip(*parts, strict=True)):
+            grain = energies[index][direction] * white  # [N, 1, 1, 1]
+            noise = grain + are_finer_than_blocks[index] * blocks * local_power(seen)  # [N, 1, R, R]
+            gain = _gain(seen, ratios[index] * local_power(known), noise)
+            if index == 0:
+                lost.append(_lost(gain))
+            is_coarsest = index == len(energies) - 1
+            gain = torch.ones_like(gain) if is_coarsest else 1 - lost[direction] * (1 - gain)  # colours stay
+            beyond = beyond + _filtered(seen - gain * known, gain, noise + minded * grain, trust)
     return beyond
 
 
 def _lost(finest_gain: Tensor) -> Tensor:
-    """Return how far photos count as blurred, `[N, 1, 1, 1]` from 0 to 1, from the gain of their finest band.
+    """Return how far photos count as blurred, `[N, 1, 1, 1]` from 0 to 1, from the gain of a part of their finest band.
 
     Blur and shrinking take the finest band first; one that is there with most of its power was not taken.
     """
