@@ -12,9 +12,12 @@ from click.testing import CliRunner
 
 from benchmarks import creps, data, generate, gpu, inversion, machine, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
+from benchmarks.method import halved
 from benchmarks.training import configs, launches, steps, textbook
 from inversion.tuning_options import TuningOptions
+from networks.files import load_generator
 from networks.latents import Latents
+from tests.support.commands import done, refused
 from tests.support.networks import quality_generator, small_creps, write_network
 from tests.support.runs import ALONE, IMAGES, tiny_config, train
 from tests.support.tolerance import assert_close
@@ -263,6 +266,16 @@ def test_textbook_step_has_the_same_gradients(run_files, mode, pl_weight):
                 assert others[name].grad is None
             else:
                 assert_close(parameter.grad, others[name].grad, rtol=1e-3, what=f"{phase} {name}")
+
+
+def test_halved_networks_come_closer_to_halved_images(network_files, tmp_path):
+    network, output = str(network_files / "plain.safetensors"), str(tmp_path / "half.safetensors")
+    printed = done(halved.main, f"--network={network}", f"--output={output}", "--steps=8").splitlines()
+    assert float(printed[-1].split()[-1]) < float(printed[0].split()[-1])
+    half, _ = load_generator(output)
+    assert half.img_resolution == 8 and half(torch.randn(2, half.z_dim)).shape == (2, 3, 8, 8)
+    qc = str(network_files / "qc.safetensors")
+    assert "is no plain StyleGAN2" in refused(halved.main, f"--network={qc}", f"--output={output}")
 
 
 def test_twins(network_files):

@@ -44,7 +44,7 @@ def main(network: str, output: str, steps: int) -> None:
         optimizer.step()
         if step % 100 == 0 or step == steps - 1:
             click.echo(f"step {step}: mean square {loss.item():.4f}")
-    facts = {"kimg": header["kimg"], "mode": "base", "licence": header["licence"], "subject": header["subject"]}
+    facts = {"mode": "base", **{name: header.get(name) for name in ("kimg", "licence", "subject")}}
     save_network(output, student, {}, facts)
 
 
