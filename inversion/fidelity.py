@@ -19,7 +19,7 @@ from torch import Tensor
 from inversion.bands import SMALLEST, directed_bands, directed_energies, local_power, sigmas
 from inversion.damage import BLOCK, blocking, noise_power
 
-LEAST_GAIN = 0.65  # what the photo tells is amplified by at most the inverse; the network has better detail than that
+LEAST_GAIN = 0.8  # what the photo tells is amplified by at most the inverse; the network has better detail than that
 GRAIN = 0.6  # weight of strong white noise on top of its power: the eye minds grain more than detail that errs as much
 VISIBLE = (8 / 127.5) ** 2  # power of white noise, 8 grey levels, that has half of this weight
 # Mean gain of the finest band in a direction: a photo below has lost detail there, one above is only a smooth one.
