@@ -9,13 +9,13 @@ header also says how much smoother the network's images of photos are than sharp
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from generation.rendering import synthesize
+from generation.rendering import render, synthesize
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
 from inversion.bands import detail_ratios, sigmas
@@ -32,24 +32,32 @@ MOST_DETAIL = 10.0  # greatest ratio of powers that a header may tell
 MARGINS = {"reconstruction": 1.25, "content": 1.0}  # times the 99th percentile, beyond which a photo is strange
 
 
-@torch.no_grad()
-def reconstruction_distances(G: Generator, latents: Latents, photos: Tensor, perceptual: Perceptual) -> Tensor:
-    """Return the perceptual distances `[N]` of photos `[N, C, R, R]` in [-1, 1] from `G(w, q)`."""
-    return perceptual(synthesize(G, latents).clamp(-1, 1), photos)
+class Views(NamedTuple):
+    """The images `[N, C, R, R]` of codes, within [-1, 1]: `G(w, q)`, and `G(w, 0)`."""
+
+    reconstruction: Tensor
+    sharp: Tensor
 
 
 @torch.no_grad()
-def distances_of(G: Generator, latents: Latents, photos: Tensor, perceptual: Perceptual) -> dict[str, Tensor]:
+def views_of(G: Generator, latents: Latents) -> Views:
+    """Return the images of codes; what their qualities share is computed once."""
+    return Views(*(images.clamp(-1, 1) for images in render(G, latents, [latents.q, None])))
+
+
+@torch.no_grad()
+def distances_of(
+    G: Generator, latents: Latents, views: Views, photos: Tensor, perceptual: Perceptual
+) -> dict[str, Tensor]:
     """Return how far photos `[N, C, R, R]` in [-1, 1] are from what their codes' network knows, `[N]` by name.
 
-    `reconstruction` is the distance from `G(w, q)`; `content`, where codes have features or paddings, that of the sharp
-    image with them from the sharp image of w alone.
+    `reconstruction` is the perceptual distance from `G(w, q)`; `content`, where codes have features or paddings, that
+    of the sharp image with them from the sharp image of w alone.
     """
-    found = {"reconstruction": reconstruction_distances(G, latents, photos, perceptual)}
-    sharp = latents.sharp()
-    of_w = dataclasses.replace(sharp, padding=None, features=None)
-    if sharp.padding is not None or sharp.features is not None:
-        found["content"] = perceptual(*(synthesize(G, codes).clamp(-1, 1) for codes in (sharp, of_w)))
+    found = {"reconstruction": perceptual(views.reconstruction, photos)}
+    if latents.padding is not None or latents.features is not None:
+        of_w = dataclasses.replace(latents.sharp(), padding=None, features=None)
+        found["content"] = perceptual(views.sharp, synthesize(G, of_w).clamp(-1, 1))
     return found
 
 
@@ -68,8 +76,9 @@ def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: i
         pair = _pair(dataset, seed, index)
         sharp, photo = (from_levels(torch.from_numpy(np.array(image))[None].to(G.device)) for image in pair)
         latents = encoder(photo)
-        distances.append(distances_of(G, latents, photo, perceptual))
-        ratios.append(detail_ratios(sharp, synthesize(G, latents.sharp()).clamp(-1, 1)))
+        views = views_of(G, latents)
+        distances.append(distances_of(G, latents, views, photo, perceptual))
+        ratios.append(detail_ratios(sharp, views.sharp))
     detail = np.percentile(torch.cat(ratios).cpu().numpy(), COMMON, axis=0)
     return {
         **{name: _percentiles(torch.cat([each[name] for each in distances])) for name in distances[0]},

@@ -16,9 +16,9 @@ from dnnlib.config import require
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.remarks import remark
-from generation.rendering import render, stored_noise, synthesize
+from generation.rendering import stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
-from inversion.familiarity import distances_of, is_strange, usual_detail
+from inversion.familiarity import Views, distances_of, is_strange, usual_detail, views_of
 from inversion.fidelity import blend
 from inversion.fit_quality import QualityOptions, fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
@@ -132,6 +132,7 @@ class Inverter:
         weights = weights or WeightsDirectory(None)
         self.perceptual = load_perceptual(self.options.perceptual, weights, device)
         self._perceptual_sha256 = perceptual_sha256(self.options.perceptual, weights)
+        self._last_views: tuple[Latents, Views] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +175,9 @@ class Inverter:
         if options is None:
             return [None] * len(targets)
         total = len(targets) * options.steps
-        priors = self._mix(self.G, latents, targets, PRIOR_FIDELITY).restored if options.prior_weight > 0 else None
+        priors = None
+        if options.prior_weight > 0:
+            priors = self._mix(views_of(self.G, latents), targets, PRIOR_FIDELITY).restored
         return tune(self.G, latents, targets, options, self.perceptual, lambda n: on_step("tuning", n, total), priors)
 
     def codes(self, targets: Tensor, on_step: OnStep = _nothing, start: Latents | None = None) -> Latents:
@@ -219,7 +222,8 @@ class Inverter:
         if self.encoder is None:
             return False
         latents, photo = inversion.latents.to(self.device), photo.to(self.device)
-        distances = distances_of(self.G, latents, photo, default_perceptual(self.device))
+        views = self._views(inversion.latents)
+        distances = distances_of(self.G, latents, views, photo, default_perceptual(self.device))
         return is_strange({name: distance.item() for name, distance in distances.items()}, self.encoder_header)
 
     def with_projector(self, projector: ProjectorOptions) -> "Inverter":
@@ -244,13 +248,23 @@ class Inverter:
     @torch.no_grad()
     def restore(self, inversion: Inversion, photo: Tensor) -> "Restoration":
         """Return the restored version of a photo `[1, C, R, R]` in [-1, 1], mixed with it by the options' fidelity."""
-        with self.tuned(inversion) as G:
-            return self._mix(G, inversion.latents.to(self.device), photo.to(self.device), self.options.fidelity)
+        if inversion.tuned is None:
+            views = self._views(inversion.latents)
+        else:
+            with self.tuned(inversion) as G:
+                views = views_of(G, inversion.latents.to(self.device))
+        return self._mix(views, photo.to(self.device), self.options.fidelity)
+
+    def _views(self, latents: Latents) -> Views:
+        """Return the network's own images of codes; the last ones are kept, as several results need them."""
+        last = self._last_views
+        if last is None or last[0] is not latents:
+            last = (latents, views_of(self.G, latents.to(self.device)))
+            self._last_views = last
+        return last[1]
 
     @torch.no_grad()
-    def _mix(self, G: Generator, latents: Latents, photos: Tensor, fidelity: float) -> Restoration:
-        """Return the restored versions of photos `[N, C, R, R]` with these codes by `G`, mixed with them."""
-        noise = stored_noise(G, len(latents))
-        reconstruction, sharp = (image.clamp(-1, 1) for image in render(G, latents, [latents.q, None], noise))
-        detail = usual_detail(self.encoder_header, G.img_resolution)
-        return Restoration(reconstruction, blend(photos, sharp, fidelity, detail).clamp(-1, 1))
+    def _mix(self, views: Views, photos: Tensor, fidelity: float) -> Restoration:
+        """Return the restored versions of photos `[N, C, R, R]` from their codes' images, mixed with them."""
+        detail = usual_detail(self.encoder_header, self.G.img_resolution)
+        return Restoration(views.reconstruction, blend(photos, views.sharp, fidelity, detail).clamp(-1, 1))

@@ -16,9 +16,9 @@ from inversion.familiarity import (
     MOST_DETAIL,
     distances_of,
     is_strange,
-    reconstruction_distances,
     usual_detail,
     usual_results,
+    views_of,
 )
 from inversion.perceptual import default_perceptual
 from networks.latents import Latents
@@ -76,7 +76,12 @@ def test_the_networks_own_images_have_no_distance():
     with torch.no_grad():
         images = G.synthesis(latents.ws, latents.q, noise_mode="const").clamp(-1, 1)
     perceptual = default_perceptual(CPU)
-    near, far = (reconstruction_distances(G, latents, photos, perceptual) for photos in (images, images.flip(0)))
+    views = views_of(G, latents)
+    assert torch.equal(views.reconstruction, images)
+    assert torch.equal(views.sharp, synthesize(G, latents.sharp()).clamp(-1, 1))
+    near, far = (
+        distances_of(G, latents, views, photos, perceptual)["reconstruction"] for photos in (images, images.flip(0))
+    )
     assert near.max() < 1e-6 and far[0] > 0
 
 
@@ -97,7 +102,7 @@ def test_what_leads_away_from_the_image_of_w_counts(kind):
     photos = torch.rand(2, 3, G.img_resolution, G.img_resolution) * 2 - 1
     with torch.no_grad():
         latents = encoder(photos)
-    found = distances_of(G, latents, photos, default_perceptual(CPU))
+    found = distances_of(G, latents, views_of(G, latents), photos, default_perceptual(CPU))
     if kind == "psp":
         assert found.keys() == {"reconstruction"}
         return

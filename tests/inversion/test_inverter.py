@@ -8,6 +8,8 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import synthesize
+from inversion import inverter as module
+from inversion.familiarity import views_of
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import tune
@@ -52,6 +54,25 @@ def test_inverting_is_projecting_and_tuning(network_files, targets):
         expected = tuned[row].differences
         assert inversion.tuned.differences.keys() == expected.keys() != set()
         assert all(torch.equal(value, expected[name]) for name, value in inversion.tuned.differences.items())
+
+
+def test_results_of_a_photo_share_the_images_of_its_codes(network_files, targets, monkeypatch):
+    """Other codes, and a generator that was tuned, have images of their own."""
+    rendered = []
+    monkeypatch.setattr(module, "views_of", lambda G, latents: rendered.append(G) or views_of(G, latents))
+    inverter = inverter_of(network_files)
+    inverter.encoder_header = {"reconstruction": {"p99": 0.0}}
+    first, second = inverter.invert(targets[:2])
+    inverter.encoder = object()
+    rendered.clear()
+    untuned = [replace(each, tuned=None) for each in (first, second)]
+    for inversion, target in zip(untuned, targets[:2].split(1), strict=True):
+        assert inverter.is_strange(inversion, target)
+        result = inverter.restore(inversion, target)
+        assert torch.equal(result.reconstruction, inverter.images(inversion, inversion.latents))
+    assert rendered == [inverter.G] * 2
+    assert not torch.equal(inverter.restore(second, targets[1:2]).reconstruction, result.reconstruction)
+    assert len(rendered) == 3 and rendered[2] is not inverter.G
 
 
 def test_a_photo_does_not_depend_on_its_batch(network_files, targets):
@@ -204,7 +225,7 @@ def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path)
     steps = []
     inverter.encoder.forward = lambda images: Latents(ws)
     found = inverter.codes(target, lambda *step: steps.append(step))
-    assert steps[-1] == ("quality", 20, 20) and torch.equal(found.ws, ws)
+    assert steps[-1] == ("quality", 12, 12) and torch.equal(found.ws, ws)
     before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), found))
     assert after < 0.5 * before
     inverter.options = replace(inverter.options, quality=None)

@@ -121,7 +121,7 @@ def test_a_search_for_q_shows_the_restored_photo_first(tmp_path, photo_file):
     first = studio.open(photo_file(0), nothing)
     assert first.latents.q is None and first.notes is None
     final = studio.complete(first, lambda *step: steps.append(step))
-    assert final.notes is not None and steps[-1] == ("quality", 20, 20)
+    assert final.notes is not None and steps[-1] == ("quality", 12, 12)
     [inversion] = studio.inverter.invert(final.part.target)
     assert torch.equal(inversion.latents.q, final.latents.q)
     for look in (Look(0.5), Look(0.0)):
