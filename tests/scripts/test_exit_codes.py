@@ -52,6 +52,7 @@ REFUSED = {
     "plot": ["absent", "-o", "curves.png"],
     "import": ["absent.pkl", "-o", "x.safetensors"],
     "export": ["absent.safetensors", "-o", "x.onnx"],
+    "average": ["absent.safetensors", "absent2.safetensors", "-o", "x.safetensors"],
     "slim": ["absent.safetensors", "-o", "x.safetensors"],
     "hub push": ["absent.safetensors", "me/cats"],
     "hub pull": ["nothing", "-o", "x.safetensors"],
