@@ -96,7 +96,7 @@ def _fresh(config: GeneratorConfig, variant: Variant, resolution: int) -> Genera
 def _parts(G: Generator, batch: int, device: torch.device) -> dict[str, Callable[[], Tensor]]:
     """Return the calls that are timed, by name; each goes from latents on the device to images there."""
     z, q = torch.randn(batch, G.z_dim, device=device), torch.randn(batch, G.q_dim, device=device)
-    c = torch.eye(G.c_dim, device=device)[:1].expand(batch, -1) if G.c_dim > 0 else None  # [N, c_dim]
+    c = G.labels_in_turn(batch)  # [N, c_dim] or None
     noise = G.synthesis.make_noise("const", batch)
 
     @torch.no_grad()

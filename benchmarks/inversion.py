@@ -156,7 +156,7 @@ def _plain(G: Generator, latents: Latents, targets: Tensor, perceptual: Perceptu
     """Tune photo by photo: a whole copy of the generator, and a whole sharp and a whole degraded pass every step."""
     for row in range(len(latents)):
         one, target = latents[row : row + 1], targets[row : row + 1]
-        other = Latents(one.ws.lerp(ws_of_seeds(G, [row]), options.locality_reach), one.q)
+        other = Latents(one.ws.lerp(ws_of_seeds(G, [row]), options.locality_reach), q=one.q)
         network = copy.deepcopy(G).requires_grad_(True)
         optimizer = torch.optim.Adam(network.synthesis.parameters(), lr=options.lr)
         for _ in range(options.steps):
@@ -198,7 +198,7 @@ def _targets(G: Generator, data: str | None, photos: int, device: torch.device) 
     """Return degraded images `[N, C, R, R]` in [-1, 1]."""
     if data is None:
         seeds = range(photos)
-        latents = Latents(ws_of_seeds(G, seeds), torch.ones(photos, G.q_dim, device=device))
+        latents = Latents(ws_of_seeds(G, seeds), q=torch.ones(photos, G.q_dim, device=device))
         return synthesize(G, latents, noise_of_seeds(G, seeds, "random")).clamp(-1, 1)
     dataset = ImageDataset(data, resolution=G.img_resolution, subset=photos, degradation="mixture")
     images = np.stack([dataset.pair(index, (0, index))[1] for index in range(len(dataset))])

@@ -19,8 +19,9 @@ def draw_samples(network: str | os.PathLike, path: str | os.PathLike) -> None:
     """Write a sheet of the images of the first seeds as a PNG; of a network with classes, each of another class."""
     G, _ = load_generator(network)
     z = np.concatenate([np.random.RandomState(seed).randn(1, G.z_dim) for seed in range(COLUMNS)])
-    c = torch.eye(max(G.c_dim, 1))[torch.arange(COLUMNS) % max(G.c_dim, 1)][:, : G.c_dim]  # [N, c_dim]
-    ws = G.mapping(torch.from_numpy(z).float(), c, truncation_psi=TRUNCATION)  # [N, num_ws, w_dim]
+    ws = G.mapping(
+        torch.from_numpy(z).float(), G.labels_in_turn(COLUMNS), truncation_psi=TRUNCATION
+    )  # [N, num_ws, w_dim]
     rows = [G.synthesis(ws, noise_mode="const")]
     if G.q_dim:
         q = np.concatenate([random_code(seed, G.q_dim) for seed in range(COLUMNS)])  # [N, q_dim]

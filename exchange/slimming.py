@@ -43,5 +43,5 @@ def _images(G: Generator) -> Tensor:
         ws = ws_of_seeds(G, [seed])  # [1, num_ws, w_dim]
         images.append(synthesize(G, Latents(ws)))
         if G.q_dim:
-            images.append(synthesize(G, Latents(ws, torch.as_tensor(seed_code(seed, G.q_dim)).float())))
+            images.append(synthesize(G, Latents(ws, q=torch.as_tensor(seed_code(seed, G.q_dim)).float())))
     return to_levels(torch.cat(images).clamp(-1, 1))

@@ -158,7 +158,7 @@ class _Search:
 
     def _codes(self) -> Latents:
         ws = self.space.to_w(self.v).expand(-1, self.G.num_ws, -1)
-        return Latents(ws, self.q, self.padding, self.features)
+        return Latents(ws, q=self.q, padding=self.padding, features=self.features)
 
     @torch.no_grad()
     def start_quality(self, given: Tensor | None) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor
@@ -72,6 +72,7 @@ class Latents:
     """
 
     ws: Tensor
+    _: KW_ONLY
     q: Tensor | None = None
     padding: Padding | None = None
     features: Features | None = None
@@ -91,9 +92,9 @@ class Latents:
         padding, features = (_below(part, tensors) for part in ("padding", "features"))
         return cls(
             tensors["ws"],
-            tensors.get("q"),
-            Padding.from_tensors(padding) if padding else None,
-            Features.from_tensors(features) if features else None,
+            q=tensors.get("q"),
+            padding=Padding.from_tensors(padding) if padding else None,
+            features=Features.from_tensors(features) if features else None,
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -152,7 +153,7 @@ class Latents:
 
     def bare(self) -> "Latents":
         """Return `ws` and `q` alone, which codes of other content can be made from."""
-        return Latents(self.ws, self.q)
+        return Latents(self.ws, q=self.q)
 
 
 def join(parts: Sequence[Latents]) -> Latents:

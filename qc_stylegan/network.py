@@ -297,7 +297,7 @@ class Network:
             return self._codes(to, Parts(align))[1]
         codes = self._quality(to, [0], 1.0).codes
         ws = self.G.mapping.w_avg.expand(1, self.G.num_ws, -1)
-        return Latents(ws, None if codes is None else torch.tensor(codes, device=ws.device))
+        return Latents(ws, q=None if codes is None else torch.tensor(codes, device=ws.device))
 
 
 def _with_options(inverter: Inverter, **changes: Any) -> Inverter:

@@ -347,7 +347,7 @@ def test_inversion(run_files, network_files, tmp_path, with_data):
 def test_inversion_baseline_tunes_nothing_of_the_network_itself():
     G = quality_generator().requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
-    latents, targets = Latents(torch.randn(1, G.num_ws, G.w_dim), torch.randn(1, G.q_dim)), torch.rand(1, 3, 16, 16)
+    latents, targets = Latents(torch.randn(1, G.num_ws, G.w_dim), q=torch.randn(1, G.q_dim)), torch.rand(1, 3, 16, 16)
     inversion._plain(G, latents, targets, inversion._perceptual(targets), TuningOptions(steps=2))
     assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
 

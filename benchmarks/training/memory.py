@@ -107,7 +107,9 @@ class _Shapes(Trainer):
 
 class _ShapesOfRandom(BatchRandom):
     def __init__(self, batch_size: int, rows: slice):
-        self.batch_size, self.rows, self.device = batch_size, rows, META
+        self.batch_size = batch_size
+        self.rows = rows
+        self.device = META
 
     def randn(self, *shape: int) -> Tensor:
         return torch.empty(self.batch_size, *shape, device=META)[self.rows]

@@ -143,7 +143,7 @@ def fake_stream(source: FakeSource, count: int) -> ImageStream:
         for seeds in source.seed_batches(count, first, step):
             with torch.no_grad():
                 ws = source.map(source.z(seeds), seeds)  # [N, num_ws, w_dim]
-                images = synthesize(source.G, Latents(ws, source.q(seeds)), source.noise(seeds), coords)
+                images = synthesize(source.G, Latents(ws, q=source.q(seeds)), source.noise(seeds), coords)
             levels = round_levels(to_levels(source.require_finite(images, seeds).float()))  # [N, C, R, R]
             yield enlarged(levels, source.side)
 

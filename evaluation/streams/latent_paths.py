@@ -38,7 +38,7 @@ def path_stream(source: FakeSource, count: int, path: LatentPath) -> ImageStream
                 ws = torch.cat(_steps(source, seeds, path))  # [2 N, num_ws, w_dim]
                 noise = [[_twice(layer, len(seeds)) for layer in layers] for layers in source.noise(seeds)]
                 q = source.q(seeds)
-                images = synthesize(source.G, Latents(ws, None if q is None else q.repeat(2, 1)), noise)
+                images = synthesize(source.G, Latents(ws, q=None if q is None else q.repeat(2, 1)), noise)
                 images = to_levels(source.require_finite(images, [*seeds, *seeds]).float())  # [2 N, C, R, R]
                 here, there = _compared_part(images, path.crop).chunk(2)  # [N, C, H, W]
             yield torch.cat([here, there], dim=1)

@@ -103,7 +103,7 @@ def _degraded_image(G: Generator, seed: int) -> Tensor:
     sampling = Sampling(class_index=0 if G.c_dim > 0 else None)  # any class takes as long
     ws = ws_of_seeds(G, [seed], sampling)
     q = torch.from_numpy(random_quality([seed], G.q_dim).codes).to(ws) if G.q_dim > 0 else None
-    return synthesize(G, Latents(ws, q), noise_of_seeds(G, [seed]))
+    return synthesize(G, Latents(ws, q=q), noise_of_seeds(G, [seed]))
 
 
 def _measure_time(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

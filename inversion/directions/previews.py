@@ -38,7 +38,7 @@ def preview(
     q = None
     if G.q_dim > 0:
         q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim) for seed in seeds])).to(ws)  # [N, q_dim]
-    latents = Latents(ws, q)
+    latents = Latents(ws, q=q)
     rows = [(direction, index) for direction in directions for index in range(len(seeds))]
     degraded_rows, sharp_rows = [], []
     for direction, index in tqdm.tqdm(rows, desc="preview", unit="row", disable=None):

@@ -102,7 +102,7 @@ class Encoder(nn.Module):
         offsets = self.content.heads.codes(levels).float()  # [N, 1 or num_ws, w_dim]
         ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
         q = None if self.quality is None else self.quality(images)[:, 0]  # [N, q_dim]
-        return Latents(ws, q) if self.spatial is None else self.spatial.add_to(Latents(ws, q), levels)
+        return Latents(ws, q=q) if self.spatial is None else self.spatial.add_to(Latents(ws, q=q), levels)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""

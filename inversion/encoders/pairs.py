@@ -105,7 +105,7 @@ def _own_pairs(config: EncoderConfig, G: Generator, images_seen: int, world: Wor
     q = None
     if G.q_dim > 0:
         q = torch.where(_draw_sharp_rows(config, rng, G.device), 0.0, rng.randn(G.q_dim).to(G.device))  # [N, q_dim]
-    known = Latents(ws, q)
+    known = Latents(ws, q=q)
     sharp, degraded = reconstruct(G, known)  # [N, C, R, R] each
     if q is not None:  # not every DegradBlock does nothing at zero
         degraded = torch.where(q.eq(0).all(1)[:, None, None, None], sharp, degraded)

@@ -32,6 +32,8 @@ class CodedMapping(MappingNetwork):
     """
 
     fc0: FullyConnected
+    code_weight: nn.Parameter  # [w_dim, q_dim], made by `add_code`
+    code_gain: float
 
     def add_code(self, q_dim: int) -> None:
         """Let the first layer see codes of `q_dim` numbers."""

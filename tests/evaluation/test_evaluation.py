@@ -78,7 +78,7 @@ def expected_images(G, seeds, quality, psi=1.0):
     """Return the images that generate.py would make, uint8 `[N, C, H, W]`."""
     ws = ws_of_seeds(G, seeds, Sampling(truncation_psi=psi))
     q = torch.from_numpy(np.concatenate([random_code(seed, G.q_dim, 0) for seed in seeds]))
-    images = synthesize(G, Latents(ws, q if quality == "degraded" else None), noise_of_seeds(G, seeds))
+    images = synthesize(G, Latents(ws, q=q if quality == "degraded" else None), noise_of_seeds(G, seeds))
     return torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2)
 
 

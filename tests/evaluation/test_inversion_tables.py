@@ -638,7 +638,7 @@ class MeanColours:
 
     def __call__(self, images):
         self.seen.append(images)
-        return Latents(images.new_zeros(len(images), 1, 16), images.mean((2, 3)))
+        return Latents(images.new_zeros(len(images), 1, 16), q=images.mean((2, 3)))
 
 
 FIVE = ClassifyOptions(train=3, test=2, batch=2)

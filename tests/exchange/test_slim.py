@@ -41,7 +41,7 @@ def test_images_stay_and_bytes_halve(network, tmp_path):
     assert result.exit_code == 0, result.output
     G, header = load_generator(tmp_path / "slim.safetensors")
     whole, _ = load_generator(network)
-    latents = Latents(ws_of_seeds(whole, range(4)), torch.randn(4, whole.q_dim))
+    latents = Latents(ws_of_seeds(whole, range(4)), q=torch.randn(4, whole.q_dim))
     change = synthesize(G, latents) - synthesize(whole, latents)
     assert 0 < change.abs().max() < 2 / 255
     assert (header["subject"], header["licence"], header["discriminator"]) == ("cat faces", "CC0", None)

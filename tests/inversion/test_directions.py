@@ -158,7 +158,7 @@ def test_editing_along_the_direction_moves_the_score():
     brightness = dict([load_scorer("brightness", CPU)])
     [found] = find_directions(G, "interfacegan", Search(scorers=brightness, samples=600))
     ws = sample_w(G, range(1000, 1032))[:, None].expand(-1, G.num_ws, -1)
-    latents = Latents(ws, torch.randn(32, G.q_dim) * 0.1)
+    latents = Latents(ws, q=torch.randn(32, G.q_dim) * 0.1)
     means = [
         [brightness["brightness"](images).mean().item() for images in edited_images(G, latents, found, strength)]
         for strength in (-2.0, 0.0, 2.0)

@@ -27,7 +27,7 @@ def generator():
 
 
 def latents_of(G, count=3):
-    return Latents(torch.randn(count, G.num_ws, G.w_dim), torch.randn(count, 4))
+    return Latents(torch.randn(count, G.num_ws, G.w_dim), q=torch.randn(count, 4))
 
 
 def direction(vector, layers=None, std=1.5):

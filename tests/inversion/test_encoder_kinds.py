@@ -290,7 +290,7 @@ def test_features_of_known_codes_have_no_loss_and_the_blend_begins_with_the_own(
     objective = Objective(config, G, NOWHERE)
     encoder = build_encoder(config.encoder, G).eval()
     ws = G.mapping(torch.randn(2, G.z_dim), None)
-    known = Latents(ws, torch.randn(2, G.q_dim) if G.q_dim > 0 else None)
+    known = Latents(ws, q=torch.randn(2, G.q_dim) if G.q_dim > 0 else None)
     own = G.synthesis.layer_output(known, stored_noise(G, 2), 3)
     sharp, degraded = synthesize(G, known.sharp()), synthesize(G, known)
     values = own + 0.5 * encoder.spatial.spread

@@ -225,7 +225,7 @@ def test_a_step_without_own_samples(network, photos, G):
 
 
 def test_both_reconstructions_are_those_of_the_codes(G):
-    latents = Latents(torch.randn(3, G.num_ws, G.w_dim), torch.randn(3, G.q_dim))
+    latents = Latents(torch.randn(3, G.num_ws, G.w_dim), q=torch.randn(3, G.q_dim))
     sharp, degraded = reconstruct(G, latents)
     assert_close(degraded, synthesize(G, latents))
     assert_close(sharp, synthesize(G, latents.sharp()))
@@ -235,7 +235,7 @@ def test_both_reconstructions_are_those_of_the_codes(G):
 def test_a_known_w_makes_the_degraded_image_of_any_q(G):
     known, q = Latents(torch.randn(3, G.num_ws, G.w_dim)), torch.randn(3, G.q_dim, requires_grad=True)
     images = degrade_known(G, known, q)
-    assert_close(images, synthesize(G, Latents(known.ws, q)))
+    assert_close(images, synthesize(G, Latents(known.ws, q=q)))
     (gradient,) = torch.autograd.grad(images.square().sum(), q)
     assert gradient.any()
 
@@ -271,8 +271,8 @@ def test_identity_needs_published_weights(network, photos, G):
 
 
 def test_codes_are_measured_in_units_of_their_spread():
-    known = Latents(torch.zeros(2, 3, 4), torch.zeros(2, 5))
-    found = Latents(torch.full((2, 3, 4), 6.0), torch.full((2, 5), 3.0))
+    known = Latents(torch.zeros(2, 3, 4), q=torch.zeros(2, 5))
+    found = Latents(torch.full((2, 3, 4), 6.0), q=torch.full((2, 5), 3.0))
     terms = code_terms(found, known, torch.tensor(2.0))
     assert_close(terms["w"], torch.full((2,), 9.0))
     assert_close(terms["q"], torch.full((2,), 9.0))

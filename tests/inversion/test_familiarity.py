@@ -72,7 +72,7 @@ def test_detail_of_a_header_is_taken_where_it_makes_sense(detail, expected):
 
 def test_the_networks_own_images_have_no_distance():
     G = quality_generator().eval()
-    latents = Latents(torch.randn(3, G.num_ws, G.w_dim), torch.randn(3, G.q_dim))
+    latents = Latents(torch.randn(3, G.num_ws, G.w_dim), q=torch.randn(3, G.q_dim))
     with torch.no_grad():
         images = G.synthesis(latents.ws, latents.q, noise_mode="const").clamp(-1, 1)
     perceptual = default_perceptual(CPU)

@@ -148,7 +148,7 @@ def test_the_projector_refines_the_encoders_codes(network_files, targets):
 
 def test_given_codes_take_the_encoders_place(network_files, targets):
     inverter = inverter_of(network_files, encoder=True, tuning=None)
-    start = Latents(torch.randn(3, inverter.G.num_ws, inverter.G.w_dim), torch.randn(3, inverter.G.q_dim))
+    start = Latents(torch.randn(3, inverter.G.num_ws, inverter.G.w_dim), q=torch.randn(3, inverter.G.q_dim))
     expected = project(inverter.G, targets, PROJECTOR, inverter.perceptual, start)
     assert same_codes(inverter.codes(targets, start=start), expected)
 
@@ -221,7 +221,7 @@ def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path)
     write_encoder(tmp_path / "w.safetensors", G, network, replace(TINY, q_width=0))
     inverter = Inverter(network, CPU, InversionOptions(str(tmp_path / "w.safetensors"), projector=None, tuning=None))
     ws = inverter.encoder(torch.zeros(2, 3, 16, 16)).ws
-    target = synthesize(G, Latents(ws, 0.3 * torch.randn(2, G.q_dim)))
+    target = synthesize(G, Latents(ws, q=0.3 * torch.randn(2, G.q_dim)))
     steps = []
     inverter.encoder.forward = lambda images: Latents(ws)
     found = inverter.codes(target, lambda *step: steps.append(step))

@@ -91,6 +91,6 @@ def test_what_cannot_be_mixed_is_a_sentence(G):
     with pytest.raises(UserError, match=r"^these codes have neither paddings nor features, so that only their style"):
         between(G, bare, bare, "space", 0.5)
     odd = full_codes(G, parts=("features",))
-    even = Latents(odd.ws, odd.q, features=Features(full_codes(G, layer=2).features.values, 2))
+    even = Latents(odd.ws, q=odd.q, features=Features(full_codes(G, layer=2).features.values, 2))
     with pytest.raises(UserError, match=r"features of layer 3, those of the other of layer 2; find both with the same"):
         between(G, odd, even, "both", 0.5)

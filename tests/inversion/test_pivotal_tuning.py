@@ -26,7 +26,7 @@ PIXELS_ONLY = {"perceptual_weight": 0.0, "pixel_weight": 1.0, "twin_weight": 0.0
 
 def photos(G, count=2):
     """Return codes, and targets that differ a little from their images."""
-    latents = Latents(ws_of_seeds(G, range(count)), torch.randn(count, G.q_dim) if G.q_dim > 0 else None)
+    latents = Latents(ws_of_seeds(G, range(count)), q=torch.randn(count, G.q_dim) if G.q_dim > 0 else None)
     images = synthesize(G, latents)
     return latents, (images + 0.3 * torch.randn_like(images)).clamp(-1, 1)
 
@@ -155,7 +155,7 @@ def test_terms_keep_what_they_are_for():
     """Degraded minus sharp image; images at other codes."""
     G = frozen(quality_generator())
     latents, targets = photos(G, 1)
-    others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.5), latents.q.expand(8, -1))
+    others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.5), q=latents.q.expand(8, -1))
     kept = {
         "twin_weight": lambda network: synthesize(network, latents) - synthesize(network, latents.sharp()),
         "locality_weight": lambda network: synthesize(network, others),
@@ -298,7 +298,7 @@ def test_the_balls_codes_are_new_each_time_and_equally_far():
 def test_the_ball_keeps_images_around():
     G = frozen(quality_generator())
     latents, targets = photos(G, 1)
-    others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.2), latents.q.expand(8, -1))
+    others = Latents(latents.ws.lerp(ws_of_seeds(G, range(50, 58)), 0.2), q=latents.q.expand(8, -1))
 
     def change(**weights):
         settings = {**PIXELS_ONLY, "locality": "ball", "locality_interval": 1, "locality_distance": 1.0, **weights}

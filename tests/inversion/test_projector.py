@@ -28,7 +28,7 @@ def averaged(G):
 
 
 def samples(G, count=3):
-    latents = Latents(ws_of_seeds(G, range(count)), torch.randn(count, G.q_dim))
+    latents = Latents(ws_of_seeds(G, range(count)), q=torch.randn(count, G.q_dim))
     return latents, synthesize(G, latents)
 
 
@@ -151,7 +151,7 @@ def test_starts_at_given_codes():
     found = project(G, images, still, start=latents)
     assert_close(found.ws, latents.ws, rtol=1e-4)
     assert_close(found.q, latents.q)
-    sharp = project(G, images, still, start=Latents(latents.ws, torch.zeros_like(latents.q)))
+    sharp = project(G, images, still, start=Latents(latents.ws, q=torch.zeros_like(latents.q)))
     assert sharp.q.any(1).all(), "a code of zeros has no gradient, so it may not be the start"
 
 

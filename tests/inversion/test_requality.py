@@ -24,7 +24,7 @@ def generator():
 
 
 def latents_of(count, q_dim=4):
-    return Latents(torch.randn(count, 6, 16), None if q_dim is None else torch.randn(count, q_dim))
+    return Latents(torch.randn(count, 6, 16), q=None if q_dim is None else torch.randn(count, q_dim))
 
 
 def test_a_seed_is_the_degradation_of_the_generator(G):

@@ -170,7 +170,7 @@ def test_quality_composes_with_paddings_and_features(variant, architecture):
     layer = max(int(name.split(".")[1]) for name in G.code_shapes() if name.startswith("features."))
     assert layer == 3  # b8.conv1, the last before the two blocks that have DegradBlocks
     ws, q = torch.randn(2, G.num_ws, G.w_dim), torch.randn(2, G.q_dim)
-    codes = Latents(ws, q, paddings(G), Features(torch.randn(2, 16, 8, 8), layer))
+    codes = Latents(ws, q=q, padding=paddings(G), features=Features(torch.randn(2, 16, 8, 8), layer))
     noise = stored_noise(G, 2)
     sharp, degraded, plain = (image for image in render(G, codes, [None, q, 0 * q], noise))
     assert torch.equal(sharp, plain)

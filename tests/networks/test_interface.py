@@ -33,7 +33,7 @@ def G(request):  # noqa: N802 - the field's name
 @pytest.fixture
 def latents(G):
     q = torch.randn(3, G.q_dim) if G.q_dim > 0 else None
-    return Latents(G.mapping(torch.randn(3, G.z_dim), None), q)
+    return Latents(G.mapping(torch.randn(3, G.z_dim), None), q=q)
 
 
 def test_sizes(G, latents):

@@ -15,7 +15,9 @@ def codes(count=3, with_q=True, seed=0):
         return torch.randn(count, *shape, generator=rng)
 
     padding = Padding(draw(4, 4, 4), {"b4.conv1": draw(4, 20), "b8.conv0": draw(4, 40)})
-    return Latents(draw(4, 2), draw(5) if with_q else None, padding, Features(draw(4, 8, 8), 3, in_image=True))
+    return Latents(
+        draw(4, 2), q=draw(5) if with_q else None, padding=padding, features=Features(draw(4, 8, 8), 3, in_image=True)
+    )
 
 
 def same(a, b):
@@ -106,7 +108,7 @@ def test_detached_codes_have_no_history():
 )
 def test_wrong_shapes_are_named(ws, q, message):
     with pytest.raises(AssertionError, match=message):
-        Latents(torch.zeros(ws), None if q is None else torch.zeros(q))
+        Latents(torch.zeros(ws), q=None if q is None else torch.zeros(q))
 
 
 def test_parts_with_different_fields_are_not_joined():

@@ -348,7 +348,7 @@ def test_quality_codes_of_known_content_are_found():
     steps = []
     codes = fit_quality(G, Latents(ws), noise, targets, steps=60, on_step=steps.append)
     assert steps == list(range(1, 61)) and not codes.requires_grad
-    fitted = synthesize(G, Latents(ws, codes), noise)
+    fitted = synthesize(G, Latents(ws, q=codes), noise)
     before, after = ((images - targets).square().mean((1, 2, 3)) for images in (sharp, fitted))
     assert (before > 1e-4).all() and (after < 0.02 * before).all()
     first = fit_quality(G, Latents(ws), noise, targets, steps=2)

@@ -659,7 +659,7 @@ def _written(monkeypatch):
 def found_codes(output):
     """Return what the codes that lie beside a result mean: smoothed content, and the mean quality."""
     tensors = load_tensors(output.with_name(f"{output.stem}-codes.safetensors"))
-    return Latents(smooth_rows(tensors["ws"], 1.5), tensors["q"].mean(0).expand(len(tensors["q"]), -1))
+    return Latents(smooth_rows(tensors["ws"], 1.5), q=tensors["q"].mean(0).expand(len(tensors["q"]), -1))
 
 
 def close(frames, images):

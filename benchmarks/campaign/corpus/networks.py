@@ -90,7 +90,7 @@ def _random_codes(rows: int) -> Latents:
     G = quality_generator()
     shape = G.code_shapes()["features.1"]
     ws, q = torch.randn(rows, G.num_ws, G.w_dim), torch.randn(rows, G.q_dim)
-    return Latents(ws, q, _random_padding(rows), Features(torch.randn(rows, *shape), 1))
+    return Latents(ws, q=q, padding=_random_padding(rows), features=Features(torch.randn(rows, *shape), 1))
 
 
 def _write_inversion(path: Path) -> None:

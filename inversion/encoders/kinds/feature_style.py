@@ -1,5 +1,6 @@
 """The feature-style encoder: w, and the features of one layer of the generator (Yao et al. 2022)."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -87,7 +88,7 @@ class FeatureHead(nn.Module):
         elif x.shape[2] < self.side:
             x = F.interpolate(x, size=(self.side, self.side), mode="bilinear")
         values = self.mean + self.spread * self.convolution(x).float()  # [N, C, S, S]
-        return Latents(latents.ws, latents.q, latents.padding, Features(values, self.layer, self.in_image))
+        return dataclasses.replace(latents, features=Features(values, self.layer, self.in_image))
 
 
 def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Sequence[int]) -> FeatureHead:

@@ -1,5 +1,6 @@
 """PadInv: w, and what surrounds the features of a generator's first layers (Bai et al. 2022, supplement, Table S1)."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -88,7 +89,7 @@ class PaddingHead(nn.Module):
             name: ring_of(crop(head(x).float(), side))
             for name, head, side in zip(self.names, self.heads, self.sides, strict=True)
         }
-        return Latents(latents.ws, latents.q, Padding(const, rings), latents.features)
+        return dataclasses.replace(latents, padding=Padding(const, rings))
 
 
 def build_head(config: EncoderNetworkConfig, G: Generator, width: int, sides: Sequence[int]) -> PaddingHead:
