@@ -34,7 +34,7 @@ RESAMPLINGS = {
     "down 2": (1, 2, (1, 1, 1, 1)),
     "after a convolution": (1, 1, (1, 1, 1, 1)),
 }
-LONG_TAPS = (1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1)  # as many as the wavelet of the augmentation has
+LONG_TAPS = (1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1)  # taps, as many as the wavelet of the augmentation has
 
 
 @dataclass

@@ -27,7 +27,7 @@ from training.trainer import Trainer
 
 Point = tuple[int, int, int]  # resolution, batch, largest number of channels
 AXES = ("resolution", "batch", "channels")
-IMAGES_AT_ONCE = (1, 8)  # of the estimates
+IMAGES_AT_ONCE = (1, 8)  # batches of the estimates
 
 
 @click.command(context_settings=SETTINGS)

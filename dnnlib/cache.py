@@ -48,7 +48,7 @@ def open_own(path: Path, flags: int) -> int:
     """Return the handle of a file in the cache, made where it is missing; its content stays as it is.
 
     Args:
-        path: of the file.
+        path: path of the file.
         flags: how it is opened, such as `os.O_RDWR`.
 
     Raises OSError for a link to another place, and for anything but a regular file with one name.

@@ -82,7 +82,7 @@ class Group(Command, click.Group):
     """A group of commands that are imported when they are asked for, so that the others' imports cost nothing.
 
     Args:
-        targets: for each command `module:attribute`, and what the group's help says about it.
+        targets: `module:attribute` of each command, and what the group's help says about it.
     """
 
     def __init__(self, *args: Any, targets: Mapping[str, tuple[str, str]] | None = None, **attributes: Any) -> None:

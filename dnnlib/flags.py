@@ -33,7 +33,7 @@ class LocalPath(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path as text; whether something is there is not looked at, but an empty one is refused."""
-        if not value and not self.may_be_empty:  # of a shell's variable that is not set; it would mean this folder
+        if not value and not self.may_be_empty:  # a shell's variable that is not set; it would mean this folder
             self.fail("the path is empty; write one, or . for this folder", param, ctx)
         return os.path.expanduser(value)
 

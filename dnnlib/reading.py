@@ -24,7 +24,7 @@ def open_file(
     Pipes and devices are refused unopened: reading them could wait or go on for ever.
 
     Args:
-        path: of the file.
+        path: path of the file.
         limit: bytes that it may have, one of `dnnlib.limits`.
         cure: end of the sentence where the file is not readable.
         kind: class of the error.

@@ -12,5 +12,5 @@ METHODS = {
     "encoder+PTI": (True, True),
 }
 BASELINES = ("input", "classical")  # what methods have to beat in the same table
-FURTHER_BASELINES = ("richardson-lucy",)  # for one track each
+FURTHER_BASELINES = ("richardson-lucy",)  # baselines of one track each
 REACH, COUNT = 3.0, 10  # "10 edit magnitudes uniformly picked in the range of [-3, 3]"

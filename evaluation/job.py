@@ -218,7 +218,7 @@ def require_same_format(
         images: the network, or images in place of its own.
         data: name of the real images, for the message.
         reals: the real images.
-        side: of the network's images in pixels; None: as trained.
+        side: side of the network's images in pixels; None: as trained.
     """
     if isinstance(images, Generator):
         side, channels = side or images.img_resolution, images.img_channels

@@ -22,7 +22,7 @@ from torch_utils.loading import blaming_header
 
 CPU = torch.device("cpu")
 HALF = 1e-3  # relative error of half precision
-SEED = 0  # of the degradations of the photos
+SEED = 0  # seed of the degradations of the photos
 
 
 def header_for_network(

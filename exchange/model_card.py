@@ -12,7 +12,7 @@ _KNOWN = ("apache-2.0", "mit", "cc0-1.0", "bsd-3-clause", "gpl-3.0")
 
 SAMPLES = "samples.png"  # beside the card
 
-Facts = dict[str, Any]  # of a network, by `networks.describe.describe`
+Facts = dict[str, Any]  # facts about a network, by `networks.describe.describe`
 
 
 def model_card(facts: Facts, licence: str, results: dict[str, float], location: str) -> str:

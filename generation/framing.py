@@ -9,8 +9,8 @@ from generation.warps import warped
 from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, ScaleFreeSynthesis
 
-MAX_PIXELS = 2**27  # of one image, 11585x11585: its file is made in memory
-MAX_DEGRADED_PIXELS = 2**22  # with a quality code, whose DegradBlocks need the whole image at once
+MAX_PIXELS = 2**27  # most pixels of one image, 11585x11585: its file is made in memory
+MAX_DEGRADED_PIXELS = 2**22  # most pixels with a quality code, whose DegradBlocks need the whole image at once
 ROUNDING = 1e-6  # by which a window may exceed the image that it is to lie within
 
 
@@ -71,7 +71,7 @@ class Framing:
         and a warp grow with the share.
         """
         height, width = self.size or (int(resolution * (self.scale or 1.0) + 1e-6),) * 2
-        shape = torch.tensor([width, height]) / max(width, height)  # of the first window
+        shape = torch.tensor([width, height]) / max(width, height)  # sides of the first window
         corners = torch.tensor(self.crop).view(2, 2) + torch.tensor(self.shift)
         middle, extent = corners.mean(0), corners[1] - corners[0]
         magnification = float((extent / shape).max())

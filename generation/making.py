@@ -23,7 +23,7 @@ class Walk:
 
     Attributes:
         kind: key of WALKS.
-        steps: from a quality or seed to the next, or into the window.
+        steps: number of steps from a quality or seed to the next, or into the window.
         fps: frames a second of videos; None: strips.
     """
 

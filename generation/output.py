@@ -56,7 +56,7 @@ def write_images(
     Args:
         G, seeds, qualities, sampling: as for `generation.sampling.generate`.
         outdir: created where there is none.
-        provenance: of the network, goes into `codes.json`.
+        provenance: origin of the network, which goes into `codes.json`.
         grid: write `grid.png` too: a row a seed, a column a quality.
         save_codes: write `codes.npz` too, whose rows follow those of `codes.json`: `filename` (str), `seed` (int64),
             `ws` (float32 `[N, num_ws, w_dim]`) and `q` (float32 `[N, q_dim]`, zero for sharp).

@@ -15,8 +15,8 @@ from dnnlib.limits import VECTOR_BYTES
 from dnnlib.parsing import existing, floats
 from dnnlib.reading import UnreadableError, open_file, read_json, read_text
 
-MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
-_DIGITS = 20  # of a seed with zeros before it; Python reads no numbers of more than some thousand
+MAX_SEED = 2**32 - 1  # largest seed of numpy.random.RandomState
+_DIGITS = 20  # most digits of a seed with zeros before it; Python reads no numbers of more than some thousand
 CURE = "give a file of numbers, a code a line"
 
 
@@ -75,7 +75,7 @@ def parse_qualities(
 
     Args:
         texts: each `sharp`, `random`, `seed:5`, a file, or q_dim numbers.
-        seeds: of the images.
+        seeds: seeds of the images.
         q_dim: width of the code; 0 for a plain network, which knows `sharp` alone.
         degradations: how many random codes each seed gets besides, labelled random0, random1, ...
         scale: factor of every code; 0 gives sharp images.

@@ -36,7 +36,7 @@ class Sampling:
     """How seeds become images.
 
     Attributes:
-        class_index: of a conditional network; None for an unconditional one.
+        class_index: class of a conditional network's images; None for an unconditional one.
         truncation_psi: draws w towards the mean; 1: not at all.
         noise_mode: `const` (stored with the network), `random` (each seed's own), or `none`.
         batch: seeds in one pass through the network.

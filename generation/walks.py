@@ -44,7 +44,7 @@ def frames(
         G: the generator.
         ws: `[T, num_ws, w_dim]`, or `[1, num_ws, w_dim]` where the content is kept.
         q: `[T, q_dim]`, `[1, q_dim]` where the quality is kept, or None for sharp images.
-        noise: of one image, the same throughout.
+        noise: noise of one image, the same throughout.
         batch: images in one pass.
         coords: where the pixels of all images are; None: on the trained grid.
     """

@@ -21,11 +21,11 @@ EXTENSIONS = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".heic", ".heif"),
 )
 METADATA = "dataset.json"
-CODES = "codes.json"  # of generate.py
+CODES = "codes.json"  # file of generate.py
 # Files by which a folder shows itself as results of this program.
 RECORDS = ("done-*.jsonl", "training-state.pt", "stats.jsonl")
 RECORD_ENDINGS = (".json", ".jsonl", ".pt")
-FIGURES = ("grid.png", "quality.png", "content.png", "content-*.png")  # of generate.py, beside its images
+FIGURES = ("grid.png", "quality.png", "content.png", "content-*.png")  # sheets of generate.py, beside its images
 NAMED = 3  # folders and links that a remark names
 
 Identity = tuple[int, int]  # device and inode of a folder
@@ -59,7 +59,7 @@ def list_images(names: Iterable[str], read_json: ReadJson, read_head: ReadHead, 
     one folder down counts where all images lie there.
 
     Args:
-        names: of all files.
+        names: names of all files.
         read_json: reads one of them.
         read_head: reads the first bytes of one of them.
         loops: links that lead back to a folder above them, to be named.

@@ -23,8 +23,8 @@ class QualityOptions:
     """How `q` is fitted where an encoder gives w alone.
 
     Attributes:
-        steps: of Adam; with many more the squared error falls by 5 % at most.
-        lr: of Adam.
+        steps: steps of Adam; with many more the squared error falls by 5 % at most.
+        lr: learning rate of Adam.
     """
 
     steps: int = 12
@@ -56,9 +56,9 @@ def fit_quality(
         latents: codes of the content; their own `q` has no effect.
         noise: every layer's, as the images have it.
         targets: float `[N, C, R, R]` in [-1, 1].
-        steps: of Adam.
-        lr: of Adam.
-        seed: of the starting point.
+        steps: steps of Adam.
+        lr: learning rate of Adam.
+        seed: seed of the starting point.
         on_step: called with the number of steps taken.
     """
     with torch.no_grad():

@@ -42,8 +42,8 @@ class Locality:
     Attributes:
         options: options of the tuning.
         G: generator, untuned.
-        frozen: its blocks that are not tuned.
-        tuned: its blocks that are.
+        frozen: blocks that are not tuned.
+        tuned: blocks that are tuned.
         latents: codes of the photo.
         perceptual: perceptual distance.
     """

@@ -90,7 +90,7 @@ def between(G: Generator, start: Latents, end: Latents, part: Part, share: float
         start: codes of N images.
         end: codes of N images.
         part: what changes: `style`, which is `w`; `space`, which is paddings and features; or both.
-        share: from 0 to 1.
+        share: share of the way, from 0 to 1.
 
     Raises UserError where there is no space to change, and for features of different layers.
     """

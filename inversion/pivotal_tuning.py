@@ -30,12 +30,12 @@ def tune(
 
     Args:
         G: frozen; a plain generator where `latents` has no `q`.
-        latents: of the photos.
+        latents: codes of the photos.
         targets: float `[N, C, R, R]` in [-1, 1].
         options: defaults where None.
         perceptual: distance to the targets; None: the embedded one.
         on_step: called with the steps done, of `N * options.steps` over all photos; those saved count as done.
-        priors: of the restored photos, shape as `targets`; needed where `options.prior_weight` is above 0.
+        priors: the restored photos, of the shape of `targets`; needed where `options.prior_weight` is above 0.
     """
     options = options or TuningOptions()
     assert priors is not None or options.prior_weight == 0, "prior_weight needs priors"

@@ -28,20 +28,20 @@ class ProjectorOptions:
         space: one `w` for all layers, or each layer its own.
         whitened: whether coordinates are those in which the mapping's output is about N(0, I), or those of W itself
             but for their unit, as StyleGAN2's projector and PTI have them.
-        steps: of Adam.
-        lr: of Adam for `w`, in standard deviations of the mapping's output.
-        q_lr: of Adam for `q`.
+        steps: steps of Adam.
+        lr: learning rate of Adam for `w`, in standard deviations of the mapping's output.
+        q_lr: learning rate of Adam for `q`.
         warm_up: share of the steps over which the learning rates rise; they fall as a cosine over all of them.
         settle: share of the steps that look for `w` with a sharp image, before `q` starts; none after an encoder.
         q_starts: codes from N(0, I) that are tried beside a small one as the start of `q`.
-        pixel_weight: of the squared error.
-        perceptual_weight: of the perceptual distance.
-        prior_weight: of the mean square of `w` in standard deviations, which keeps the sharp image natural.
-        spread_weight: of the mean square of the layers' deviations from their mean, in the same unit.
-        q_weight: of the mean square of `q`, which is drawn from N(0, I) in training.
-        features_lr: of Adam for the features of codes to start at that have some; 0: they stay.
-        features_weight: of the mean square of these features' difference from the network's own, which `w` would make.
-        seed: of the starting points.
+        pixel_weight: weight of the squared error.
+        perceptual_weight: weight of the perceptual distance.
+        prior_weight: weight of the mean square of `w` in standard deviations, which keeps the sharp image natural.
+        spread_weight: weight of the mean square of the layers' deviations from their mean, in the same unit.
+        q_weight: weight of the mean square of `q`, which is drawn from N(0, I) in training.
+        features_lr: learning rate of Adam for the features of codes to start at that have some; 0: they stay.
+        features_weight: weight of the mean square of these features' difference from those that `w` would make.
+        seed: seed of the starting points.
     """
 
     space: Literal["w", "w+"] = "w+"
@@ -93,7 +93,7 @@ def project(
         perceptual: distance to the targets; None: the embedded one.
         start: codes to start at, such as an encoder's; None: the mean image. Its paddings and features are kept.
         on_step: called with the number of steps taken.
-        space: of `G`; None: it is measured.
+        space: whitened space of `G`; None: it is measured.
     """
     options = options or ProjectorOptions()
     has_features = start is not None and start.features is not None

@@ -19,7 +19,7 @@ from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 KIND = "inversion"
 TUNED = "tuned."  # begins the names of differences in a file
-STORED = torch.float16  # of differences: 11 bits, and steps of 6e-8 next to zero
+STORED = torch.float16  # type of differences: 11 bits, and steps of 6e-8 next to zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +63,9 @@ class Inversion:
     """What was found for one photo.
 
     Attributes:
-        latents: of one image.
+        latents: codes of one image.
         tuned: None: the network as it is.
-        photo: its name.
+        photo: name of the photo.
         settings: how it was found, as JSON.
     """
 
@@ -120,8 +120,8 @@ def codes_among(
     """Return the codes among the tensors of a file.
 
     Args:
-        path: of the file, for errors.
-        tensors: by name; those that are no codes have no effect.
+        path: path of the file, for errors.
+        tensors: tensors by name; those that are no codes have no effect.
         cure: what to do where they are damaged.
         G: network that is to take them; None: any.
 

@@ -14,24 +14,24 @@ class TuningOptions:
     Attributes:
         blocks: how many of the last synthesis blocks are tuned, while what precedes them runs once; None: all, which
             takes twice as long a step, but comes closer both to the photo and to its sharp original.
-        steps: of Adam, at most.
-        lr: of Adam.
-        stop_psnr: of the reconstruction in dB, at which tuning ends; None: it ends after `steps`.
+        steps: steps of Adam, at most.
+        lr: learning rate of Adam.
+        stop_psnr: PSNR of the reconstruction in dB, at which tuning ends; None: it ends after `steps`.
         stop_perceptual: perceptual distance of the reconstruction, at which tuning ends as well; None: at none.
-        pixel_weight: of the squared error.
-        perceptual_weight: of the perceptual distance.
-        twin_weight: of the squared change of `G(w, q) - G(w, 0)`, which keeps the sharp twin sharp where `q` explains
-            the photo, and writes into it what `q` does not explain.
-        prior_weight: of the squared error of `G(w, 0)` against the restored photo of the untuned generator.
+        pixel_weight: weight of the squared error.
+        perceptual_weight: weight of the perceptual distance.
+        twin_weight: weight of the squared change of `G(w, q) - G(w, 0)`, which keeps the sharp twin sharp where `q`
+            explains the photo, and writes into it what `q` does not explain.
+        prior_weight: weight of the squared error of `G(w, 0)` against the restored photo of the untuned generator.
         locality: which other codes are to keep their images, see `inversion.locality`.
-        locality_weight: of their squared change (Roich et al. 2021, Eq. 5).
-        locality_perceptual_weight: of their perceptual change.
+        locality_weight: weight of their squared change (Roich et al. 2021, Eq. 5).
+        locality_perceptual_weight: weight of their perceptual change.
         locality_reach: where between `w` (0) and a random `w` (1) the codes lie; for `share`.
         locality_codes: how many there are, each regularised step takes one; for `share`.
-        locality_distance: from `w`, in the direction of a random `w` that is new each time; for `ball`.
+        locality_distance: distance from `w`, in the direction of a random `w` that is new each time; for `ball`.
         locality_interval: steps from one regularised step to the next; its terms count as many times.
         photos_at_once: how many share a pass through the perceptual network.
-        seed: of the random codes.
+        seed: seed of the random codes.
     """
 
     blocks: int | None = None

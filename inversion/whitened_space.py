@@ -27,7 +27,7 @@ class WhitenedSpace:
         axes: principal directions, in columns, `[w_dim, w_dim]`.
         deviations: standard deviations along them, `[w_dim]`.
         w_avg: mean of the mapping's outputs, `[w_dim]`.
-        slope: of the leaky ReLU below zero; 1: none is undone.
+        slope: slope of the leaky ReLU below zero; 1: none is undone.
     """
 
     mean: Tensor

@@ -45,7 +45,7 @@ class FeatureCache:
             if isinstance(record, dict) and sha256(path) == record.get("sha256"):
                 return read_rows(path)
         except UserError:
-            pass  # as good as none
+            pass  # a record that cannot be read is damaged, too
         logger.warning("the cached features %s are damaged; they are computed anew", path)
         return None
 

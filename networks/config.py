@@ -137,7 +137,7 @@ class DiscriminatorConfig:
     channel_base: int = 32768
     channel_max: int = 512
     architecture: Literal["resnet", "skip", "orig"] = "resnet"
-    mapping_layers: int = 8  # of the network that embeds the class
+    mapping_layers: int = 8  # layers of the network that embeds the class
     mbstd_group_size: int | None = 4  # images that share one standard deviation; None: the whole batch
     mbstd_channels: int = 1
     # Period, in pixels of the image, of a learned pattern that the first features carry, so that D knows where in the

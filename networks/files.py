@@ -18,7 +18,7 @@ from torch_utils.checkpoint import read_header, save_tensors, tensor_shapes
 from torch_utils.loading import blaming_header, load_module
 from torch_utils.precision import suits
 
-KIND = "network"  # in errors about files
+KIND = "network"  # name of such files in errors
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def save_network(
     """Write a network: the generator's moving average, and the discriminators that a new run can start from.
 
     Args:
-        path: of the safetensors file, replaced in one step.
-        G_ema: its tensors are stored as `G_ema.NAME`.
-        discriminators: by stream, `sharp` and perhaps `degraded`; stored as `D_STREAM.NAME`. There may be none.
+        path: path of the safetensors file, replaced in one step.
+        G_ema: generator, whose tensors are stored as `G_ema.NAME`.
+        discriminators: discriminators by stream, `sharp` and perhaps `degraded`, stored as `D_STREAM.NAME`; or none.
         provenance: training length, data, licence; goes into the header.
     """
     tensors = {f"G_ema.{name}": tensor for name, tensor in G_ema.state_dict().items()}
@@ -125,10 +125,10 @@ def load(path: str | os.PathLike, device: torch.device, precision: Dtype | Liter
     """Return the generator of a network file, for evaluation.
 
     Args:
-        path: of the network.
-        device: where it goes.
-        precision: of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but fp32 on a
-            device that is slow at it).
+        path: path of the network.
+        device: device that it is moved to.
+        precision: precision of the blocks with the highest resolutions, `fp32`, `bf16` or `stored` (as trained, but
+            fp32 on a device that is slow at it).
 
     Raises UserError for a file that is missing, damaged, or no network.
     """

@@ -61,6 +61,7 @@ class FullyConnected(nn.Module):
         self.bias_gain = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, out_features]` for `x [N, in_features]`."""
         if self.act == "linear" and self.bias is not None:
             bias = self.bias.to(x.dtype) * self.bias_gain
             return torch.addmm(bias, x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
@@ -102,6 +103,7 @@ class Convolution(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """Return the output for `x [N, C_in, H, W]`; `gain` multiplies it, and the bound that it is clamped to."""
         factor = folded_gain(self.act, gain)
         weight = (self.weight * (self.weight_gain * factor)).to(x.dtype)
         padding = self.weight.shape[-1] // 2
@@ -227,6 +229,7 @@ class MinibatchStd(nn.Module):
         self.num_channels = num_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, C + num_channels, H, W]` for `x [N, C, H, W]`."""
         images, channels, height, width = x.shape
         group = images if self.group_size is None else min(self.group_size, images)
         assert images % group == 0, f"{images} images are not whole groups of {group}"

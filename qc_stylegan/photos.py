@@ -30,7 +30,7 @@ class Parts:
 
     Attributes:
         align: detector of the faces that are cut out; None: the middle square.
-        faces: with `align`, `all` faces of a photo, or the `largest`.
+        faces: faces that are cut out with `align`: `all` of a photo, or the `largest`.
         whole: whether whole photos come back, with the results in them.
 
     Raises UserError for values that are none, or have no effect.

@@ -68,7 +68,7 @@ class LossConfig:
     pl_decay: float = 0.01
     style_mixing_prob: float = 0.9
     distill_weight: float = 3.0  # lambda_KD, supplement B
-    content_weight: float = 0.0  # of losses.content_loss, which keeps the content of degraded images
+    content_weight: float = 0.0  # weight of losses.content_loss, which keeps the content of degraded images
     distill_norm: DistillNorm = "relative"  # unit of the distance, see losses.distillation_loss
     share_fakes: bool = False  # D sees the images of G's phase, as in simultaneous updates (Mescheder et al. 2017)
 

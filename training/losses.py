@@ -10,7 +10,7 @@ from torch_utils.ops.convolutions.convolution import no_weight_gradients
 from training.config import DistillNorm
 
 CONTENT_CELLS = 8  # along either side of an image
-SMALLEST_POWER = 1e-12  # of features; those of a teacher that is zero everywhere are not divided by zero
+SMALLEST_POWER = 1e-12  # power of features; those of a teacher that is zero everywhere are not divided by zero
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -41,7 +41,8 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     Args:
         images: `[N, C, H, W]`, computed from `ws`.
         ws: `[N, num_ws, w_dim]`, with gradient.
-        noise: of the shape of `images`; normal, with variance 1 / (H W) where lengths shall not grow with the size.
+        noise: noise of the shape of `images`; normal, with variance 1 / (H W) where lengths shall not grow with the
+            size.
     """
     with no_weight_gradients():
         (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 THOUSAND = 1000  # images in a kimg
-DIGITS = 3  # at most, behind the point: then a unit is one image
+DIGITS = 3  # most digits behind the point: then a unit is one image
 
 
 def digits_needed(kimg: float, kimg_per_tick: float, batch: int) -> int:

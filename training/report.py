@@ -17,7 +17,7 @@ from training.run_directory import RunDirectory
 from training.sink import ALWAYS, Sinks, Start, names_of
 
 WIDTH = 100  # letters of a tick's line; a terminal of 80 wraps it once at the most
-STREAMS = ("sharp", "degraded")  # in this order on the line
+STREAMS = ("sharp", "degraded")  # their order on the line
 Column = tuple[str, Sequence[str]]  # what it is called on the line, and the statistics in it
 
 
@@ -27,7 +27,7 @@ class TickLine:
 
     Attributes:
         legend: line above the first tick, which says what the columns are.
-        columns: from the means over a tick to the columns, the most important ones first.
+        columns: function from the means over a tick to the columns, the most important ones first.
     """
 
     legend: str

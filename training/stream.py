@@ -51,6 +51,7 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, Any], keep_counts: bool) -> None:
+        """Go on from what `state_dict` returned; without `keep_counts` counts of other processes are left out."""
         self.D.load_state_dict(state["D"])
         load_optimizer(self.optimizer, state["optimizer"])
         if self.augment is not None:
@@ -73,7 +74,7 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
-    logits_once = first_order(D.forward, D, config.run, in_flight=2)  # of fakes and of reals
+    logits_once = first_order(D.forward, D, config.run, in_flight=2)  # one call for fakes and one for reals
     pl_mean = torch.zeros([], device=world.device)
     return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)
 

@@ -38,9 +38,9 @@ def forgives_overflow(network: Network) -> bool:
 class Round:
     """The images that go through the networks at once, as float32 in [-1, 1], and where they stand in the batch."""
 
-    reals: dict[str, Tensor]  # by stream, [N, C, H, W]
+    reals: dict[str, Tensor]  # [N, C, H, W] by stream
     c: Tensor  # [N, c_dim]
-    rows: slice  # of the whole batch
+    rows: slice  # rows of the whole batch
 
 
 class Trainer:
@@ -68,7 +68,7 @@ class Trainer:
         self.steps = 0
         self.is_whole = True
         self.statistics = Statistics(world.device)
-        self.histograms = Histograms(world.device)  # of scores since the last tick; a continued run begins them anew
+        self.histograms = Histograms(world.device)  # scores since the last tick; a continued run begins them anew
         self.guard = FiniteGuard()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))

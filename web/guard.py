@@ -51,9 +51,9 @@ class Guard:
 
     Args:
         app: the page.
-        folder: whose files may be fetched.
+        folder: folder whose files may be fetched.
         hosts: names by which the page may be called; empty: any.
-        upload_bytes: of the photos in one request.
+        upload_bytes: most bytes of the photos in one request.
     """
 
     def __init__(self, app: App, folder: Path, hosts: Collection[str], upload_bytes: int) -> None:

@@ -17,9 +17,9 @@ class OpenPhoto:
     """A photo and what was found for it.
 
     Attributes:
-        name: of the file, without folders.
-        parts: its faces, the largest first, or the middle square; each with the whole photo where there are several,
-            and with itself alone otherwise: what lies around it is not kept.
+        name: name of the file, without folders.
+        parts: faces of the photo, the largest first, or the middle square; each with the whole photo where there are
+            several, and with itself alone otherwise: what lies around it is not kept.
         latents: codes of the parts, on the CPU.
         notes: what somebody should know about results, as sentences; None: nothing is known yet.
         left: numbers of the parts that stay as they are.

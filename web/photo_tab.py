@@ -25,7 +25,7 @@ class PhotoTab:
 
     Args:
         studio: the network.
-        results: where results are written.
+        results: folder that results are written to.
     """
 
     def __init__(self, studio: Studio, results: Results) -> None:

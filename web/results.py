@@ -18,7 +18,7 @@ class Results:
     """Writes results.
 
     Args:
-        folder: of the page's files; whoever serves the page removes it.
+        folder: folder of the page's files; whoever serves the page removes it.
     """
 
     def __init__(self, folder: Path) -> None:

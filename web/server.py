@@ -32,9 +32,9 @@ class Address:
     """Where the page is.
 
     Attributes:
-        host: that is listened on.
-        port: that is listened on; 0: any that is free.
-        public_url: where a proxy shows the page; None: there is none.
+        host: name or number of the machine that is listened on.
+        port: port that is listened on; 0: any that is free.
+        public_url: address at which a proxy shows the page; None: there is none.
     """
 
     host: str = "127.0.0.1"
@@ -71,8 +71,8 @@ def serve(studio: Studio, address: Address, folder: Path) -> None:
 
     Args:
         studio: the network.
-        address: where to listen.
-        folder: of `page_folder`.
+        address: address to listen on.
+        folder: folder that `page_folder` returned.
 
     Raises UserError where the address cannot be listened on.
     """

@@ -37,7 +37,7 @@ from web.samples import Sample, Wish, sample_images
 from web.uploads import read_upload
 
 MOST_QUALITY = 2.0  # factor of a photo's own degradation
-MOST_STRENGTH = 4.0  # of an edit, in standard deviations
+MOST_STRENGTH = 4.0  # largest strength of an edit, in standard deviations
 SAMPLED_W = 4096  # w that the unit of a direction's strength is measured on
 
 
@@ -48,7 +48,7 @@ class Look:
     Attributes:
         fidelity: how much is kept of the photo, from 0 to 1; see `inversion.fidelity`.
         quality: factor of its degradation; 0: restored.
-        strengths: of the edits, one for each direction of the studio; fewer mean none along the others.
+        strengths: strengths of the edits, one for each direction of the studio; fewer mean none along the others.
         reference: codes of another photo, whose degradation takes the place of the photo's own; None: there is none.
         share: how far it does, from 0 to 1.
     """
@@ -81,8 +81,8 @@ class Studio:
         align: detector of the faces that are cut out; None: the middle square.
         directions: files of directions to edit along.
         sefa: number of directions that are found in the network itself, and come first.
-        limits: of photos, and of the time that a request takes.
-        faces: with `align`, `all` faces of a photo, or the `largest`.
+        limits: bounds of photos, and of the time that a request takes.
+        faces: faces that are cut out with `align`: `all` of a photo, or the `largest`.
 
     Raises UserError as the commands of invert.py do.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.campaign.support.commands import Command, finish
 from benchmarks.campaign.support.kinds import Kind, damaged, differences, leftovers, prepare
 
-SIZES = 9  # of each kind of run and limit; 34 with --full
+SIZES = 9  # sizes for each kind of run and limit; 34 with --full
 SIZES_FULL = 34
 
 

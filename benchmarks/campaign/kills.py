@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.campaign.support.commands import Command, finish, start
 from benchmarks.campaign.support.kinds import Kind, Row, damaged, differences, for_each_kind, leftovers
 
-KILLS = 24  # of each kind of run; 67 with --full, 201 in all
+KILLS = 24  # kills of each kind of run; 67 with --full, 201 in all
 KILLS_FULL = 67
 KILLS_A_RUN = 4
 SAVES = 20  # calls of os.replace in a run, about

@@ -12,9 +12,9 @@ import torch
 from benchmarks.campaign.support.commands import Command, finish, start
 from benchmarks.campaign.support.kinds import Kind, damaged, leftovers, prepare
 
-ROUNDS = 2  # of each way to lose a process; 10 with --full
+ROUNDS = 2  # rounds of each way to lose a process; 10 with --full
 ROUNDS_FULL = 10
-TIMEOUT = 8.0  # of run.rank_timeout
+TIMEOUT = 8.0  # run.rank_timeout in seconds
 LIMIT = 120.0  # seconds until a process counts as hanging for ever
 WAYS = {
     "first rank killed": 0,

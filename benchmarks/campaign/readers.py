@@ -12,7 +12,7 @@ from benchmarks.campaign.corpus.readers import Reader
 from benchmarks.campaign.corpus.trials import Tally, run
 
 READERS: tuple[Reader, ...] = (*networks.READERS, *numbers.READERS, *images.READERS, *published.READERS)
-FILES = {False: 2_500, True: 12_000}  # in all, by `full`
+FILES = {False: 2_500, True: 12_000}  # number of files in all, by `full`
 _MIB = 1 << 20
 
 

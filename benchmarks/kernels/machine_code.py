@@ -11,7 +11,8 @@ from pathlib import Path
 from dnnlib.errors import UserError
 
 _PACKAGES = Path(sysconfig.get_path("purelib"))
-_PLACES = ("nvidia/cu13/bin", "nvidia/cuda_nvdisasm/bin", "triton/backends/nvidia/bin")  # in which packages bring it
+# Folders in which packages bring it.
+_PLACES = ("nvidia/cu13/bin", "nvidia/cuda_nvdisasm/bin", "triton/backends/nvidia/bin")
 _INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z]\w*)([^;]*);", re.MULTILINE)
 _REGISTER = re.compile(r"\bR(\d+)\b(\.64)?")
 _SPILLS = ("STL", "LDL")  # to local memory, and from there
@@ -23,7 +24,7 @@ class MachineCode:
 
     Attributes:
         instructions: how many there are, branches that are rarely taken included.
-        registers: of a thread.
+        registers: registers of a thread.
         stack: bytes of a thread in local memory.
         spills: instructions that move registers to local memory or back.
         shared: bytes of a block in shared memory.

@@ -99,6 +99,7 @@ class Step:
         return self.G.mapping(torch.randn(count, 512), torch.zeros(count, 0))
 
     def train_generator(self) -> None:
+        """Adversarial loss of the generator in each stream."""
         with self.training(self.G):
             images = self.images(self.latents(self.batch))
             torch.stack([F.softplus(-logits).mean() for logits in self.logits(images)]).sum().backward()

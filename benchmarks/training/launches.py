@@ -26,8 +26,8 @@ class Timing:
     """How long a call takes.
 
     Attributes:
-        seconds: of one call among several in a row.
-        bytes: of what a call reads and writes, each tensor once.
+        seconds: seconds of one call among several in a row.
+        bytes: size of what a call reads and writes, each tensor once.
         how: `graph` (replayed), `events` (launched one by one, the host's time included) or `clock` (no GPU).
     """
 
@@ -44,7 +44,7 @@ def time_calls(run: Callable[..., Tensor], inputs: Inputs, device: torch.device,
 
     Args:
         run: function of tensors that returns one tensor.
-        inputs: its arguments, all of which it reads.
+        inputs: arguments of the call, all of which it reads.
         device: device of the inputs.
         capture: whether a GPU may capture the calls in a graph; autograd's own may not be.
     """

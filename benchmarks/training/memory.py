@@ -25,11 +25,11 @@ class Memory:
 
     Attributes:
         weights: parameters and buffers of the generator, the discriminators and the teacher.
-        gradients: of all that is trained. Each network has them in its own phases, so that they add up at most.
+        gradients: gradients of all parameters. Each network has them in its own phases, so that they add up at most.
         adam: two moments of all that is trained.
         ema: the generator's moving average.
-        activations: for each image that goes through the networks at once, in the phase that keeps the most.
-        phase: that phase.
+        activations: bytes for each image that goes through the networks at once, in the phase that keeps the most.
+        phase: name of the phase that keeps the most.
     """
 
     weights: int

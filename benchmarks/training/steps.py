@@ -16,7 +16,7 @@ from training.config import LossConfig
 from training.trainer import Trainer
 
 WARM_UP = {"cuda": 4}  # steps before those that are timed, by type of device; 1 elsewhere
-ROWS = 40  # of a profile
+ROWS = 40  # rows of a profile
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StepTiming:
     """What a step takes, on average over several.
 
     Attributes:
-        seconds: from one to the next.
+        seconds: seconds from one step to the next.
         host_seconds: until the host has launched it. A GPU's queue holds about a thousand launches, then the host waits
             for it: a host that is much quicker than its GPU takes nearly as long.
         peak_memory: bytes, largest in any of them; that of the process on a CPU.

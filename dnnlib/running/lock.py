@@ -103,7 +103,7 @@ class FolderLock:
             except UserError:
                 os.close(handle)
                 raise
-            os.close(handle)  # of a file that the one before has just removed
+            os.close(handle)  # the file is one that the holder before has just removed
 
 
 def require_unlocked(folder: str | os.PathLike) -> None:

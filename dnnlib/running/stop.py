@@ -81,7 +81,7 @@ class StopRequest:
         return "a signal" if self.signal is None else signal.Signals(self.signal).name
 
     def _record(self, number: int, _: FrameType | None) -> None:
-        if os.getpid() != self._process:  # in a fork that has no handlers of its own yet
+        if os.getpid() != self._process:  # a fork that has no handlers of its own yet
             return
         self._forward(number)
         if self.signal is None:

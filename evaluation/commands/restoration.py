@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evaluation.restorers.restorer import Restorer
     from inversion.inverter import Inverter
 
-STAGES = ("encoder", "projector", "quality", "tuning")  # of an inversion
+STAGES = ("encoder", "projector", "quality", "tuning")  # stages of an inversion
 SEARCH = "search"  # name of the row of --base
 
 

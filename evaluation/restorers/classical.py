@@ -13,8 +13,9 @@ from evaluation.photo_sets import DegradedPhotos
 from evaluation.restorers.deconvolution import ITERATIONS, NOISE_TO_SIGNAL, blur_size, richardson_lucy, wiener
 from evaluation.restorers.restorer import RestoredPhotos, Restorer
 
-FACTOR = 4  # of the track super_resolution
-JPEG_STRENGTH = 5.0  # of non-local means, in levels; what JPEG adds depends on the quality, which a photo does not tell
+FACTOR = 4  # reduction of the sides in the track super_resolution
+# Strength of non-local means, in levels; what JPEG adds depends on the quality, which a photo does not tell.
+JPEG_STRENGTH = 5.0
 FILTERS = {
     "blur": "Wiener's filter for a Gaussian of a third of training's range of sizes",
     "super_resolution": "the small photo, recovered and enlarged by bicubic interpolation",

@@ -68,7 +68,7 @@ class FakeSource:
     def identity(self) -> dict[str, Any]:
         """Return all that the images depend on besides the network, as JSON."""
         options = dataclasses.asdict(self.options)
-        if self.options.scale == 1:  # as before there were other scales
+        if self.options.scale == 1:  # results on the trained grid keep the identity that they have without scales
             del options["scale"]
         return {**options, "quality": self.quality}
 

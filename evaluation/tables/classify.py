@@ -60,7 +60,7 @@ class Source(Protocol):
     """Images and their quality codes.
 
     Attributes:
-        description: where the images and the codes are from, in words.
+        description: origin of the images and the codes, in words.
     """
 
     description: str

@@ -54,8 +54,8 @@ class Row:
     frame: str
     side: int
     psnr: float | None
-    seconds: float  # of an image
-    peak_bytes: int  # of all that the process used so far
+    seconds: float  # seconds an image
+    peak_bytes: int  # most memory that the process has used so far
 
 
 def scales_table(world: World, networks: Sequence[str], options: ScalesOptions) -> Table:
@@ -85,7 +85,7 @@ def _rows(network: str, G: Generator, options: ScalesOptions) -> list[Row]:
     frames = [(f"scale {scale:g}", Framing(scale=scale), 0) for scale in sorted({1.0, *options.scales})]
     if isinstance(G.synthesis, ScaleFreeSynthesis):
         line = G.synthesis.line(G.img_resolution)
-        pixel = float(line[-1] - line[0]) / (len(line) - 1)  # in sides of the image
+        pixel = float(line[-1] - line[0]) / (len(line) - 1)  # side of a pixel, in sides of the image
         shifts = sorted(set(options.shifts))
         frames[1:1] = [(f"shift {shift}", Framing(shift=(shift * pixel, 0.0)), shift) for shift in shifts]
     native = [_image(G, seed, Framing()) for seed in tqdm.trange(options.images, unit="img", disable=None)]

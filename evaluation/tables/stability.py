@@ -38,7 +38,7 @@ from torch_utils.precision import with_float64
 # PSNR in dB and LPIPS on CelebA-HQ.
 PAPER = {"degraded": ("44.42 ± 2.71", "0.004 ± 0.003"), "sharp": ("41.84 ± 2.07", "0.006 ± 0.005")}
 PAPER_OF_FACES = {"degraded": ("47.18 ± 2.27", "0.0013 ± 0.0006"), "sharp": ("43.67 ± 2.28", "0.0028 ± 0.0013")}
-LOOPS, FPS = 4, 3.0  # of videos: how often all repetitions are shown, and how many a second
+LOOPS, FPS = 4, 3.0  # in videos: how often all repetitions are shown, and frames a second
 HEADINGS = {"psnr": ("PSNR", 2), "pd_cifar": ("pd_cifar", 4), "lpips_alex": ("LPIPS", 4)}
 
 Edits = dict[str, Tensor]  # uint8 [edits, C, R, R] by quality
@@ -190,8 +190,8 @@ def similarities(
     Args:
         edits: edits of one photo, of each repetition.
         measures: measures by name.
-        device: where they compute.
-        mask: where the face is, bool `[R, R]`, which is measured besides; None: the whole photo only.
+        device: device that computes them.
+        mask: the face, bool `[R, R]`, which is measured besides; None: the whole photo only.
     """
     result: dict[str, dict[str, list[float]]] = {}
     for side in PAPER:

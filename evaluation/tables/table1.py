@@ -27,7 +27,7 @@ PAPER_ABLATIONS = {
     "F": ("AdaIN-style DegradBlock", 4.41, 5.28),
 }
 
-Distances = dict[str, float | None]  # by quality
+Distances = dict[str, float | None]  # distances by quality
 Log = list[dict[str, Any]]  # records of results
 
 

@@ -11,8 +11,8 @@ class Container(Protocol):
     It may be pickled and used after a fork: each process opens the archive itself.
 
     Attributes:
-        path: of the folder or archive.
-        names: of all files.
+        path: path of the folder or archive.
+        names: names of all files.
         loops: links that lead back to a folder above them.
         is_folder: whether it is a folder: files are then sought for by opening them, and have no marks.
         has_samples: whether files with one key (the name up to the first dot) are one sample, as in WebDataset.

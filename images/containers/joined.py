@@ -6,7 +6,8 @@ from typing import Any
 from dnnlib.errors import UserError
 from dnnlib.remarks import remark
 
-SAME = ("tool", "format_version", "resolution", "channels", "filter", "crop")  # in the records of all shards
+# Entries that agree in the records of all shards.
+SAME = ("tool", "format_version", "resolution", "channels", "filter", "crop")
 
 
 def joined_metadata(

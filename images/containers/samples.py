@@ -20,7 +20,7 @@ def without_companions(names: Sequence[str], archive: Path) -> list[str]:
 
     Raises UserError where a sample has two images, of which only one can be meant.
     """
-    images: dict[str, str] = {}  # by key
+    images: dict[str, str] = {}  # name of the image by key
     for name in names:
         key = sample_key(name)
         if _is_whole(name, key):

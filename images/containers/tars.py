@@ -21,7 +21,7 @@ from images.listing import zip_names
 
 BLOCK = tarfile.BLOCKSIZE  # bytes that headers have, and that contents are filled up to
 HEAD = 3584  # bytes of a file that are read together with its header
-NAME_BYTES = 64 * limits.KIB  # of a record that holds a long name
+NAME_BYTES = 64 * limits.KIB  # most bytes of a record that holds a long name
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 LONG_NAME, PAX, PAX_GLOBAL = tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE
 UNUSED = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
@@ -57,7 +57,7 @@ class TarContainer:
                 starts.append(entry.start)
                 sizes.append(entry.size)
                 checksums.append(entry.checksum)
-            numbers = {name: number for number, name in enumerate(stored)}  # of several equal names the last one
+            numbers = {name: number for number, name in enumerate(stored)}  # the last one of several equal names
             if len(numbers) < len(stored):
                 twice = next(name for number, name in enumerate(stored) if numbers[name] != number)
                 raise ValueError(f"it holds {twice} more than once")

@@ -98,7 +98,7 @@ class _NumberedImages:
         self.dataset = dataset
         self.seed = seed
         self.degrade = degrade and dataset.degradation is not None
-        self._orders: dict[int, np.ndarray] = {}  # of the last rounds
+        self._orders: dict[int, np.ndarray] = {}  # orders of the last rounds
 
     def read(self, counters: list[int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Return images, degraded images (or None) and labels, as in `Batch`."""

@@ -45,11 +45,11 @@ class Converted:
     """An image of a source as it is stored, or what is wrong with it.
 
     Attributes:
-        name: in the source.
-        label: of the image.
+        name: name in the source.
+        label: label of the image.
         problem: why it cannot be read; "" where it can.
         data: content of the file.
-        side: in pixels.
+        side: side in pixels.
         is_enlarged: whether the image in the source has fewer pixels.
     """
 

@@ -26,7 +26,7 @@ class Destination:
     """What a data set is written to.
 
     Attributes:
-        parts: for each shard what stores a file.
+        parts: function for each shard that stores a file.
     """
 
     parts: Sequence[Put]

@@ -49,12 +49,15 @@ class Canvas:
         self._turn = (math.cos(angle), math.sin(angle))
 
     def polygon(self, points: Iterable[Point], colour: Colour) -> None:
+        """Fill a polygon."""
         self._draw.polygon([self._pixel(point) for point in points], fill=colour)
 
     def ellipse(self, x: float, y: float, radius_x: float, radius_y: float, colour: Colour) -> None:
+        """Fill an ellipse around (x, y)."""
         self.polygon(ellipse_points(x, y, radius_x, radius_y), colour)
 
     def line(self, points: Iterable[Point], width: float, colour: Colour) -> None:
+        """Draw a line through points; `width` is in units, at least one pixel."""
         pixels = max(1, round(width * self.side / 2))
         self._draw.line([self._pixel(point) for point in points], fill=colour, width=pixels, joint="curve")
 

@@ -15,7 +15,7 @@ VERSION = 1
 PAGE_SIZES = tuple(1 << bits for bits in range(9, 17))  # bytes
 
 _BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04  # kinds of pages
-_BIG = 0x01  # of a node: its value lies on pages of its own
+_BIG = 0x01  # flag of a node whose value lies on pages of its own
 _PAGE = struct.Struct("<QHHHH")  # number, unused, kind, end of the positions of nodes, begin of the nodes
 _PAGES_OF_VALUE = struct.Struct("<QHHI")  # number, unused, kind, count
 _META = struct.Struct("<IIQQ")  # magic, version, address, size of the map
@@ -33,7 +33,7 @@ class LmdbFile:
     Attributes:
         file: the file.
         pages: number of pages that it says it has.
-        page_size: in bytes.
+        page_size: size of a page in bytes.
         root: page of the tree of the only database.
         entries: number of entries that it says it has.
     """

@@ -20,7 +20,7 @@ from images.decoding import UnreadableImageError
 from images.files import Cures, ImageFiles
 
 DRAWN_SIZE = 64  # px, default side of drawn images
-DRAWN_DIGITS = 8  # of their number
+DRAWN_DIGITS = 8  # digits of their number
 CURES = Cures(damaged="replace the file or pass --on-bad-image=skip")
 
 

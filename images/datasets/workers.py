@@ -16,7 +16,7 @@ from dnnlib.errors import UserError
 from dnnlib.remarks import go_on
 from images.datasets.dataset import logger
 
-DEATHS = 3  # of workers in a row, without a batch between, after which no more are started
+DEATHS = 3  # deaths of workers in a row, without a batch between, after which no more are started
 
 
 class Reads(Protocol):

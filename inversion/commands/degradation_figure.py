@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inversion.photos.reader import PreparedPhoto
     from networks.latents import Latents
 
-SHARES = (0.25, 0.5, 0.75)  # of the way between the two degradations
+SHARES = (0.25, 0.5, 0.75)  # shares of the way between the two degradations
 COLUMNS = ("source", "novel", *(f"{share:g}" for share in SHARES), "copied", "reference")
 
 
@@ -136,8 +136,8 @@ def figure_row(
         inverter: inverter of the photos.
         photo: the source.
         reference: the photo whose degradation is copied.
-        quality: its codes.
-        seed: of the novel degradation.
+        quality: codes of its degradation.
+        seed: seed of the novel degradation.
     """
     from images.photos import from_network
     from inversion.requality import interpolate_quality, sample_quality

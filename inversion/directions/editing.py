@@ -28,7 +28,7 @@ def edit(
         direction: direction to edit along; it changes its own layers only.
         strength: strength for all images, or `[N]`; 1 is one standard deviation of sampled w. Where it is 0, the codes
             stay the same, bit for bit; so do features where the direction moves nothing that their layers read.
-        noise: of the network's own features; None: the stored one.
+        noise: noise of the network's own features; None: the stored one.
 
     Raises UserError for a direction of other widths, for a strength that is not finite, and for a direction among
     paddings where the codes have none.

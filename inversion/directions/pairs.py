@@ -31,7 +31,7 @@ def pair_direction(
         before: codes before the change.
         after: codes after it, in the same order.
         space: which codes the direction moves.
-        name: of the direction.
+        name: name of the direction.
         network: SHA-256 of the network's file.
         details: further entries of the direction's header.
 

@@ -60,8 +60,8 @@ class EncoderNetworkConfig:
     input_size: int = 256  # side that images are resized to
     slope: float = 0.2  # slope of the heads' leaky ReLU below zero; 0.01 in published encoders
     align_corners: bool = False  # how the feature pyramid enlarges maps; True in published encoders
-    padding: PaddingHeadConfig = field(default_factory=PaddingHeadConfig)  # of kind `padding`
-    features: FeatureHeadConfig = field(default_factory=FeatureHeadConfig)  # of kind `feature-style`
+    padding: PaddingHeadConfig = field(default_factory=PaddingHeadConfig)  # for the kind `padding`
+    features: FeatureHeadConfig = field(default_factory=FeatureHeadConfig)  # for the kind `feature-style`
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES.names():
@@ -116,7 +116,7 @@ class EncoderLossConfig:
     w_norm: float = 0.005  # distance of w from w_avg
     own_w: float = 0.1  # distance of w from the known one, on own samples
     own_q: float = 0.1  # distance of q from the known one, on own samples
-    adversarial: float = 0.0  # of sharp reconstructions; 0.03 to 0.05 suits scenes (padding space), 0: no discriminator
+    adversarial: float = 0.0  # for sharp reconstructions; 0.03 to 0.05 suits scenes (PadInv), 0: no discriminator
     w_length: float = 0.0  # length of ws - w_avg, not squared (padding space, Eq. 5); published: 0.003, without w_norm
     features: float = 0.0  # distance of features from those that w makes (feature-style, Eq. 4)
     own_features: float = 0.0  # distance of features from those that the known w makes, on own samples

@@ -50,6 +50,7 @@ class CodeNetwork(nn.Module):
         return self.heads.levels(self.backbone.maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return codes float32 `[N, count, features]` of images `[N, C, S, S]` in [-1, 1]."""
         return self.heads.codes(self.levels(images)).float()  # [N, count, features]
 
 

@@ -20,7 +20,7 @@ from torch_utils.loading import blaming_header, load_module
 
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
-STATISTICS = ("w_avg", "w_spread", "spatial.mean", "spatial.spread", "spatial.const")  # of the network
+STATISTICS = ("w_avg", "w_spread", "spatial.mean", "spatial.spread", "spatial.const")  # statistics of the network
 FRESH = ("quality.", "spatial.")  # beginnings of the names that another encoder may lack
 
 
@@ -167,7 +167,7 @@ def require_same_shape(
         path: file of the encoder, for the error.
         trained_for: `network` of its header.
         network: file of the network, or words for it.
-        G: that network.
+        G: network that is to be inverted.
         besides: names of numbers that are not compared.
     """
     if not isinstance(trained_for, dict):

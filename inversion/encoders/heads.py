@@ -32,6 +32,7 @@ class StyleHead(nn.Module):
         self.linear = FullyConnected(channels, features)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, features]` for a map `x [N, C, side, side]`."""
         return self.linear(self.halvings(x).flatten(1))  # [N, features]
 
 

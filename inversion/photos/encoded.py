@@ -27,7 +27,7 @@ class EncodedPhoto:
 
     Attributes:
         name: unlike those of the others, without folders.
-        image: its part that was inverted, uint8 `[R, R, 3]`.
+        image: part of the photo that was inverted, uint8 `[R, R, 3]`.
         latents: codes of one image, on the network's device.
     """
 

@@ -40,7 +40,7 @@ def photos_by_name(sources: Sequence[Path], outdir: Path) -> dict[str, Path]:
 
     Raises UserError where there is no photo, where results would lie among photos, and for names that stay alike.
     """
-    found: dict[Path, tuple[str, Path, Path]] = {}  # by real path: name, photo, source
+    found: dict[Path, tuple[str, Path, Path]] = {}  # (name, photo, source) by real path
     for source in sources:
         for photo in _photos(source, outdir):
             name = photo.relative_to(source).as_posix() if source.is_dir() else photo.name

@@ -25,7 +25,7 @@ from torch_utils.checkpoint import read_header
 from torch_utils.processes.progress import StepLines, says_lines
 from torch_utils.processes.sharing import Share, divide
 
-LAYOUT = "a folder for each kind"  # of results; those of an earlier program are made again
+LAYOUT = "a folder for each kind"  # layout of results; those of an earlier program are made again
 NEARLY_SQUARE = 1.02  # ratio of the sides, up to which nothing is said of what is cut off
 
 Make = Callable[[PhotoTask, PreparedPhoto, Inversion], Results]  # makes the results of a part of a photo

@@ -27,7 +27,7 @@ class Notes:
         """Whether the face stays as it is in the whole photo, as it is none: detectors see some in fur and curtains.
 
         Args:
-            face_number: its number among those of the photo, from 1 for the largest, which is always changed.
+            face_number: number of the face among those of the photo, from 1 for the largest, which is always changed.
         """
         return self.is_strange and face_number > 1
 
@@ -39,7 +39,7 @@ def notes_on(
 
     Args:
         inverter: how it was inverted.
-        inversion: its codes.
+        inversion: codes of the photo.
         part: the part.
         subject: what the network knows, see `subject_of`.
         has_result: whether images are made of the codes.

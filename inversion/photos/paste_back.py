@@ -50,7 +50,7 @@ def pasted_region(
     left, top, right, bottom = _bounds(square, photo.shape[:2])
     if left >= right or top >= bottom:
         return 0, 0, photo[:0, :0]
-    own = max(1, math.ceil(square.side - 1e-6))  # at the photo's scale, so that the warp neither shrinks nor enlarges
+    own = max(1, math.ceil(square.side - 1e-6))  # side at the photo's scale: the warp neither shrinks nor enlarges
     matrix = square.matrix(own)
     matrix[:, 2] -= left, top
     size = right - left, bottom - top

@@ -14,7 +14,7 @@ from inversion.photos.reader import PreparedPhoto
 from inversion.photos.tasks import Pasting, PhotoTask
 from inversion.tuned_weights import Inversion, save_inversion
 
-CODES = "codes.safetensors"  # of the files of inversions, see PhotoTask.output
+CODES = "codes.safetensors"  # ending of the files of inversions, see PhotoTask.output
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class FaceResults:
     Attributes:
         task: names of its files.
         part: the part.
-        inversion: its codes.
+        inversion: codes of the part.
         results: what the command has made of them.
     """
 
@@ -56,7 +56,7 @@ def save_results(
 
     Args:
         task: the photo.
-        faces: its parts, the largest first.
+        faces: parts of the photo, the largest first.
         pasting: how they come back into the photo.
         network: file of the network that the codes are for.
     """

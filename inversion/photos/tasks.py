@@ -16,7 +16,7 @@ from dnnlib.files import sha256
 from dnnlib.limits import METADATA_BYTES
 from dnnlib.reading import parse_json, read_bytes
 
-FOLDERS = {"strip": "strips"}  # of results by their kind, where that is not its name
+FOLDERS = {"strip": "strips"}  # folders of results whose kind is not the folder's name
 
 
 @dataclass(frozen=True)

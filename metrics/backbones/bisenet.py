@@ -27,6 +27,7 @@ class ResidualBlock(nn.Module):
             self.downsample = nn.Sequential(widen, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, C', H / stride, W / stride]` for `x [N, C, H, W]`."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 

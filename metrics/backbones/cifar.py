@@ -38,6 +38,7 @@ class Convolution(nn.Module):
             self.norm.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, out_channels, H, W]` for `x [N, in_channels, H, W]`; half of each side where it is pooled."""
         x = self.conv(x)  # [N, out_channels, H, W]
         if self.pooled:
             x = F.max_pool2d(x, 2)  # [N, out_channels, H / 2, W / 2]

@@ -91,6 +91,7 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeeze_channels, out_channels // 2, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, out_channels, H, W]` for `x [N, in_channels, H, W]`."""
         x = self.squeeze(x).relu_()  # [N, squeeze_channels, H, W]
         return torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1).relu_()  # [N, out_channels, H, W]
 
@@ -117,7 +118,7 @@ def load_published(network: Network, path: Path, what: str) -> Network:
 
     Raises UserError as `read_tensors` does.
     """
-    counters = "num_batches_tracked"  # of batch normalisation; of no use, and not in every file
+    counters = "num_batches_tracked"  # counters of batch normalisation; of no use, and not in every file
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items() if not name.endswith(counters)}
     network.load_state_dict(read_tensors(path, shapes, what), strict=False)
     return network.eval().requires_grad_(False)

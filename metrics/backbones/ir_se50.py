@@ -27,6 +27,7 @@ class Excitation(nn.Module):
         self.fc2 = nn.Conv2d(within, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x [N, C, H, W]` with its channels scaled."""
         means = x.mean((2, 3), keepdim=True)  # [N, C, 1, 1]
         return x * self.fc2(self.fc1(means).relu()).sigmoid()
 
@@ -50,6 +51,7 @@ class Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, C', H / stride, W / stride]` for `x [N, C, H, W]`."""
         return self.shortcut_layer(x) + self.res_layer(x)
 
 

@@ -110,7 +110,7 @@ def main(
 def train(network: CifarNetwork, images: Tensor, labels: Tensor, settings: Settings) -> None:
     """Train on images uint8 `[N, 3, 32, 32]` and class numbers int64 `[N]`; print a line for each epoch."""
     device, batch = images.device, settings.batch
-    steps = len(images) // batch  # of an epoch
+    steps = len(images) // batch  # steps of an epoch
     total_steps = settings.epochs * steps
     optimizer = new_optimizer(network, settings.peak_lr * batch / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_share(step / total_steps))

@@ -12,7 +12,7 @@ def cosine_distance(maps_a: Sequence[Tensor], maps_b: Sequence[Tensor]) -> Tenso
 
     Args:
         maps_a: features of each layer, `[N, ...]`.
-        maps_b: of the same shapes.
+        maps_b: maps of the same shapes.
     """
     cosines = [F.cosine_similarity(a.flatten(1), b.flatten(1)) for a, b in zip(maps_a, maps_b, strict=True)]
     return (1 - torch.stack(cosines)).sum(0)

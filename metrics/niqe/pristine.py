@@ -28,7 +28,7 @@ NAMES = (
     ("mu_pris_param", "cov_pris_param"),
 )
 
-Arrays = Mapping[str, np.ndarray]  # by name
+Arrays = Mapping[str, np.ndarray]  # arrays by name
 
 
 @dataclass(frozen=True, eq=False)

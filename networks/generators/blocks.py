@@ -59,6 +59,7 @@ class BlockRange(SynthesisPart):
         return {name: parameter for name, parameter in self.named_parameters() if name.startswith(prefixes)}
 
     def forward(self, content: Content, q: Tensor | None) -> Content:
+        """Return the content after these blocks, with sharp and degraded images where there is a `q [N, q_dim]`."""
         assert content.block == self.blocks.start, f"block {content.block} comes next, not {self.blocks.start}"
         return self.synthesis.run(content, self.blocks.stop, q, both=q is not None)[0]
 

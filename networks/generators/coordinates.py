@@ -14,7 +14,8 @@ class Coordinates(NamedTuple):
     Attributes:
         rows: float32 `[H]`, from the top; of points `[P]`.
         columns: float32 `[W]`, from the left; of points `[P]`.
-        width: of the image that points make, row by row; None: a grid, whose pixel (i, j) is at (rows[i], columns[j]).
+        width: width of the image that the points make, row by row; None: a grid, whose pixel (i, j) is at
+            (rows[i], columns[j]).
     """
 
     rows: Tensor

@@ -22,7 +22,8 @@ M = TypeVar("M", bound=MappingNetwork)
 class Rng(Protocol):
     """A source of normal noise: `torch_utils.seeding.BatchRandom`, or anything with its `randn`."""
 
-    def randn(self, *shape: int) -> Tensor: ...
+    def randn(self, *shape: int) -> Tensor:
+        """Return normal numbers float32 `[N, *shape]`, N of them for the images of a batch."""
 
 
 class Content(NamedTuple):

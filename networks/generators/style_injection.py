@@ -23,7 +23,7 @@ from networks.generators.qc_stylegan import quality_of
 from networks.generators.stylegan2 import SynthesisBlock, SynthesisNetwork
 from networks.layers import FullyConnected
 
-PATH_LAYERS = 4  # of the style path of `dual_style`
+PATH_LAYERS = 4  # layers of the style path of `dual_style`
 
 
 class CodedAffine(FullyConnected):
@@ -41,6 +41,7 @@ class CodedAffine(FullyConnected):
         self.code_gain = 1 / math.sqrt(code_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return styles `[N, channels]` of `x`, `[N, w_dim]` or with a code `[N, w_dim + code_dim]`."""
         styles = super().forward(x[:, : self.w_dim])
         if x.shape[1] == self.w_dim:
             return styles

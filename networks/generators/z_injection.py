@@ -43,6 +43,7 @@ class CodedMapping(MappingNetwork):
     def forward(
         self, z: Tensor | None, c: Tensor | None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
     ) -> Tensor:
+        """Return `[w, z]`, `[N, num_ws, w_dim + input_width]`, of `z [N, z_dim]` and `c [N, c_dim]`; psi is for `w`."""
         ws = super().forward(z, c, truncation_psi, truncation_cutoff)  # [N, num_ws, w_dim]
         inputs = self.inputs(z, c)[:, None].expand(-1, ws.shape[1], -1)  # [N, num_ws, input_width]
         return torch.cat([ws, inputs], dim=2)
@@ -101,7 +102,7 @@ class MappedSynthesis(InjectedSynthesis):
 
     def style_layers(self) -> Iterator[tuple[int, Tensor]]:
         for driver, weights in super().style_layers():
-            yield driver, F.pad(weights, (0, self.input_width))  # of the sharp image, in which z has no part
+            yield driver, F.pad(weights, (0, self.input_width))  # weights for the sharp image, in which z has no part
 
 
 class Generator(InjectedGenerator):

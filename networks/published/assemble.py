@@ -21,8 +21,8 @@ from torch_utils.ops.upfirdn2d import setup_filter
 from torch_utils.purposes import FOR_AVERAGE
 from torch_utils.seeding import BatchRandom
 
-MOST_CHANNELS = 1 << 20  # of channel_base and channel_max, as files may say anything
-AVERAGE_SAMPLES = 10_000  # of w, where a file lacks its mean
+MOST_CHANNELS = 1 << 20  # bound of channel_base and channel_max, as files may say anything
+AVERAGE_SAMPLES = 10_000  # samples of w, where a file lacks its mean
 
 
 AnyConfig = TypeVar("AnyConfig", GeneratorConfig, DiscriminatorConfig)

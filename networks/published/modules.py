@@ -17,7 +17,7 @@ _ACTIVATIONS: dict[str, tuple[str | None, ...]] = {
 }
 _OF_OTHERS = (None, "lrelu", "linear")
 _CLAMPED = re.compile(r"(^|\.)(conv|conv0|conv1|torgb|fromrgb)\.$")
-_UNCLAMPED_HERE = "b4.fromrgb."  # of discriminators that look at small images, too
+_UNCLAMPED_HERE = "b4.fromrgb."  # prefix in discriminators that look at small images, too
 
 
 def require_known_modules(modules: Modules) -> None:

@@ -36,7 +36,7 @@ def modulated_conv2d(
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
         demodulate: whether each output channel is divided by the norm of its modulated weight.
         gain: factor of the result, before the noise.
-        ring: as in `conv2d_resample`; it is not scaled by the styles, but demodulated with the rest.
+        ring: frame around `x`, as in `conv2d_resample`; it is not scaled by the styles, but demodulated with the rest.
 
     Returns:
         `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.

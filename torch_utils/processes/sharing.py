@@ -22,7 +22,7 @@ from dnnlib.running.stop import StopNow, StopRequest
 from torch_utils.distributed import is_under_torchrun, process_device, require_devices
 from torch_utils.processes.spawning import start
 
-PATIENCE = timedelta(seconds=60)  # for the store to answer
+PATIENCE = timedelta(seconds=60)  # time that the store has to answer
 POLL = timedelta(seconds=1)  # between two looks at whether what is waited for will still come
 LOOK = 0.05  # seconds between two looks at whether something is there
 TO_END = 30 * 24 * 3600.0  # seconds that torchrun's first process waits for the last item of another
@@ -33,11 +33,11 @@ Item = TypeVar("Item")
 class Store(Protocol):
     """The part of torch's stores that is used: bytes by name, and counters."""
 
-    def get(self, key: str) -> bytes: ...  # noqa: D102 - as torch says
-    def set(self, key: str, value: str) -> None: ...  # noqa: D102
-    def add(self, key: str, amount: int) -> int: ...  # noqa: D102
-    def check(self, keys: list[str]) -> bool: ...  # noqa: D102
-    def wait(self, keys: list[str], timeout: timedelta) -> None: ...  # noqa: D102
+    def get(self, key: str) -> bytes: ...
+    def set(self, key: str, value: str) -> None: ...
+    def add(self, key: str, amount: int) -> int: ...
+    def check(self, keys: list[str]) -> bool: ...
+    def wait(self, keys: list[str], timeout: timedelta) -> None: ...
 
 
 class Share:

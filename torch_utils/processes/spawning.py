@@ -40,7 +40,7 @@ def start(
     Args:
         function: what they do.
         count: number of processes.
-        arguments: of the function, from the address where the processes meet.
+        arguments: arguments of the function, from the address where the processes meet.
         on_death: what is done about a process that was killed, where the others go on without it; None: they do not.
 
     Signals go to all of them. When one ends badly, the others have GRACE seconds to end as well; the error of the first

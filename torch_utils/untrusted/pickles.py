@@ -19,7 +19,7 @@ _VALUES = frozenset(
     {
         *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-        *("INT", "LONG", "FLOAT", "UNICODE"),  # of protocol 0
+        *("INT", "LONG", "FLOAT", "UNICODE"),  # opcodes of protocol 0
     }
 )
 _TEXTS_OF_PYTHON_2 = ("STRING", "BINSTRING", "SHORT_BINSTRING")  # bytes, which the disassembler shows as text
@@ -42,6 +42,7 @@ class Record:
     state: Any = None
 
     def set_state(self, state: Any) -> None:
+        """Keep the state."""
         self.state = state
 
 

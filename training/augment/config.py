@@ -35,11 +35,11 @@ class AugmentPipeConfig:
     noise: float = 0.0
     cutout: float = 0.0
 
-    xint_max: float = 0.125  # of the width or height
+    xint_max: float = 0.125  # share of the width or height
     scale_std: float = 0.2  # octaves
     rotate_max: float = 1.0  # half turns
     aniso_std: float = 0.2  # octaves
-    xfrac_std: float = 0.125  # of the width or height
+    xfrac_std: float = 0.125  # share of the width or height
     brightness_std: float = 0.2
     contrast_std: float = 0.5  # octaves
     hue_max: float = 1.0  # half turns
@@ -47,7 +47,7 @@ class AugmentPipeConfig:
     imgfilter_bands: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # multipliers from the lowest band to the highest
     imgfilter_std: float = 1.0  # octaves
     noise_std: float = 0.1
-    cutout_size: float = 0.5  # of the width and height
+    cutout_size: float = 0.5  # share of the width and height
 
     def __post_init__(self) -> None:
         for field in fields(self):

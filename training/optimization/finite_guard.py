@@ -56,7 +56,7 @@ def require_finite(state: dict[str, Any], parameters: Mapping[str, Sequence[str]
 
     Args:
         state: nested dicts and lists.
-        parameters: for the place of each optimizer in the state, the names of its parameters.
+        parameters: names of the parameters of each optimizer, by its place in the state.
     """
     bad = first_not_finite(state)
     if bad is None:

@@ -19,7 +19,7 @@ class GradientAverage:
 
     Args:
         world: this process's place among all.
-        parameters: in the order of the forward pass, which the backward pass takes from its end.
+        parameters: parameters in the order of the forward pass, which the backward pass takes from its end.
     """
 
     def __init__(self, world: World, parameters: Iterable[nn.Parameter], bucket_bytes: int = BUCKET_BYTES):

@@ -20,7 +20,7 @@ def first_order(function: Callable[P, T], network: nn.Module, run: RunConfig, in
 
     Args:
         function: a pass of `network`, without random numbers of its own.
-        network: whose parameters the pass uses.
+        network: network whose parameters the pass uses.
         run: says which.
         in_flight: how many calls there may be before the derivative of the first is taken.
     """
@@ -43,7 +43,7 @@ class GeneratorPasses:
 
     def content(self, ws: Tensor, noise: Noise, blocks: int | None = None) -> Content:
         """Return the state after the first `blocks` blocks (None: the trunk) for `ws [N, num_ws, w_dim]`."""
-        blocks = self.trunk_blocks if blocks is None else blocks  # of a plain network none, and nothing to record
+        blocks = self.trunk_blocks if blocks is None else blocks  # a plain network has none, and nothing to record
         return self._content(ws, noise, blocks) if blocks > 0 else self._content_of(ws, noise, 0)
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:

@@ -28,7 +28,7 @@ class GraphedPass:
     Args:
         function: takes and returns trees of tensors and constants (lists, tuples, named tuples); draws nothing, and
             does not make the host wait.
-        network: whose parameters it uses; their values may change, their memory may not.
+        network: network whose parameters it uses; their values may change, their memory may not.
         in_flight: how many calls there may be before the derivative of the first is taken.
     """
 
@@ -57,8 +57,8 @@ class Structure:
     """A tree of tensors and constants without its tensors.
 
     Attributes:
-        tree: its shape.
-        constants: for each leaf None where it is a tensor, else a tuple with the constant.
+        tree: shape of the structure.
+        constants: one entry a leaf: None where it is a tensor, else a tuple with the constant.
     """
 
     tree: TreeSpec

@@ -41,21 +41,21 @@ class Mlflow:
         number = self.client.create_experiment(PROJECT) if experiment is None else experiment.experiment_id
         return str(self.client.create_run(number, run_name=name).info.run_id)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:  # noqa: D102 - see Sink
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.client.log_metric(self.run, _plain(name), value, step=step)
 
-    def image(self, name: str, path: Path, step: int) -> None:  # noqa: D102
+    def image(self, name: str, path: Path, step: int) -> None:
         self.client.log_artifact(self.run, str(path), "images")
 
-    def histogram(self, name: str, histogram: Histogram, step: int) -> None:  # noqa: D102
+    def histogram(self, name: str, histogram: Histogram, step: int) -> None:
         content = {"edges": histogram.edges.tolist(), "counts": histogram.counts.tolist()}
         self.client.log_dict(self.run, content, f"histograms/{_plain(name)}/{step:09d}.json")
 
-    def flush(self) -> None:  # noqa: D102
+    def flush(self) -> None:
         pass
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self.client.set_terminated(self.run)
 
 

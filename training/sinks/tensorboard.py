@@ -16,14 +16,14 @@ class TensorBoard:
 
         self.writer = SummaryWriter(str(start.folder), purge_step=start.images_seen + 1 if start.images_seen else None)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:  # noqa: D102 - see Sink
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
-    def image(self, name: str, path: Path, step: int) -> None:  # noqa: D102
+    def image(self, name: str, path: Path, step: int) -> None:
         self.writer.add_image(name, read_photo(path), step, dataformats="HWC")
 
-    def histogram(self, name: str, histogram: Histogram, step: int) -> None:  # noqa: D102
+    def histogram(self, name: str, histogram: Histogram, step: int) -> None:
         middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
         self.writer.add_histogram_raw(
             name,
@@ -37,10 +37,10 @@ class TensorBoard:
             global_step=step,
         )
 
-    def flush(self) -> None:  # noqa: D102
+    def flush(self) -> None:
         self.writer.flush()
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self.writer.close()
 
 

@@ -33,19 +33,19 @@ class Wandb:
                 f"wandb does not begin a run ({one_line(error)}); run `wandb login`, or set WANDB_MODE=offline"
             ) from error
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:  # noqa: D102 - see Sink
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
         self.run.log(dict(values), step=step)
 
-    def image(self, name: str, path: Path, step: int) -> None:  # noqa: D102
+    def image(self, name: str, path: Path, step: int) -> None:
         self.run.log({name: self.wandb.Image(str(path))}, step=step)
 
-    def histogram(self, name: str, histogram: Histogram, step: int) -> None:  # noqa: D102
+    def histogram(self, name: str, histogram: Histogram, step: int) -> None:
         self.run.log({name: self.wandb.Histogram(np_histogram=(histogram.counts, histogram.edges))}, step=step)
 
-    def flush(self) -> None:  # noqa: D102
+    def flush(self) -> None:
         pass  # wandb has a process that sends what is there
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self.run.finish()
 
 

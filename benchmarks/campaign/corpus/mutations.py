@@ -22,26 +22,31 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
 
 
 def flip_bit(data: bytearray, rng: random.Random) -> None:
+    """Flip one bit."""
     if data:
         data[_place(data, rng)] ^= 1 << rng.randrange(8)
 
 
 def change_bytes(data: bytearray, rng: random.Random) -> None:
+    """Overwrite one to eight bytes, anywhere, by random ones."""
     for _ in range(rng.randint(1, 8)):
         if data:
             data[_place(data, rng)] = rng.randrange(256)
 
 
 def truncate(data: bytearray, rng: random.Random) -> None:
+    """Cut off the end, as of a download that was stopped."""
     del data[_place(data, rng) :]
 
 
 def drop(data: bytearray, rng: random.Random) -> None:
+    """Leave out a stretch."""
     start = _place(data, rng)
     del data[start : start + _length(data, rng)]
 
 
 def repeat(data: bytearray, rng: random.Random) -> None:
+    """Write a stretch twice."""
     start = _place(data, rng)
     data[start:start] = data[start : start + _length(data, rng)]
 
@@ -54,6 +59,7 @@ def fill(data: bytearray, rng: random.Random) -> None:
 
 
 def swap(data: bytearray, rng: random.Random) -> None:
+    """Exchange two stretches of the same length."""
     size = max(1, _length(data, rng) // 2)
     first, second = sorted((_place(data, rng), _place(data, rng)))
     if first + size <= second and second + size <= len(data):
@@ -80,6 +86,7 @@ def set_text_number(data: bytearray, rng: random.Random) -> None:
 
 
 def insert(data: bytearray, rng: random.Random) -> None:
+    """Insert bytes that readers of text, tables or nested data stumble over, or random ones."""
     start = _place(data, rng)
     data[start:start] = rng.choice((*INSERTED, rng.randbytes(rng.randint(1, 64))))
 

@@ -31,6 +31,7 @@ class Layers(torch.nn.Module):
         self.second = torch.nn.Linear(8, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the product of the layers, for `x [N, features]`."""
         return self.second(torch.relu(self.first(x)))
 
 

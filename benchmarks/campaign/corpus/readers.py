@@ -18,7 +18,7 @@ class Reader:
     """A way by which a file comes into this program.
 
     Attributes:
-        name: of the row in the table.
+        name: name of the row in the table.
         file: name of the file.
         write: writes a whole file to a path.
         read: reads it, and returns the digest of all that it says; raises UserError for a damaged one.

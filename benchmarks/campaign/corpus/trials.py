@@ -34,7 +34,7 @@ class Tally:
 
     Attributes:
         outcomes: how many had each outcome: `sentence`, `same` (equal content), `different`, or a fault.
-        faults: of each fault, the number of the file, and what it was.
+        faults: each fault as the number of the file and what it was.
         seconds: time of the processor that the slowest took.
         memory: largest growth of the process in bytes.
     """
@@ -45,6 +45,7 @@ class Tally:
     memory: int = 0
 
     def add(self, index: int, outcome: str, detail: str, allowed: bool) -> None:
+        """Count the outcome of one file."""
         self.outcomes[outcome if allowed else "fault"] += 1
         if not allowed:
             self.faults.append((index, f"{outcome}: {detail}"))

@@ -38,7 +38,7 @@ VARYING = ("time", "Timing/", "Resources/", "seconds", "torch", "machine")
 UNCOMPARED = ("events.out.tfevents.", "log.txt", "config.json")
 
 
-Row = dict[str, object]  # of a table, by the names of columns
+Row = dict[str, object]  # row of a table, by the names of columns
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Kind:
 
     Attributes:
         name: base, qc or encoder.
-        arguments: of the command, without --outdir.
+        arguments: arguments of the command, without --outdir.
         reference: folder of a run that nothing has disturbed.
     """
 

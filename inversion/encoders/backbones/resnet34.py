@@ -25,6 +25,7 @@ class Block(nn.Module):
             self.widen = nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `[N, C', H / stride, W / stride]` for `x [N, C, H, W]`."""
         y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))  # [N, C', H / stride, W / stride]
         return F.relu(y + (x if self.widen is None else self.widen(x)))
 

@@ -47,7 +47,7 @@ class FeatureHead(nn.Module):
 
     Args:
         config: the layer, and how the image sees it.
-        shape: of the features of the layer, `[C, S, S]`.
+        shape: shape of the features of the layer, `[C, S, S]`.
         width: channels of the pyramid.
         sides: sides of its levels, coarse first.
     """

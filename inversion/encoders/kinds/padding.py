@@ -47,7 +47,7 @@ class PaddingHead(nn.Module):
         resolutions = [2 ** (2 + number) for number in range(config.padding.layers)]
         self.names = [f"b{resolution}.conv1" for resolution in resolutions]
         self.sides = [resolution + 2 for resolution in resolutions]
-        self.side = max([*self.sides, 4])  # of the enlarged map
+        self.side = max([*self.sides, 4])  # side of the enlarged map
         shapes = G.code_shapes()
         channels = [shapes[f"padding.{name}"][0] for name in self.names]
         own = shapes["padding.const"][0]

@@ -30,7 +30,7 @@ REFINEMENT_BLOCKS = 2
 # of its cores.
 STRIP_VALUES = {"cpu": 2**19}
 LARGE_STRIP_VALUES = 2**22
-STRIP_PLACES = 4096  # of its lines
+STRIP_PLACES = 4096  # most places of lines that are made at once
 
 
 class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):

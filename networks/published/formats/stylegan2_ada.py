@@ -34,7 +34,7 @@ _POSITIONAL = {
     "Discriminator": ("c_dim", "img_resolution", "img_channels"),
 }
 
-Options = dict[str, Mapping[str, Any]]  # by group of arguments, and those in none as ""
+Options = dict[str, Mapping[str, Any]]  # options by group of arguments, and those in none as ""
 
 
 def recognises(content: Any) -> bool:

@@ -65,7 +65,7 @@ def _generator(state: dict[str, Any], file_size: int) -> NetworkContent:
     options: dict[str, Any] = {}
     for part in (state, parts["mapping"], parts["synthesis"]):
         own = part.get("static_kwargs") or {}
-        require_options(own, _G_FIXED, _TOLD | _RUNNING)  # of each part, since a later one may say the same name
+        require_options(own, _G_FIXED, _TOLD | _RUNNING)  # for each part, since a later one may have the same name
         options |= own
     settings = {}
     if "mapping_lrmul" in options:

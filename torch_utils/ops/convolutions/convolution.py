@@ -16,7 +16,7 @@ from torch_utils.ops.convolutions import taps, winograd
 
 # As `benchmarks.convolutions` found them: with fewer channels of input or output oneDNN is as fast.
 FEWEST_CHANNELS = 64
-FEWEST_FOR_TILES = 128  # of the convolution itself; of its weight's gradient, FEWEST_CHANNELS
+FEWEST_FOR_TILES = 128  # channels for the convolution itself; its weight's gradient needs FEWEST_CHANNELS
 FEWEST_OF_STRIDE_2 = 4096  # channels times the larger side
 _exact = False
 _weights_have_gradients = True

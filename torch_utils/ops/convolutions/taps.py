@@ -12,7 +12,7 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Return the gradient `[O, C, 3, 3]` of a convolution of stride 1 with a border of one zero.
 
     Args:
-        x: its input `[N, C, H, W]`.
+        x: input of the convolution, `[N, C, H, W]`.
         grad: the gradient at its result, `[N, O, H, W]`.
     """
     images, channels, height, width = x.shape
@@ -35,7 +35,8 @@ def weight_gradient_of_stride_2(x: Tensor, grad: Tensor) -> Tensor:
     """Return the gradient `[O, C, 3, 3]` of a convolution of stride 2 without a border.
 
     Args:
-        x: its input `[N, C, 2 H + 1, 2 W + 1]`; its even and odd rows and columns are images of their own here.
+        x: input of the convolution, `[N, C, 2 H + 1, 2 W + 1]`; its even and odd rows and columns are images of their
+            own here.
         grad: the gradient at its result, `[N, O, H, W]`.
     """
     images, _, height, width = grad.shape
