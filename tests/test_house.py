@@ -343,8 +343,8 @@ def test_a_new_file_is_a_new_name(tmp_path, monkeypatch):
 
 
 def test_no_room_is_too_full():
-    """Where sixteen files lie side by side, a family among them wants a room of its own."""
-    counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    """No folder has more than sixteen files, tests included; a family among them has a folder of its own."""
+    counts = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
     assert {name_of(folder): count for folder, count in counts.items() if count > 16} == {}
 
 
