@@ -17,6 +17,7 @@ from dnnlib.remote.locations import NetworkFile
 from generation.quality_codes import seed_code
 from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
+from images.ranges import from_levels
 from metrics.distances.content import content_correlation
 from networks.files import load
 
@@ -69,7 +70,8 @@ def _real_ratios(data: str, count: int = 200) -> list[float]:
     dataset = ImageDataset(data, degradation="mixture")
     step = max(1, len(dataset) // count)
     pairs = [dataset.pair(index, (7, index)) for index in range(0, step * count, step) if index < len(dataset)]
-    sharp, degraded = (torch.from_numpy(np.stack(images) / 127.5 - 1).float() for images in zip(*pairs, strict=True))
+    levels = [torch.from_numpy(np.stack(images)).double() for images in zip(*pairs, strict=True)]  # [N, C, R, R] each
+    sharp, degraded = (from_levels(each).float() for each in levels)
     return (detail(degraded) / detail(sharp)).tolist()
 
 

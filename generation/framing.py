@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from dnnlib.errors import UserError
-from generation.warps import warped
+from generation.warps import warp_points
 from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, ScaleFreeSynthesis
 
@@ -58,7 +58,7 @@ class Framing:
         left, top, right, bottom = self.crop
         coords = Coordinates(synthesis.line(height, top, bottom), synthesis.line(width, left, right))
         coords = coords.shifted(down=self.shift[1], right=self.shift[0])
-        coords = coords if self.warp is None else warped(coords, *self.warp)
+        coords = coords if self.warp is None else warp_points(coords, *self.warp)
         coords = coords.rotated(self.rotate) if self.rotate % 360 else coords
         if self.strict_crop:
             self._require_within(coords)

@@ -13,7 +13,7 @@ from networks.generators.coordinates import Coordinates
 Warp = Callable[[Tensor, float], Tensor]
 
 
-def warped(coords: Coordinates, warp: str, strength: float) -> Coordinates:
+def warp_points(coords: Coordinates, warp: str, strength: float) -> Coordinates:
     """Return the coordinates of an image that is bent by one of `WARPS`, point by point; 0 leaves it as it is."""
     points = coords.points()  # [H, W, 2]
     first, last = points[0, 0], points[-1, -1]

@@ -65,13 +65,13 @@ class FullyConnected(nn.Module):
         if self.act == "linear" and self.bias is not None:
             bias = self.bias.to(x.dtype) * self.bias_gain
             return torch.addmm(bias, x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
-        return self.activated(self.product(x))
+        return self.activate(self.product(x))
 
     def product(self, x: Tensor) -> Tensor:
         """Return `[N, out_features]` of `x [N, in_features]`, before bias and activation."""
         return x @ (self.weight.to(x.dtype) * self.weight_gain).t()
 
-    def activated(self, product: Tensor) -> Tensor:
+    def activate(self, product: Tensor) -> Tensor:
         """Return such a product with bias and activation."""
         bias = None if self.bias is None else self.bias.to(product.dtype) * self.bias_gain
         return bias_act(product, bias, act=self.act)

@@ -48,7 +48,7 @@ def in_the_form_of(given: Given, results: Sequence[np.ndarray]) -> Given:
 
     Tensors keep their device, and are float32.
     """
-    return _formed(given, iter(results))
+    return _to_form_of(given, iter(results))
 
 
 def groups_in_the_form_of(given: Any, groups: Sequence[Sequence[np.ndarray]]) -> Any:
@@ -59,7 +59,7 @@ def groups_in_the_form_of(given: Any, groups: Sequence[Sequence[np.ndarray]]) ->
     return _grouped(given, iter(groups))
 
 
-def formed(results: Sequence[np.ndarray], form: Form, device: torch.device | None = None) -> Any:
+def to_form(results: Sequence[np.ndarray], form: Form, device: torch.device | None = None) -> Any:
     """Return results uint8 `[H, W, 3]` as a list of PIL images, an array `[N, H, W, 3]`, or a tensor `[N, 3, H, W]`."""
     if form not in get_args(Form):
         raise UserError(f"form={form!r} is none of {', '.join(get_args(Form))}; choose one of them")
@@ -70,14 +70,14 @@ def formed(results: Sequence[np.ndarray], form: Form, device: torch.device | Non
     return torch.cat([network_input(image) for image in results]).to(device or "cpu")
 
 
-def _formed(given: Any, results: Iterator[np.ndarray]) -> Any:
+def _to_form_of(given: Any, results: Iterator[np.ndarray]) -> Any:
     if isinstance(given, (list, tuple)):
-        return [_formed(item, results) for item in given]
+        return [_to_form_of(item, results) for item in given]
     if isinstance(given, np.ndarray):
         return np.stack([next(results) for _ in given]) if given.ndim == 4 else next(results)
     if isinstance(given, torch.Tensor):
         images = [next(results) for _ in given] if given.ndim == 4 else [next(results)]
-        tensor = formed(images, "tensor", given.device)
+        tensor = to_form(images, "tensor", given.device)
         return tensor if given.ndim == 4 else tensor[0]
     return PIL.Image.fromarray(next(results))
 
@@ -88,9 +88,9 @@ def _grouped(given: Any, groups: Iterator[Sequence[np.ndarray]]) -> Any:
     if isinstance(given, (np.ndarray, torch.Tensor)):
         form: Form = "numpy" if isinstance(given, np.ndarray) else "tensor"
         device = None if isinstance(given, np.ndarray) else given.device
-        parts = [formed(next(groups), form, device) for _ in range(len(given) if given.ndim == 4 else 1)]
+        parts = [to_form(next(groups), form, device) for _ in range(len(given) if given.ndim == 4 else 1)]
         return parts if given.ndim == 4 else parts[0]
-    return formed(next(groups), "pil")
+    return to_form(next(groups), "pil")
 
 
 def _of_array(given: np.ndarray) -> list[np.ndarray]:

@@ -30,8 +30,8 @@ from inversion.requality import copy_quality
 from inversion.tuned_weights import Inversion
 from networks.files import load as load_network
 from networks.latents import Latents, join
-from qc_stylegan.conversion import Form, formed
-from qc_stylegan.photos import BATCH, Faces, Finished, Parts, in_groups, made_of, prepared, results_in_the_form_of
+from qc_stylegan.conversion import Form, to_form
+from qc_stylegan.photos import BATCH, Faces, Finished, Parts, in_groups, made_of, prepare_all, results_in_the_form_of
 from qc_stylegan.wording import errors_in_python
 from torch_utils.checkpoint import read_header
 from torch_utils.distributed import best_device
@@ -119,7 +119,7 @@ class Network:
         sampling = Sampling(class_index, truncation, noise_mode, BATCH)
         code = self._quality(quality, numbers, strength)
         images = [image for views in generate(self.G, numbers, [code], sampling) for image in views.images[0]]
-        results = formed([_rgb(image) for image in images], form, self.device)
+        results = to_form([_rgb(image) for image in images], form, self.device)
         return results[0] if isinstance(seeds, (int, np.integer)) else results
 
     @errors_in_python
@@ -240,7 +240,7 @@ class Network:
         """Return the images of codes, such as those of `encode`; `codes.sharp()` shows them without degradation."""
         with torch.no_grad():
             images = from_network(synthesize(self.G, codes.to(self.device)))
-        return formed(list(images), form, self.device)
+        return to_form(list(images), form, self.device)
 
     @errors_in_python
     def directions(self, count: int = 3, method: Literal["sefa", "pca"] = "sefa") -> list[Direction]:
@@ -273,7 +273,7 @@ class Network:
     def _codes(self, images: Images, parts: Parts) -> tuple[list[list[PreparedPhoto]], Latents]:
         """Return the parts of each image, and the codes of all of them, without tuning."""
         inverter = self._restorer
-        photos = prepared(images, parts.reader(inverter.G))
+        photos = prepare_all(images, parts.reader(inverter.G))
         targets = torch.cat([part.target for found in photos for part in found])
         return photos, inverter.codes(targets.to(self.device))
 

@@ -66,7 +66,7 @@ class Made:
     notes: Notes
 
 
-def prepared(images: Any, reader: PhotoReader) -> list[list[PreparedPhoto]]:
+def prepare_all(images: Any, reader: PhotoReader) -> list[list[PreparedPhoto]]:
     """Return the faces of each image, the largest first, or its middle square; see `pixels_of` for images."""
     pixels = pixels_of(images)
     if not pixels:
@@ -79,7 +79,7 @@ def made_of(images: Any, reader: PhotoReader, inverter: Inverter, finished: Fini
 
     `subject` says what the network knows.
     """
-    photos = prepared(images, reader)
+    photos = prepare_all(images, reader)
     parts = [part for found in photos for part in found]
     made: list[Made] = []
     for batch in (parts[first : first + BATCH] for first in range(0, len(parts), BATCH)):

@@ -17,7 +17,7 @@ from dnnlib.errors import UserError, one_line
 from dnnlib.files import replace_file
 from dnnlib.limits import ANY_BYTES
 from dnnlib.reading import explained, open_file, parse_json, path_exists, path_of_text
-from torch_utils.checksums import checksum, checksums, differing
+from torch_utils.checksums import checksum, checksums, find_differing
 from torch_utils.finite import first_not_finite
 
 FORMAT_VERSION = 1
@@ -99,7 +99,7 @@ def load_tensors(path: str | os.PathLike, prefix: str = "") -> dict[str, Tensor]
         recorded = _recorded(file.metadata() or {}, path)
     if recorded is not None:
         lost = names ^ (recorded.keys() - {HEADER})
-        damaged = lost or set(differing(tensors, {name: recorded[name] for name in tensors}))
+        damaged = lost or set(find_differing(tensors, {name: recorded[name] for name in tensors}))
         if damaged:
             raise UserError(f"{min(damaged)} in {path} is damaged, as its checksum tells", CURE)
     if (bad := first_not_finite(tensors)) is not None:

@@ -38,7 +38,7 @@ def checksums(leaves: Mapping[str, Leaf]) -> dict[str, str]:
     return {name: checksum(name, leaf) for name, leaf in leaves.items()}
 
 
-def differing(leaves: Mapping[str, Leaf], recorded: Mapping[str, object]) -> list[str]:
+def find_differing(leaves: Mapping[str, Leaf], recorded: Mapping[str, object]) -> list[str]:
     """Return, sorted, the names of leaves that differ from what was recorded of them, are missing or in excess."""
     present = checksums(leaves)
     return sorted(name for name in present.keys() | recorded.keys() if present.get(name) != recorded.get(name))

@@ -15,7 +15,7 @@ from dnnlib.reading import is_text
 from dnnlib.running.lock import FolderLock, require_unlocked
 from images.datasets.identity import DataIdentity
 from torch_utils.checkpoint import load_state, save_state
-from torch_utils.checksums import checksums, differing, named_leaves
+from torch_utils.checksums import checksums, find_differing, named_leaves
 from torch_utils.finite import first_not_finite
 from training import records
 from training.config import TrainConfig, defining
@@ -139,7 +139,7 @@ class RunDirectory:
                 f"{STATE_VERSION}; use the version of the program that wrote it"
             )
         recorded = state.pop(CHECKSUMS, None)  # states of earlier programs have none
-        if recorded is not None and (damaged := differing(named_leaves(state), recorded)):
+        if recorded is not None and (damaged := find_differing(named_leaves(state), recorded)):
             raise UserError(f"{self.state_path} is damaged, {damaged[0]} is not what was saved", self.ownership.cure())
         if bad := first_not_finite(state):
             raise UserError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inversion.photos.paste_back import enlarged, paste_all, scaled
+from inversion.photos.paste_back import enlarge, paste_all, scale_square
 from inversion.photos.reader import PreparedPhoto
 from networks.latents import Latents
 
@@ -58,5 +58,5 @@ def kept_of(parts: Sequence[PreparedPhoto], name: str) -> tuple[PreparedPhoto, .
     factor = WHOLE_SIDE / max(photo.shape[:2])
     if factor >= 1:
         return tuple(parts)
-    shown = enlarged(photo, factor, name)
-    return tuple(replace(part, photo=shown, square=scaled(part.square, photo, shown)) for part in parts)
+    shown = enlarge(photo, factor, name)
+    return tuple(replace(part, photo=shown, square=scale_square(part.square, photo, shown)) for part in parts)

@@ -145,7 +145,7 @@ def fake_stream(source: FakeSource, count: int) -> ImageStream:
                 ws = source.map(source.z(seeds), seeds)  # [N, num_ws, w_dim]
                 images = synthesize(source.G, Latents(ws, q=source.q(seeds)), source.noise(seeds), coords)
             levels = round_levels(to_levels(source.require_finite(images, seeds).float()))  # [N, C, R, R]
-            yield enlarged(levels, source.side)
+            yield enlarge(levels, source.side)
 
     return ImageStream(f"{source.name}, {source.quality}", count, source.options.batch, batches, source.identity)
 
@@ -155,7 +155,7 @@ def scaled_side(G: Generator, scale: float) -> int:
     return Framing(scale=scale).image_size(G.img_resolution)[0]
 
 
-def enlarged(images: Tensor, side: int) -> Tensor:
+def enlarge(images: Tensor, side: int) -> Tensor:
     """Return uint8 images `[N, C, R, R]` at another side by Lanczos; images of this side are returned as they are."""
     if images.shape[-1] == side:
         return images

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import tqdm
 from torch import Tensor
 
-from evaluation.streams.fakes import enlarged, scaled_side
+from evaluation.streams.fakes import enlarge, scaled_side
 from evaluation.tables.table import Table, number
 from generation.framing import Framing
 from generation.rendering import synthesize
@@ -107,7 +107,7 @@ def _image(G: Generator, seed: int, framing: Framing) -> Tensor:
     if isinstance(G.synthesis, ScaleFreeSynthesis):
         return to_levels(synthesize(G, Latents(ws), noise, framing.coordinates(G)).float())[0].cpu()
     levels = round_levels(to_levels(synthesize(G, Latents(ws), noise).float()))
-    return enlarged(levels, scaled_side(G, framing.scale or 1.0))[0].float().cpu()
+    return enlarge(levels, scaled_side(G, framing.scale or 1.0))[0].float().cpu()
 
 
 def _mean_psnr(images: Sequence[Tensor], native: Sequence[Tensor], shift: int) -> float:

@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.remarks import remark
 from inversion.inverter import Inverter, OnStep
-from inversion.photos.jobs import Summary, merged, run_job
+from inversion.photos.jobs import Summary, merge_outcome, run_job
 from inversion.photos.notes import STAYS, Notes, notes_on, subject_of
 from inversion.photos.reader import PhotoReader, PreparedPhoto
 from inversion.photos.results import FaceResults, Results, save_results
@@ -37,7 +37,7 @@ def divide_photos(work: Callable[..., Summary], job: PhotoJob, device: str | Non
     Under torchrun only its first process has it, and the others None. See `torch_utils.processes.sharing.divide`.
     """
     outcome = divide(_as_json, job.gpus, device, work, job, *arguments)
-    return None if outcome is None else merged(outcome)
+    return None if outcome is None else merge_outcome(outcome)
 
 
 def _as_json(share: Share, work: Callable[..., Summary], *arguments: Any) -> dict[str, Any]:

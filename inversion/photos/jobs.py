@@ -68,7 +68,7 @@ class Summary:
         return "\n".join([counts, *self.failed])
 
 
-def merged(outcome: Outcome) -> Summary:
+def merge_outcome(outcome: Outcome) -> Summary:
     """Return the summary of all processes' work, which each of them has returned by `dataclasses.asdict`."""
     parts = [Summary(**part) for part in outcome.results]
     failed = [sentence for part in parts for sentence in part.failed]

@@ -67,7 +67,7 @@ def pasted_region(
     return left, top, np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
-def enlarged(photo: np.ndarray, factor: float, name: str) -> np.ndarray:
+def enlarge(photo: np.ndarray, factor: float, name: str) -> np.ndarray:
     """Return a photo, uint8 `[H, W, 3]`, with `factor` times its width and height, by Lanczos.
 
     Raises UserError, which calls it `name`, where that would be more pixels than files may have.
@@ -81,7 +81,7 @@ def enlarged(photo: np.ndarray, factor: float, name: str) -> np.ndarray:
     return np.array(PIL.Image.fromarray(photo).resize((width, height), PIL.Image.Resampling.LANCZOS))
 
 
-def scaled(square: Square, photo: np.ndarray, whole: np.ndarray) -> Square:
+def scale_square(square: Square, photo: np.ndarray, whole: np.ndarray) -> Square:
     """Return a square of a photo as a square of the same photo at another size."""
     across, down = (whole.shape[side] / photo.shape[side] for side in (1, 0))  # equal but for whole pixels
     return Square(square.x * across, square.y * down, square.side * math.sqrt(across * down), square.angle)

@@ -9,7 +9,7 @@ import numpy as np
 
 from images.figures import labelled_grid
 from images.sheets import save_png
-from inversion.photos.paste_back import enlarged, paste_all, scaled
+from inversion.photos.paste_back import enlarge, paste_all, scale_square
 from inversion.photos.reader import PreparedPhoto
 from inversion.photos.tasks import Pasting, PhotoTask
 from inversion.tuned_weights import Inversion, save_inversion
@@ -81,11 +81,11 @@ def make_strip(images: Mapping[str, np.ndarray]) -> np.ndarray:
 def _wholes(task: PhotoTask, faces: Sequence[FaceResults], pasting: Pasting) -> dict[str, np.ndarray]:
     """Return the photo with the results in their places, by kind; where squares overlap, the largest face is on top."""
     photo = faces[0].part.photo
-    background = photo if pasting.upscale is None else enlarged(photo, pasting.upscale, task.name)
+    background = photo if pasting.upscale is None else enlarge(photo, pasting.upscale, task.name)
     wholes: dict[str, np.ndarray] = {}
     for kind in dict.fromkeys(kind for face in faces for kind in face.results.pasted):
         there = [face for face in faces if kind in face.results.pasted]
-        squares = [scaled(face.part.square, photo, background) for face in there]
+        squares = [scale_square(face.part.square, photo, background) for face in there]
         wholes[kind] = paste_all(background, [face.results.pasted[kind] for face in there], squares)
     return wholes
 

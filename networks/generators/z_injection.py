@@ -61,7 +61,7 @@ class CodedMapping(MappingNetwork):
 
     def _behind(self, product: Tensor) -> Tensor:
         """Return the `w` of a product of the first layer."""
-        x = self.fc0.activated(product)
+        x = self.fc0.activate(product)
         for index in range(1, self.num_layers):
             x = getattr(self, f"fc{index}")(x)
         return x

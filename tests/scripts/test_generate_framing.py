@@ -18,7 +18,7 @@ from generation.framing_flags import WARP_NAMES
 from generation.quality_codes import parse_qualities
 from generation.sampling import Sampling, generate, ws_of_seeds
 from generation.walks import content_loop, frames, zoom
-from generation.warps import WARPS, warped
+from generation.warps import WARPS, warp_points
 from images.ranges import to_uint8
 from networks.config import QualityConfig
 from networks.generators.coordinates import Coordinates, line
@@ -86,18 +86,18 @@ def test_warps_bend_the_window_and_keep_its_corners():
     coords = Coordinates(line(9, 0.2, 0.6), line(17, 0.1, 0.9))
     points = coords.points()
     for name in WARPS:
-        assert_close(warped(coords, name, 0.0).points(), points)
-        bent = warped(coords, name, 0.3).points()
+        assert_close(warp_points(coords, name, 0.0).points(), points)
+        bent = warp_points(coords, name, 0.3).points()
         assert_close(bent[[0, 0, -1, -1], [0, -1, 0, -1]], points[[0, 0, -1, -1], [0, -1, 0, -1]])
         assert_close(bent[4, 8], points[4, 8] + torch.tensor([0.3 * 0.4 if name == "bend" else 0.0, 0.0]))
-    bend, swirl, bulge = (warped(coords, name, 0.3).points() for name in ("bend", "swirl", "bulge"))
+    bend, swirl, bulge = (warp_points(coords, name, 0.3).points() for name in ("bend", "swirl", "bulge"))
     assert_close(bend[:, :, 1], points[:, :, 1])
     quarter = torch.tensor([0.0, 0.25])  # of the window, to the right of its middle
     turn = 2 * math.pi * 0.3 * 0.5**2
     window = torch.tensor([0.4, 0.8])
     assert_close(swirl[4, 12], points[4, 8] + 0.25 * window * torch.tensor([math.sin(turn), math.cos(turn)]))
     assert_close(bulge[4, 12], points[4, 8] + window * quarter * 0.5**0.3)
-    assert torch.isfinite(warped(Coordinates(line(1), line(1)), "swirl", 1.0).points()).all()
+    assert torch.isfinite(warp_points(Coordinates(line(1), line(1)), "swirl", 1.0).points()).all()
 
 
 def test_a_zoom_goes_from_the_whole_image_into_the_window():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_utils.checksums import checksum, checksums, differing, named_leaves
+from torch_utils.checksums import checksum, checksums, find_differing, named_leaves
 
 VALUES = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -56,8 +56,8 @@ def test_an_unknown_object_has_no_checksum():
 def test_changed_missing_and_additional_leaves_are_named():
     leaves = {"a": VALUES, "b": 2, "c": 3}
     recorded = checksums(leaves)
-    assert differing(leaves, recorded) == []
-    assert differing({"a": VALUES + 1, "b": 2, "d": 3}, recorded) == ["a", "c", "d"]
+    assert find_differing(leaves, recorded) == []
+    assert find_differing({"a": VALUES + 1, "b": 2, "d": 3}, recorded) == ["a", "c", "d"]
 
 
 def test_leaves_of_nested_content():

@@ -52,14 +52,14 @@ def draw(path: Path, runs: Mapping[str, Mapping[str, Curve]], names: Sequence[st
                 marker = "o" if len(curve.values) == 1 else None  # a line of one point is invisible
                 if len(curve.values) > FEW:
                     axes.plot(curve.kimg, curve.values, color=color, alpha=0.25, linewidth=0.8)
-                axes.plot(curve.kimg, averaged(curve.values), color=color, linewidth=1.4, label=label, marker=marker)
+                axes.plot(curve.kimg, average(curve.values), color=color, linewidth=1.4, label=label, marker=marker)
         if len(runs) > 1 and place == 1:
             axes.legend(fontsize=8)
     with replace_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lower().removeprefix("."))
 
 
-def averaged(values: Sequence[float]) -> np.ndarray:
+def average(values: Sequence[float]) -> np.ndarray:
     """Return values `[N]` averaged with their neighbours, over one FEW-th of a long curve, to show its trend."""
     count = len(values)
     reach = count // (2 * FEW)

@@ -76,14 +76,14 @@ class PaddingHead(nn.Module):
             assert const is not None, "a network with places for paddings has a constant"
             self.const.copy_(const[0])
 
-    def enlarged(self, levels: Sequence[Tensor]) -> Tensor:
+    def enlarge(self, levels: Sequence[Tensor]) -> Tensor:
         """Return the map `[N, width, S, S]` that all paddings come from, as large as the largest with its ring."""
         x = self.units(levels[self.level])
         return F.interpolate(x.float(), size=(self.side, self.side), mode="bicubic", align_corners=True)
 
     def add_to(self, latents: Latents, levels: Sequence[Tensor]) -> Latents:
         """Return the codes with the paddings read from the levels of the pyramid `[N, width, side, side]`."""
-        x = self.enlarged(levels)
+        x = self.enlarge(levels)
         const = self.const + self.const_head(crop(x, 4)).float()  # [N, C, 4, 4]
         rings = {
             name: ring_of(crop(head(x).float(), side))

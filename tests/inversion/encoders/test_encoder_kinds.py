@@ -124,7 +124,7 @@ def test_the_published_encoder_of_paddings_equals_the_reference(narrow):
     expected = torch.cat([ring[..., :34], ring[..., -34:], sides[..., 0], sides[..., 1]], dim=2)
     assert_close(expected, arrays["ring32"], rtol=1e-4)
     total = (latents.ws * torch.tensor(arrays["g_ws"])).sum() + (padding.const * torch.tensor(arrays["g_const"])).sum()
-    whole = crop(encoder.spatial.heads[1](encoder.spatial.enlarged(levels)), 10)  # the map whose ring counts
+    whole = crop(encoder.spatial.heads[1](encoder.spatial.enlarge(levels)), 10)  # the map whose ring counts
     assert_close(whole, arrays["map8"], rtol=1e-4)
     total = total + (whole * torch.tensor(arrays["g_map8"])).sum()
     (dx,) = torch.autograd.grad(total, images)

@@ -10,7 +10,7 @@ import pytest
 from dnnlib.errors import UserError
 from dnnlib.files import replace_file
 from inversion.photos.inputs import TakenNames
-from inversion.photos.jobs import merged, run_job
+from inversion.photos.jobs import merge_outcome, run_job
 from torch_utils.processes.sharing import Loss, Outcome
 
 
@@ -91,12 +91,12 @@ def test_several_inputs_each_photo_once_and_under_a_name_of_its_own(copier, tmp_
 
 def test_the_summaries_of_processes_are_one_and_name_what_a_death_has_lost():
     parts = [{"done": 2, "already": 1, "failed": ["x.png: no"], "stopped_by": None}]
-    summary = merged(Outcome(parts, [Loss("process 1 of 2 was ended by SIGKILL", "a.png")], left=0))
+    summary = merge_outcome(Outcome(parts, [Loss("process 1 of 2 was ended by SIGKILL", "a.png")], left=0))
     assert (summary.done, summary.already, summary.exit_code) == (2, 1, 1)
     assert summary.failed == ["x.png: no", "a.png: process 1 of 2 was ended by SIGKILL; the same command tries again"]
-    stopped = merged(Outcome([*parts, {**parts[0], "stopped_by": signal.SIGTERM}], left=7))
+    stopped = merge_outcome(Outcome([*parts, {**parts[0], "stopped_by": signal.SIGTERM}], left=7))
     assert (stopped.done, stopped.exit_code) == (4, 128 + signal.SIGTERM)
-    before_the_next = merged(Outcome(parts, left=7, stopped_by=signal.SIGINT))
+    before_the_next = merge_outcome(Outcome(parts, left=7, stopped_by=signal.SIGINT))
     assert (before_the_next.exit_code, before_the_next.failed) == (128 + signal.SIGINT, ["x.png: no"])
 
 

@@ -15,7 +15,7 @@ from dnnlib.errors import UserError
 from images.decoding import UnreadableImageError
 from images.photos import from_network, network_input, photo_files, read_photo, to_network
 from images.squares import Square, centre_square, cut
-from inversion.photos.paste_back import enlarged, paste_back, soft_mask
+from inversion.photos.paste_back import enlarge, paste_back, soft_mask
 
 ORIENTATION = 0x0112
 
@@ -340,4 +340,4 @@ def test_the_mask_is_0_at_the_edge_and_1_within(x, y, side, angle, feather):
 )
 def test_photos_are_not_enlarged_beyond_what_files_may_have(size, factor, expected):
     with pytest.raises(UserError, match=expected):
-        enlarged(np.empty((*size, 3), np.uint8), factor, "a.jpg")
+        enlarge(np.empty((*size, 3), np.uint8), factor, "a.jpg")

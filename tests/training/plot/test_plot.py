@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from training.plot.__main__ import main
 from training.plot.curves import Curve, chosen, curves_of, labels
-from training.plot.figure import FEW, averaged
+from training.plot.figure import FEW, average
 
 
 def write_run(folder, count=3):
@@ -47,8 +47,8 @@ def test_labels_are_as_short_as_they_can_be(tmp_path):
 
 
 def test_long_curves_are_averaged_and_short_ones_are_not():
-    assert averaged([1.0, 5.0, 3.0]).tolist() == [1, 5, 3]
-    long = averaged(np.arange(4 * FEW))
+    assert average([1.0, 5.0, 3.0]).tolist() == [1, 5, 3]
+    long = average(np.arange(4 * FEW))
     np.testing.assert_allclose(long[2:-2], np.arange(4 * FEW)[2:-2])
     assert long[0] == 1.0  # of 0, 1 and 2
 
