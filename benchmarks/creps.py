@@ -15,6 +15,7 @@ from benchmarks.machine import Operations, describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH, SETTINGS
+from dnnlib.remote.locations import NetworkFile
 from generation.framing import Framing
 from networks.config import Dtype
 from networks.files import ImageFormat, build_generator, load_generator, with_precision
@@ -27,7 +28,9 @@ from training import presets
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=PATH, help="CREPS network; without one, fresh weights of a preset, which take as long.")
+@click.option(
+    "--network", type=NetworkFile(), help="CREPS network; without one, fresh weights of a preset, which take as long."
+)
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="creps128", help="Preset of the network.")
 @click.option("--resolution", default=128, help="Side of the preset's images.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Precision.")

@@ -16,6 +16,7 @@ from benchmarks.machine import describe, prepare, seconds
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError
 from dnnlib.flags import PATH, SETTINGS
+from dnnlib.remote.locations import NetworkFile
 from evaluation.tables.runtime import PAPER
 from networks.config import Dtype, GeneratorConfig, QualityConfig, Variant
 from networks.files import KINDS, ImageFormat, build_generator, load_generator, with_precision
@@ -29,7 +30,9 @@ DEFAULT_PRECISIONS: tuple[Dtype, ...] = ("fp32", "bf16")
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=PATH, help="QC network; without one, fresh weights of a preset, which take as long.")
+@click.option(
+    "--network", type=NetworkFile(), help="QC network; without one, fresh weights of a preset, which take as long."
+)
 @click.option("--preset", type=click.Choice(list(presets.PRESETS)), default="paper256", help="Preset of the networks.")
 @click.option("--resolution", default=256, help="Side of the preset's images.")
 @click.option("--generator", type=click.Choice(KINDS.names()), help="Kind of the preset's generator.")

@@ -64,7 +64,7 @@ def main(
     if not keep_discriminators and "generator" in header:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(DISCRIMINATORS)}
         header["discriminator"] = None
-    save_tensors(output, {name: halve(tensor) for name, tensor in tensors.items()}, header)
+    save_tensors(output, {name: halve(name, tensor) for name, tensor in tensors.items()}, header)
     if for_network is not None and photos is not None:
         measure_anew(output, for_network, photos)
     if "generator" in header:

@@ -15,12 +15,13 @@ from networks.generators.interface import Generator
 from networks.latents import Latents
 
 SEEDS = 32  # images that are compared
+EXACT = (".coords", ".freqs")  # of CREPS, whose angles are products of both and many turns long
 MOST_LEVELS = 1.0  # grey levels by which no pixel may change
 
 
-def halve(tensor: Tensor) -> Tensor:
-    """Return float32 as float16 where no number leaves its range; other types stay."""
-    if tensor.dtype != torch.float32:
+def halve(name: str, tensor: Tensor) -> Tensor:
+    """Return float32 as float16 where no number leaves its range; other types stay, as do places and frequencies."""
+    if tensor.dtype != torch.float32 or name.endswith(EXACT):
         return tensor
     half = tensor.half()
     return half if half.isfinite().all() else tensor

@@ -38,10 +38,12 @@ def save_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
     text = json.dumps({"format_version": FORMAT_VERSION, **header})
     recorded = checksums({**tensors, HEADER: text})
     with replace_file(path) as temporary:
+        rights = temporary.stat().st_mode
         try:
             save_file(tensors, temporary, metadata={HEADER: text, CHECKSUMS: json.dumps(recorded)})
         except SafetensorError as error:
             raise _write_failure(temporary, error) from error
+        temporary.chmod(rights)  # the library makes another file, which nobody else may read
         _order_metadata(temporary)
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from degradations import apply_primitive
-from dnnlib.flags import PATH, SETTINGS
+from dnnlib.flags import SETTINGS
+from dnnlib.remote.locations import NetworkFile
 from generation.sampling import ws_of_seeds
 from images.ranges import from_levels, to_levels, to_uint8
 from networks.config import QualityConfig, Variant
@@ -36,7 +37,7 @@ LR = 3e-3
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--network", type=PATH, required=True, help="Base network.")
+@click.option("--network", type=NetworkFile(), required=True, help="Base network.")
 @click.option("--degradation", type=click.Choice(list(DEGRADATIONS)), default="jpeg", help="Degradation to fit.")
 @click.option("--variant", "variants", multiple=True, default=["paper", "paper+"], help="Variant of the DegradBlock.")
 @click.option("--steps", default=1400, help="Steps of Adam.")

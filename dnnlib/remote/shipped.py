@@ -12,6 +12,7 @@ SHIPPED = {
     "cats64": "afhqcat64-qc.safetensors",
     "cats64-base": "afhqcat64-base.safetensors",
     "cats64-encoder": "afhqcat64-encoder.safetensors",
+    "cats64-creps": "afhqcat64-creps.safetensors",
 }
 
 

@@ -17,7 +17,7 @@ from inversion.inverter import InversionOptions, Inverter
 from networks.files import load_discriminator, load_generator
 from networks.latents import Latents
 from tests.support.encoders import TINY, write_encoder
-from tests.support.networks import quality_generator, small_generator, write_network
+from tests.support.networks import quality_generator, small_creps, small_generator, write_network
 from tests.support.runs import write_images
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
@@ -46,6 +46,15 @@ def test_images_stay_and_bytes_halve(network, tmp_path):
     assert 0 < change.abs().max() < 2 / 255
     assert (header["subject"], header["licence"], header["discriminator"]) == ("cat faces", "CC0", None)
     assert (tmp_path / "slim.safetensors").stat().st_size < 0.5 * network.stat().st_size
+
+
+def test_places_and_frequencies_stay_exact(tmp_path):
+    network = write_network(tmp_path / "creps.safetensors", small_creps())
+    assert slim(network, tmp_path / "slim.safetensors").exit_code == 0
+    whole, half = load_tensors(network), load_tensors(tmp_path / "slim.safetensors")
+    exact = {name for name, tensor in half.items() if torch.equal(tensor.float(), whole[name])}
+    assert {name.rpartition(".")[2] for name in exact if name.startswith("G_ema.synthesis.b4")} >= {"coords", "freqs"}
+    assert half["G_ema.synthesis.b8.fc0.weight"].dtype == torch.float16
 
 
 def test_discriminators_may_stay(network, tmp_path):

@@ -156,6 +156,15 @@ def test_file_is_plain_safetensors(path):
     assert load_tensors(path, "D_sharp.b4.out.").keys() == {"weight", "bias"}
 
 
+def test_others_may_read_what_the_system_lets_them(tmp_path):
+    """A network is for a group and for servers, too, and not for its writer alone."""
+    (tmp_path / "plain").touch()
+    save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(1)}, {})
+    save_state(tmp_path / "x.pt", {"x": torch.zeros(1)})
+    rights = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(set(rights.values())) == 1, rights
+
+
 def test_saving_leaves_the_network_alone_and_takes_any_memory_layout(tmp_path):
     G = generator("base").to(memory_format=torch.channels_last)
     before = {name: tensor.clone() for name, tensor in G.state_dict().items()}
