@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 from torch.nn import functional as F
 
-from benchmarks import scaling
+from benchmarks.training import scaling
 from benchmarks.training.memory import needed, saved_bytes
 from tests.support.runs import IMAGES, new_trainer, tiny_config
 

@@ -1,1 +1,1 @@
-"""What the benchmarks of steps and ops are made of: phases, the textbook arrangement, timed launches."""
+"""Steps of training: their phases, the textbook arrangement, timed launches, and how they grow (`scaling`)."""

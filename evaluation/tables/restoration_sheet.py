@@ -37,7 +37,8 @@ class RestorationSheet:
     def add(self, names: Sequence[str], images: Images, gains: Sequence[float]) -> None:
         """Offer a batch of photos; `gains` tell how much nearer to the sharp photo restoring has brought each."""
         for number, (name, gain) in enumerate(zip(names, gains, strict=True)):
-            self._photos.append(_Photo(name, gain, {form: batch[number] for form, batch in images.items()}))
+            # Copies, as a part of a batch would keep all of it.
+            self._photos.append(_Photo(name, gain, {form: batch[number].clone() for form, batch in images.items()}))
         if not self.extremes:
             self._photos = self._photos[: self.rows]
             return

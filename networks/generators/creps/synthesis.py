@@ -28,8 +28,8 @@ CLAMP = 256.0  # bound of activations unless `precision.conv_clamp` has another
 REFINEMENT_BLOCKS = 2
 # Pixels times channels of a strip of an image: a CPU's caches hold what its layers pass on, and a GPU has work for all
 # of its cores.
-STRIP_VALUES = {"cpu": 2**19}
-LARGE_STRIP_VALUES = 2**22
+STRIP_VALUES_ON_CPU = 2**19
+STRIP_VALUES = 2**22
 STRIP_PLACES = 4096  # most places of lines that are made at once
 
 
@@ -77,7 +77,7 @@ class CrepsSynthesis(BlockSynthesis, interface.ScaleFreeSynthesis):
     @torch.no_grad()
     def strips(self, ws: Tensor, coords: Coordinates, pixels: int | None = None) -> Iterator[Tensor]:
         # Beside the strip there are the lines of a grid.
-        values = STRIP_VALUES.get(ws.device.type, LARGE_STRIP_VALUES)
+        values = STRIP_VALUES_ON_CPU if ws.device.type == "cpu" else STRIP_VALUES
         pixels = (values // self.lines_channels if pixels is None else pixels) // ws.shape[0]
         if coords.width is not None:
             for rows in coords.strips(pixels):

@@ -1,6 +1,6 @@
 """How a training step grows with resolution, batch and channels, and what presets need in memory.
 
-python -m benchmarks.scaling [--resolution 16 --resolution 32 ...] [--memory paper256 --memory paper512]
+python -m benchmarks.training.scaling [--resolution 16 --resolution 32 ...] [--memory paper256 --memory paper512]
 """
 
 import itertools
