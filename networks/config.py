@@ -8,7 +8,7 @@ from dnnlib.errors import UserError
 from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-Variant = Literal["paper", "paper+", "released", "adain"]
+Variant = Literal["paper", "paper+", "pixels", "released", "adain"]
 Injection = Literal["degrad_block", "concat_z", "concat_w", "dual_style"]
 
 KINDS = Registry("networks.generators.kinds", "kind of generator")
@@ -48,7 +48,8 @@ class MappingConfig:
 
 @dataclass(frozen=True)
 class QualityConfig:
-    """The DegradBlocks (paper, section 3.2); `paper+` gives them noise of their own and the place in the 8x8 grid."""
+    """The DegradBlocks (paper, section 3.2); `paper+` gives them noise of their own and the place in the 8x8 grid,
+    `pixels` the image besides."""
 
     variant: Variant = "paper"
     q_dim: int = 16  # D_q

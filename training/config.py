@@ -199,7 +199,7 @@ class TrainConfig:
         if quality.variant == "released" and quality.injection == "degrad_block":
             raise UserError(
                 "train_degrad_only needs DegradBlocks with layers of their own, and those of the variant released are "
-                "part of conv1; choose --variant=paper, paper+ or adain"
+                "part of conv1; choose --variant=paper, paper+, pixels or adain"
             )
 
     @property

@@ -36,10 +36,18 @@ class Projection(nn.Module):
         self.depth = depth
         nn.init.zeros_(layer.weight)
 
-    def forward(self, r: Tensor) -> Tensor:
-        for index in range(self.depth):
+    def hidden(self, r: Tensor) -> Tensor:
+        """Return what the last convolution reads, `[N, hidden, H, W]`."""
+        for index in range(self.depth - 1):
             r = getattr(self, str(index))(r)
         return r
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """Apply the last convolution."""
+        return getattr(self, str(self.depth - 1))(hidden)
+
+    def forward(self, r: Tensor) -> Tensor:
+        return self.last(self.hidden(r))
 
 
 class PaperDegradBlock(nn.Module):
@@ -49,6 +57,8 @@ class PaperDegradBlock(nn.Module):
     exchanged: combining the *weights* of c with each image's q first leaves a convolution to L channels, which takes
     D_q times less arithmetic than Eq. 7 read literally and gives the same numbers.
     """
+
+    by_taps = False  # whether that convolution is computed tap by tap, for graphs of any batch size
 
     def __init__(self, config: QualityConfig, in_channels: int, out_channels: int):
         super().__init__()
@@ -79,12 +89,17 @@ class PaperDegradBlock(nn.Module):
         """Add noise to the residual `[N, C', H, W]`."""
         return r
 
+    def combined_weights(self, q: Tensor) -> Tensor:
+        """Return each image's own convolution, `[N, L, C, 3, 3]`."""
+        combined = (q * self.weight_gain) @ self.weight.view(self.q_dim, -1)  # [N, L * C * 9]
+        return combined.view(-1, self.channels, *self.weight.shape[1:])
+
     def combine(self, f: Tensor, q: Tensor) -> Tensor:
         """Return r_2 (Eqs. 7 and 8), `[N, L, H, W]`."""
         images, channels, height, width = f.shape
-        components = self.weight.view(self.q_dim, -1)
-        weight = (q * self.weight_gain) @ components  # [N, L * C * 9]: each image's own convolution
-        weight = weight.view(images, self.channels, channels, 3, 3).to(f.dtype)
+        weight = self.combined_weights(q).to(f.dtype)
+        if self.by_taps:
+            return convolve_by_taps(f, weight)
         if f.device.type == "cpu":  # which takes two to three times as long for groups
             each = zip(split(f, 1, 0), weight.unbind(), strict=True)
             return torch.cat([F.conv2d(image, own, padding=1) for image, own in each])
@@ -188,40 +203,23 @@ def combine_components(extra: Tensor, q: Tensor) -> Tensor:
     return r.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-class AnyBatchDegradBlock(nn.Module):
-    """The paper's DegradBlock without a convolution of one group an image, whose number a graph would have to know.
+def convolve_by_taps(f: Tensor, weight: Tensor) -> Tensor:
+    """Convolve images `[N, C, H, W]` each by weights of its own, `[N, L, C, 3, 3]`, to `[N, L, H, W]`.
 
-    Each of the nine taps of an image's own convolution is a matrix product with the shifted features.
+    Each of the nine taps is a matrix product with the shifted features, so that a graph need not know N.
     """
-
-    def __init__(self, block: PaperDegradBlock):
-        super().__init__()
-        self.block = block
-
-    def noise_consts(self) -> list[Tensor]:
-        """Return the stored noise of the block."""
-        return self.block.noise_consts()
-
-    def forward(self, f: Tensor, q: Tensor, noise: Tensor | None = None) -> Tensor:
-        block = self.block
-        f = block.inputs(f, noise)
-        channels, height, width = f.shape[1:]
-        weight = (q * block.weight_gain) @ block.weight.view(block.q_dim, -1)  # [N, L * C * 9]
-        weight = weight.view(-1, block.channels, channels, 3, 3)  # [N, L, C, 3, 3]
-        around = F.pad(f, (1, 1, 1, 1))  # [N, C, H + 2, W + 2]
-        shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
-        products = (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted)  # [N, L, H * W] each
-        r = functools.reduce(torch.add, products).unflatten(2, (height, width))  # [N, L, H, W]
-        r = block.convq(block.add_place(r, q))  # [N, C', H, W]
-        return r if noise is None else block.add_noise(r, q, noise)
+    height, width = f.shape[2:]
+    around = F.pad(f, (1, 1, 1, 1))  # [N, C, H + 2, W + 2]
+    shifted = [(y, x, around[:, :, y : y + height, x : x + width].flatten(2)) for y in range(3) for x in range(3)]
+    products = (weight[:, :, :, y, x] @ pixels for y, x, pixels in shifted)  # [N, L, H * W] each
+    return functools.reduce(torch.add, products).unflatten(2, (height, width))
 
 
 def for_any_batch(synthesis: nn.Module) -> None:
-    """Give all blocks of a network the form of their DegradBlock whose operations are the same for every batch size."""
+    """Give the DegradBlocks of a network operations that are the same for every batch size."""
     for block in synthesis.modules():
-        degrade = getattr(block, "degrade", None)
-        if isinstance(degrade, PaperDegradBlock):
-            block.degrade = AnyBatchDegradBlock(degrade)
+        if isinstance(block, PaperDegradBlock):
+            block.by_taps = True
 
 
 def unit_codes(q: Tensor) -> tuple[Tensor, Tensor]:

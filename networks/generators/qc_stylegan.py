@@ -7,6 +7,7 @@ from networks.config import GeneratorConfig, QualityConfig
 from networks.generators import stylegan2
 from networks.generators.degrad_block import for_any_batch
 from networks.generators.interface import Content
+from networks.generators.pixel_block import PixelQualityBlock
 from networks.generators.quality_block import OwnConvolutionBlock, QualityBlock, ReleasedQualityBlock
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock, SynthesisNetwork
 
@@ -26,7 +27,10 @@ class QualitySynthesis(SynthesisNetwork):
         quality = quality_of(config)
         if shape.resolution * 2**quality.blocks <= self.img_resolution:
             return super().make_block(config, shape)
-        block = ReleasedQualityBlock if quality.variant == "released" else OwnConvolutionBlock
+        if quality.variant == "released":
+            return ReleasedQualityBlock(config, shape, quality)
+        has_image = shape.is_last or config.architecture == "skip"
+        block = PixelQualityBlock if quality.variant == "pixels" and has_image else OwnConvolutionBlock
         return block(config, shape, quality)
 
     def run_block(
@@ -67,7 +71,7 @@ class Generator(stylegan2.Generator):
         self.requires_grad_(False)
         for block in self.synthesis.modules():
             if isinstance(block, QualityBlock):
-                assert isinstance(block, OwnConvolutionBlock), "released DegradBlocks are a part of conv1"
+                assert not isinstance(block, ReleasedQualityBlock), "its DegradBlock is a part of conv1"
                 block.degrade.requires_grad_(True)
 
 

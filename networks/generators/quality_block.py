@@ -1,6 +1,7 @@
 """Synthesis blocks with a DegradBlock: their features are conv1(f) + DB(f, q) (paper, section 3.2)."""
 
 import abc
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,7 +9,6 @@ from torch import Tensor
 from networks.config import GeneratorConfig, QualityConfig
 from networks.generators.degrad_block import (
     AdainDegradBlock,
-    AnyBatchDegradBlock,
     PaperDegradBlock,
     PlacedDegradBlock,
     Projection,
@@ -21,8 +21,22 @@ from networks.generators.stylegan2 import BlockShape, SynthesisBlock
 from networks.layers import repeat_rows, split
 
 
+class Entered(NamedTuple):
+    """What of a block's input has passed conv0, of N or 2 N images.
+
+    Attributes:
+        f: what conv1 reads, `[N or 2 N, C, R, R]`.
+        shortcut: what goes past it, of the same shape; None: nothing.
+        img: the image before this block, `[N or 2 N, img_channels, R/2, R/2]`; None: there is none yet.
+    """
+
+    f: Tensor
+    shortcut: Tensor | None
+    img: Tensor | None
+
+
 class QualityBlock(SynthesisBlock, abc.ABC):
-    """A synthesis block whose features are conv1(f) + DB(f, q), or just conv1(f) where there is no q."""
+    """A synthesis block with a DegradBlock, or just a synthesis block where there is no q."""
 
     degrades = True
 
@@ -45,22 +59,75 @@ class QualityBlock(SynthesisBlock, abc.ABC):
         if q is None:
             return super().forward(x, img, ws, noise, inserts)
         assert inserts.f is None and inserts.x is None, "features are inserted before the DegradBlocks"
+        f, shortcut = self._enter_rows(x, ws, noise, inserts)
+        return self.degraded(Entered(f, shortcut, img), ws, noise, inserts.ring1, q, both)
+
+    @abc.abstractmethod
+    def degraded(
+        self,
+        entered: Entered,
+        ws: Tensor,
+        noise: list[Tensor | None],
+        ring: Tensor | None,
+        q: Tensor,
+        both: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what `forward` does, from what has passed conv0.
+
+        `ring [N, C, P]` surrounds what conv1 reads; None: zeros.
+        """
+
+    def _enter_rows(
+        self, x: Tensor | None, ws: Tensor, noise: list[Tensor | None], inserts: Inserts
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `enter`, of N or 2 N rows of features; of all else there are N rows."""
         rows = ws.shape[0] if x is None else x.shape[0]  # N, or 2 N behind another such block
-        layer_noise = [_repeat(layer, rows) for layer in noise[: self.num_conv]]
-        entering = Inserts(ring0=_repeat(inserts.ring0, rows))
-        f, shortcut = self.enter(x, repeat_rows(ws, rows), layer_noise, entering)  # [N or 2 N, C, R, R]
+        layer_noise = [repeat(layer, rows) for layer in noise[: self.num_conv]]
+        return self.enter(x, repeat_rows(ws, rows), layer_noise, Inserts(ring0=repeat(inserts.ring0, rows)))
+
+    def unit_codes(self, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the codes that the DegradBlock gets, and the strength of its residual; None: 1."""
+        return (q, None) if self.conv_clamp is None else unit_codes(q)
+
+    def strengthened(self, residual: Tensor, strength: Tensor | None) -> Tensor:
+        """Return what the DegradBlock gives for the codes themselves."""
+        if strength is None:
+            return residual
+        assert self.conv_clamp is not None, "codes keep their strength without a clamp"
+        return strengthened(residual, strength, self.conv_clamp)
+
+    def content(self, f: Tensor, w: Tensor, noise: list[Tensor | None], ring: Tensor | None) -> Tensor:
+        """Return conv1(f) for all rows of `f`, `[N or 2 N, C, R, R]`; of all else there are N rows."""
+        rows = f.shape[0]
+        layer_noise = repeat(noise[self.num_conv - 1], rows)
+        return self.conv1(f, repeat_rows(w, rows), layer_noise, gain=self.residual_gain, ring=repeat(ring, rows))
+
+    def own_noise(self, noise: list[Tensor | None]) -> Tensor | None:
+        """Return the DegradBlock's part of the block's noise, `[N or 1, maps, R, R]`."""
+        return noise[self.num_conv] if len(noise) > self.num_conv else None
+
+
+class FeatureQualityBlock(QualityBlock):
+    """A block whose features are conv1(f) + DB(f, q), and whose image follows from them."""
+
+    def degraded(
+        self,
+        entered: Entered,
+        ws: Tensor,
+        noise: list[Tensor | None],
+        ring: Tensor | None,
+        q: Tensor,
+        both: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        f, shortcut, img = entered
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
-        if self.conv_clamp is None:
-            contents, residual = self.contents_and_residual(f, w, noise, q, inserts.ring1)
-        else:
-            unit, strength = unit_codes(q)
-            contents, residual = self.contents_and_residual(f, w, noise, unit, inserts.ring1)
-            residual = strengthened(residual, strength, self.conv_clamp)
-        degraded = contents[-1] + residual  # [N, C, R, R]
+        unit, strength = self.unit_codes(q)
+        contents, residual = self.contents_and_residual(f, w, noise, unit, ring)
+        degraded = contents[-1] + self.strengthened(residual, strength)  # [N, C, R, R]
         if not both:
             return self.leave(degraded, shortcut, img, ws)
         y = torch.cat([contents[0], degraded])  # [2 N, C, R, R], sharp rows first
-        return self.leave(y, _repeat(shortcut, len(y)), _repeat(img, len(y)), repeat_rows(ws, len(y)))
+        return self.leave(y, repeat(shortcut, len(y)), repeat(img, len(y)), repeat_rows(ws, len(y)))
 
     @abc.abstractmethod
     def contents_and_residual(
@@ -72,14 +139,14 @@ class QualityBlock(SynthesisBlock, abc.ABC):
         """
 
 
-class OwnConvolutionBlock(QualityBlock):
+class OwnConvolutionBlock(FeatureQualityBlock):
     """The paper's block and that of ablation F: the DegradBlock has layers of its own beside conv1."""
 
     def __init__(self, config: GeneratorConfig, shape: BlockShape, quality: QualityConfig):
         super().__init__(config, shape)
         width = shape.out_channels
-        self.degrade: PaperDegradBlock | AdainDegradBlock | AnyBatchDegradBlock
-        if quality.variant == "paper+":
+        self.degrade: PaperDegradBlock | AdainDegradBlock
+        if quality.variant in ("paper+", "pixels"):  # the latter has this where a block has no image layer
             self.degrade = PlacedDegradBlock(quality, width, width, shape.resolution, shape.img_resolution)
         else:
             self.degrade = (AdainDegradBlock if quality.variant == "adain" else PaperDegradBlock)(quality, width, width)
@@ -90,15 +157,11 @@ class OwnConvolutionBlock(QualityBlock):
     def contents_and_residual(
         self, f: Tensor, w: Tensor, noise: list[Tensor | None], q: Tensor, ring: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        rows = f.shape[0]
-        layer_noise = _repeat(noise[self.num_conv - 1], rows)
-        own_noise = noise[self.num_conv] if len(noise) > self.num_conv else None  # [N or 1, maps, R, R]
-        # [N or 2 N, C, R, R]
-        y = self.conv1(f, repeat_rows(w, rows), layer_noise, gain=self.residual_gain, ring=_repeat(ring, rows))
-        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q, own_noise)
+        y = self.content(f, w, noise, ring)
+        return split(y, q.shape[0], 0), self.degrade(split(f, q.shape[0], 0)[-1], q, self.own_noise(noise))
 
 
-class ReleasedQualityBlock(QualityBlock):
+class ReleasedQualityBlock(FeatureQualityBlock):
     """The released model's block: conv1 itself has the channels that the residual is made from."""
 
     def __init__(self, config: GeneratorConfig, shape: BlockShape, quality: QualityConfig):
@@ -121,6 +184,6 @@ class ReleasedQualityBlock(QualityBlock):
         return [*contents, y], self.convq(combine_components(extra, q))
 
 
-def _repeat(value: Tensor | None, rows: int) -> Tensor | None:
+def repeat(value: Tensor | None, rows: int) -> Tensor | None:
     """Repeat 1 or N rows until there are `rows`; None stays None."""
     return None if value is None else repeat_rows(value, rows)

@@ -212,7 +212,7 @@ def test_a_quality_code_is_exported_with_a_frame(tmp_path):
 # What is exported, before any tracing.
 
 
-@pytest.mark.parametrize("variant", ["paper", "paper+", "released", "adain"])
+@pytest.mark.parametrize("variant", ["paper", "paper+", "pixels", "released", "adain"])
 @pytest.mark.parametrize("clamp", [None, 256.0])
 def test_what_is_exported_is_the_network(tmp_path, variant, clamp):
     G = quality_generator(variant)

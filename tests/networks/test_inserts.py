@@ -14,7 +14,7 @@ from tests.support.networks import quality_generator, small_generator
 from tests.support.tolerance import assert_close
 from torch_utils.ops.rings import crop, ring_of, surround
 
-VARIANTS = ("paper", "paper+", "adain", "released")
+VARIANTS = ("paper", "paper+", "pixels", "adain", "released")
 
 
 def golden_synthesis(arrays, case):

@@ -11,7 +11,7 @@ from networks.latents import Latents
 from tests.support.networks import golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
-VARIANTS = ["paper", "paper+", "released", "adain"]
+VARIANTS = ["paper", "paper+", "pixels", "released", "adain"]
 ARCHITECTURES = ["skip", "resnet", "orig"]
 
 
@@ -68,9 +68,14 @@ def test_residual_scales_with_the_code(variant, k):
     block = G.synthesis.block(-1)
     f, w, q = torch.randn(2, 16, 16, 16), torch.randn(2, 16), torch.randn(2, G.q_dim)
     noise = G.synthesis.make_noise("const", 2)[-1]
-    [y], residual = block.contents_and_residual(f, w, noise, q)
-    [y_scaled], scaled = block.contents_and_residual(f, w, noise, k * q)
-    assert torch.equal(y, y_scaled)
+    if variant == "pixels":
+        image = torch.randn(2, 3, 16, 16)
+        codes, own = (q, k * q), block.own_noise(noise)
+        residual, scaled = (torch.cat(block.degrade.residuals(f, image, code, own), 1) for code in codes)
+    else:
+        [y], residual = block.contents_and_residual(f, w, noise, q)
+        [y_scaled], scaled = block.contents_and_residual(f, w, noise, k * q)
+        assert torch.equal(y, y_scaled)
     assert residual.abs().max() > 0
     assert_close(scaled, k * residual, rtol=1e-5)
 
@@ -133,7 +138,7 @@ def test_residual_is_bounded_in_float16(variant):
 
 
 def test_every_variant_has_its_own_width():
-    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 32, 16, 32]
+    assert [QualityConfig(variant=variant).width for variant in VARIANTS] == [32, 32, 32, 16, 32]
     narrow, wide = (quality_generator("released"), QualityConfig("released", q_dim=4, channels=8))
     assert narrow.config.quality.width == wide.width == 8
     assert narrow.synthesis.block(-1).convq.get_submodule("0").weight.shape[1] == 8

@@ -24,7 +24,7 @@ def quality_creps(resolution):
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "random"])
-@pytest.mark.parametrize("kind", ["paper", "paper+", "released", "creps"])
+@pytest.mark.parametrize("kind", ["paper", "paper+", "pixels", "released", "creps"])
 @torch.no_grad()
 def test_pixels_within_a_window_are_those_of_the_image(kind, noise_mode):
     """Noise, and the place in JPEG's grid, are those of the same pixels."""

@@ -119,7 +119,7 @@ def test_class_selects_the_label(networks):
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "random", "none"])
-@pytest.mark.parametrize("variant", ["paper", "paper+", "released", "adain"])
+@pytest.mark.parametrize("variant", ["paper", "paper+", "pixels", "released", "adain"])
 def test_an_image_does_not_depend_on_its_batch(noise_mode, variant):
     G = quality_generator(variant)
     [quality] = parse_qualities(["random"], SEEDS, G.q_dim)
@@ -161,7 +161,7 @@ def test_random_noise_is_each_seeds_own_and_shared_by_its_qualities():
 # Exact sharpness.
 
 
-@pytest.mark.parametrize("variant", ["paper", "paper+", "released", "adain"])
+@pytest.mark.parametrize("variant", ["paper", "paper+", "pixels", "released", "adain"])
 def test_zero_code_is_the_sharp_image_bit_for_bit(variant):
     G = quality_generator(variant)
     ws, noise = ws_of_seeds(G, SEEDS), noise_of_seeds(G, SEEDS, "random")

@@ -76,7 +76,7 @@ def quality_generator(
         for name, parameter in G.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.fill_(noise)
-            elif "convq" in name and not zero_start:
+            elif not zero_start and any(part in name for part in ("convq", "to_image", "pixel_weight", "cells.out")):
                 parameter.normal_()
     return G
 

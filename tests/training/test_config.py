@@ -45,7 +45,7 @@ precision = st.builds(
 )
 quality = st.builds(
     QualityConfig,
-    variant=st.sampled_from(["paper", "paper+", "released", "adain"]),
+    variant=st.sampled_from(["paper", "paper+", "pixels", "released", "adain"]),
     q_dim=count,
     channels=count,
     depth=count,

@@ -84,14 +84,14 @@ def is_known(variant, phase, func, shape):
         return True
     if variant == "released" and phase == "G_reg" and shape == (4, 16, 16, 16):  # ToRGB's second derivative, once
         return True
-    if variant == "paper+" and "clone" in func and shape[1:] in ((16, 4, 4), (16, 8, 8)):  # the grid's pattern
+    if variant in ("paper+", "pixels") and "clone" in func and shape[1:] in ((16, 4, 4), (16, 8, 8)):  # the grid's pattern
         return True
-    if variant in ("paper", "paper+"):  # the second derivative of pi
+    if variant in ("paper", "paper+", "pixels"):  # the second derivative of pi
         return phase == "G_reg"
     return variant == "adain" and (phase == "G_reg" or "conv" not in func)  # instance_norm
 
 
-@pytest.mark.parametrize("variant", [None, "released", "paper", "paper+", "adain"])
+@pytest.mark.parametrize("variant", [None, "released", "paper", "paper+", "pixels", "adain"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_features_stay_channels_last(run_files, variant, dtype):
     precision = {"precision": {"dtype": dtype, "blocks": 2}}

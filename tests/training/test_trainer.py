@@ -455,7 +455,7 @@ def test_the_teacher_computes_as_the_student_does(run_files, tmp_path):
     assert {trainer.teacher.synthesis.block(index).dtype for index in range(3)} == {torch.float32}
 
 
-@pytest.mark.parametrize("variant", ["paper", "paper+", "adain"])
+@pytest.mark.parametrize("variant", ["paper", "paper+", "pixels", "adain"])
 def test_only_degradblocks_train_where_they_train_alone(run_files, variant):
     """Sharp images stay the base network's bit for bit, whatever the loss, and there is no sharp discriminator."""
     quality = {"q_dim": 4, "channels": 8, "variant": variant}

@@ -7,7 +7,6 @@ from networks.config import QualityConfig
 from networks.generators.creps.layers import PlaceLayer, ToOutput
 from networks.generators.degrad_block import (
     AdainDegradBlock,
-    AnyBatchDegradBlock,
     PaperDegradBlock,
     strengthened,
     unit_codes,
@@ -53,7 +52,7 @@ class QualityRefinement(RefinementBlock):
     The DegradBlock sees neighbours, so what it does is a matter of pixels; the sharp image stays one of places.
     """
 
-    degrade: PaperDegradBlock | AdainDegradBlock | AnyBatchDegradBlock
+    degrade: PaperDegradBlock | AdainDegradBlock
 
     def add_degrad_block(self, quality: QualityConfig) -> None:
         """Add the DegradBlock, after all other layers, whose weights do not depend on it."""
