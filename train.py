@@ -20,7 +20,7 @@ from dnnlib.remarks import remark
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.running.stop import stoppable
 from metrics.weights.option import weights_dir_option
-from networks.config import KINDS, GeneratorConfig, Variant
+from networks.config import CONTINUED_BY, KINDS, GeneratorConfig, Variant
 from training import presets
 from training.config import TrainConfig, batch_per_process, without_effect
 
@@ -298,6 +298,9 @@ def _require_same_architecture(config: TrainConfig, init_from: str) -> None:
         )
     assert config.data.resolution is not None, "the data have been read"
     stored = _grown(stored, header["images"]["resolution"], config.mode, config.data.resolution)
+    quality, wanted_quality = stored.quality, as_stored.quality
+    if quality is not None and wanted_quality is not None and wanted_quality.variant in CONTINUED_BY[quality.variant]:
+        stored = dataclasses.replace(stored, quality=dataclasses.replace(quality, variant=wanted_quality.variant))
     changes = differences(stored, as_stored)
     for name, value in _shape(header).items():
         wanted = getattr(config.discriminator, name)

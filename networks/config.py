@@ -9,6 +9,14 @@ from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "pixels", "released", "adain"]
+# The variants that training may go on with, where they have all weights of another and more that begin without effect.
+CONTINUED_BY: dict[Variant, tuple[Variant, ...]] = {
+    "paper": (),
+    "paper+": ("pixels",),
+    "pixels": (),
+    "released": (),
+    "adain": (),
+}
 Injection = Literal["degrad_block", "concat_z", "concat_w", "dual_style"]
 
 KINDS = Registry("networks.generators.kinds", "kind of generator")
