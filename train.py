@@ -163,7 +163,8 @@ SECTIONS = {
 @click.option(
     "--degrad-only/--whole-head",
     default=None,
-    help="Part of the network that mode qc trains: the DegradBlocks alone, or the last blocks.  [default: whole-head]",
+    help="Part of the network that mode qc trains: the DegradBlocks alone, or the last blocks.  "
+    "[default: degrad-only for images up to 128 pixels with --preset=auto or demo, else whole-head]",
 )
 @click.option("--metrics", help="Metrics to measure at each snapshot, such as fid5k_full,fd5k_cifar.")
 @click.option(
@@ -264,10 +265,18 @@ def resolve(
             raise UserError(f"--ablation={ablation} changes QC-StyleGAN; add --mode=qc")
         config = presets.ABLATIONS[ablation](config)
     config = with_overrides(config, values)
+    if mode == "qc" and preset_name in presets.FOR_ANY_SIDE and not _concerns_other_blocks(values, ablation):
+        config = presets.with_blocks_alone(config)
     if init_from is not None:
         _require_same_architecture(config, init_from)
     _require_effects(config, values)
     return config, images
+
+
+def _concerns_other_blocks(values: Mapping[str, str], ablation: str | None) -> bool:
+    """Whether flags say which part of a QC network trains, or set what counts only where other blocks train as well."""
+    told = ("train_degrad_only", "train_all", "loss.distill_weight", "loss.distill_norm")
+    return ablation is not None or any(field in values for field in told)
 
 
 def _require_effects(config: TrainConfig, values: Mapping[str, str]) -> None:

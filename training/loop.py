@@ -190,8 +190,9 @@ class NetworkRun(Run):
         """Return what the run is going to do, and where, as a line."""
         config, size, device = self.config, self.world.size, self.world.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        part = ", DegradBlocks alone" if config.train_degrad_only else ""
         return (
-            f"Mode {config.mode}, {self.dataset.resolution}x{self.dataset.resolution}, batch {config.batch}, "
+            f"Mode {config.mode}{part}, {self.dataset.resolution}x{self.dataset.resolution}, batch {config.batch}, "
             f"{config.run.kimg:g} kimg, on {size} process{'es' * (size > 1)} ({name}), in {self.directory.path}"
         )
 

@@ -25,6 +25,10 @@ RESOLUTIONS |= {"creps128": 128, "creps512": 512, "creps1024": 1024}
 PAPER_KIMG = 5000.0  # "training length" of the QC-StyleGAN paper; its base networks are StyleGAN2-ADA's, of 25000
 PAPER_BATCH_GPU = 8  # 64 images on 8 GPUs of 40 GB
 
+FOR_ANY_SIDE = ("auto", "demo")
+# Largest side of images for which these train the DegradBlocks alone. Teachers of this size are rarely converged, and
+# the last blocks drift from them (docs/degradblock.md).
+BLOCKS_ALONE_SIDE = 128
 TRANSFER_AUGMENT_KIMG = 100.0  # augment.kimg of runs that start from a network
 
 # For each ablation of the supplement's Table 4, what it changes.
@@ -115,6 +119,18 @@ def as_qc(config: TrainConfig, init_from: str, generator: GeneratorConfig) -> Tr
     precision = config.generator.precision
     generator = dataclasses.replace(generator, quality=quality, precision=precision)
     return dataclasses.replace(config, mode="qc", init_from=init_from, generator=generator)
+
+
+def with_blocks_alone(config: TrainConfig) -> TrainConfig:
+    """Return `config` with the part of a QC network that presets for any side train.
+
+    That is the DegradBlocks of small images, where they can be trained alone and nothing is set for the other blocks.
+    """
+    quality, side = config.generator.quality, config.data.resolution
+    assert quality is not None and side is not None, "the network and the data are known"
+    has_own_layers = quality.injection == "degrad_block" and quality.variant != "released"
+    alone = side <= BLOCKS_ALONE_SIDE and has_own_layers and not config.train_all
+    return dataclasses.replace(config, train_degrad_only=alone)
 
 
 def _preset(

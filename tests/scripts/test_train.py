@@ -183,10 +183,31 @@ def test_mode_then_ablation_then_flags(command, shared):
     assert quality("--ablation=E", "--set=generator.quality.channels=5") == QualityConfig(q_dim=8, channels=5)
 
 
+@pytest.mark.parametrize(
+    ("flags", "alone"),
+    [
+        (["--preset=auto"], True),
+        (["--preset=demo"], True),
+        (["--preset=paper256"], False),
+        (["--preset=auto", "--whole-head"], False),
+        (["--preset=paper256", "--degrad-only"], True),
+        (["--preset=auto", "--variant=pixels"], True),
+        (["--preset=auto", "--variant=released"], False),
+        (["--preset=auto", "--set=generator.quality.injection=concat_w"], False),
+        (["--preset=auto", "--set=train_all=true"], False),
+        (["--preset=auto", "--set=loss.distill_weight=10"], False),
+        (["--preset=auto", "--ablation=C"], False),
+    ],
+)
+def test_small_images_train_the_degrad_blocks_alone(command, shared, flags, alone):
+    qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
+    assert resolved(command(*qc, *flags))[0].train_degrad_only == alone
+
+
 @pytest.mark.parametrize("letter", sorted(presets.ABLATIONS))
 def test_ablation_is_that_of_the_presets(command, shared, letter):
     qc = ["--dry-run", "--mode=qc", f"--init-from={shared / 'base.safetensors'}"]
-    plain, changed = (resolved(command(*qc, *more))[0] for more in ([], [f"--ablation={letter}"]))
+    plain, changed = (resolved(command(*qc, *more))[0] for more in (["--whole-head"], [f"--ablation={letter}"]))
     assert changed == presets.ABLATIONS[letter](plain) != plain
 
 
@@ -496,7 +517,7 @@ def test_wrong_flag_is_one_sentence_and_writes_nothing(command, shared, tmp_path
 WRONG_QC = [
     (["--init-from=large.safetensors"], "large.safetensors makes 32x32 images with 3 channels and labels of width 0, "),
     (
-        ["--init-from=qc.safetensors"],
+        ["--init-from=qc.safetensors", "--whole-head"],
         "qc.safetensors is a QC network already, and only its DegradBlocks can be trained on; add ",
     ),
     (["--init-from=none.safetensors"], "network none.safetensors does not exist; check the path"),
