@@ -1,4 +1,4 @@
-"""Time `bias_act` and `upfirdn2d` as the networks call them, against the bandwidth of a copy.
+"""Time `bias_act`, `epilogue` and `upfirdn2d` as the networks call them, against the bandwidth of a copy.
 
 python -m benchmarks.ops [--resolution 512 --batch 32 --dtype bf16] [--json FILE]
 """
@@ -6,7 +6,7 @@ python -m benchmarks.ops [--resolution 512 --batch 32 --dtype bf16] [--json FILE
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,11 @@ from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from networks.layers import RESAMPLE_TAPS
 from networks.resolutions import DTYPES, channels_at
+from torch_utils.cuda import epilogue as epilogue_kernel
 from torch_utils.cuda import operators
 from torch_utils.distributed import best_device
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.epilogue import epilogue
 from torch_utils.ops.upfirdn2d import Padding, setup_filter, upfirdn2d
 
 ACTIVATION = ("lrelu", 0.2, math.sqrt(2), 256.0)  # name, alpha, gain and clamp, as in the networks
@@ -130,6 +132,7 @@ def cases(
         b = torch.randn(channels, device=device)
         size = f"{channels} x {resolution}x{resolution}"
         yield from bias_act_cases(x, b, size)
+        yield from epilogue_cases(x, b, size)
         for name, (up, down, padding) in RESAMPLINGS.items():
             side = resolution // up if up > 1 else resolution + (1 if up == down else 0)
             small = images(batch, channels, side, side).contiguous(memory_format=memory)
@@ -154,6 +157,28 @@ def bias_act_cases(x: Tensor, b: Tensor, size: str) -> Iterator[Case]:
     yield Case(f"bias_act lrelu backward, {size}", inputs, slope, _Derivative(plain, x), is_derivative=True)
 
 
+def epilogue_cases(x: Tensor, b: Tensor, size: str) -> Iterator[Case]:
+    """Yield the op, and its derivative by all that it has, which reads a gradient, the output and x."""
+    act, alpha, _, clamp = ACTIVATION
+    scale, strength = (torch.rand(shape, device=x.device) + 0.5 for shape in (x.shape[:2], ()))
+    noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
+    kernel = partial(
+        epilogue_kernel.epilogue, scale=scale, noise=noise, strength=strength, b=b, alpha=alpha, clamp=clamp
+    )
+    plain = partial(epilogue, scale=scale, noise=noise, strength=strength, b=b, clamp=clamp)
+    yield Case(f"epilogue {act}, {size}", (x,), kernel, plain)
+    with torch.no_grad(), operators.disabled():
+        y = plain(x)
+    constants = epilogue_kernel.Constants(noise, alpha, clamp)
+
+    def derivative(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        return epilogue_kernel.Derivative.apply(dy, x, y, scale, constants)[0]
+
+    numbers = {"scale": scale.requires_grad_(), "strength": strength.requires_grad_(), "b": b.clone().requires_grad_()}
+    by_all = _Derivative(partial(plain, **numbers), x, list(numbers.values()))
+    yield Case(f"epilogue {act} backward, {size}", (torch.randn_like(x), y, x), derivative, by_all, is_derivative=True)
+
+
 def upfirdn2d_case(name: str, x: Tensor, f: Tensor, up: int, down: int, padding: Padding) -> Case:
     """Return the case of a filter `f`."""
     kernel = partial(
@@ -163,18 +188,19 @@ def upfirdn2d_case(name: str, x: Tensor, f: Tensor, up: int, down: int, padding:
 
 
 class _Derivative:
-    """The derivative by `x` of a function, by autograd; the function itself is called once."""
+    """The derivative by `x` of a function, by autograd, and others unseen; the function itself is called once."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], x: Tensor, others: Sequence[Tensor] = ()) -> None:
         self.function = function
         self.x = x.detach().requires_grad_()
+        self.others = others
         self.y: Tensor | None = None
 
-    def __call__(self, grad: Tensor, _: Tensor) -> Tensor:
+    def __call__(self, grad: Tensor, *_: Tensor) -> Tensor:
         if self.y is None:
             with torch.enable_grad():
                 self.y = self.function(self.x)
-        return torch.autograd.grad(self.y, self.x, grad, retain_graph=True)[0]
+        return torch.autograd.grad(self.y, [self.x, *self.others], grad, retain_graph=True)[0]
 
 
 def measure(case: Case, rate: float, with_compile: bool, device: torch.device) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
+from torch_utils.ops.epilogue import epilogue
+from torch_utils.ops.modulated_conv2d import modulate_and_convolve, modulated_projection
 from torch_utils.ops.rings import ring_size
 from torch_utils.ops.upfirdn2d import setup_filter
 
@@ -169,11 +170,10 @@ class SynthesisLayer(nn.Module):
         """
         weight, bias = (self.weight, self.bias) if extra else self._main()
         factor = folded_gain("lrelu", gain)
-        x = modulated_conv2d(
+        x, scale = modulate_and_convolve(
             x,
             weight,
             self.affine(w),
-            noise=None if noise is None else noise * (self.noise_strength * factor),
             up=self.up,
             padding=1,
             resample_filter=self.resample_filter,
@@ -181,8 +181,9 @@ class SynthesisLayer(nn.Module):
             gain=factor,
             ring=ring,
         )
+        strength = None if noise is None else self.noise_strength * factor
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, bias * factor, act="lrelu", gain=1, clamp=clamp)
+        return epilogue(x, scale, noise, strength, bias * factor, clamp)
 
     @property
     def ring_shape(self) -> tuple[int, int]:

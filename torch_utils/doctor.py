@@ -48,7 +48,7 @@ def main(arch: str) -> None:
     """Print what is installed, what is missing, and which path each op takes."""
     import torch
 
-    from torch_utils.cuda import bias_act, operators, upfirdn2d  # noqa: F401 - importing them registers their kernels
+    from torch_utils.cuda import bias_act, epilogue, operators, upfirdn2d  # noqa: F401 - importing them registers their kernels
     from torch_utils.cuda.compiler import target, version
 
     _machine()

@@ -8,7 +8,7 @@ import torch
 
 from networks.layers import RESAMPLE_TAPS
 from networks.resolutions import DTYPES
-from torch_utils.cuda import bias_act, outer_product
+from torch_utils.cuda import bias_act, epilogue, outer_product
 from torch_utils.cuda.launch import Kernel
 from torch_utils.cuda.upfirdn2d_plan import Axis, Resampling, plan
 from torch_utils.ops.upfirdn2d import setup_filter
@@ -16,6 +16,7 @@ from torch_utils.ops.upfirdn2d import setup_filter
 SIDE, CHANNELS, BATCH = 256, 64, 32
 # Name -> up, down, padding before, and what is added to the side of the input.
 RESAMPLINGS = {"FIR": (1, 1, 1, 1), "up 2": (2, 1, 2, 0), "down 2": (1, 2, 1, 0)}
+EPILOGUES = ("epilogue", "epilogue, 1st", "epilogue, 2nd")  # the function and its derivatives
 ACTIVATION = ("lrelu", 0.2, 1.0)  # name, alpha and gain, as in the networks
 
 
@@ -27,7 +28,7 @@ class Specialisation:
         name: what it computes.
         dtype, layout: of the images; `bias_act` goes through the memory, whatever the layout of its tensors.
         kernel: source and macros.
-        outputs: how many one thread computes; None where that is not known to the compiler.
+        outputs: how many one thread computes, of a loop in one round; None where that is not known to the compiler.
     """
 
     name: str
@@ -46,6 +47,9 @@ def specialisations() -> Iterator[Specialisation]:
         yield _resampling("FIR", dtype, "nhwc", is_outer=False)
         for order, name in enumerate(("bias_act", "bias_act slope")):
             yield _bias_act(name, order, dtype)
+        for layout in ("nhwc", "nchw"):
+            for order, name in enumerate(EPILOGUES):
+                yield _epilogue(name, order, dtype, layout)
     yield _augmentation()
 
 
@@ -82,6 +86,13 @@ def _bias_act(name: str, order: int, dtype: str) -> Specialisation:
     launch = bias_act.plan(order, DTYPES[dtype], size, bias, True, act, alpha, gain, 256.0, from_output=order == 1)
     macros = dict(launch.kernel.macros)
     return Specialisation(name, dtype, "any", launch.kernel, int(macros["VECTOR"]) * int(macros["UNROLL"]))
+
+
+def _epilogue(name: str, order: int, dtype: str, layout: str) -> Specialisation:
+    work = epilogue.Work(order, DTYPES[dtype], BATCH, CHANNELS, SIDE**2, layout == "nchw", True, SIDE**2)
+    launch, _ = epilogue.plan(work, ACTIVATION[1], 256.0)
+    macros = dict(launch.kernel.macros)
+    return Specialisation(name, dtype, layout, launch.kernel, int(macros["VECTOR"]) * int(macros["UNROLL"]))
 
 
 def _augmentation() -> Specialisation:

@@ -63,7 +63,7 @@ def needed(config: TrainConfig, images: ImageFormat) -> Memory:
         discriminator=dataclasses.replace(config.discriminator, mbstd_group_size=1),
         run=dataclasses.replace(config.run, batch_gpu=None, fused_optimizer=False),
     )
-    trainer = _Shapes(single, images, World(0, 1, META))
+    trainer = ShapesTrainer(single, images, World(0, 1, META))
     trained = [parameter for network in trainer.networks().values() for parameter in _trainable(network)]
     networks = [*trainer.networks().values(), *([] if trainer.teacher is None else [trainer.teacher])]
     gradients = _bytes(trained)
@@ -96,7 +96,7 @@ def saved_bytes(function: Callable[[], object], without: Iterable[Tensor] = ()) 
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-class _Shapes(Trainer):
+class ShapesTrainer(Trainer):
     """A trainer on a device without values, and so without random numbers."""
 
     def _random(

@@ -6,6 +6,7 @@ pass and the teacher each run the whole network.
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,11 @@ def modulated_conv2d(
     return y if noise is None else y + noise.to(y.dtype)
 
 
+def _modulate_and_convolve(x: Tensor, weight: Tensor, styles: Tensor, **arguments: Any) -> tuple[Tensor, None]:
+    """Do what `torch_utils.ops.modulated_conv2d` does, which leaves no factors to multiply by."""
+    return modulated_conv2d(x, weight, styles, **arguments), None
+
+
 class TextbookTrainer(Trainer):
     """A trainer whose passes share nothing; used inside `arranged_as_usual`."""
 
@@ -88,11 +94,11 @@ class arranged_as_usual:  # noqa: N801 - reads as a statement
     """Within this context, layers use modulated weights."""
 
     def __init__(self) -> None:
-        self.ours = layers.modulated_conv2d, layers.modulated_projection
+        self.ours = layers.modulate_and_convolve, layers.modulated_projection
 
     def __enter__(self) -> None:
-        layers.modulated_conv2d = modulated_conv2d
+        layers.modulate_and_convolve = _modulate_and_convolve  # type: ignore[assignment]
         layers.modulated_projection = functools.partial(modulated_conv2d, demodulate=False)
 
     def __exit__(self, *_: object) -> None:
-        layers.modulated_conv2d, layers.modulated_projection = self.ours
+        layers.modulate_and_convolve, layers.modulated_projection = self.ours

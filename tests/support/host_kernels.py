@@ -93,7 +93,7 @@ def _registered_for_cpu():
 
 @contextlib.contextmanager
 def on_host(is_traced: bool | None = None) -> Iterator[pytest.MonkeyPatch]:
-    """Let `bias_act` and `upfirdn2d` compute by the kernels on the CPU; yield what patches more for as long.
+    """Let the ops compute by their kernels on the CPU; yield what patches more for as long.
 
     `is_traced` decides whether they call torch's operators, as under a compiler; None leaves that to the ops.
     """

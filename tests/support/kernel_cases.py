@@ -6,6 +6,7 @@ import torch
 
 from tests.support.tolerance import assert_close
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
+from torch_utils.ops.epilogue import epilogue
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -62,6 +63,15 @@ BIAS_ACT_CASES = [
     *itertools.product(["relu"], [0.6], BIASES[:2], DTYPES[2:]),
 ]
 
+# Whole vectors and blocks, odd sizes, several tiles of pixels, several blocks of channels, a single pixel.
+EPILOGUE_SHAPES = [(2, 8, 16, 16), (3, 5, 7, 3), (1, 24, 36, 33), (1, 512, 4, 6), (2, 16, 1, 1)]
+# Every (shape, dtype, layout, rows of noise, whether there is a clamp) that is tried without a GPU.
+EPILOGUE_CASES = [
+    *itertools.product(EPILOGUE_SHAPES, DTYPES[:1], LAYOUTS, [0, 1], [True]),
+    *itertools.product(EPILOGUE_SHAPES[:3], DTYPES[:1], LAYOUTS, ["N"], [False]),
+    *itertools.product(EPILOGUE_SHAPES[:3], DTYPES[1:], LAYOUTS, ["N"], [False]),
+]
+
 
 SUMS = {"db": "dx", "ddb": "ddx"}  # what is summed over all axes but one
 
@@ -113,3 +123,24 @@ def bias_act_results(case, gain=None, alpha=None, seed=0, layout=torch.contiguou
     for name, value, like in zip(["to_probe", "ddx", "ddb"], second, [probe, *inputs], strict=False):
         results[name] = torch.zeros_like(like) if value is None else value
     return results
+
+
+def epilogue_results(case, seed=0, compute=None, device="cpu"):
+    """Return y, its gradients, and the gradients of those; `compute`: the type, with the numbers of the case's own."""
+    shape, dtype, layout, rows, is_clamped = case
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*size, of=torch.float32):
+        return torch.randn(size, generator=generator).to(of).to(device, compute if of == dtype and compute else of)
+
+    x = draw(*shape, of=dtype).contiguous(memory_format=layout).requires_grad_()
+    scale, b, strength = (draw(*size).requires_grad_() for size in (shape[:2], shape[1:2], ()))
+    noise = draw(shape[0] if rows == "N" else rows, 1, *shape[2:]) if rows else None
+    inputs = {"x": x, "scale": scale, "b": b} | ({"strength": strength} if rows else {})
+    y = epilogue(x, scale, noise, strength if rows else None, b, clamp=0.8 if is_clamped else None)
+    probe = draw(*shape, of=dtype).requires_grad_()
+    first = torch.autograd.grad(y, [*inputs.values()], probe, create_graph=True)
+    weights = [draw(*gradient.shape, of=gradient.dtype) for gradient in first]
+    second = torch.autograd.grad(first, [probe, x, scale], weights)
+    names = ["y", *(f"d{name}" for name in inputs), "to_probe", "ddx", "ddscale"]
+    return dict(zip(names, [y, *first, *second], strict=True))

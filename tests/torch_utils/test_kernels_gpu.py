@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 
 from tests.support.kernel_cases import (
     BIAS_ACT_CASES,
+    EPILOGUE_CASES,
     LAYOUTS,
     OUTER,
+    TOLERANCE,
     UPFIRDN2D_CASES,
     assert_same_results,
     bias_act_results,
+    epilogue_results,
     upfirdn2d_results,
 )
 from tests.support.tolerance import assert_close
@@ -78,6 +81,20 @@ def test_bias_act_equals_the_torch_path(device, case, gain, layout, seed, is_tra
         seed = 0  # rounding decides on which side of the bound a number lies, so these have none beside it
     where = torch.device("cuda", device)
     assert_equal_paths(lambda: bias_act_results(case, gain, None, seed, layout, where), dtype, is_traced)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=100)
+@given(case=st.sampled_from(EPILOGUE_CASES), seed=st.integers(0, 1000))
+def test_epilogue_equals_the_torch_path(device, case, seed):
+    """In float32, beside which the kernel rounds once; and twice with the same bits, sums included."""
+    where = torch.device("cuda", device)
+    actual, again = (epilogue_results(case, seed, device=where) for _ in range(2))
+    with operators.disabled():
+        expected = epilogue_results(case, seed, torch.float32, where)
+    for name, value in expected.items():
+        assert_close(actual[name].float(), value, rtol=TOLERANCE[case[1]], what=name)
+        assert torch.equal(actual[name], again[name])
 
 
 def layer(x, b):

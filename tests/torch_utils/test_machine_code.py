@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.kernels import __main__ as command
 from benchmarks.kernels import machine_code
-from benchmarks.kernels.specialisations import specialisations
+from benchmarks.kernels.specialisations import EPILOGUES, specialisations
 from torch_utils.cuda import compiler
 from torch_utils.cuda.compiler import KernelError, compile_kernel
 
@@ -72,6 +72,17 @@ def test_a_resampling_takes_few_instructions_and_no_spills(each, tmp_path_factor
     assert code.loads_together >= 8  # two rows, which wait together
 
 
+@needs_disassembler
+@pytest.mark.parametrize("name", EPILOGUES)
+def test_an_epilogue_spills_nothing_and_loads_ahead(name, tmp_path_factory, monkeypatch):
+    """Its registers leave room for two blocks of a multiprocessor, the second derivative's too."""
+    monkeypatch.setenv("QC_STYLEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "kernels"))
+    [each] = [each for each in specialisations() if (each.name, each.dtype, each.layout) == (name, "bf16", "nhwc")]
+    code = machine_code.examine(compile_kernel(each.kernel, "sm_90"))
+    assert code.instructions / each.outputs <= 40 and code.spills == code.stack == 0
+    assert code.registers <= 96 and code.branches <= 6
+
+
 def test_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "compile_kernel", lambda kernel, arch: b"code")
     monkeypatch.setattr(command, "version", lambda: "13.0")
@@ -80,7 +91,13 @@ def test_the_command(monkeypatch, tmp_path):
     result = CliRunner().invoke(command.main, [f"--json={path}"], catch_exceptions=False)
     assert result.exit_code == 0 and "2 of 3" in result.output
     records = json.loads(path.read_text())["records"]
-    assert {record["name"] for record in records} >= {"FIR", "FIR, any taps", "bias_act", "12 + 12 up 2"}
+    assert {record["name"] for record in records} >= {
+        "FIR",
+        "FIR, any taps",
+        "bias_act",
+        "epilogue, 2nd",
+        "12 + 12 up 2",
+    }
     assert all(record["registers"] == 36 for record in records)
 
 

@@ -1,1 +1,1 @@
-"""CUDA kernels (bias_act, upfirdn2d): compiled at first use by NVRTC, cached, launched."""
+"""CUDA kernels (bias_act, epilogue, upfirdn2d): compiled at first use by NVRTC, cached, launched."""

@@ -117,7 +117,7 @@ def _slope(
     from_output: bool,
 ) -> Tensor:
     reference = operators.dense(reference)
-    grad = _with_strides_of(reference, grad)
+    grad = operators.with_strides_of(reference, grad)
     return _compute(1, grad, reference, None, b, dim, act, alpha, gain, clamp, from_output)
 
 
@@ -134,13 +134,8 @@ def _curvature(
     clamp: float | None,
 ) -> Tensor:
     reference = operators.dense(reference)
-    h, grad = (_with_strides_of(reference, tensor) for tensor in (h, grad))
+    h, grad = (operators.with_strides_of(reference, tensor) for tensor in (h, grad))
     return _compute(2, h, reference, grad, b, dim, act, alpha, gain, clamp)
-
-
-def _with_strides_of(reference: Tensor, tensor: Tensor) -> Tensor:
-    """Return `tensor`, copied unless it has the strides of `reference` already."""
-    return tensor if tensor.stride() == reference.stride() else torch.empty_like(reference).copy_(tensor)
 
 
 @operators.shape_of("bias_act")

@@ -81,7 +81,7 @@ _ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def _is_available(device: int) -> bool:
     reason = cause(device)
     if reason and reason != f"{SWITCH}=0":
-        remark(f"no CUDA kernels for bias_act and upfirdn2d: {reason}; plain torch runs instead, slower")
+        remark(f"no CUDA kernels: {reason}; plain torch runs instead, slower")
     return not reason
 
 
@@ -98,6 +98,11 @@ def dense(x: Tensor) -> Tensor:
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return x
     return x.contiguous()
+
+
+def with_strides_of(reference: Tensor, tensor: Tensor) -> Tensor:
+    """Return `tensor`, copied unless it has the strides of `reference` already."""
+    return tensor if tensor.stride() == reference.stride() else torch.empty_like(reference).copy_(tensor)
 
 
 def define(schema: str) -> None:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.epilogue import add_noise
 
 TENSOR_CORE_ROWS = 8  # outputs of a matrix product come in multiples of it, or a GPU falls back to slow kernels
 
@@ -41,6 +42,39 @@ def modulated_conv2d(
     Returns:
         `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.
     """
+    x, scale = modulate_and_convolve(
+        x,
+        weight,
+        styles,
+        up=up,
+        down=down,
+        padding=padding,
+        resample_filter=resample_filter,
+        demodulate=demodulate,
+        flip_weight=flip_weight,
+        gain=gain,
+        ring=ring,
+    )
+    return add_noise(x, scale, noise)
+
+
+def modulate_and_convolve(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    up: int = 1,
+    down: int = 1,
+    padding: int = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+    gain: float = 1.0,
+    ring: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return what `modulated_conv2d` returns with these arguments as `y [N, C_out, H, W]` and its factors.
+
+    The factors `[N, C_out]`, float32, demodulate and hold the gain; they are None where `y` is the result itself.
+    """
     assert styles.shape == (x.shape[0], weight.shape[1]), f"styles {tuple(styles.shape)} for {tuple(x.shape)}"
     if x.dtype == torch.float16 and demodulate:
         # Demodulation cancels any scale, so both factors are scaled to where float16 neither overflows nor loses bits.
@@ -55,12 +89,9 @@ def modulated_conv2d(
     x = conv2d_resample(
         x, weight_x, resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight, ring=ring
     )
-    noise = None if noise is None else noise.to(x.dtype)
     if demodulate:
-        scale = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]  # [N, C_out, 1, 1]
-        return x * scale if noise is None else torch.addcmul(noise, x, scale)
-    x = x if gain == 1 else x * gain
-    return x if noise is None else x + noise
+        return x, demodulation(weight, styles) * gain
+    return x if gain == 1 else x * gain, None
 
 
 def modulated_projection(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
