@@ -1,19 +1,21 @@
-"""What is done to each cell of JPEG's grid alone: a perceptron on the cosines of its pixels."""
+"""What compression does to each cell of JPEG's grid: it rounds every cosine by itself, most of all to zero."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-HIDDEN = 64  # units for each channel of the image: as many as a cell of 8x8 pixels has cosines
+UNITS = 2  # units of a cosine for each channel of the image
+BOUND = 0.5  # about what bounds begin with, where pixels are in [-1, 1]
 
 
-class CellPerceptron(nn.Module):
-    """Image and code to a residual of the image, cell by cell, homogeneous of degree 1 in `q`.
+class CellRounding(nn.Module):
+    """Image and code to a residual of the image: what is weak goes, cosine by cosine of each cell.
 
-    Compression rounds each cosine of a cell by a step of its own, which sets the weak ones to zero. A unit is
-    `relu(q . (A x + t))` of a cell's cosines `x`, linear in `q` before the activation as in Eq. 8 and without another
-    bias (Eq. 6); pairs of units whose thresholds are opposed cut off what is weak. The second layer begins at zero.
+    A unit of a cosine is `clip(q . A x, |q . t|)` of its values `x` in all channels (colours are mixed before they are
+    rounded). It is linear in `q` but for the clip, whose bound is linear as well, so that it is homogeneous of degree 1
+    (Eq. 10), and odd in `x`, so that it draws no pattern where there is none. What units give comes back by weights
+    that begin at zero: minus a unit takes away what is weaker than its bound.
 
     Args:
         q_dim: D_q.
@@ -24,24 +26,25 @@ class CellPerceptron(nn.Module):
     def __init__(self, q_dim: int, img_channels: int, side: int):
         super().__init__()
         self.side = side
-        self.hidden = HIDDEN * img_channels
-        cosines = img_channels * side * side
-        self.weight = nn.Parameter(torch.randn(q_dim, self.hidden, cosines))
-        self.threshold = nn.Parameter(torch.randn(q_dim, self.hidden))
-        self.out = nn.Parameter(torch.zeros(self.hidden, cosines))
-        self.gain = 1 / math.sqrt(q_dim * 2 * side)  # the mean of a cell, by far its strongest cosine, is `side` fold
-        self.threshold_gain = 1 / math.sqrt(4 * q_dim)
-        self.out_gain = 1 / math.sqrt(self.hidden)
+        cosines, units = side * side, UNITS * img_channels
+        self.weight = nn.Parameter(torch.randn(q_dim, cosines, img_channels, units))
+        self.bound = nn.Parameter(torch.randn(q_dim, cosines, units))
+        self.out = nn.Parameter(torch.zeros(cosines, units, img_channels))
+        self.gain = 1 / math.sqrt(q_dim * img_channels)
+        self.bound_gain = BOUND / math.sqrt(q_dim)
+        self.out_gain = 1 / math.sqrt(units)
         self.waves: Tensor
         self.register_buffer("waves", cosine_waves(side), persistent=False)
 
     def forward(self, image: Tensor, q: Tensor) -> Tensor:
         """Return the residual of an image `[N, C, H, W]` in float32, of its shape."""
         x = self.waves @ cells_of(image, self.side) @ self.waves.T  # [N, cells, C, side, side]
-        weight = ((q * self.gain) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])  # [N, hidden, cosines]
-        threshold = (q * self.threshold_gain) @ self.threshold  # [N, hidden]
-        units = torch.relu(torch.baddbmm(threshold[:, None], x.flatten(2), weight.mT))  # [N, cells, hidden]
-        residual = (units @ (self.out * self.out_gain)).view(x.shape)
+        x = x.flatten(3).permute(0, 3, 1, 2)  # [N, cosines, cells, C]
+        mixed = x @ ((q * self.gain) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])  # [..., units]
+        bound = ((q * self.bound_gain) @ self.bound.flatten(1)).abs().unflatten(1, (x.shape[1], 1, -1))
+        units = torch.maximum(torch.minimum(mixed, bound), -bound)  # [N, cosines, cells, units]
+        residual = units @ (self.out * self.out_gain)  # [N, cosines, cells, C]
+        residual = residual.permute(0, 2, 3, 1).unflatten(3, (self.side, self.side))
         return image_of(self.waves.T @ residual @ self.waves, image.shape[3])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.config import GeneratorConfig, QualityConfig
-from networks.generators.cells import CellPerceptron
+from networks.generators.cells import CellRounding
 from networks.generators.degrad_block import NOISE_MAPS, PlacedDegradBlock
 from networks.generators.quality_block import Entered, QualityBlock, repeat
 from networks.generators.stylegan2 import BlockShape
@@ -37,7 +37,7 @@ class PixelDegradBlock(PlacedDegradBlock):
         self.pixel_gain = 1 / math.sqrt(img_channels * 9 * config.q_dim)
         self.to_image = Convolution(config.width, img_channels, 3, bias=False)
         nn.init.zeros_(self.to_image.weight)
-        self.cells = CellPerceptron(config.q_dim, img_channels, self.period)
+        self.cells = CellRounding(config.q_dim, img_channels, self.period)
 
     def combined_weights(self, q: Tensor) -> Tensor:
         features, noise = super().combined_weights(q).split([self.weight.shape[1] - NOISE_MAPS, NOISE_MAPS], dim=2)

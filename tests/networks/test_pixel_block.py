@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradgradcheck
 
 from networks.config import QualityConfig
-from networks.generators.cells import CellPerceptron, cells_of, cosine_waves, image_of
+from networks.generators.cells import CellRounding, cells_of, cosine_waves, image_of
 from networks.generators.pixel_block import PixelDegradBlock
 from networks.generators.quality_block import OwnConvolutionBlock
 from networks.latents import Latents
@@ -37,7 +37,7 @@ def drawn(module):
 
 
 def test_each_cell_changes_alone():
-    network = drawn(CellPerceptron(4, 3, 8))
+    network = drawn(CellRounding(4, 3, 8))
     image, q = torch.randn(2, 3, 16, 16), torch.randn(2, 4)
     changed = image.clone()
     changed[:, :, 3, 12] += 1
@@ -45,24 +45,28 @@ def test_each_cell_changes_alone():
     assert all(difference[:, cell].abs().max() < 1e-5 for cell in (0, 2, 3)) and difference[:, 1].abs().max() > 1e-3
 
 
-def test_units_cut_off_weak_cosines():
-    """Two units with opposed thresholds remove weak cosines and shorten strong ones; two more take the cosine away."""
-    network = CellPerceptron(1, 1, 8)
-    wave, threshold = 5, 0.25
+def test_minus_a_unit_takes_weak_cosines_away_and_shortens_strong_ones():
+    network = CellRounding(1, 1, 8)
+    wave, bound = 5, 0.25
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        for unit, sign in ((0, 1.0), (1, -1.0)):
-            network.weight[0, unit, wave] = sign / network.gain
-            network.threshold[0, unit] = -threshold / network.threshold_gain
-            network.out[unit, wave] = sign / network.out_gain
-        network.weight[0, 2, wave], network.out[2, wave] = 1 / network.gain, -1 / network.out_gain
-        network.weight[0, 3, wave], network.out[3, wave] = -1 / network.gain, 1 / network.out_gain
+        network.weight[0, wave, 0, 0] = 1 / network.gain
+        network.bound[0, wave, 0] = -bound / network.bound_gain
+        network.out[wave, 0, 0] = -1 / network.out_gain
     pattern = torch.outer(cosine_waves(8)[0], cosine_waves(8)[wave])[None, None]  # one cosine of one cell
     for amplitude, left in ((0.2, 0.0), (-0.1, 0.0), (0.6, 0.35), (-1.0, -0.75)):
         image = amplitude * pattern
         kept = image + network(image, torch.ones(1, 1))
         assert (kept - left * pattern).abs().max() < 1e-6
+
+
+def test_nothing_is_drawn_where_there_is_nothing():
+    network = drawn(CellRounding(4, 3, 8))
+    image, q = torch.zeros(1, 3, 16, 16), torch.randn(1, 4)
+    assert torch.equal(network(image, q), image)
+    image = torch.randn(1, 3, 16, 16)
+    assert_close(network(-image, q), -network(image, q))
 
 
 def test_the_image_changes_besides_its_features():
@@ -92,7 +96,7 @@ def test_gradients_reach_all_that_is_seen():
 @pytest.mark.parametrize("side", [4, 8])
 def test_second_derivatives_of_cells(side):
     """Path lengths need them."""
-    network = drawn(CellPerceptron(2, 1, side)).double()
+    network = drawn(CellRounding(2, 1, side)).double()
     image, q = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 1, 8, 8), (1, 2)))
     assert gradgradcheck(network, (image, q))
 
