@@ -9,7 +9,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import OneLine, one_sentence_errors, prepare_console
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.flags import PATH
 from dnnlib.parsing import floats
 from images.containers.shards import shard_paths
@@ -101,7 +101,7 @@ def convert(
         _require_free(dest)
     images = open_source(source, labels, drawn_size=resolution or DRAWN_SIZE)
     record = write_dataset(images, dest, Options(how, max_images, workers))
-    click.echo(f"{dest}: {record['num_images']} images of {record['resolution']}x{record['resolution']}")
+    click.echo(f"{dest}: {counted(record['num_images'], 'image')} of {record['resolution']}x{record['resolution']}")
 
 
 def _require_free(dest: str) -> None:

@@ -14,7 +14,7 @@ from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
 from dnnlib.config import differences, from_dict, to_dict, with_overrides
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.flags import PATH, fields_of_flags, parse_assignment
 from dnnlib.remarks import remark
 from dnnlib.remote.locations import NetworkFile
@@ -337,9 +337,10 @@ def _start_from(config: TrainConfig, mode: str, init_from: str, images: ImageFor
     )
     if (side, base.img_channels, base.c_dim) != (images.resolution, images.channels, images.c_dim):
         raise UserError(
-            f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with {base.img_channels} channels "
-            f"and labels of width {base.c_dim}, the data has {images.resolution}x{images.resolution}, "
-            f"{images.channels} and {images.c_dim}; {_cure_of_format(base, images)}"
+            f"{init_from} makes {base.img_resolution}x{base.img_resolution} images with "
+            f"{counted(base.img_channels, 'channel')} and labels of width {base.c_dim}, the data has "
+            f"{images.resolution}x{images.resolution}, {images.channels} and {images.c_dim}; "
+            f"{_cure_of_format(base, images)}"
         )
     if mode == "qc" and base.q_dim == 0 and header.get("degradation"):
         raise UserError(

@@ -40,6 +40,15 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, in the plural where it is not one.
+
+    >>> counted(1, "photo"), counted(0, "photo"), counted(2, "entry", "entries")
+    ('1 photo', '0 photos', '2 entries')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def one_line(error: BaseException) -> str:
     """Return what an error of Python or a library says, on one line; its kind where it says nothing."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.reading import path_exists
 
 MAX_INTEGERS = 10_000_000
@@ -35,9 +35,11 @@ def floats(text: str, count: int, what: str) -> list[float]:
     try:
         numbers = [float(part) for part in re.split(r"[,\s]+", text.strip("[]() \n\t"))]
     except ValueError:
-        raise UserError(f"{what} '{text}' is not a list of numbers; write {count} numbers with commas") from None
+        raise UserError(
+            f"{what} '{text}' is not a list of numbers; write {counted(count, 'number')} with commas"
+        ) from None
     if len(numbers) != count:
-        raise UserError(f"{what} has {len(numbers)} numbers, needs {count}")
+        raise UserError(f"{what} has {counted(len(numbers), 'number')}, needs {count}")
     return numbers
 
 

@@ -9,6 +9,7 @@ import torch
 import tqdm
 from torch import Tensor
 
+from dnnlib.errors import counted
 from dnnlib.files import sha256
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos
@@ -74,6 +75,6 @@ def describe_inverter(inverter: Inverter) -> str:
     """Return in words how photos are inverted."""
     options = inverter.options
     words = ["encoder"] if options.encoder is not None else []
-    words += [f"projector of {options.projector.steps} steps"] if options.projector is not None else []
-    words += [f"tuning of at most {options.tuning.steps} steps"] if options.tuning is not None else []
+    words += [f"projector of {counted(options.projector.steps, 'step')}"] if options.projector is not None else []
+    words += [f"tuning of at most {counted(options.tuning.steps, 'step')}"] if options.tuning is not None else []
     return ", ".join(words)

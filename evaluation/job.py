@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from evaluation.evaluate import Result, Sources, evaluate, fit_to
 from evaluation.streams.fakes import FakeOptions, FakeSource, fake_stream, scaled_side
@@ -226,7 +226,7 @@ def require_same_format(
         side, channels = images.resolution, images.channels
     if (side, channels) != (reals.resolution, reals.channels):
         raise UserError(
-            f"{what} has images of {side}x{side} with {channels} channels, {data} has {reals.resolution}x"
+            f"{what} has images of {side}x{side} with {counted(channels, 'channel')}, {data} has {reals.resolution}x"
             f"{reals.resolution} with {reals.channels}; "
             f"run `python dataset_tool.py --input={data} --output=... --resolution={side}` or choose other data"
         )
@@ -236,7 +236,9 @@ def check_seeds(job: Job) -> None:
     """Raise UserError when the last image's seed would exceed the largest seed."""
     first, count = job.options.first_seed, max(request.count for request in job.requests)
     if first + count - 1 > MAX_SEED:
-        raise UserError(f"--first-seed={first} leaves no seeds up to {MAX_SEED} for {count} images; begin lower")
+        raise UserError(
+            f"--first-seed={first} leaves no seeds up to {MAX_SEED} for {counted(count, 'image')}; begin lower"
+        )
 
 
 def check_scale(G: Generator, job: Job) -> None:

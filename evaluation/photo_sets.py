@@ -12,7 +12,7 @@ from torch import Tensor
 
 from degradations import degrade
 from dnnlib.config import require
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from images.datasets.dataset import ImageDataset, check_recipe
 from images.files import ImageFiles
 from images.photos import network_input
@@ -62,7 +62,7 @@ class DegradedPhotos:
         self.dataset = ImageDataset(options.data, None if G is None else G.img_resolution, degradation=recipe)
         if G is not None and self.dataset.channels != G.img_channels:
             raise UserError(
-                f"{options.data} holds images of {self.dataset.channels} channels, and the network's have "
+                f"{options.data} holds images of {counted(self.dataset.channels, 'channel')}, and the network's have "
                 f"{G.img_channels}; give others"
             )
         self.count = self.dataset.num_images if options.images is None else options.images

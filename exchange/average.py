@@ -13,7 +13,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
@@ -49,7 +49,7 @@ def main(sources: tuple[str, ...], output: str) -> None:
     kimgs = [header.get("kimg") for header in headers]
     noted = [{"sha256": sha256(source), "kimg": kimg} for source, kimg in zip(sources, kimgs, strict=True)]
     save_tensors(output, mean, {**headers[-1], "mean_of": noted})
-    click.echo(f"{output}: the mean of {len(sources)} networks")
+    click.echo(f"{output}: the mean of {counted(len(sources), 'network')}")
 
 
 def _mean_weights(sources: Sequence[str]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dnnlib.errors import counted
 from dnnlib.remote.hugging_face import CANONICAL, SCHEME
 from networks.describe import name_of_kind
 
@@ -100,7 +101,7 @@ def _about(facts: Facts, licence: str) -> str:
     data = header.get("data") or {}
     count = f", {data['images']:,} images" if isinstance(data.get("images"), int) else ""
     lines = [
-        f"A {what} of {side}x{side} images with {images['channels']} channels.",
+        f"A {what} of {side}x{side} images with {counted(images['channels'], 'channel')}.",
         f"- training: {header.get('kimg', 'an unknown number of')} kimg",
         f"- data: {data.get('name', 'not stated')}{count}; licence: {licence}",
         f"- preprocessing: {header.get('preprocessing', 'not stated')}",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dnnlib.arrays import read_array, read_arrays
-from dnnlib.errors import UserError, one_line, unknown_name
+from dnnlib.errors import UserError, counted, one_line, unknown_name
 from dnnlib.limits import VECTOR_BYTES
 from dnnlib.parsing import existing, floats
 from dnnlib.reading import UnreadableError, open_file, read_json, read_text
@@ -131,7 +131,10 @@ def _parse(text: str, seeds: Sequence[int], q_dim: int) -> Quality:
         codes = read_codes(text, q_dim)
         if len(codes) not in (1, len(seeds)):
             wanted = f"1 or {len(seeds)}" if len(seeds) > 1 else "1"
-            raise UserError(f"quality file {text} holds {len(codes)} codes for {len(seeds)} seeds; give {wanted}")
+            raise UserError(
+                f"quality file {text} holds {counted(len(codes), 'code')} for {counted(len(seeds), 'seed')}; "
+                f"give {wanted}"
+            )
         return _for_all(re.sub(r"[^\w-]+", "_", Path(text).stem), codes, seeds)
     if re.fullmatch(r"[-+.\d\[(].*|nan.*|inf.*", text.strip(), re.IGNORECASE | re.DOTALL):
         codes = _finite(np.array([floats(text, q_dim, "--quality")], np.float32), f"--quality={text}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from generation.quality_codes import seed_code
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -87,7 +87,9 @@ def _codes_or_zeros(latents: Latents, other: Latents) -> Tensor:
 def _repeat_codes(latents: Latents, codes: Tensor) -> Tensor:
     """Return quality codes `[1 or N, q_dim]` as codes of `latents`, `[N, q_dim]`."""
     if len(codes) not in (1, len(latents)):
-        raise UserError(f"there are {len(codes)} degradations for {len(latents)} images; give 1 or {len(latents)}")
+        raise UserError(
+            f"{len(codes)} degradations do not fit {counted(len(latents), 'image')}; give 1 or {len(latents)}"
+        )
     if latents.q is not None:
         _check_same_width(latents.q, codes)
     return codes.to(latents.ws).expand(len(latents), -1).clone()

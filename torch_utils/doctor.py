@@ -18,6 +18,7 @@ import click
 from dnnlib import commands
 from dnnlib.cache import cache_folder
 from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import counted
 from dnnlib.limits import GIB, MIB
 from dnnlib.remote.hugging_face import is_logged_in
 from dnnlib.remote.shipped import FOLDER, SHIPPED
@@ -63,7 +64,7 @@ def main(arch: str) -> None:
     _line("cuda-bindings", _installed("cuda-bindings"))
     _line("NVRTC", _answer(version))
     entries = list(cache.folder().glob("*.kernel"))
-    _line("kernel cache", f"{cache.folder()}, {len(entries)} entries")
+    _line("kernel cache", f"{cache.folder()}, {counted(len(entries), 'entry', 'entries')}")
     targets = {_answer(partial(target, torch.cuda.get_device_capability(device))) for device in devices}
     for architecture in sorted(targets) or [arch]:
         for kernel in operators.PROBES:
@@ -90,7 +91,7 @@ def _machine() -> None:
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-        _line(f"cache, {folder.name}", f"{folder}, {len(files)} files, {size / MIB:.1f} MiB")
+        _line(f"cache, {folder.name}", f"{folder}, {counted(len(files), 'file')}, {size / MIB:.1f} MiB")
     states = {
         True: "logged in",
         False: "not logged in: public networks alone",

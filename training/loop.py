@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dnnlib.config import to_dict
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.running.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
@@ -178,7 +178,7 @@ class NetworkRun(Run):
         """Log what the run is trained on, and draw real images."""
         log = self.report.log
         degraded = ", degraded" if self.config.data.reals == "degraded" else ""
-        log.line(f"Training on {self.dataset.num_images} images of {self.dataset.name}{degraded}")
+        log.line(f"Training on {counted(self.dataset.num_images, 'image')} of {self.dataset.name}{degraded}")
         log.line(self._plan())
         init_from = self.config.init_from
         if init_from is not None and not describes_discriminator(read_header(init_from)):

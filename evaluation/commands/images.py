@@ -13,7 +13,7 @@ import tqdm
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256, write_text
 from dnnlib.flags import PATH
 from evaluation.commands.options import device_option
@@ -138,7 +138,7 @@ def fit_niqe_command(photos: str, output: str, block: int, batch: int, device: s
     with torch.no_grad():
         model = fit_pristine((images.to(chosen) for _, images in batches), block)
     write_pristine(Path(output), model)
-    click.echo(f"{output}: {len(files)} photos, blocks of {block}x{block}")
+    click.echo(f"{output}: {counted(len(files), 'photo')}, blocks of {block}x{block}")
 
 
 @commands.command("identity-consistency")
@@ -177,7 +177,10 @@ def identity_consistency_command(
     if len(set(videos)) < len(videos):
         raise UserError(f"{max(videos, key=videos.count)} is given twice; give each video once")
     if sources and len(sources) != len(videos):
-        raise UserError(f"there are {len(sources)} sources of {len(videos)} videos; give --source once for each video")
+        raise UserError(
+            f"--source is given {counted(len(sources), 'time')} for {counted(len(videos), 'video')}; "
+            "give --source once for each video"
+        )
     chosen = best_device(device)
     detector = load_detector("arcface", WeightsDirectory.find(weights_dir), chosen)
     consistency = {path: _consistency(path, detector, batch, chosen) for path in dict.fromkeys([*videos, *sources])}

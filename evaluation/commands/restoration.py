@@ -11,7 +11,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.flags import PATH, require_effect
 from dnnlib.remote.locations import NetworkFile
 from evaluation.choices import BASELINES, FURTHER_BASELINES, METHODS, SLIGHT, TRACKS
@@ -155,7 +155,10 @@ def degrade_set_command(data: str, tracks: tuple[str, ...], images: int | None, 
     named = [name for track in tracks for name in (TRACKS if track == "all" else (track,))]
     chosen = tuple(dict.fromkeys(named))
     count = write_degrade_set(PhotoOptions(data, images, seed=seed), chosen, outdir)
-    click.echo(f"{outdir}: {count} photos, sharp and in {len(chosen)} tracks; manifest.json says what was done to each")
+    click.echo(
+        f"{outdir}: {counted(count, 'photo')}, sharp and in {counted(len(chosen), 'track')}; "
+        "manifest.json says what was done to each"
+    )
 
 
 def _baselines(names: Sequence[str]) -> dict[str, Restorer]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.parsing import existing
 from images.files import ImageFiles
 from images.listing import EXTENSIONS
@@ -45,7 +45,9 @@ def pair_batches(a: ImageFiles, b: ImageFiles, batch: int) -> Iterator[tuple[lis
         others = [b.picture(partners[_stem(name)]) for name in names]
         for name, other in zip(names, others, strict=True):
             if other.shape != (*images.shape[2:], images.shape[1]):
-                here, there = (f"{w}x{h} with {c} channels" for h, w, c in (images[0].movedim(0, 2).shape, other.shape))
+                here, there = (
+                    f"{w}x{h} with {counted(c, 'channel')}" for h, w, c in (images[0].movedim(0, 2).shape, other.shape)
+                )
                 raise UserError(f"{name} has {here} in {a.path} and {there} in {b.path}; make them alike")
         yield names, images, _stack(others)
 

@@ -8,7 +8,7 @@ import torch
 import tqdm
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from evaluation.choices import KINDS
 from evaluation.degradation_labels import Degradation, graded, present_or_not
 from evaluation.photo_sets import PhotoOptions, SquarePhotos
@@ -87,7 +87,7 @@ class OwnImages:
         self.G = G
         self.encoder = encoder
         self.steps = steps
-        way = "an encoder" if encoder else f"{steps} steps of optimisation from the known content"
+        way = "an encoder" if encoder else f"{counted(steps, 'step')} of optimisation from the known content"
         self.description = f"the network's own images; each code by {way}"
 
     def sharp(self, numbers: range) -> np.ndarray:
@@ -129,8 +129,14 @@ class PhotoImages:
         share = train / (train + test)
         self.learned = train if there >= train + test else min(max(round(there * share), 1), there - 1)
         self.judged = min(test, there - self.learned)
-        way = "an encoder" if encoder.quality is not None else f"{steps} steps of optimisation after an encoder of w"
-        self.description = f"{self.learned} photos to learn from and {self.judged} to judge by; each code by {way}"
+        way = (
+            "an encoder"
+            if encoder.quality is not None
+            else f"{counted(steps, 'step')} of optimisation after an encoder of w"
+        )
+        self.description = (
+            f"{counted(self.learned, 'photo')} to learn from and {self.judged} to judge by; each code by {way}"
+        )
 
     def sharp(self, numbers: range) -> np.ndarray:
         """Return the photos of these numbers, uint8 `[N, R, R, C]`."""
@@ -159,7 +165,7 @@ def classify_table(world: World, network: str, options: ClassifyOptions) -> Tabl
     if G.c_dim > 0:
         raise UserError(f"{network} has classes, and quality codes are classified without; give an unconditional one")
     if min(options.train, options.test) < max(LEVELS.values()):
-        raise UserError(f"{min(options.train, options.test)} images are too few for 10 levels; give at least 10")
+        raise UserError(f"{counted(min(options.train, options.test), 'image')} cannot show 10 levels; give at least 10")
     source = _source(G, network, options)
     accuracies = {kind: accuracies_of(source, G.device, kind, options) for kind in options.kinds}
     rows = [

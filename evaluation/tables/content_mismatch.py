@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dnnlib.config import require
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from evaluation.inverted_photos import quantize
 from evaluation.tables.table import Table, number
@@ -59,7 +59,10 @@ def content_mismatch_table(world: World, networks: Sequence[str], options: Misma
         title="Section 4.8. Content that a quality code changes",
         columns=["network", "injection", *COLUMNS],
         rows=rows,
-        notes=[f"{options.seeds} images, each with a quality code of its own; {options.measure} behind a strong blur."],
+        notes=[
+            f"{counted(options.seeds, 'image')}, each with a quality code of its own; "
+            f"{options.measure} behind a strong blur."
+        ],
         numbers={"networks": list(found.values()), "measure": options.measure, "seeds": options.seeds},
     )
 

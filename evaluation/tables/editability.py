@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
+from dnnlib.errors import counted
 from evaluation.choices import COUNT, REACH
 from evaluation.inverted_photos import (
     PhotoRecords,
@@ -94,7 +95,7 @@ def editability_table(
     changes = {side: _column_means([record[side] for record in records]) for side in PAPER}
     columns = [f"{options.name}: degraded", "sharp"]
     notes = [
-        f"{len(records)} photos; {describe_inverter(inverter)}. Direction {options.direction.name}, by "
+        f"{counted(len(records), 'photo')}; {describe_inverter(inverter)}. Direction {options.direction.name}, by "
         f"{options.direction.method}; magnitude 1 is one standard deviation of sampled w along it.",
         "Changes are against the unedited result of the same quality.",
     ]

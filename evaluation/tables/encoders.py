@@ -12,6 +12,7 @@ import torch
 import tqdm
 from torch import Tensor
 
+from dnnlib.errors import counted
 from evaluation.inverted_photos import describe_inverter, inversion_settings, invert_photos, render_photo
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import SquarePhotos
@@ -109,10 +110,13 @@ def encoders_table(
     rows = [[group, *(number(means.get(name), DIGITS[name]) for name in names)] for group, means in groups.items()]
     notes = [f"{name}: {describe_inverter(inverter)}." for name, inverter in inverters.items()]
     kind = "as they are" if photos.recipe is None else f"degraded by {photos.recipe}"
-    notes.append(f"{len(photos)} photos {kind}, against their reconstructions; seconds are the median of batches.")
+    notes.append(
+        f"{counted(len(photos), 'photo')} {kind}, against their reconstructions; seconds are the median of batches."
+    )
     if any(result["singular"] for result in results.values()):
         notes.append(
-            f"fd_cifar of only {len(photos)} photos is too large; compare it with that of as many photos only."
+            f"fd_cifar of only {counted(len(photos), 'photo')} is too large; "
+            "compare it with that of as many photos only."
         )
     settings = {name: inverter.settings for name, inverter in inverters.items()}
     numbers = {"results": results, "names": photos.names, "paper": PAPER, "settings": settings}

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnnlib.errors import counted
 from evaluation.inverted_photos import (
     PhotoRecords,
     describe_inverter,
@@ -42,7 +43,7 @@ def inversion_table(
     papers = {"reconstruction": [f"{value:.2f}" for value in PAPER.values()]}
     empty = [EMPTY] * len(PAPER)
     rows = [[name, mean_and_deviation(each), *papers.get(name, empty)] for name, each in values.items()]
-    notes = [f"{len(photos)} photos, mean ± standard deviation; {describe_inverter(inverter)}."]
+    notes = [f"{counted(len(photos), 'photo')}, mean ± standard deviation; {describe_inverter(inverter)}."]
     numbers: dict[str, Any] = {"psnr": values["reconstruction"], "names": photos.names, "paper": PAPER}
     numbers["settings"] = {**inversion_settings(inverter), **photos.settings}
     if base is not None:

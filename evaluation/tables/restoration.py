@@ -11,6 +11,7 @@ from typing import Any
 import tqdm
 
 from dnnlib.config import require
+from dnnlib.errors import counted
 from evaluation.choices import TRACKS
 from evaluation.part_cache import PartCache
 from evaluation.photo_sets import DegradedPhotos, PhotoOptions
@@ -195,10 +196,14 @@ def _table(
     columns = ["", *(f"{side}: {heading}" for side in SIDES for heading in HEADINGS.values())]
     columns += ["reconstruction: PSNR", *(f"rank: {heading}" for heading in HEADINGS.values())]
     notes = [f"{method}: {restorer.describe()}." for method, restorer in restorers.items()]
-    notes.append(f"{count} photos, compared with the sharp ones; reconstructions are compared with the degraded ones.")
-    notes.append(f"Ranks among {len(results)} methods on the same photos; 1 is the best.")
+    notes.append(
+        f"{counted(count, 'photo')}, compared with the sharp ones; reconstructions are compared with the degraded ones."
+    )
+    notes.append(f"Ranks among {counted(len(results), 'method')} on the same photos; 1 is the best.")
     if any(numbers.get("singular") for of in results.values() for numbers in of.values()):
-        notes.append(f"fd_cifar of only {count} photos is too large; compare it with that of as many photos only.")
+        notes.append(
+            f"fd_cifar of only {counted(count, 'photo')} is too large; compare it with that of as many photos only."
+        )
     numbers = {"results": results, "ranks": ranked, "paper": PAPER, "judge": measures.settings, "settings": settings}
     return Table(
         name="restoration",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from evaluation.tables.table import EMPTY, Table
 from generation.quality_codes import random_quality
 from generation.rendering import synthesize
@@ -56,7 +56,9 @@ def runtime_table(
         if G.q_dim == 0:
             raise UserError(f"{network} is plain, but tuning is timed on degraded images; give a QC network")
         seconds |= inversion_seconds(G, load_encoder(encoder, network, G), runs)
-        notes.append(f"Encoder: {runs} images. Tuning: {TUNED} images with the defaults of `invert.py restore`.")
+        notes.append(
+            f"Encoder: {counted(runs, 'image')}. Tuning: {TUNED} images with the defaults of `invert.py restore`."
+        )
     side = f"{G.img_resolution}x{G.img_resolution}"
     rows = [[name, _cell(seconds.get(name)), *paper] for name, paper in PAPER.items()]
     numbers = {"resolution": G.img_resolution, "seconds": seconds, "paper": PAPER, "device": str(world.device)}

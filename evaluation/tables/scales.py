@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import tqdm
 from torch import Tensor
 
+from dnnlib.errors import counted
 from evaluation.streams.fakes import enlarge, scaled_side
 from evaluation.tables.table import Table, number
 from generation.framing import Framing
@@ -72,7 +73,8 @@ def scales_table(world: World, networks: Sequence[str], options: ScalesOptions) 
         for row in rows
     ]
     notes = [
-        f"{options.images} images each, one at a time, on {world.device.type}. PSNR in dB, of the image brought down "
+        f"{counted(options.images, 'image')} each, one at a time, on {world.device.type}. "
+        "PSNR in dB, of the image brought down "
         "to the trained side by averaging, or of what two windows share, with the image at the trained size. Memory is "
         "the most that the process used up to this row."
     ]

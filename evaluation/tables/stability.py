@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from evaluation.inverted_photos import (
     PhotoRecords,
     describe_inverter,
@@ -127,7 +127,7 @@ def stability_table(
         rows.append([side, *(mean_and_deviation(values[name], HEADINGS[name][1]) for name in shown), *paper])
     directions = ", ".join(direction.name for direction in options.directions)
     notes = [
-        f"{len(records)} photos, edited along {directions} by ±{options.magnitude:g} standard deviations, "
+        f"{counted(len(records), 'photo')}, edited along {directions} by ±{options.magnitude:g} standard deviations, "
         f"{options.repetitions} repetitions compared in pairs; mean ± standard deviation; "
         f"{describe_inverter(inverter)}."
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from exchange.exportable import ExportRequest
 from torch_utils.checkpoint import load_state, load_tensors, read_header, save_state
 
@@ -25,4 +25,4 @@ def export(request: ExportRequest, path: Path) -> str:
     written = load_state(path)
     same = written.keys() == tensors.keys() and all(torch.equal(written[name], tensors[name]) for name in tensors)
     assert same, f"{path} holds other tensors than were written"
-    return f"{path}: {request.part}, {len(tensors)} tensors, {path.stat().st_size:,} bytes"
+    return f"{path}: {request.part}, {counted(len(tensors), 'tensor')}, {path.stat().st_size:,} bytes"

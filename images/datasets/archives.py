@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from dnnlib import limits
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.reading import explained, open_file, path_exists, read_at_most
 from images.datasets.labels import LabelledImage
 from images.datasets.lmdb_pages import LmdbFile
@@ -91,7 +91,10 @@ def read_mnist(path: Path) -> ImagesByCall:
     has_labels = path_exists(labels_path)
     labels = _read_idx(labels_path, MNIST_LABELS, 1).tolist() if has_labels else [None] * len(images)
     if len(labels) != len(images):
-        raise UserError(f"{labels_path} has {len(labels)} labels for {len(images)} images", "download both again")
+        raise UserError(
+            f"{labels_path} has {counted(len(labels), 'label')} for {counted(len(images), 'image')}",
+            "download both again",
+        )
     return len(images), functools.partial(_from_arrays, images, labels, MNIST_BORDER)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dnnlib.errors import UserError, unknown_name
+from dnnlib.errors import UserError, counted, unknown_name
 from images.datasets.labels import Label, read_labels
 from images.decoding import UnreadableImageError
 from images.files import Cures, ImageFiles, ImageHeader, wrong_mode
@@ -235,7 +235,9 @@ def _choose(count: int, subset: int | None, seed: int, path: str | os.PathLike) 
     if subset is None:
         return np.arange(count)
     if not 1 <= subset <= count:
-        raise UserError(f"a subset of {subset} of the {count} images of {path} cannot be; choose from 1 to {count}")
+        raise UserError(
+            f"a subset of {subset} of the {counted(count, 'image')} of {path} cannot be; choose from 1 to {count}"
+        )
     return np.sort(np.random.default_rng((seed, FOR_SUBSET)).permutation(count)[:subset])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from images.datasets.conversion import FORMATS, Conversion, Converted, common_mode, convert, convert_in_workers
 from images.datasets.destination import open_destination
 from images.datasets.labels import Label
@@ -62,7 +62,7 @@ def _metadata(labels: list[tuple[str, Label]] | None, record: dict[str, Any], sh
         count = len(range(shard, record["num_images"], shards))
         if count == 0:
             raise UserError(
-                f"{record['num_images']} images are too few for {shards} shards",
+                f"{shards} shards need as many images, and there are {record['num_images']}",
                 f"give {record['num_images']} or fewer",
             )
         record = {**record, "num_images": count, "shard": shard, "shards": shards}
@@ -138,7 +138,8 @@ class DatasetConversion:
                 f"none of the {self.source.count} images of {self.source.name} can be read; check the source"
             )
         if self.enlarged:
-            logger.warning("%d images have fewer pixels than --resolution and were enlarged", self.enlarged)
+            enlarged = counted(self.enlarged, "image")
+            logger.warning("enlarged %s with fewer pixels than --resolution", enlarged)
         return {
             "tool": "dataset_tool",
             "format_version": 1,

@@ -12,7 +12,7 @@ import numpy as np
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.flags import PATH
 from dnnlib.parsing import existing
 from generation.quality_codes import MAX_SEED
@@ -80,10 +80,13 @@ def degradation_figure_command(
 
     if len(references) not in (1, len(photos)):
         raise UserError(
-            f"--reference is given {len(references)} times for {len(photos)} photos; give one, or {len(photos)}"
+            f"--reference is given {counted(len(references), 'time')} for {counted(len(photos), 'photo')}; "
+            f"give one, or {len(photos)}"
         )
     if seed + len(photos) - 1 > MAX_SEED:
-        raise UserError(f"--seed={seed} leaves no seeds up to {MAX_SEED} for {len(photos)} photos; begin lower")
+        raise UserError(
+            f"--seed={seed} leaves no seeds up to {MAX_SEED} for {counted(len(photos), 'photo')}; begin lower"
+        )
     path = check_output(output)
     if path.suffix.lower() != ".png":
         raise UserError(f"--output={output} does not end in .png; name it {path.stem}.png")
@@ -102,7 +105,7 @@ def degradation_figure_command(
             qualities[row.reference] = inverter.codes(row.shown.target.to(inverter.device))
         rows.append(figure_row(inverter, row.source, row.shown, qualities[row.reference], seed + row.number))
     save_png(path, labelled_grid(np.stack(rows), [Path(row.photo).stem for row in found], COLUMNS))
-    made = f"{output}: {len(found)} rows of {', '.join(COLUMNS)}"
+    made = f"{output}: {counted(len(found), 'row')} of {', '.join(COLUMNS)}"
     finish_together(made, errors_of(list(prepared.values())))
 
 

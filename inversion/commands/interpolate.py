@@ -10,7 +10,7 @@ import numpy as np
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.flags import PATH
 from inversion.commands.options import (
     InverterFlags,
@@ -78,7 +78,7 @@ def interpolate_command(
     wanted = 1 if start else 2
     if len(photos) != wanted:
         words = "one photo with --from=mean" if start else "two photos"
-        raise UserError(f"{len(photos)} photos are given, must be {words}; correct that")
+        raise UserError(f"{words} must be given, not {len(photos)}; correct that")
     path = check_output(output)
     if path.suffix.lower() not in STEPS:
         raise UserError(f"--output={output} ends neither in .png nor in .mp4; name it {path.stem}.png")
@@ -103,4 +103,4 @@ def interpolate_command(
         labels = [*(photo.name for photo in before), *shares, *(photo.name for photo in after)]
         tiles = [*(photo.image for photo in before), *shares.values(), *(photo.image for photo in after)]
         save_png(path, labelled_grid(np.stack(tiles)[None], [""], labels))
-    click.echo(f"{output}: {count} images")
+    click.echo(f"{output}: {counted(count, 'image')}")

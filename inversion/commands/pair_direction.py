@@ -10,7 +10,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from dnnlib.flags import PATH
 from dnnlib.parsing import existing
@@ -120,7 +120,9 @@ def photo_pairs(paths: Sequence[str]) -> list[tuple[Path, Path]]:
             raise UserError(f"{alone[0]} of {here} has no partner in {there}; give folders with the same names")
         return [(file, after[name]) for name, file in before.items()]
     if len(paths) % 2:
-        raise UserError(f"{len(paths)} photos make no pairs; give one before and one after each change")
+        raise UserError(
+            f"{counted(len(paths), 'photo')} cannot be divided into pairs; give one before and one after each change"
+        )
     return [
         (existing(before, "photo"), existing(after, "photo"))
         for before, after in zip(paths[::2], paths[1::2], strict=True)

@@ -12,7 +12,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import real_path
 from dnnlib.flags import PATH, processes_option, require_effect
 from dnnlib.parsing import existing
@@ -119,7 +119,7 @@ def video(
         raise UserError(outcome.losses[0].reason, "the same command goes on from the codes that were found")
     if not read_clip(source).has_audio:
         click.echo(f"{source} has no sound, so the result has none")
-    click.echo(f"{output}: {frames} frames")
+    click.echo(f"{output}: {counted(frames, 'frame')}")
 
 
 def _video(share: Share, job: VideoJob, inverting: InverterFlags, align: str | None) -> int:

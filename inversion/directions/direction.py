@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import from_dict, to_dict
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.parsing import existing, integers
 from inversion.directions.padding_direction import PaddingDirection
 from inversion.directions.vector_files import READERS, read_vector
@@ -77,7 +77,8 @@ class Direction:
             )
         if self.vector.ndim == 2 and len(self.vector) != G.num_ws:
             raise UserError(
-                f"direction {self.name} has {len(self.vector)} rows, and this network has {G.num_ws} ws; take one of "
+                f"direction {self.name} has {counted(len(self.vector), 'row')}, and this network has {G.num_ws} ws; "
+                "take one of "
                 "a single row, or one that was found for a network of this resolution"
             )
         if self.layers is not None and max(self.layers) >= G.num_ws:

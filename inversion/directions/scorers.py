@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.jit import ScriptModule
 
-from dnnlib.errors import UserError, unknown_name
+from dnnlib.errors import UserError, counted, unknown_name
 from images.ranges import to_levels
 from metrics.backbones.cifar import CLASSES, CifarNetwork, load_stored
 from metrics.detectors.cifar import WEIGHTS
@@ -131,4 +131,6 @@ def _network_scores(module: ScriptModule, column: int | None, text: str, images:
         return scores.float().reshape(-1)
     if len(shape) == 2 and shape[0] == len(images) and column is not None and column < shape[1]:
         return scores[:, column].float()
-    raise UserError(f"{text} gives {shape} for {len(images)} images; choose one score an image, such as FILE.pt#0")
+    raise UserError(
+        f"{text} gives {shape} for {counted(len(images), 'image')}; choose one score an image, such as FILE.pt#0"
+    )

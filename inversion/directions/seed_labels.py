@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import write_text
 from dnnlib.parsing import existing
 from dnnlib.reading import UnreadableError, parse_json, read_text
@@ -69,7 +69,7 @@ def _read_csv(path: Path) -> list[tuple[str, Any]]:
         rows = rows[1:]  # names of the columns
     bad = next((row for row in rows if len(row) != 2), None)
     if bad is not None:
-        raise ValueError(f"line '{','.join(bad)}' has {len(bad)} columns")
+        raise ValueError(f"line '{','.join(bad)}' has {counted(len(bad), 'column')}")
     return [(seed, score) for seed, score in rows]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from generation.rendering import stored_noise
 from images.datasets.batches import Batch
 from images.datasets.dataset import ImageDataset
@@ -48,8 +48,8 @@ def open_photos(config: EncoderConfig, G: Generator) -> ImageDataset:
     )
     if dataset.channels != G.img_channels:
         raise UserError(
-            f"{data.path} has images with {dataset.channels} channels, the network makes {G.img_channels}; convert "
-            "the data with dataset_tool.py"
+            f"{data.path} has images with {counted(dataset.channels, 'channel')}, the network makes "
+            f"{G.img_channels}; convert the data with dataset_tool.py"
         )
     return dataset
 

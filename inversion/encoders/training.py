@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dnnlib.config import to_dict
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from dnnlib.running.lock import FolderLock
 from images.datasets.batches import Batch, TrainingBatches
@@ -73,7 +73,8 @@ class EncoderRun(Run):
 
     def begin(self) -> None:
         """Log what the encoder is trained on."""
-        self.report.log.line(f"Training an encoder on {self.dataset.num_images} images of {self.dataset.name}")
+        images = counted(self.dataset.num_images, "image")
+        self.report.log.line(f"Training an encoder on {images} of {self.dataset.name}")
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches of photos without end."""
@@ -186,8 +187,9 @@ def require_shares(config: EncoderConfig, processes: int) -> None:
     """Raise UserError unless so many processes can share each batch equally, with two images or more each."""
     if config.photos % processes or config.own_samples % processes or config.batch < 2 * processes:
         raise UserError(
-            f"--batch={config.batch} is {config.photos} photos and {config.own_samples} own samples, which {processes} "
-            f"processes cannot share; give --batch={8 * processes}, say"
+            f"--batch={config.batch} is {counted(config.photos, 'photo')} and "
+            f"{counted(config.own_samples, 'own sample')}, which {processes} processes cannot share; "
+            f"give --batch={8 * processes}, say"
         )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dnnlib.errors import counted
 from metrics.distances.rows import blocks, check_rows
 
 
@@ -15,7 +16,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     Raises UserError for fewer rows than splits and for values that are not finite.
     """
     assert splits >= 1, f"{splits} splits"
-    check_rows(probabilities, splits, f"the inception score of {splits} splits")
+    check_rows(probabilities, splits, f"the inception score of {counted(splits, 'split')}")
     bounds = [split * len(probabilities) // splits for split in range(splits + 1)]
     scores = [_score(probabilities[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
     return float(np.mean(scores)), float(np.std(scores))

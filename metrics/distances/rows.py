@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 
 CHUNK = 4096  # rows in memory at a time: 64 MiB of float64 at 2048 features
 
@@ -25,8 +25,9 @@ def check_rows(rows: np.ndarray, minimum: int, purpose: str) -> None:
         purpose: subject of the message, such as "the Fréchet distance".
     """
     if len(rows) < minimum:
-        images = "image" if minimum == 1 else "images"
-        raise UserError(f"{purpose} needs at least {minimum} {images}, got {len(rows)}; add images or leave it out")
+        raise UserError(
+            f"{purpose} needs at least {counted(minimum, 'image')}, got {len(rows)}; add images or leave it out"
+        )
     for start in range(0, len(rows), CHUNK):
         finite = np.isfinite(rows[start : start + CHUNK])
         if not finite.all():

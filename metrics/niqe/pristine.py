@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.arrays import read_arrays
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, counted
 from dnnlib.files import replace_file
 from dnnlib.limits import NIQE_BYTES
 from dnnlib.reading import open_file, read_bytes
@@ -92,8 +92,8 @@ def fit_pristine(
     mean, covariance, count = fit_gaussian(torch.cat(rows))
     if count < LEAST_BLOCKS:
         raise UserError(
-            f"{num_images} images have {int(count)} sharp blocks of {block}x{block} px, a pristine model needs "
-            f"{LEAST_BLOCKS}; give more or larger photos, or a smaller --block"
+            f"there are {counted(int(count), 'sharp block')} of {block}x{block} px in {counted(num_images, 'image')}, "
+            f"a pristine model needs {LEAST_BLOCKS}; give more or larger photos, or a smaller --block"
         )
     return PristineModel(mean, covariance, block, source)
 

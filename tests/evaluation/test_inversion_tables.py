@@ -177,7 +177,7 @@ def test_photos_that_do_not_fit_are_one_sentence(files, photos, inverter, tmp_pa
     with pytest.raises(UserError, match="images of side 16, not 32"):
         DegradedPhotos(photos, "blur", quality_generator(resolution=32))
     PIL.Image.new("L", (16, 16)).save(tmp_path / "gray.png")
-    with pytest.raises(UserError, match="holds images of 1 channels, and the network's have 3"):
+    with pytest.raises(UserError, match="holds images of 1 channel, and the network's have 3"):
         DegradedPhotos(PhotoOptions(str(tmp_path)), "blur", inverter.G)
 
 

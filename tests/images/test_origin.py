@@ -98,7 +98,7 @@ def test_the_next_commands_see_the_photos_alone(tmp_path, capsys):
     degraded(photos / "a.png")
     degraded(photos / "a.png", "--seed=1")
     assert dataset_tool.main([f"--input={photos}", f"--output={tmp_path / 'data.zip'}"]) == 0
-    assert "1 images of 16x16" in capsys.readouterr().out
+    assert "1 image of 16x16" in capsys.readouterr().out
     seen = []
 
     def copy(tasks, items):

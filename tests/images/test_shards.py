@@ -263,7 +263,7 @@ def test_numbers_keep_their_digits_and_a_file_of_that_name_is_itself(tmp_path):
 
 
 DESTS = [
-    ("x-{0..40}.tar", "23 images are too few for 41 shards; give 23 or fewer"),
+    ("x-{0..40}.tar", "41 shards need as many images, and there are 23; give 23 or fewer"),
     ("x-{0..600}.tar", "601 shards, at most 500 can be written"),
     ("x-{0..3}", "which is no archive; write NAME-{000..015}.tar or .zip"),
 ]

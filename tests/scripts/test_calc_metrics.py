@@ -392,7 +392,7 @@ def test_classify_needs_codes_and_images(files, tmp_path):
     assert "is plain" in command("classify", f"--network={files / 'base.safetensors'}", *flags, code=1)
     network = f"--network={files / 'qc.safetensors'}"
     few = command("classify", network, "--test=9", *flags, code=1)
-    assert "9 images are too few for 10 levels; give at least 10" in few
+    assert "9 images cannot show 10 levels; give at least 10" in few
     bare = command("classify", network, f"--data={tmp_path}", *flags, code=1)
     assert bare.endswith("there is none beside " + str(files / "qc.safetensors") + "; give --encoder=FILE")
 
@@ -446,7 +446,7 @@ BAD_PAIRS = {
     "too many": ({"x.png": 1}, {"x.png": 1, "z.png": 1}, "z.png of .*b has no partner in .*a; give"),
     "twice": ({"x.png": 1, "x.bmp": 1}, {"x.png": 1}, "a has two images called x; keep one"),
     "sizes": ({"x.png": 1}, {"x.png": noise_image(0, 16, 20)}, "x.png has 16x16 with 3 .*a and 20x16 with 3 .*b; make"),
-    "gray": ({"x.png": 1}, {"x.png": np.zeros((16, 16), np.uint8)}, "with 3 channels in .* and 16x16 with 1 channels"),
+    "gray": ({"x.png": 1}, {"x.png": np.zeros((16, 16), np.uint8)}, "with 3 channels in .* and 16x16 with 1 channel"),
 }
 
 
@@ -545,7 +545,7 @@ def test_identity_consistency_of_source_and_result_stand_side_by_side(means_as_f
     twice = command("identity-consistency", same, same, "--device=cpu", code=1)
     assert "is given twice; give each video once" in twice
     said = command("identity-consistency", same, half, sources[0], "--device=cpu", code=1)
-    assert said.endswith("there are 1 sources of 2 videos; give --source once for each video")
+    assert said.endswith("--source is given 1 time for 2 videos; give --source once for each video")
 
 
 def test_a_file_without_frames_is_one_sentence(means_as_faces, tmp_path):

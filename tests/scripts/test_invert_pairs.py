@@ -269,8 +269,8 @@ def test_codes_of_an_earlier_command_are_taken(files, tmp_path, monkeypatch):
 
 
 REFUSALS = {
-    "1 photos are given, must be two photos; correct that": ["interpolate", "before/a.png", "-o", "x.png"],
-    "2 photos are given, must be one photo with --from=mean": [
+    "two photos must be given, not 1; correct that": ["interpolate", "before/a.png", "-o", "x.png"],
+    "one photo with --from=mean must be given, not 2": [
         *("interpolate", "before/a.png", "after/a.png", "--from=mean", "-o", "x.png"),
     ],
     "--output=x.gif ends neither in .png nor in .mp4; name it x.png": [
@@ -310,7 +310,7 @@ REFUSALS = {
     "--output=x.png does not end in .safetensors; name it x.safetensors": [
         *("pair-direction", "before", "after", "--space=ws", "-o", "x.png"),
     ],
-    "3 photos make no pairs; give one before and one after each change": [
+    "3 photos cannot be divided into pairs; give one before and one after each change": [
         *("pair-direction", *["before/a.png"] * 3, "--space=ws", "-o", "x.safetensors"),
     ],
     "folders come in two, one of photos before and one after; give those alone": [
@@ -407,7 +407,7 @@ BAD = "before/b.png cannot be read"
                 *("degradation-figure", "--tuning-steps=1", "before/a.png", "after/b.png"),
                 *("--reference=before/b.png", "--reference=after/c.png", "-o", "x.png"),
             ],
-            "x.png: 1 rows of source, novel, 0.25, 0.5, 0.75, copied, reference",
+            "x.png: 1 row of source, novel, 0.25, 0.5, 0.75, copied, reference",
         ),
     ],
 )

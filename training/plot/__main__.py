@@ -4,6 +4,7 @@ import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import counted
 from dnnlib.flags import PATH
 
 
@@ -28,7 +29,7 @@ def main(runs: tuple[str, ...], output: str, only: tuple[str, ...]) -> None:
     curves = dict(zip(labels(distinct), map(curves_of, distinct), strict=True))
     names = chosen(curves, only)
     draw(path, curves, names)
-    click.echo(f"{output}: {len(names)} curves of {len(curves)} runs")
+    click.echo(f"{output}: {counted(len(names), 'curve')} of {counted(len(curves), 'run')}")
 
 
 if __name__ == "__main__":

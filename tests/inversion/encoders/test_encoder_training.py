@@ -467,7 +467,7 @@ def test_photos_must_fit_the_network(network, tmp_path, G):
     gray = tmp_path / "gray"
     gray.mkdir()
     PIL.Image.new("L", (16, 16)).save(gray / "a.png")
-    with pytest.raises(UserError, match="has images with 1 channels, the network makes 3"):
+    with pytest.raises(UserError, match="has images with 1 channel, the network makes 3"):
         open_photos(config_of(network, gray), G)
 
 
