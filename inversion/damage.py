@@ -23,14 +23,19 @@ def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
 
 def blocking(photo: Tensor) -> Tensor:
     """Return how far photos `[N, C, R, R]` show the blocks of JPEG rather than fine detail, `[N]` from 0 to 1."""
-    if photo.shape[-1] < 2 * BLOCK:
-        return photo.new_zeros([len(photo)])
-    edges = (_edge_power(photo) + _edge_power(photo.transpose(2, 3))) / 2
+    edges = edge_power(photo)
     finest = next(bands(photo)).square().mean((1, 2, 3)).clamp(min=SMALLEST)
     return ((edges / finest - EDGES[0]) / (EDGES[1] - EDGES[0])).clamp(0, 1)
 
 
-def _edge_power(photo: Tensor) -> Tensor:
+def edge_power(photo: Tensor) -> Tensor:
+    """Return the power `[N]` of the steps at edges of JPEG's blocks; 0 for photos of less than two blocks a side."""
+    if photo.shape[-1] < 2 * BLOCK:
+        return photo.new_zeros([len(photo)])
+    return (_vertical_edge_power(photo) + _vertical_edge_power(photo.transpose(2, 3))) / 2
+
+
+def _vertical_edge_power(photo: Tensor) -> Tensor:
     """Return the power `[N]` of the steps at vertical edges of blocks beyond that of other steps, half of a step's.
 
     Medians over the edges, since contours of what the photo shows lie on some of them.

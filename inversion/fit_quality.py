@@ -1,12 +1,20 @@
-"""The quality code of an image whose content is known."""
+"""The quality code of an image, beside codes of its content.
+
+Where the content is known to the pixel, `G(w, q)` is compared with the image itself. Codes that an encoder finds of a
+photo err in content by far more than a degradation changes, so that pixels tell nothing of `q`; the traces that
+degradations leave do.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.config import require
+from inversion.damage import BLOCK
+from inversion.traces import traces
 from networks.generators.interface import Generator, Noise
 from networks.generators.window import middle
 from networks.latents import Latents
@@ -16,6 +24,9 @@ from torch_utils.seeding import BatchRandom
 WINDOW = 64  # smallest side of what is compared, in pixels; of larger images a quarter of the side
 MARGIN = 8  # pixels around it that are rendered besides, since a border changes its neighbours
 START = 0.1  # spread of the starting point: near the sharp image, where the gradient depends on the direction
+COMPARISONS = ("traces", "pixels")
+MEANS_WEIGHT = 20.0  # of the squared error of blocks' means: a degradation leaves colours as they are
+LENGTH_WEIGHT = 0.05  # of the code's squared length: of codes with the same traces, the most likely one
 
 
 @dataclass(frozen=True)
@@ -23,16 +34,19 @@ class QualityOptions:
     """How `q` is fitted where an encoder gives w alone.
 
     Attributes:
-        steps: steps of Adam; with many more the squared error falls by 5 % at most.
+        steps: steps of Adam; with many more the error falls by 5 % at most.
         lr: learning rate of Adam.
+        compare: what of `G(w, q)` and the photo is compared, `traces` (see `inversion.traces`) or `pixels`.
     """
 
     steps: int = 12
     lr: float = 0.15
+    compare: str = "traces"
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "quality.steps", self.steps, "at least 0")
         require(self.lr > 0, "quality.lr", self.lr, "above 0")
+        require(self.compare in COMPARISONS, "quality.compare", self.compare, " or ".join(COMPARISONS))
 
 
 def fit_quality(
@@ -40,12 +54,11 @@ def fit_quality(
     latents: Latents,
     noise: Noise,
     targets: Tensor,
-    steps: int = QualityOptions.steps,
-    lr: float = QualityOptions.lr,
+    options: QualityOptions | None = None,
     seed: int = 0,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Tensor:
-    """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, in squared error, by Adam.
+    """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, by Adam.
 
     What precedes the DegradBlocks runs once, and a square in the middle tells as much of a degradation as all of the
     image. Each image is fitted for itself, from the same start as all others, so that its code depends on nothing else
@@ -56,24 +69,49 @@ def fit_quality(
         latents: codes of the content; their own `q` has no effect.
         noise: every layer's, as the images have it.
         targets: float `[N, C, R, R]` in [-1, 1].
-        steps: steps of Adam.
-        lr: learning rate of Adam.
+        options: steps, and what is compared.
         seed: seed of the starting point.
         on_step: called with the number of steps taken.
     """
+    options = options or QualityOptions()
     with torch.no_grad():
         content = G.synthesis.content(latents, noise)
     resolution = G.img_resolution
     content, pixels = middle(content, resolution, max(WINDOW, resolution // 4) + 2 * MARGIN)
     targets = targets[:, :, pixels, pixels]
     inner = slice(MARGIN, -MARGIN) if targets.shape[2] < resolution else slice(None)
+    targets = targets[:, :, inner, inner]
+    if options.compare == "pixels":
+        distance = _pixel_distance(targets)
+    else:
+        with torch.no_grad():
+            distance = _trace_distance(targets, G.synthesis.image(content, None)[:, :, inner, inner])
     start = START * BatchRandom((seed, FOR_QUALITY), 1).randn(G.q_dim)  # [1, q_dim]
     q = start.repeat(len(latents), 1).to(G.device).requires_grad_(True)
-    optimizer = torch.optim.Adam([q], lr=lr, betas=(0.9, 0.99))
-    for step in range(steps):
-        images = G.synthesis.image(content, q)
-        loss = (images - targets)[:, :, inner, inner].square().mean((1, 2, 3)).sum()
-        (q.grad,) = torch.autograd.grad(loss, q)
+    optimizer = torch.optim.Adam([q], lr=options.lr, betas=(0.9, 0.99))
+    for step in range(options.steps):
+        images = G.synthesis.image(content, q)[:, :, inner, inner]
+        (q.grad,) = torch.autograd.grad(distance(images, q).sum(), q)
         optimizer.step()
         on_step(step + 1)
     return q.detach()
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]  # images [N, C, R, R] and their q [N, q_dim] -> [N]
+
+
+def _pixel_distance(targets: Tensor) -> Distance:
+    """Return the mean squared error against targets."""
+    return lambda images, q: (images - targets).square().mean((1, 2, 3))
+
+
+def _trace_distance(targets: Tensor, sharp: Tensor) -> Distance:
+    """Return the squared distance of traces from those of targets, with what keeps colours as `sharp` has them."""
+    wanted, means = traces(targets), F.avg_pool2d(sharp, BLOCK)
+
+    def distance(images: Tensor, q: Tensor) -> Tensor:
+        of_traces = (traces(images) - wanted).square().sum(1)
+        of_means = (F.avg_pool2d(images, BLOCK) - means).square().mean((1, 2, 3))
+        return of_traces + MEANS_WEIGHT * of_means + LENGTH_WEIGHT * q.square().sum(1)
+
+    return distance

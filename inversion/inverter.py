@@ -213,7 +213,7 @@ class Inverter:
             return dataclasses.replace(latents, q=targets.new_zeros(len(latents), self.G.q_dim))
         noise = stored_noise(self.G, len(latents))
         report = functools.partial(_report_quality, on_step, options.steps)
-        q = fit_quality(self.G, latents, noise, targets, options.steps, options.lr, on_step=report)
+        q = fit_quality(self.G, latents, noise, targets, options, on_step=report)
         return dataclasses.replace(latents, q=q)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import from_levels, to_uint8
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import find_encoder, load_encoder
-from inversion.fit_quality import fit_quality
+from inversion.fit_quality import QualityOptions, fit_quality
 from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -100,7 +100,7 @@ class OwnImages:
         if self.encoder is not None:
             return _encoded(self.encoder, degraded)
         latents, noise = Latents(ws_of_seeds(self.G, numbers)), noise_of_seeds(self.G, numbers)
-        return fit_quality(self.G, latents, noise, degraded, self.steps)
+        return fit_quality(self.G, latents, noise, degraded, QualityOptions(self.steps, compare="pixels"))
 
 
 class PhotoImages:
@@ -148,7 +148,8 @@ class PhotoImages:
             return _encoded(self.encoder, degraded)
         with torch.no_grad():
             latents = self.encoder(degraded)
-        return fit_quality(self.G, latents, stored_noise(self.G, len(degraded)), degraded, self.steps)
+        noise = stored_noise(self.G, len(degraded))
+        return fit_quality(self.G, latents, noise, degraded, QualityOptions(self.steps))
 
     def photo_of(self, image: int) -> int:
         """Return which photo is degraded as this image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ import numpy as np
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
 from dnnlib.files import sha256
-from dnnlib.flags import PATH
+from dnnlib.flags import PATH, gather_flags
 from inversion.commands.options import (
     FORMER,
     InverterFlags,
@@ -31,7 +32,22 @@ if TYPE_CHECKING:
     from torch_utils.processes.sharing import Share
 
 
-@commands.command("edit", sections=photo_sections("path", "strengths"), former=FORMER)
+@dataclass(frozen=True)
+class Edits:
+    """What is edited.
+
+    Attributes:
+        path: file of the direction.
+        strengths: strengths of the edits.
+        yielding: how far features yield to the network's own, see `inversion.directions.following`; None: by default.
+    """
+
+    path: str
+    strengths: tuple[float, ...]
+    yielding: float | None
+
+
+@commands.command("edit", sections=photo_sections("path", "strengths", "yielding"), former=FORMER)
 @photo_options
 @click.option(
     "--direction",
@@ -50,15 +66,22 @@ if TYPE_CHECKING:
     callback=check_finite,
     help="Strength of the edit; may be repeated.",
 )
+@click.option(
+    "--yielding",
+    type=click.FloatRange(min=0),
+    callback=check_finite,
+    help="How far an encoder's features yield to the network's own where an edit moves what they show; 0: not at all, "
+    "as published.  [default: 1]",
+)
 @paste_options
+@gather_flags("edits", Edits)
 @one_sentence_errors
 def edit(
     job: PhotoJob,
     inverting: InverterFlags,
     tuning: TuningFlags,
     align: str | None,
-    path: str,
-    strengths: tuple[float, ...],
+    edits: Edits,
     pasting: Pasting,
 ) -> None:
     """Edit photos along a direction: edited*/PHOTO.png keeps the photo's quality, edited*-sharp/PHOTO.png is sharp.
@@ -71,7 +94,7 @@ def edit(
 
     check_codes(job.codes)
     finish(
-        divide_photos(_edit, job, inverting.device, inverting, tuning, align, path, strengths, pasting),
+        divide_photos(_edit, job, inverting.device, inverting, tuning, align, edits, pasting),
         "edited",
         job.outdir,
     )
@@ -83,32 +106,35 @@ def _edit(
     inverting: InverterFlags,
     tuning: TuningFlags,
     align: str | None,
-    path: str,
-    strengths: tuple[float, ...],
+    edits: Edits,
     pasting: Pasting,
 ) -> Summary:
     from images.photos import from_network
     from inversion.commands.building import make_direction, make_inverter, make_reader, on_share
     from inversion.directions.editing import edited_images
+    from inversion.directions.following import YIELDING
     from inversion.photos.invert import invert_photos
     from inversion.photos.results import Results
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
     reader = make_reader(align, inverter, job.faces)
-    direction = make_direction(path, inverter, job.codes)
+    yielding = YIELDING if edits.yielding is None else edits.yielding
+    direction = make_direction(edits.path, inverter, job.codes)
 
     def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
         latents = inversion.latents.to(inverter.device)
         images: dict[str, np.ndarray] = {}
         pasted: dict[str, np.ndarray] = {}
         columns = {"photo": photo.image}
-        for strength in strengths:
+        for strength in edits.strengths:
             with inverter.tuned(inversion) as G:
-                kept, sharp = (from_network(x)[0] for x in edited_images(G, latents, direction, strength))
+                kept, sharp = (
+                    from_network(x)[0] for x in edited_images(G, latents, direction, strength, yielding=yielding)
+                )
             images |= {f"edited{strength:+g}": kept, f"edited{strength:+g}-sharp": sharp}
             pasted[f"edited{strength:+g}-pasted"] = kept
             columns |= {f"{strength:+g}": kept, f"{strength:+g} sharp": sharp}
         return Results(images, columns, pasted)
 
-    settings = {"direction": sha256(path), "strengths": list(strengths)}
+    settings = {"direction": sha256(edits.path), "strengths": list(edits.strengths), "yielding": yielding}
     return invert_photos("edit", share, job, inverter, reader, settings, make, pasting)

@@ -7,20 +7,27 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError
-from generation.rendering import render, stored_noise
+from generation.rendering import render
 from inversion.directions.direction import AnyDirection
+from inversion.directions.following import YIELDING, follow
 from inversion.mixing import with_padding
 from networks.generators.interface import Generator, Noise
-from networks.latents import Features, Latents
+from networks.latents import Latents
 
 
 def edit(
-    G: Generator, latents: Latents, direction: AnyDirection, strength: float | Tensor, noise: Noise | None = None
+    G: Generator,
+    latents: Latents,
+    direction: AnyDirection,
+    strength: float | Tensor,
+    noise: Noise | None = None,
+    yielding: float = YIELDING,
 ) -> Latents:
     """Return `w + strength * d`, and `q` as it was (Eq. 5 of the supplement).
 
-    Features move by the difference that the edit makes in the network's own, `F + G(w~^{1:K}) - G(w^{1:K})` (Yao et al.
-    2022, Eq. 1). Directions among paddings move those in the same way as others move `w`.
+    Features move by the difference that the edit makes in the network's own (Yao et al. 2022, Eq. 1), and yield to
+    those where it moves what they show, see `inversion.directions.following`. Directions among paddings move those
+    in the same way as others move `w`.
 
     Args:
         G: network that the codes are for.
@@ -29,6 +36,7 @@ def edit(
         strength: strength for all images, or `[N]`; 1 is one standard deviation of sampled w. Where it is 0, the codes
             stay the same, bit for bit; so do features where the direction moves nothing that their layers read.
         noise: noise of the network's own features; None: the stored one.
+        yielding: how far features yield, at least 0; 0 is Eq. 1 as published.
 
     Raises UserError for a direction of other widths, for a strength that is not finite, and for a direction among
     paddings where the codes have none.
@@ -45,18 +53,24 @@ def edit(
     after = Latents.from_tensors(tensors | moved)
     if latents.features is None:
         return after
-    return replace(after, features=_follow(G, latents.features, before, after, noise))
+    return replace(after, features=follow(G, latents.features, before, after, noise, yielding))
 
 
 @torch.no_grad()
 def edited_images(
-    G: Generator, latents: Latents, direction: AnyDirection, strength: float | Tensor, noise: Noise | None = None
+    G: Generator,
+    latents: Latents,
+    direction: AnyDirection,
+    strength: float | Tensor,
+    noise: Noise | None = None,
+    yielding: float = YIELDING,
 ) -> tuple[Tensor, Tensor]:
     """Return the edited images with their quality kept, `G(w + s d, q)`, and their sharp versions, `G(w + s d, 0)`.
 
-    Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; `noise` None means the stored noise.
+    Both are float32 `[N, C, R, R]`, nominally in [-1, 1]; `noise` None means the stored noise, and `yielding` is
+    that of `edit`.
     """
-    edited = edit(G, latents, direction, strength, noise)
+    edited = edit(G, latents, direction, strength, noise, yielding)
     kept, sharp = render(G, edited, [edited.q, None], noise)
     return kept, sharp
 
@@ -82,21 +96,3 @@ def _moved(codes: Tensor, strengths: Tensor, step: Tensor) -> Tensor:
     """Return codes `[N, ...]` moved by `strengths [N]` times a step; the same bits where that is nothing."""
     change = strengths.view(-1, *[1] * step.ndim) * step.to(codes)
     return torch.where(change == 0, codes, codes + change)
-
-
-def _follow(G: Generator, features: Features, before: Latents, after: Latents, noise: Noise | None) -> Features:
-    """Return features moved by the difference of the network's own; the same bits where an edit makes none."""
-    old, new = (_read_before(features.layer, codes) for codes in (before, after))
-    changed = torch.stack([(old[name] != new[name]).flatten(1).any(1) for name in old]).any(0)  # [N]
-    if not changed.any():
-        return features
-    noise = stored_noise(G, len(before)) if noise is None else noise
-    own = [G.synthesis.layer_output(codes, noise, features.layer).to(features.values) for codes in (before, after)]
-    rows = changed.view(-1, 1, 1, 1)
-    return replace(features, values=torch.where(rows, features.values + (own[1] - own[0]), features.values))
-
-
-def _read_before(layer: int, latents: Latents) -> dict[str, Tensor]:
-    """Return the codes that layers 1 to K read, by name; of paddings all."""
-    paddings = {name: value for name, value in latents.tensors().items() if name.startswith("padding.")}
-    return paddings | {"ws": latents.ws[:, :layer]}

@@ -12,6 +12,7 @@ from dnnlib.errors import UserError
 from generation.rendering import stored_noise, synthesize
 from inversion.directions.direction import Direction, load_direction, require_of_ws, save_direction
 from inversion.directions.editing import edit, edited_images
+from inversion.directions.following import similarity
 from inversion.directions.padding_direction import PaddingDirection
 from inversion.directions.search import Search, find_directions
 from networks.latents import Features, Latents, Padding
@@ -131,16 +132,36 @@ def _large():
 def test_features_move_by_the_difference_of_the_networks_own(large, layer, parts):
     """F~ = F + G(w~^{1:K}) - G(w^{1:K}) (Yao et al. 2022, Eq. 1), with the paddings and the same noise in both."""
     latents, tail = full_codes(large, 3, layer, parts), direction(unit(large.w_dim))
-    edited = edit(large, latents, tail, 2.0)
+    edited = edit(large, latents, tail, 2.0, yielding=0)
     own = [large.synthesis.layer_output(codes, stored_noise(large, 3), layer) for codes in (latents, edited)]
     assert_close(edited.features.values, latents.features.values + own[1] - own[0])
     assert (own[1] - own[0]).abs().max() > 1e-2
     kept = dataclasses.replace(edited, ws=latents.ws, features=latents.features)
     assert same_bits(kept, latents)
     noise = large.synthesis.make_noise("random", 3)
-    other = edit(large, latents, tail, 2.0, noise)
+    other = edit(large, latents, tail, 2.0, noise, yielding=0)
     own = [large.synthesis.layer_output(codes, noise, layer) for codes in (latents, other)]
     assert_close(other.features.values, latents.features.values + own[1] - own[0])
+
+
+@pytest.mark.parametrize("yielding", [0.5, 1.0, 2.0])
+def test_features_yield_to_the_networks_own_where_an_edit_moves_what_they_show(large, yielding):
+    latents, tail = full_codes(large, 3), direction(unit(large.w_dim))
+    edited = edit(large, latents, tail, 2.0, yielding=yielding)
+    old, new = (large.synthesis.layer_output(codes, stored_noise(large, 3), 3) for codes in (latents, edited))
+    kept = similarity(old, new)
+    assert kept.min() < 0.9 < kept.max()
+    assert_close(edited.features.values, new + kept**yielding * (latents.features.values - old))
+
+
+def test_similarity_is_of_places_and_hears_no_shift_of_a_channel():
+    a, b = torch.randn(2, 2, 8, 9, 9)
+    assert_close(similarity(a, a + torch.randn(2, 8, 1, 1)), torch.ones(2, 1, 9, 9))
+    assert_close(similarity(a, b), similarity(b, a))
+    assert similarity(a, -a).max() == 0 and similarity(torch.zeros(1, 8, 9, 9), torch.zeros(1, 8, 9, 9)).max() == 0
+    b[:, :, :, 5:] = a[:, :, :, 5:]  # the right half is the same, but for the means
+    kept = similarity(a, b).mean((0, 1, 2))
+    assert kept[6:].min() > 0.9 > 0.5 > kept[:4].max()
 
 
 def test_own_features_follow_an_edit_to_the_plain_image(large):
@@ -197,7 +218,7 @@ def test_directions_among_paddings_move_those_alone(large, tmp_path):
 
 def test_features_follow_paddings_as_well(large):
     latents, glasses = full_codes(large, 2), padding_direction(large)
-    edited = edit(large, latents, glasses, 1.0)
+    edited = edit(large, latents, glasses, 1.0, yielding=0)
     own = [large.synthesis.layer_output(codes, stored_noise(large, 2), 3) for codes in (latents, edited)]
     assert_close(edited.features.values, latents.features.values + own[1] - own[0])
 

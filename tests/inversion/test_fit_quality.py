@@ -1,10 +1,10 @@
-"""The quality code of known content is found from a square in the middle of the image."""
+"""The quality code of known content is found from pixels or traces, in a square in the middle of the image."""
 
 import pytest
 import torch
 
 from inversion import fit_quality as module
-from inversion.fit_quality import fit_quality
+from inversion.fit_quality import QualityOptions, fit_quality
 from networks.latents import Latents
 from tests.support.networks import quality_generator
 
@@ -20,7 +20,23 @@ def test_a_window_tells_the_code_of_the_whole_image(window, monkeypatch):
     rendered = []
     image = G.synthesis.image
     monkeypatch.setattr(G.synthesis, "image", lambda *inputs: rendered.append(image(*inputs)) or rendered[-1])
-    q = fit_quality(G, latents, noise, targets, steps=100)
+    q = fit_quality(G, latents, noise, targets, QualityOptions(100, compare="pixels"))
     assert {images.shape[2] for images in rendered} == {32 if window == 16 else 64}
     left, before = ((image(content, code) - targets).square().mean((1, 2, 3)) for code in (q, None))
     assert (left < 0.01 * before).all()
+
+
+def test_traces_tell_how_strong_a_code_is_beside_other_content():
+    torch.manual_seed(0)
+    G = quality_generator(resolution=32).requires_grad_(False)
+    noise, q = G.synthesis.make_noise("const", 4), torch.randn(1, G.q_dim)
+    shown, known = (Latents(torch.randn(4, G.num_ws, G.w_dim)) for _ in range(2))
+    content = G.synthesis.content(shown, noise)
+    of = {
+        strength: fit_quality(
+            G, known, noise, G.synthesis.image(content, strength * q.repeat(4, 1)), QualityOptions(30)
+        )
+        for strength in (0.0, 4.0)
+    }
+    assert of[0.0].norm(dim=1).mean() < of[4.0].norm(dim=1).mean()
+    assert ((of[4.0] - of[0.0]) @ q[0]).mean() > 0

@@ -27,7 +27,7 @@ from images.decoding import decode
 from images.files import ImageFiles
 from images.ranges import to_levels, to_uint8
 from images.video.writer import write_mp4
-from inversion.fit_quality import fit_quality
+from inversion.fit_quality import QualityOptions, fit_quality
 from metrics.backbones import train_cifar
 from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardize
 from metrics.detector import Detector
@@ -346,15 +346,15 @@ def test_quality_codes_of_known_content_are_found():
     ws, noise = ws_of_seeds(G, range(4)), noise_of_seeds(G, range(4))
     sharp, targets = render(G, Latents(ws), [None, torch.randn(4, G.q_dim)], noise)
     steps = []
-    codes = fit_quality(G, Latents(ws), noise, targets, steps=60, on_step=steps.append)
+    codes = fit_quality(G, Latents(ws), noise, targets, QualityOptions(60, compare="pixels"), on_step=steps.append)
     assert steps == list(range(1, 61)) and not codes.requires_grad
     fitted = synthesize(G, Latents(ws, q=codes), noise)
     before, after = ((images - targets).square().mean((1, 2, 3)) for images in (sharp, fitted))
     assert (before > 1e-4).all() and (after < 0.02 * before).all()
-    first = fit_quality(G, Latents(ws), noise, targets, steps=2)
-    alone = fit_quality(G, Latents(ws[2:3]), noise_of_seeds(G, [2]), targets[2:3], steps=2)
+    first = fit_quality(G, Latents(ws), noise, targets, QualityOptions(2))
+    alone = fit_quality(G, Latents(ws[2:3]), noise_of_seeds(G, [2]), targets[2:3], QualityOptions(2))
     assert_close(alone, first[2:3], rtol=1e-3)  # wherever in a batch it stands
-    assert not torch.equal(first, fit_quality(G, Latents(ws), noise, targets, steps=2, seed=1))
+    assert not torch.equal(first, fit_quality(G, Latents(ws), noise, targets, QualityOptions(2), seed=1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
