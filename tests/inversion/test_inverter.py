@@ -10,10 +10,12 @@ from dnnlib.files import sha256
 from generation.rendering import synthesize
 from inversion import inverter as module
 from inversion.familiarity import views_of
+from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
+from inversion.traces import traces
 from inversion.tuned_weights import Inversion, TunedWeights, load_inversion, save_inversion
 from inversion.tuning_options import TuningOptions
 from metrics.detectors.cifar import WEIGHTS
@@ -226,8 +228,12 @@ def test_where_an_encoder_tells_no_quality_it_is_fitted(network_files, tmp_path)
     inverter.encoder.forward = lambda images: Latents(ws)
     found = inverter.codes(target, lambda *step: steps.append(step))
     assert steps[-1] == ("quality", 12, 12) and torch.equal(found.ws, ws)
-    before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), found))
+    before, after = ((traces(synthesize(G, codes)) - traces(target)).square().sum() for codes in (Latents(ws), found))
     assert after < 0.5 * before
+    inverter.options = replace(inverter.options, quality=QualityOptions(compare="pixels"))
+    by_pixels = inverter.codes(target)
+    before, after = ((synthesize(G, codes) - target).square().mean() for codes in (Latents(ws), by_pixels))
+    assert after < 0.5 * before and not torch.equal(by_pixels.q, found.q)
     inverter.options = replace(inverter.options, quality=None)
     without = inverter.codes(target)
     assert not without.q.any()  # which changes what is shown of the photo, and nothing of what is restored
