@@ -71,10 +71,17 @@ def render_photo(inverter: Inverter, inversion: Inversion, latents: Latents) -> 
     return quantize(inverter.images(inversion, latents))
 
 
+def describe_encoder(path: str, kind: str) -> str:
+    """Return in words which encoder a file is; with its folder, since runs name their encoders alike."""
+    return f"encoder {Path(*Path(path).parts[-2:])} ({kind})"
+
+
 def describe_inverter(inverter: Inverter) -> str:
-    """Return in words how photos are inverted."""
+    """Return in words how photos are inverted: by which encoder, of which kind, and in how many steps."""
     options = inverter.options
-    words = ["encoder"] if options.encoder is not None else []
+    words = []
+    if options.encoder is not None:
+        words.append(describe_encoder(options.encoder, inverter.kind))
     words += [f"projector of {counted(options.projector.steps, 'step')}"] if options.projector is not None else []
     words += [f"tuning of at most {counted(options.tuning.steps, 'step')}"] if options.tuning is not None else []
     return ", ".join(words)

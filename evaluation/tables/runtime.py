@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.errors import UserError, counted
+from evaluation.inverted_photos import describe_encoder
 from evaluation.tables.table import EMPTY, Table
 from generation.quality_codes import random_quality
 from generation.rendering import synthesize
@@ -55,9 +56,11 @@ def runtime_table(
     else:
         if G.q_dim == 0:
             raise UserError(f"{network} is plain, but tuning is timed on degraded images; give a QC network")
-        seconds |= inversion_seconds(G, load_encoder(encoder, network, G), runs)
+        loaded = load_encoder(encoder, network, G)
+        seconds |= inversion_seconds(G, loaded, runs)
         notes.append(
-            f"Encoder: {counted(runs, 'image')}. Tuning: {TUNED} images with the defaults of `invert.py restore`."
+            f"With the {describe_encoder(encoder, loaded.config.kind)}: {counted(runs, 'image')}. "
+            f"Tuning: {TUNED} images with the defaults of `invert.py restore`."
         )
     side = f"{G.img_resolution}x{G.img_resolution}"
     rows = [[name, _cell(seconds.get(name)), *paper] for name, paper in PAPER.items()]

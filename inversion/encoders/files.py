@@ -175,9 +175,14 @@ def require_same_shape(
     for name, value in _shape(G).items():
         found = trained_for.get(name)
         if name not in besides and found != value:
+            cure = "give the encoder of this network, or train one with invert.py train-encoder"
+            if name == "q_dim" and not found:  # the last number that is compared: all others agree
+                cure = (
+                    "if it was trained on the plain network that this one was made of with --degrad-only, "
+                    f"`python -m exchange.slim {path} -o ENCODER --for-network={network}` makes one for this"
+                )
             raise UserError(
-                f"{path} is for a network with {name} {found or 'none'}, {network} has {value or 'none'}; "
-                "give the encoder of this network, or train one with invert.py train-encoder"
+                f"{path} is for a network with {name} {found or 'none'}, {network} has {value or 'none'}; {cure}"
             )
 
 

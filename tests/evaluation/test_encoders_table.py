@@ -135,7 +135,7 @@ def test_encoders_by_command(files, tmp_path):
     common = [f"--network={files / 'qc.safetensors'}", f"--data={files / 'photos'}", "--device=cpu", f"-o{tmp_path}"]
     printed = command("inversion", *common, *encoders, f"--sheet={tmp_path / 'out.png'}", "--degradation=noise")
     assert "| psp | " in printed and "| style | " in printed and "degraded by noise" in printed
-    assert "psp: encoder." in printed and (tmp_path / "out.png").is_file()
+    assert "psp.safetensors (psp)." in printed and (tmp_path / "out.png").is_file()
     assert json.loads((tmp_path / "encoders.json").read_text())["names"] == ["p0", "p1", "p2"]
     assert (tmp_path / "encoders.md").read_text() in printed
     for change, sentence in {

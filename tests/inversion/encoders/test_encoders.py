@@ -11,7 +11,7 @@ from inversion.encoders.backbones import resnet34
 from inversion.encoders.backbones.resnet34 import Backbone, Block
 from inversion.encoders.config import BACKBONES, EncoderConfig, EncoderNetworkConfig
 from inversion.encoders.encoder import SPREAD_SAMPLES, build_encoder, spread_of_w
-from inversion.encoders.files import load_encoder, require_network
+from inversion.encoders.files import load_encoder, read_encoder_header, require_network, require_same_shape
 from inversion.encoders.heads import StyleHead, StylePyramid, style_counts
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
@@ -197,6 +197,9 @@ REFUSALS = {
     "encoder-000000.safetensors was trained for another network than .*other": load_changed,
     "is for a network with resolution 16, .* has 32; give the encoder of this": lambda G, network, path: load_encoder(
         path, network, quality_generator(resolution=32)
+    ),
+    "has 4; if it was trained on the plain network .* exchange.slim .* --for-network=network`": lambda G, _, path: (
+        require_same_shape(path, {**read_encoder_header(path)["network"], "q_dim": None}, "network", G)
     ),
     "network.safetensors is no encoder; give an encoder-": lambda G, network, path: load_encoder(network, network, G),
     "encoder-000000.safetensors is an encoder, not a network": lambda G, network, path: load_encoder(path, path, G),
