@@ -37,15 +37,19 @@ class QualityOptions:
         steps: steps of Adam; with many more the error falls by 5 % at most.
         lr: learning rate of Adam.
         compare: what of `G(w, q)` and the photo is compared, `traces` (see `inversion.traces`) or `pixels`.
+        candidates: number of random codes of which each photo's closest is the start, where traces are compared; 0:
+            all start at the same code, so that their codes may be compared with each other.
     """
 
     steps: int = 12
     lr: float = 0.15
     compare: str = "traces"
+    candidates: int = 16
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "quality.steps", self.steps, "at least 0")
         require(self.lr > 0, "quality.lr", self.lr, "above 0")
+        require(self.candidates >= 0, "quality.candidates", self.candidates, "at least 0")
         require(self.compare in COMPARISONS, "quality.compare", self.compare, " or ".join(COMPARISONS))
 
 
@@ -61,8 +65,8 @@ def fit_quality(
     """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, by Adam.
 
     What precedes the DegradBlocks runs once, and a square in the middle tells as much of a degradation as all of the
-    image. Each image is fitted for itself, from the same start as all others, so that its code depends on nothing else
-    in its batch.
+    image. Each image is fitted for itself, from one of the starts that all have, so that its code depends on nothing
+    else in its batch.
 
     Args:
         G: QC generator, frozen.
@@ -86,8 +90,14 @@ def fit_quality(
     else:
         with torch.no_grad():
             distance = _trace_distance(targets, G.synthesis.image(content, None)[:, :, inner, inner])
-    start = START * BatchRandom((seed, FOR_QUALITY), 1).randn(G.q_dim)  # [1, q_dim]
-    q = start.repeat(len(latents), 1).to(G.device).requires_grad_(True)
+    drawn = BatchRandom((seed, FOR_QUALITY), 1).randn(1 + options.candidates, G.q_dim)[0].to(G.device)
+    q = (START * drawn[:1]).repeat(len(latents), 1)  # [N, q_dim]
+    if options.compare == "traces" and options.candidates > 0:
+        with torch.no_grad():
+            q = _closest(
+                drawn[1:], lambda codes: distance(G.synthesis.image(content, codes)[:, :, inner, inner], codes), q
+            )
+    q.requires_grad_(True)
     optimizer = torch.optim.Adam([q], lr=options.lr, betas=(0.9, 0.99))
     for step in range(options.steps):
         images = G.synthesis.image(content, q)[:, :, inner, inner]
@@ -95,6 +105,13 @@ def fit_quality(
         optimizer.step()
         on_step(step + 1)
     return q.detach()
+
+
+def _closest(candidates: Tensor, distance: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """Return for each image the code of least distance, `[N, q_dim]`, of `start` and the candidates `[K, q_dim]`."""
+    codes = [start, *(candidate.repeat(len(start), 1) for candidate in candidates)]
+    nearest = torch.stack([distance(each) for each in codes]).argmin(0)  # [N]
+    return torch.stack(codes)[nearest, torch.arange(len(start), device=start.device)]
 
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # images [N, C, R, R] and their q [N, q_dim] -> [N]

@@ -149,7 +149,7 @@ class PhotoImages:
         with torch.no_grad():
             latents = self.encoder(degraded)
         noise = stored_noise(self.G, len(degraded))
-        return fit_quality(self.G, latents, noise, degraded, QualityOptions(self.steps))
+        return fit_quality(self.G, latents, noise, degraded, QualityOptions(self.steps, candidates=0))
 
     def photo_of(self, image: int) -> int:
         """Return which photo is degraded as this image."""

@@ -40,3 +40,9 @@ def test_traces_tell_how_strong_a_code_is_beside_other_content():
     }
     assert of[0.0].norm(dim=1).mean() < of[4.0].norm(dim=1).mean()
     assert ((of[4.0] - of[0.0]) @ q[0]).mean() > 0
+
+
+def test_each_image_starts_at_the_closest_of_the_candidates():
+    at = torch.tensor([0.1, 1.9, 1.2])  # where the three images' codes lie
+    found = module._closest(torch.tensor([[1.0], [2.0]]), lambda q: (q[:, 0] - at).abs(), torch.zeros(3, 1))
+    assert found.tolist() == [[0.0], [2.0], [1.0]]
