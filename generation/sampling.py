@@ -20,6 +20,7 @@ from dnnlib.errors import UserError
 from generation.framing import Framing
 from generation.quality_codes import Quality
 from generation.rendering import render_uint8
+from networks.frozen import FrozenSynthesis
 from networks.generators.coordinates import Coordinates
 from networks.generators.interface import Generator, Noise
 from networks.latents import Latents
@@ -138,11 +139,12 @@ def generate(
         batches: those of `seed_batches` that are wanted; None: all.
     """
     coords = None if sampling.framing is None else sampling.framing.coordinates(G, _are_sharp(qualities))
+    frozen = FrozenSynthesis(G)
     for rows in seed_batches(G, len(seeds), qualities, sampling) if batches is None else batches:
         ws = ws_of_seeds(G, seeds[rows], sampling)
         codes = [_tensor(quality.rows(rows), ws.device) for quality in qualities]
         noise = noise_of_seeds(G, seeds[rows], sampling.noise_mode)
-        yield Views(rows, ws, np.stack(render_uint8(G, Latents(ws), codes, noise, coords)))
+        yield Views(rows, ws, np.stack(render_uint8(G, Latents(ws), codes, noise, coords, frozen)))
 
 
 def seeds_at_once(batch: int, coords: Coordinates | None, is_sharp: bool) -> int:

@@ -29,6 +29,7 @@ from inversion.photos.notes import STAYS, notes_on, subject_of
 from inversion.photos.reader import ALL, PreparedPhoto
 from inversion.requality import interpolate_quality, scale_quality
 from inversion.tuned_weights import Inversion
+from networks.frozen import FrozenSynthesis
 from networks.latents import Latents, join
 from torch_utils.checkpoint import read_header
 from web.limits import Deadline, Limits
@@ -99,6 +100,7 @@ class Studio:
         self.limits = limits or Limits()
         self.inverter = make_inverter(inverting, None, needs_quality=True)
         self.G = self.inverter.G
+        self.frozen = FrozenSynthesis(self.G)  # for images of one photo after the other
         self.reader = make_reader(align, self.inverter, faces)
         self.header = read_header(inverting.network)
         self.directions: list[AnyDirection] = []
@@ -209,7 +211,7 @@ class Studio:
         return self.inverter.codes(part.target.to(device), on_step, row.to(device)).detach().to("cpu")
 
     def _image(self, latents: Latents) -> Tensor:
-        return synthesize(self.G, latents).clamp(-1, 1)  # [1, C, R, R]
+        return synthesize(self.G, latents, frozen=self.frozen).clamp(-1, 1)  # [1, C, R, R]
 
     def _changed(self, latents: Latents, look: Look) -> Latents:
         """Return the codes of a photo with another's degradation, and edited."""

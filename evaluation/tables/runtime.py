@@ -22,6 +22,7 @@ from inversion.pivotal_tuning import tune
 from inversion.tuning_options import TuningOptions
 from networks.config import Dtype
 from networks.files import load
+from networks.frozen import FrozenSynthesis
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.distributed import World
@@ -88,8 +89,10 @@ def inversion_seconds(G: Generator, encoder: Encoder, runs: int) -> dict[str, li
 def generation_seconds(G: Generator, runs: int) -> list[float]:
     """Return the seconds of each of `runs` images, after a few that warm up; degraded if it is a QC network."""
 
+    frozen = FrozenSynthesis(G)
+
     def work(seed: int) -> Tensor:
-        return _degraded_image(G, seed).cpu()
+        return _degraded_image(G, seed, frozen).cpu()
 
     seconds = [_measure_time(partial(work, seed), G.device)[0] for seed in range(WARM_UP + runs)]
     return seconds[WARM_UP:]
@@ -103,12 +106,12 @@ def device_name(device: torch.device) -> str:
 
 
 @torch.no_grad()
-def _degraded_image(G: Generator, seed: int) -> Tensor:
+def _degraded_image(G: Generator, seed: int, frozen: FrozenSynthesis | None = None) -> Tensor:
     """Return the image `[1, C, R, R]` of a seed, degraded if it is a QC network's."""
     sampling = Sampling(class_index=0 if G.c_dim > 0 else None)  # any class takes as long
     ws = ws_of_seeds(G, [seed], sampling)
     q = torch.from_numpy(random_quality([seed], G.q_dim).codes).to(ws) if G.q_dim > 0 else None
-    return synthesize(G, Latents(ws, q=q), noise_of_seeds(G, [seed]))
+    return synthesize(G, Latents(ws, q=q), noise_of_seeds(G, [seed]), frozen=frozen)
 
 
 def _measure_time(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

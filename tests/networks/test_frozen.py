@@ -1,0 +1,117 @@
+"""Replayed passes of a generator: the bits are the network's own, whatever is asked of them."""
+
+import dataclasses
+import gc
+import weakref
+
+import pytest
+import torch
+
+from generation.rendering import render
+from networks.frozen import FrozenSynthesis
+from networks.latents import Latents
+from tests.support.networks import quality_generator, small_generator
+from torch_utils.replay import Replayed
+
+
+def draw(G, rows=1):
+    return Latents(torch.randn(rows, G.num_ws, G.w_dim), q=torch.randn(rows, G.q_dim) if G.q_dim else None)
+
+
+def assert_same_images(G, frozen, latents):
+    expected, actual = (render(G, latents, [latents.q, None], frozen=way) for way in (None, frozen))
+    assert all(map(torch.equal, actual, expected))
+
+
+@pytest.mark.parametrize("make", [quality_generator, small_generator])
+@torch.no_grad()
+def test_images_keep_their_bits(make):
+    """When they are computed, recorded and replayed, in turns for one and for two images, and without noise."""
+    G = make()
+    frozen = FrozenSynthesis(G)
+    for _ in range(4):
+        for rows in (1, 2):
+            assert_same_images(G, frozen, draw(G, rows))
+    none = G.synthesis.make_noise("none", 1)
+    for _ in range(3):
+        latents = draw(G)
+        pair = [render(G, latents, [latents.q], none, frozen=way)[0] for way in (None, frozen)]
+        assert torch.equal(*pair)
+
+
+def test_weights_may_be_written_to():
+    """As an optimizer, a moving average or a file of weights does it."""
+    G, other = quality_generator(), quality_generator()
+    frozen, latents = FrozenSynthesis(G), draw(G)
+    changes = [
+        lambda: G.synthesis.b4.const.mul_(2),
+        lambda: G.load_state_dict(other.state_dict()),
+        lambda: setattr(G.synthesis.b8.conv1.weight, "data", torch.randn_like(G.synthesis.b8.conv1.weight)),
+    ]
+    with torch.no_grad():
+        for change in changes:
+            for _ in range(3):
+                assert_same_images(G, frozen, latents)
+            change()
+            assert_same_images(G, frozen, latents)
+
+
+def test_gradients_take_the_networks_own_passes():
+    G = quality_generator().requires_grad_(False)
+    frozen, latents = FrozenSynthesis(G), draw(G)
+    with torch.no_grad():
+        for _ in range(3):
+            images = render(G, latents, [latents.q], frozen=frozen)[0]
+    ws = latents.ws.clone().requires_grad_()
+    again = render(G, dataclasses.replace(latents, ws=ws), [latents.q], frozen=frozen)[0]
+    assert torch.autograd.grad(again.sum(), ws)[0].any() and torch.equal(images, again)
+    weight = torch.ones((), requires_grad=True)
+    (images * weight).sum().backward()  # what was replayed may be used by autograd afterwards
+
+
+@torch.no_grad()
+def test_codes_of_other_kinds_take_the_networks_own_passes():
+    G = quality_generator()
+    frozen, latents = FrozenSynthesis(G), draw(G)
+    padded = dataclasses.replace(latents, padding=G.synthesis.own_padding())
+    for _ in range(3):
+        assert_same_images(G, frozen, padded)
+    assert frozen._content._programs == {}
+
+
+@torch.no_grad()
+def test_what_depends_on_weights_alone_is_computed_once():
+    weight, calls = torch.randn(4, 4), []
+
+    def function(x, y):
+        calls.append(1)
+        scaled = (weight * 2).t()
+        both = torch.cat([x @ scaled, torch.zeros_like(x)], dim=1)
+        both.add_(1.0, alpha=0.5)
+        first, second = both.split(4, dim=1)
+        return x, first * second if y is None else first + y, None
+
+    replayed = Replayed(function, [weight])
+    for _ in range(4):
+        x = torch.randn(2, 4)
+        same, product, nothing = replayed(x, None)
+        expected = function(x, None)
+        assert same is x and nothing is None and torch.equal(product, expected[1])
+    assert len(calls) == 2 + 4
+    [program] = replayed._programs.values()
+    assert len(program.steps) == 8  # matmul, zeros_like, list, cat, add_, split of two, mul: without `weight * 2`
+    assert torch.equal(replayed(x, x)[1], function(x, x)[1])
+    product = weakref.ref(program((x, None))[1])
+    gc.collect()
+    assert product() is None and all(value is None for value in program.values[:2])
+
+
+@torch.no_grad()
+def test_what_cannot_be_replayed_is_called():
+    """A function that draws numbers, or that looks at values."""
+    draws = Replayed(lambda x: (x + torch.randn(3),), [])
+    looks = Replayed(lambda x: (x * 2 if x.sum() > 0 else x,), [])
+    x = torch.ones(3)
+    assert len({draws(x)[0].sum().item() for _ in range(5)}) == 5
+    for _ in range(3):
+        assert torch.equal(looks(x)[0], 2 * x) and torch.equal(looks(-x)[0], -x)
