@@ -127,6 +127,8 @@ class PlacedDegradBlock(PaperDegradBlock):
         img_resolution: side of the images, whose pixels the grid's period counts.
     """
 
+    has_place = True  # whether c reads the place
+
     def __init__(
         self, config: QualityConfig, in_channels: int, out_channels: int, resolution: int, img_resolution: int
     ):
@@ -135,7 +137,7 @@ class PlacedDegradBlock(PaperDegradBlock):
         self.grid: nn.Parameter | None = None
         self.noise_const: Tensor
         self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))
-        if self.period > 1:  # a grid of single pixels has no place within it
+        if self.has_place and self.period > 1:  # a grid of single pixels has no place within it
             self.grid = nn.Parameter(torch.randn(config.q_dim, config.width, self.period, self.period))
         self.grid_gain = GRID_GAIN / math.sqrt(config.q_dim)
         self.noise_mix = nn.Parameter(torch.zeros(config.q_dim, NOISE_MAPS, out_channels))

@@ -301,10 +301,10 @@ class Generator(nn.Module, abc.ABC):
 
     @torch.no_grad()
     def load_base(self, base: "Generator") -> None:
-        """Take over every weight of a plain generator of the same widths; DegradBlocks keep theirs."""
+        """Take over every weight that this network has of a plain generator of the same widths, or of a QC one."""
         own = self.state_dict()
         for name, value in base.state_dict().items():
-            if name in self.of_size and own[name].shape != value.shape:
+            if name not in own or (name in self.of_size and own[name].shape != value.shape):
                 continue
             # The conv1 of a `released` DegradBlock has its extra channels after the plain ones.
             own[name][: len(value)].copy_(value) if value.ndim else own[name].copy_(value)

@@ -18,10 +18,10 @@ from networks.layers import Convolution, repeat_rows, split
 
 
 class PixelDegradBlock(PlacedDegradBlock):
-    """The block `paper+`, whose c also reads the image, and which has a residual of the image besides that of f.
+    """The block `paper+`, whose c reads the image instead of the place, and which has a residual of the image too.
 
     `cells` changes the image as compression does. What reads or writes the image begins at zero, so that the weights of
-    a `paper+` block stay valid.
+    a `paper+` block stay valid. Its learned patterns of the place do not: they are drawn in place of noise.
 
     Args:
         config: sizes.
@@ -30,6 +30,8 @@ class PixelDegradBlock(PlacedDegradBlock):
         img_channels: channels of the image.
         img_resolution: side of the final image, whose pixels the grid's period counts.
     """
+
+    has_place = False
 
     def __init__(self, config: QualityConfig, channels: int, resolution: int, img_channels: int, img_resolution: int):
         super().__init__(config, channels, channels, resolution, img_resolution)
@@ -48,7 +50,7 @@ class PixelDegradBlock(PlacedDegradBlock):
         """Return the residuals of f `[N, C, R, R]` and of the image `[N, img_channels, R, R]`, that in float32."""
         maps = [f.permute(0, 2, 3, 1), image.to(f.dtype).permute(0, 2, 3, 1)]
         seen = torch.cat(maps, dim=3).permute(0, 3, 1, 2)  # [N, C + img_channels, R, R], stays channels_last
-        hidden = self.convq.hidden(self.add_place(self.combine(self.inputs(seen, noise), q), q))
+        hidden = self.convq.hidden(self.combine(self.inputs(seen, noise), q))
         of_features, of_image = self.convq.last(hidden), self.to_image(hidden).float() + self.cells(image, q)
         return of_features if noise is None else self.add_noise(of_features, q, noise), of_image
 

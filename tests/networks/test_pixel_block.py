@@ -102,13 +102,17 @@ def test_second_derivatives_of_cells(side):
 
 
 def test_it_continues_a_paper_plus_network():
-    """Its weights are those of `paper+` and more, which begin without effect."""
+    """Its weights are those of `paper+` and more, which begin without effect, but for the patterns of the place."""
     start = quality_generator("paper+", resolution=32)
+    with torch.no_grad():
+        for index in start.synthesis.head:
+            start.synthesis.block(index).degrade.grid.zero_()
     G = quality_generator("pixels", resolution=32, zero_start=True)
     G.load_base(start)
     ws, q = start.mapping(torch.randn(2, 16), None), torch.randn(2, G.q_dim)
     noise = start.synthesis.make_noise("const", 2)
     assert_close(G.synthesis(ws, q, noise=noise), start.synthesis(ws, q, noise=noise), rtol=1e-4)
+    assert not any(name.endswith("grid") for name in G.state_dict())
 
 
 def test_blocks_without_an_image_layer_have_the_placed_block():
