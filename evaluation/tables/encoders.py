@@ -109,9 +109,9 @@ def encoders_table(
     groups = {name: result["means"] for name, result in results.items()} | PAPER
     rows = [[group, *(number(means.get(name), DIGITS[name]) for name in names)] for group, means in groups.items()]
     notes = [f"{name}: {describe_inverter(inverter)}." for name, inverter in inverters.items()]
-    kind = "as they are" if photos.recipe is None else f"degraded by {photos.recipe}"
+    kind = "not degraded" if photos.recipe is None else f"degraded by {photos.recipe}"
     notes.append(
-        f"{counted(len(photos), 'photo')} {kind}, against their reconstructions; seconds are the median of batches."
+        f"{counted(len(photos), 'photo')}, {kind}, against reconstructions; seconds are the median of batches."
     )
     if any(result["singular"] for result in results.values()):
         notes.append(
