@@ -44,7 +44,7 @@ class QualityOptions:
     steps: int = 12
     lr: float = 0.15
     compare: str = "traces"
-    candidates: int = 16
+    candidates: int = 8
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "quality.steps", self.steps, "at least 0")
