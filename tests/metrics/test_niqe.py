@@ -457,7 +457,7 @@ def write(name):
     return lambda folder: write_pristine(folder / name, PRISTINE)
 
 
-TOO_FEW = "sharp blocks of 32x32 px, a pristine model needs 37; give more .* --block"
+TOO_FEW = "sharp blocks of 32x32 px in .*, a pristine model needs 37; give more .* --block"
 REFUSALS = [
     ("80x64 px .* 96x96 .* --block of 64 or less", measure(64, 80, 96)),
     ("--block of 94 or less", measure(95, 200, 96)),

@@ -47,7 +47,7 @@ def test_doctor_names_the_machine_and_what_lies_ready(tmp_path):
     lines = report()
     assert lines["Python"].startswith(platform.python_version()) and lines["memory"].endswith(" GiB")
     assert f"of which this process may use {len(os.sched_getaffinity(0))}" in lines["processors"]
-    assert "cats" in lines["networks"] and lines["cache, weights"] == f"{tmp_path / 'weights'}, 1 files, 3.0 MiB"
+    assert "cats" in lines["networks"] and lines["cache, weights"] == f"{tmp_path / 'weights'}, 1 file, 3.0 MiB"
     assert lines["Hugging Face"]
 
 

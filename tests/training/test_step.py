@@ -84,9 +84,9 @@ def is_known(variant, phase, func, shape):
         return True
     if variant == "released" and phase == "G_reg" and shape == (4, 16, 16, 16):  # ToRGB's second derivative, once
         return True
-    if (
-        variant in ("paper+", "pixels") and "clone" in func and shape[1:] in ((16, 4, 4), (16, 8, 8))
-    ):  # the grid's pattern
+    if variant == "paper+" and "clone" in func and shape[1:] in ((16, 4, 4), (16, 8, 8)):  # the grid's pattern
+        return True
+    if variant == "pixels" and "clone" in func and shape[2:] == (4, 3):  # cosines of cells: [N, cosines, cells, C]
         return True
     if variant in ("paper", "paper+", "pixels"):  # the second derivative of pi
         return phase == "G_reg"

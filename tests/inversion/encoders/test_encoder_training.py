@@ -156,7 +156,7 @@ def test_processes_average_their_gradients(network, photos, G, tmp_path):
 def test_a_batch_that_processes_cannot_share(network, photos, tmp_path):
     flags = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *FLAGS, "--gpus=3"]
     result = CliRunner().invoke(train_encoder_command, flags)
-    expected = "--batch=4 is 3 photos and 1 own samples, which 3 processes cannot share; give --batch=24, say"
+    expected = "--batch=4 is 3 photos and 1 own sample, which 3 processes cannot share; give --batch=24, say"
     assert result.exit_code == 1 and expected in result.output
     assert not (tmp_path / "run").exists()
 
