@@ -20,10 +20,10 @@ from generation.rendering import stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
 from inversion.familiarity import Views, distances_of, is_strange, usual_detail, views_of
 from inversion.fidelity import blend
-from inversion.fit_quality import QualityOptions, fit_quality
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project, search_space
+from inversion.quality.fit_quality import QualityOptions, fit_quality
 from inversion.tuned_weights import Inversion, TunedWeights, apply
 from inversion.tuning_options import TuningOptions
 from metrics.weights.directory import WeightsDirectory

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.epilogue import epilogue
-from torch_utils.ops.modulated_conv2d import modulate_and_convolve, modulated_projection
+from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
 from torch_utils.ops.rings import ring_size
 from torch_utils.ops.upfirdn2d import setup_filter
 
@@ -170,7 +170,7 @@ class SynthesisLayer(nn.Module):
         """
         weight, bias = (self.weight, self.bias) if extra else self._main()
         factor = folded_gain("lrelu", gain)
-        x, scale = modulate_and_convolve(
+        x, scale = modulated_conv2d(
             x,
             weight,
             self.affine(w),

@@ -26,7 +26,7 @@ from inversion.directions.search import Search, find_directions
 from inversion.inverter import Inverter
 from inversion.photos.notes import notes_on, subject_of
 from inversion.photos.reader import LARGEST, PreparedPhoto
-from inversion.requality import copy_quality
+from inversion.quality.requality import copy_quality
 from inversion.tuned_weights import Inversion
 from networks.files import load as load_network
 from networks.latents import Latents, join

@@ -27,7 +27,7 @@ from inversion.fidelity import blend
 from inversion.inverter import OnStep
 from inversion.photos.notes import STAYS, notes_on, subject_of
 from inversion.photos.reader import ALL, PreparedPhoto
-from inversion.requality import interpolate_quality, scale_quality
+from inversion.quality.requality import interpolate_quality, scale_quality
 from inversion.tuned_weights import Inversion
 from networks.frozen import FrozenSynthesis
 from networks.latents import Latents, join

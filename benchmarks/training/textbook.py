@@ -4,7 +4,6 @@ Each image has its own convolution weights (one grouped convolution for the batc
 pass and the teacher each run the whole network.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,17 +24,14 @@ def modulated_conv2d(
     x: Tensor,
     weight: Tensor,
     styles: Tensor,
-    noise: Tensor | None = None,
-    up: int = 1,
-    down: int = 1,
-    padding: int = 0,
     resample_filter: Tensor | None = None,
+    *,
     demodulate: bool = True,
-    flip_weight: bool = True,
     gain: float = 1.0,
     ring: Tensor | None = None,
-) -> Tensor:
-    """Return the same as `torch_utils.ops.modulated_conv2d`, computed with modulated weights; without a ring."""
+    **arguments: Any,
+) -> tuple[Tensor, None]:
+    """Do what `torch_utils.ops.modulated_conv2d` does with modulated weights, which leave no factors; no ring."""
     assert ring is None, "training has no paddings"
     images = x.shape[0]
     w = weight[None] * styles[:, None, :, None, None]  # [N, C_out, C_in, kh, kw]
@@ -45,19 +41,15 @@ def modulated_conv2d(
         x.reshape(1, -1, *x.shape[2:]),
         (w * gain).flatten(0, 1).to(x.dtype),
         resample_filter,
-        up=up,
-        down=down,
-        padding=padding,
         groups=images,
-        flip_weight=flip_weight,
+        **arguments,
     )
-    y = y.reshape(images, -1, *y.shape[2:])  # [N, C_out, H, W]
-    return y if noise is None else y + noise.to(y.dtype)
+    return y.reshape(images, -1, *y.shape[2:]), None  # [N, C_out, H, W]
 
 
-def _modulate_and_convolve(x: Tensor, weight: Tensor, styles: Tensor, **arguments: Any) -> tuple[Tensor, None]:
-    """Do what `torch_utils.ops.modulated_conv2d` does, which leaves no factors to multiply by."""
-    return modulated_conv2d(x, weight, styles, **arguments), None
+def _modulated_projection(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """Do what `torch_utils.ops.modulated_projection` does, as another such convolution."""
+    return modulated_conv2d(x, weight, styles, demodulate=False)[0]
 
 
 class TextbookTrainer(Trainer):
@@ -94,11 +86,11 @@ class arranged_as_usual:  # noqa: N801 - reads as a statement
     """Within this context, layers use modulated weights."""
 
     def __init__(self) -> None:
-        self.ours = layers.modulate_and_convolve, layers.modulated_projection
+        self.ours = layers.modulated_conv2d, layers.modulated_projection
 
     def __enter__(self) -> None:
-        layers.modulate_and_convolve = _modulate_and_convolve  # type: ignore[assignment]
-        layers.modulated_projection = functools.partial(modulated_conv2d, demodulate=False)
+        layers.modulated_conv2d = modulated_conv2d  # type: ignore[assignment]
+        layers.modulated_projection = _modulated_projection
 
     def __exit__(self, *_: object) -> None:
-        layers.modulate_and_convolve, layers.modulated_projection = self.ours
+        layers.modulated_conv2d, layers.modulated_projection = self.ours

@@ -18,7 +18,7 @@ from generation.sampling import noise_of_seeds, ws_of_seeds
 from images.ranges import from_levels, to_uint8
 from inversion.encoders.encoder import Encoder
 from inversion.encoders.files import find_encoder, load_encoder
-from inversion.fit_quality import QualityOptions, fit_quality
+from inversion.quality.fit_quality import QualityOptions, fit_quality
 from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents

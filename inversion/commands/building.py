@@ -16,10 +16,10 @@ from inversion.directions.direction import AnyDirection, load_direction
 from inversion.directions.editing import no_paddings
 from inversion.directions.padding_direction import PaddingDirection
 from inversion.encoders.files import find_encoder
-from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
 from inversion.photos.reader import LARGEST, PhotoReader
 from inversion.projector import ProjectorOptions
+from inversion.quality.fit_quality import QualityOptions
 from inversion.tuning_options import TUNINGS, TuningOptions
 from metrics.weights.directory import WeightsDirectory
 from torch_utils.checkpoint import read_header

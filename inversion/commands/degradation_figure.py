@@ -143,7 +143,7 @@ def figure_row(
         seed: seed of the novel degradation.
     """
     from images.photos import from_network
-    from inversion.requality import interpolate_quality, sample_quality
+    from inversion.quality.requality import interpolate_quality, sample_quality
 
     [inversion] = inverter.invert(photo.target)
     latents = inversion.latents.to(inverter.device)

@@ -111,7 +111,7 @@ def _degrade(
     from inversion.commands.building import make_inverter, make_reader, on_share
     from inversion.photos.invert import invert_photos
     from inversion.photos.results import Results
-    from inversion.requality import interpolate_quality, scale_quality
+    from inversion.quality.requality import interpolate_quality, scale_quality
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=True)
     reader = make_reader(align, inverter, job.faces)
@@ -154,7 +154,7 @@ def _reference(text: str, inverter: Inverter, reader: PhotoReader) -> Callable[[
     A reference photo is read at once, and inverted when it is first needed.
     """
     from inversion.photos.invert import step_bar
-    from inversion.requality import sample_quality
+    from inversion.quality.requality import sample_quality
     from networks.latents import Latents
 
     if text == OWN:

@@ -70,16 +70,8 @@ class PixelQualityBlock(QualityBlock):
     def noise_consts(self) -> list[Tensor]:
         return [*super().noise_consts(), *self.degrade.noise_consts()]
 
-    def degraded(
-        self,
-        entered: Entered,
-        ws: Tensor,
-        noise: list[Tensor | None],
-        ring: Tensor | None,
-        q: Tensor,
-        both: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        f, shortcut, img = entered
+    def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
+        f, shortcut, img, ws, noise, ring = entered
         y = self.content(f, ws[:, self.num_conv - 1], noise, ring)
         features, images = self._leave(y, shortcut, repeat(img, len(y)), repeat_rows(ws, len(y)))
         seen = _last(images, q)  # [N, img_channels, R, R]

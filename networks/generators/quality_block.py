@@ -22,17 +22,23 @@ from networks.layers import repeat_rows, split
 
 
 class Entered(NamedTuple):
-    """What of a block's input has passed conv0, of N or 2 N images.
+    """A block's input behind conv0. The first three are of N or 2 N images, the others of N.
 
     Attributes:
         f: what conv1 reads, `[N or 2 N, C, R, R]`.
         shortcut: what goes past it, of the same shape; None: nothing.
         img: the image before this block, `[N or 2 N, img_channels, R/2, R/2]`; None: there is none yet.
+        ws: `[N, num_conv + 1, w_dim]`.
+        noise: that of each convolution and of the DegradBlock.
+        ring: what surrounds `f` where conv1 reads it, `[N, C, P]`; None: zeros.
     """
 
     f: Tensor
     shortcut: Tensor | None
     img: Tensor | None
+    ws: Tensor
+    noise: list[Tensor | None]
+    ring: Tensor | None
 
 
 class QualityBlock(SynthesisBlock, abc.ABC):
@@ -60,22 +66,11 @@ class QualityBlock(SynthesisBlock, abc.ABC):
             return super().forward(x, img, ws, noise, inserts)
         assert inserts.f is None and inserts.x is None, "features are inserted before the DegradBlocks"
         f, shortcut = self._enter_rows(x, ws, noise, inserts)
-        return self.degraded(Entered(f, shortcut, img), ws, noise, inserts.ring1, q, both)
+        return self.degraded(Entered(f, shortcut, img, ws, noise, inserts.ring1), q, both)
 
     @abc.abstractmethod
-    def degraded(
-        self,
-        entered: Entered,
-        ws: Tensor,
-        noise: list[Tensor | None],
-        ring: Tensor | None,
-        q: Tensor,
-        both: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return what `forward` does, from what has passed conv0.
-
-        `ring [N, C, P]` surrounds what conv1 reads; None: zeros.
-        """
+    def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
+        """Return what `forward` does, from what has passed conv0."""
 
     def _enter_rows(
         self, x: Tensor | None, ws: Tensor, noise: list[Tensor | None], inserts: Inserts
@@ -110,16 +105,8 @@ class QualityBlock(SynthesisBlock, abc.ABC):
 class FeatureQualityBlock(QualityBlock):
     """A block whose features are conv1(f) + DB(f, q), and whose image follows from them."""
 
-    def degraded(
-        self,
-        entered: Entered,
-        ws: Tensor,
-        noise: list[Tensor | None],
-        ring: Tensor | None,
-        q: Tensor,
-        both: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        f, shortcut, img = entered
+    def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
+        f, shortcut, img, ws, noise, ring = entered
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
         unit, strength = self.unit_codes(q)
         contents, residual = self.contents_and_residual(f, w, noise, unit, ring)

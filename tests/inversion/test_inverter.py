@@ -10,12 +10,12 @@ from dnnlib.files import sha256
 from generation.rendering import synthesize
 from inversion import inverter as module
 from inversion.familiarity import views_of
-from inversion.fit_quality import QualityOptions
 from inversion.inverter import InversionOptions, Inverter
 from inversion.perceptual import load_perceptual
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
-from inversion.traces import traces
+from inversion.quality.fit_quality import QualityOptions
+from inversion.quality.traces import traces
 from inversion.tuned_weights import Inversion, TunedWeights, load_inversion, save_inversion
 from inversion.tuning_options import TuningOptions
 from metrics.detectors.cifar import WEIGHTS

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from inversion.encoders.backbones import resnet34
-from inversion.fit_quality import QualityOptions
+from inversion.quality.fit_quality import QualityOptions
 from tests.support import small
 from tests.support.runs import ROOT
 

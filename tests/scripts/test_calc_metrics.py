@@ -27,7 +27,7 @@ from images.decoding import decode
 from images.files import ImageFiles
 from images.ranges import to_levels, to_uint8
 from images.video.writer import write_mp4
-from inversion.fit_quality import QualityOptions, fit_quality
+from inversion.quality.fit_quality import QualityOptions, fit_quality
 from metrics.backbones import train_cifar
 from metrics.backbones.cifar import PATCH, WIDTHS, CifarNetwork, Convolution, load_stored, predict, standardize
 from metrics.detector import Detector

@@ -35,7 +35,7 @@ from inversion.photos.paste_back import paste_back
 from inversion.photos.reader import PhotoReader
 from inversion.photos.tasks import stored_codes
 from inversion.projector import ProjectorOptions
-from inversion.requality import interpolate_quality, sample_quality, scale_quality
+from inversion.quality.requality import interpolate_quality, sample_quality, scale_quality
 from inversion.tuned_weights import load_inversion
 from inversion.tuning_options import TUNINGS, TuningOptions
 from inversion.video.smoothing import smooth_rows

@@ -26,7 +26,7 @@ from inversion.photos.encoded import names_of
 from inversion.photos.face_detectors import Face
 from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
-from inversion.requality import sample_quality
+from inversion.quality.requality import sample_quality
 from networks.files import load
 from networks.latents import Latents
 from tests.support.encoders import TINY, write_encoder

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from tests.support.tolerance import assert_close
 from torch_utils.ops.bias_act import ACTIVATIONS, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.epilogue import add_noise
 from torch_utils.ops.modulated_conv2d import modulated_conv2d, modulated_projection
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
@@ -69,12 +70,17 @@ def test_conv2d_resample(golden):
         assert_close(dw, arrays[f"dw{i}"], what=f"dw of {case}")
 
 
+def demodulated_conv2d(x, w, s, noise=None, **arguments):
+    """A modulated convolution with its factors, and noise."""
+    return add_noise(*modulated_conv2d(x, w, s, **arguments), noise)
+
+
 def test_modulated_conv2d(golden):
     arrays, cases = golden("modulated_conv2d")
     for case in cases:
         i = case.pop("i")
         x, w, s, noise = (torch.tensor(arrays[f"{name}{i}"]) for name in ("x", "w", "s", "noise"))
-        y = modulated_conv2d(x, w, s, noise, resample_filter=FILTER, **case)
+        y = demodulated_conv2d(x, w, s, noise, resample_filter=FILTER, **case)
         assert_close(y, arrays[f"y{i}"], what=f"y of {case}")
 
 
@@ -140,7 +146,7 @@ def test_modulated_conv2d_derivatives(up, down, demodulate):
     s = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
 
     def apply(x, w, s):
-        return modulated_conv2d(
+        return demodulated_conv2d(
             x, w, s, up=up, down=down, padding=1, resample_filter=FILTER.double(), demodulate=demodulate
         )
 
@@ -152,16 +158,16 @@ def test_modulated_conv2d_derivatives(up, down, demodulate):
 def test_low_precision_follows_float32(dtype):
     x = torch.randn(2, 8, 8, 8)
     w, s = torch.randn(6, 8, 3, 3), torch.randn(2, 8)
-    y = modulated_conv2d(x.to(dtype), w, s, up=2, padding=1, resample_filter=FILTER)
+    y = demodulated_conv2d(x.to(dtype), w, s, up=2, padding=1, resample_filter=FILTER)
     assert y.dtype == dtype
-    assert_close(y.float(), modulated_conv2d(x, w, s, up=2, padding=1, resample_filter=FILTER), rtol=0.03)
+    assert_close(y.float(), demodulated_conv2d(x, w, s, up=2, padding=1, resample_filter=FILTER), rtol=0.03)
 
 
 def test_float16_survives_large_styles():
     x, w, s = torch.randn(1, 64, 4, 4), torch.randn(8, 64, 3, 3), torch.full((1, 64), 3e4)
-    y = modulated_conv2d(x.half(), w, s, padding=1)
+    y = demodulated_conv2d(x.half(), w, s, padding=1)
     assert torch.isfinite(y).all()
-    assert_close(y.float(), modulated_conv2d(x, w, s, padding=1), rtol=0.02)
+    assert_close(y.float(), demodulated_conv2d(x, w, s, padding=1), rtol=0.02)
 
 
 def test_resampling_keeps_constants():
@@ -185,7 +191,7 @@ def test_a_modulated_projection_is_a_modulated_1x1_convolution(dtype):
         first = torch.autograd.grad(y, [x, weight, styles], probes[0], create_graph=True)
         return [y, *first, *torch.autograd.grad(first[0], [weight, styles], probes[1])]
 
-    expected = derive(modulated_conv2d(x, weight, styles, demodulate=False))
+    expected = derive(demodulated_conv2d(x, weight, styles, demodulate=False))
     actual = derive(modulated_projection(x, weight, styles))
     assert actual[0].is_contiguous(memory_format=torch.channels_last)
     for value, wanted in zip(actual, expected, strict=True):

@@ -15,7 +15,7 @@ from inversion.commands.restore import restore, restored_images
 from inversion.directions.editing import edited_images
 from inversion.inverter import Inverter
 from inversion.photos.face_detectors import Face
-from inversion.requality import interpolate_quality
+from inversion.quality.requality import interpolate_quality
 from inversion.tuned_weights import Inversion
 from tests.support.commands import done
 from tests.support.encoders import TINY, write_encoder

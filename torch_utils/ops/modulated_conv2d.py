@@ -5,60 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.epilogue import add_noise
 
 TENSOR_CORE_ROWS = 8  # outputs of a matrix product come in multiples of it, or a GPU falls back to slow kernels
 
 
 def modulated_conv2d(
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None = None,
-    up: int = 1,
-    down: int = 1,
-    padding: int = 0,
-    resample_filter: Tensor | None = None,
-    demodulate: bool = True,
-    flip_weight: bool = True,
-    gain: float = 1.0,
-    ring: Tensor | None = None,
-) -> Tensor:
-    """Scale the channels of `x`, convolve with the shared weight, and bring each output channel to unit variance.
-
-    Scaling activations instead of weights keeps one convolution for the whole batch: per-sample weights would make it
-    a grouped one, several times slower. The demodulation factor (StyleGAN2, Eq. 3) is a small matrix product.
-
-    Args:
-        x: `[N, C_in, H, W]`, any floating dtype.
-        weight: `[C_out, C_in, kh, kw]`, float32.
-        styles: `[N, C_in]`, float32.
-        noise: broadcastable to the output, added after demodulation, or None.
-        up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
-        demodulate: whether each output channel is divided by the norm of its modulated weight.
-        gain: factor of the result, before the noise.
-        ring: frame around `x`, as in `conv2d_resample`; it is not scaled by the styles, but demodulated with the rest.
-
-    Returns:
-        `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`.
-    """
-    x, scale = modulate_and_convolve(
-        x,
-        weight,
-        styles,
-        up=up,
-        down=down,
-        padding=padding,
-        resample_filter=resample_filter,
-        demodulate=demodulate,
-        flip_weight=flip_weight,
-        gain=gain,
-        ring=ring,
-    )
-    return add_noise(x, scale, noise)
-
-
-def modulate_and_convolve(
     x: Tensor,
     weight: Tensor,
     styles: Tensor,
@@ -71,9 +22,24 @@ def modulate_and_convolve(
     gain: float = 1.0,
     ring: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return what `modulated_conv2d` returns with these arguments as `y [N, C_out, H, W]` and its factors.
+    """Scale the channels of `x` and convolve with the shared weight; say what brings the outputs to unit variance.
 
-    The factors `[N, C_out]`, float32, demodulate and hold the gain; they are None where `y` is the result itself.
+    Scaling activations instead of weights keeps one convolution for the whole batch: per-sample weights would make it
+    a grouped one, several times slower. The demodulation factor (StyleGAN2, Eq. 3) is a small matrix product. It is
+    left to what follows (`epilogue`), which multiplies each channel by it in passing.
+
+    Args:
+        x: `[N, C_in, H, W]`, any floating dtype.
+        weight: `[C_out, C_in, kh, kw]`, float32.
+        styles: `[N, C_in]`, float32.
+        up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
+        demodulate: whether each output channel is to be divided by the norm of its modulated weight.
+        gain: factor of the result.
+        ring: frame around `x`, as in `conv2d_resample`; it is not scaled by the styles, but demodulated with the rest.
+
+    Returns:
+        `[N, C_out, H * up // down, W * up // down]` in the dtype of `x`, and its factors `[N, C_out]`, float32, which
+        hold the gain; None where the first is the result itself.
     """
     assert styles.shape == (x.shape[0], weight.shape[1]), f"styles {tuple(styles.shape)} for {tuple(x.shape)}"
     if x.dtype == torch.float16 and demodulate:

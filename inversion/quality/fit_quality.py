@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dnnlib.config import require
 from inversion.damage import BLOCK
-from inversion.traces import traces
+from inversion.quality.traces import traces
 from networks.generators.interface import Generator, Noise
 from networks.generators.window import middle
 from networks.latents import Latents
@@ -36,7 +36,7 @@ class QualityOptions:
     Attributes:
         steps: steps of Adam; with many more the error falls by 5 % at most.
         lr: learning rate of Adam.
-        compare: what of `G(w, q)` and the photo is compared, `traces` (see `inversion.traces`) or `pixels`.
+        compare: what of `G(w, q)` and the photo is compared, `traces` (see `inversion.quality.traces`) or `pixels`.
         candidates: number of random codes of which each photo's closest is the start, where traces are compared; 0:
             all start at the same code, so that their codes may be compared with each other.
     """

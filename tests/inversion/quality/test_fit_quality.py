@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from inversion import fit_quality as module
-from inversion.fit_quality import QualityOptions, fit_quality
+from inversion.quality import fit_quality as module
+from inversion.quality.fit_quality import QualityOptions, fit_quality
 from networks.latents import Latents
 from tests.support.networks import quality_generator
 

@@ -6,7 +6,7 @@ import torch
 
 from degradations.primitive import apply_primitive
 from images.ranges import from_levels
-from inversion.traces import traces
+from inversion.quality.traces import traces
 from tests.support.tolerance import assert_close
 
 ROUGH = np.random.default_rng(0).normal(size=(4, 64, 64, 3)).cumsum(1).cumsum(2)  # power falls as in photos

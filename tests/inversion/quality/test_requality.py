@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dnnlib.errors import UserError
 from generation.quality_codes import parse_qualities
 from generation.rendering import synthesize
-from inversion.requality import copy_quality, interpolate_quality, sample_quality, scale_quality
+from inversion.quality.requality import copy_quality, interpolate_quality, sample_quality, scale_quality
 from networks.latents import Latents
 from tests.support.codes import full_codes, same_bits
 from tests.support.networks import quality_generator, small_generator
