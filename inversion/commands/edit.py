@@ -10,6 +10,7 @@ import numpy as np
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH, gather_flags
 from inversion.commands.options import (
@@ -117,6 +118,11 @@ def _edit(
     from inversion.photos.results import Results
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
+    if edits.yielding is not None and inverter.kind != "feature-style" and job.codes is None:
+        raise UserError(
+            f"--yielding={edits.yielding:g} has no effect, as there are no features to yield; leave it out, or give an "
+            "encoder of kind feature-style"
+        )
     reader = make_reader(align, inverter, job.faces)
     yielding = YIELDING if edits.yielding is None else edits.yielding
     direction = make_direction(edits.path, inverter, job.codes)

@@ -238,6 +238,23 @@ def test_all_kinds_of_codes_are_edited_along_sefa(files, tmp_path, kind):
     assert np.array_equal(image(tmp_path / "again" / "edited+2/a.png"), image(tmp_path / "edited+2/a.png"))
 
 
+def test_only_features_yield(files, tmp_path):
+    """As published with `--yielding=0`; a sentence where there are none."""
+    network = f"--network={files / 'qc.safetensors'}"
+    done("directions", network, "--method=sefa", "-k", 1, "--samples=20", "--device=cpu", "-o", tmp_path / "sefa")
+    direction = f"--direction={tmp_path / 'sefa' / 'sefa-0.safetensors'}"
+    flags = ["--tuning-steps=0", direction, "-i", files / "before" / "a.png", "--yielding=0", "-o", tmp_path / "out"]
+    assert sentence("edit", *options(files, "psp"), *flags).startswith("--yielding=0 has no effect, as there are no fe")
+    done("edit", *options(files, "feature-style"), *flags)
+    inverter = inverter_of(files, "feature-style")
+    before, way = (
+        codes_of(files, inverter, "before/a"),
+        load_direction(tmp_path / "sefa/sefa-0.safetensors", inverter.G),
+    )
+    published = shown(inverter, edit(inverter.G, before, way, 2.0, yielding=0))
+    assert np.abs(image(tmp_path / "out" / "edited+2/a.png").astype(int) - published).max() <= 1
+
+
 def test_paddings_are_edited_where_there_are_some(files, tmp_path):
     glasses = tmp_path / "glasses.safetensors"
     flags = ["--space=padding", *options(files, "padding"), "-o", glasses]
