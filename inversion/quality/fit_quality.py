@@ -26,7 +26,7 @@ MARGIN = 8  # pixels around it that are rendered besides, since a border changes
 START = 0.1  # spread of the starting point: near the sharp image, where the gradient depends on the direction
 COMPARISONS = ("traces", "pixels")
 MEANS_WEIGHT = 20.0  # of the squared error of blocks' means: a degradation leaves colours as they are
-LENGTH_WEIGHT = 0.05  # of the code's squared length: of codes with the same traces, the most likely one
+LENGTH_WEIGHT = 1.0  # of the code's squared length: of codes with the same traces, the most likely one
 
 
 @dataclass(frozen=True)

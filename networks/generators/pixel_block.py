@@ -73,7 +73,7 @@ class PixelQualityBlock(QualityBlock):
     def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
         f, shortcut, img, ws, noise, ring = entered
         y = self.content(f, ws[:, self.num_conv - 1], noise, ring)
-        features, images = self._leave(y, shortcut, repeat(img, len(y)), repeat_rows(ws, len(y)))
+        features, images = self._leave(y, shortcut, repeat(img, y.shape[0]), repeat_rows(ws, y.shape[0]))
         seen = _last(images, q)  # [N, img_channels, R, R]
         unit, strength = self.unit_codes(q)
         residuals = self.degrade.residuals(_last(f, q), seen, unit, self.own_noise(noise))

@@ -100,9 +100,10 @@ def test_onnx_gives_the_images_of_the_network(network, onnx_file):
     assert_onnx_gives_images(network, onnx_file)
 
 
-def test_onnx_gives_the_images_of_a_network_of_the_released_kind(tmp_path):
-    """Whose own numbers are pinned by the reference numbers of the released model."""
-    network = write_small(tmp_path / "released.safetensors", "released")
+@pytest.mark.parametrize("variant", ["released", "pixels"])
+def test_onnx_gives_the_images_of_blocks_of_other_kinds(tmp_path, variant):
+    """For any batch; the released kind's own numbers are pinned by the reference numbers of the released model."""
+    network = write_small(tmp_path / f"{variant}.safetensors", variant)
     assert_onnx_gives_images(network, write_onnx(network))
 
 
