@@ -2,53 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.config import to_dict, with_overrides
-from dnnlib.errors import UserError, unknown_name
-from dnnlib.flags import PATH, fields_of_flags, parse_assignment
+from dnnlib.config import to_dict
+from dnnlib.flags import PATH
 from dnnlib.remote.locations import NetworkFile
 from dnnlib.running.stop import stoppable
-from inversion.encoders.config import BACKBONES, KIND_PARTS, EncoderConfig
+from inversion.encoders.config import BACKBONES, KIND_PARTS
 from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
-
-# Flag -> the fields of the configuration that it sets.
-FIELDS = {
-    "data": ("data.path",),
-    "mirror": ("data.mirror",),
-    "subset": ("data.subset",),
-    "degradation": ("data.degradation",),
-    "licence": ("data.licence",),
-    "kind": ("encoder.kind",),
-    "padded_layers": ("encoder.padding.layers",),
-    "feature_layer": ("encoder.features.layer",),
-    "backbone": ("encoder.backbone",),
-    "width": ("encoder.width", "encoder.q_width"),
-    "space": ("encoder.space",),
-    "input_size": ("encoder.input_size",),
-    "arcface": ("arcface",),
-    "init_from": ("init_from",),
-    "perceptual": ("loss.perceptual",),
-    "batch": ("batch",),
-    "lr": ("optimizer.lr",),
-    "seed": ("seed",),
-    "kimg": ("run.kimg",),
-    "tick": ("run.kimg_per_tick",),
-    "snap": ("run.snapshot_ticks",),
-    "precision": ("run.precision",),
-    "workers": ("run.workers",),
-    "gpus": ("run.gpus",),
-    "device": ("run.device",),
-    "on_bad_image": ("run.on_bad_image",),
-    "allow_data_change": ("run.allow_data_change",),
-    "log": ("run.log",),
-}
 
 SECTIONS = {
     "Data": (
@@ -57,7 +23,7 @@ SECTIONS = {
     ),
     "Encoder": (
         *("kind", "padded_layers", "feature_layer", "backbone", "width", "space", "input_size", "init_from", "arcface"),
-        "ablation",
+        *("quality_only", "ablation"),
     ),
     "Schedule": ("kimg", "tick", "snap", "batch", "lr", "seed"),
     "Machine": ("gpus", "device", "precision", "workers"),
@@ -98,6 +64,12 @@ SECTIONS = {
     "--init-from",
     type=NetworkFile(),
     help="Encoder to begin with, of the same sizes; its network may be an earlier one.  [default: fresh weights]",
+)
+@click.option(
+    "--quality-only",
+    is_flag=True,
+    default=None,
+    help="Train the network for q alone; w and all besides stay as --init-from (default: the network's encoder) tells.",
 )
 @click.option("--arcface", is_flag=True, default=None, help="Begin with the published ArcFace weights.")
 @click.option("--perceptual", type=click.Choice(["cifar", "lpips_alex"]), help="Perceptual distance.  [default: cifar]")
@@ -152,6 +124,7 @@ def train_encoder_command(
     \b
     python invert.py train-encoder --network=network-....safetensors --data=cats.zip --outdir=runs/encoder
     """
+    from inversion.commands.encoder_config import resolve
     from inversion.encoders.run import EncoderRunDirectory
     from inversion.encoders.training import require_shares, train_encoder_in
     from torch_utils.distributed import is_first_process, planned_processes, run
@@ -168,93 +141,3 @@ def train_encoder_command(
     weights = WeightsDirectory.find(weights_dir)
     with EncoderRunDirectory(outdir).hold() if is_first_process() else contextlib.nullcontext() as lock:
         run(train_encoder_in, config.run.gpus, config.run.device, config, outdir, weights, lock)
-
-
-def resolve(network: str, overrides: Sequence[str], ablation: str | None = None, **flags: Any) -> EncoderConfig:
-    """Return the configuration that flags ask for; fields without a flag follow the network and the device.
-
-    With an ablation they follow its baseline first; what it changes, it changes last.
-    """
-    from images.datasets.dataset import check_recipe
-    from inversion.encoders.encoder import kind_module
-    from inversion.encoders.files import require_network
-    from torch_utils.distributed import best_device
-    from torch_utils.precision import fastest_dtype
-
-    header = require_network(network)
-    values = fields_of_flags(flags, FIELDS) | dict(parse_assignment(text) for text in overrides)
-    device_field = {field: text for field, text in values.items() if field == "run.device"}
-    device = best_device(with_overrides(EncoderConfig(), device_field).run.device)
-    resolution = (header.get("images") or {}).get("resolution", 256)
-    kind = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "encoder.kind"}).encoder.kind
-    _require_effect(kind, values)
-    config = with_overrides(
-        EncoderConfig(),
-        {
-            "generator": json.dumps(network),
-            "data.degradation": json.dumps(_degradation_of(header)),
-            "encoder.input_size": json.dumps(min(max(resolution, 64), 256)),
-            "run.precision": "bf16" if fastest_dtype(device) == "bf16" else "fp32",
-            **_places(header, resolution),
-            **kind_module(kind).DEFAULTS,
-            **({} if ablation is None else kind_module(kind).BASELINE),
-        },
-    )
-    config = with_overrides(config, values)
-    if ablation is not None:
-        config = ablated(config, ablation)
-    if config.arcface and config.init_from is not None:
-        raise UserError(f"--arcface has no effect with --init-from={config.init_from}; leave one of them out")
-    if config.data.degradation is not None:
-        check_recipe(config.data.degradation)
-    return config
-
-
-def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
-    """Return the configuration of an ablation; raise UserError for an unknown one, and for one that changes nothing."""
-    from inversion.encoders.encoder import kind_module
-
-    kind = config.encoder.kind
-    ablations = kind_module(kind).ABLATIONS
-    if not ablations:
-        able = [f"--kind={other}" for other in KIND_PARTS if kind_module(other).ABLATIONS]
-        raise UserError(f"--kind={kind} has no ablations, so no {name}; give {' or '.join(able)}, or leave it out")
-    if name not in ablations:
-        raise unknown_name(f"ablation of --kind={kind}", name, ablations)
-    result = with_overrides(config, ablations[name])
-    if ablations[name] and result == config:
-        raise UserError(
-            f"--ablation={name} has no effect here, as what it leaves out has no weight; give it one by --set"
-        )
-    return result
-
-
-def _require_effect(kind: str, values: Mapping[str, str]) -> None:
-    """Raise UserError where a field is about another kind of encoders."""
-    from inversion.encoders.encoder import kind_module
-
-    for other, part in KIND_PARTS.items():
-        theirs = kind_module(other).DEFAULTS
-        for field in values:
-            if other != kind and (field in theirs or (part is not None and field.startswith(f"encoder.{part}."))):
-                raise UserError(f"{field} has no effect with --kind={kind}; leave it out, or give --kind={other}")
-
-
-def _places(header: dict[str, Any], resolution: int) -> dict[str, str]:
-    """Return the padded layers and the layer K as published, or what comes nearest in a small network."""
-    from networks.generators.inserts import last_replaceable
-    from networks.resolutions import resolutions
-
-    blocks = len(resolutions(resolution))
-    quality = (header.get("generator") or {}).get("quality")
-    last = last_replaceable(blocks, blocks - quality.get("blocks", 2) if quality else 0)
-    defaults = EncoderConfig().encoder
-    layers, layer = min(defaults.padding.layers, blocks), max(1, min(defaults.features.layer, last))
-    return {"encoder.padding.layers": str(layers), "encoder.features.layer": str(layer)}
-
-
-def _degradation_of(header: dict[str, Any]) -> str | None:
-    """Return the recipe that a network has learned, by its header; None for a plain network."""
-    if not (header.get("generator") or {}).get("quality"):
-        return None
-    return header.get("degradation") or "mixture"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnnlib.config import require
-from dnnlib.errors import unknown_name
+from dnnlib.errors import UserError, unknown_name
 from dnnlib.registry import Registry
 from training.config import EmaConfig, OptimizerConfig
 
@@ -116,6 +116,7 @@ class EncoderLossConfig:
     w_norm: float = 0.005  # distance of w from w_avg
     own_w: float = 0.1  # distance of w from the known one, on own samples
     own_q: float = 0.1  # distance of q from the known one, on own samples
+    traces: float = 0.05  # distance of the traces of degradations, on photos; with `quality_only`
     adversarial: float = 0.0  # for sharp reconstructions; 0.03 to 0.05 suits scenes (PadInv), 0: no discriminator
     w_length: float = 0.0  # length of ws - w_avg, not squared (padding space, Eq. 5); published: 0.003, without w_norm
     features: float = 0.0  # distance of features from those that w makes (feature-style, Eq. 4)
@@ -124,7 +125,7 @@ class EncoderLossConfig:
 
     def __post_init__(self) -> None:
         require(1 <= self.scales <= 4, "loss.scales", self.scales, "from 1 to 4")
-        for name in ("w_norm", "own_w", "own_q", "adversarial", "w_length", "features", "own_features"):
+        for name in ("w_norm", "own_w", "own_q", "traces", "adversarial", "w_length", "features", "own_features"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "at least 0")
 
 
@@ -190,6 +191,7 @@ class EncoderConfig:
     batch: int = 8
     seed: int = 0
     arcface: bool = False  # begin with the published ArcFace weights
+    quality_only: bool = False  # train the network for q alone, beside the content of `init_from`
     encoder: EncoderNetworkConfig = field(default_factory=EncoderNetworkConfig)
     data: EncoderDataConfig = field(default_factory=EncoderDataConfig)
     loss: EncoderLossConfig = field(default_factory=EncoderLossConfig)
@@ -202,6 +204,8 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         require(self.batch >= 2, "batch", self.batch, "at least 2, as batch normalisation compares images")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
+        if self.quality_only and self.init_from is None:
+            raise UserError("--quality-only trains beside an encoder of content; give that one by --init-from=ENCODER")
         require(self.photos >= 1, "data.own_share", self.data.own_share, f"less, so that {self.batch} hold a photo")
 
     @property

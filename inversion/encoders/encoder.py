@@ -1,5 +1,6 @@
 """Encoders: images to codes w and q in one pass (paper, section 3.4, stage 1), with the networks of pSp."""
 
+import dataclasses
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Protocol
@@ -95,19 +96,35 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Latents:
         """Return the codes of images `[N, C, R, R]` in [-1, 1]; any side R."""
+        return dataclasses.replace(self.content_codes(images), q=self.quality_codes(images))
+
+    def content_codes(self, images: Tensor) -> Latents:
+        """Return the codes of images `[N, C, R, R]` in [-1, 1] without `q`."""
+        levels = self.content.levels(self._resized(images))
+        offsets = self.content.heads.codes(levels).float()  # [N, 1 or num_ws, w_dim]
+        ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
+        return Latents(ws) if self.spatial is None else self.spatial.add_to(Latents(ws), levels)
+
+    def quality_codes(self, images: Tensor) -> Tensor | None:
+        """Return the quality codes `[N, q_dim]` of images `[N, C, R, R]` in [-1, 1]; None where none are told."""
+        return None if self.quality is None else self.quality(self._resized(images))[:, 0]
+
+    def _resized(self, images: Tensor) -> Tensor:
+        """Return images of the side that the networks take, channels last."""
         side = self.config.input_size
         if images.shape[2:] != (side, side):
             images = F.interpolate(images, size=(side, side), mode="area")
-        images = images.contiguous(memory_format=torch.channels_last)
-        levels = self.content.levels(images)
-        offsets = self.content.heads.codes(levels).float()  # [N, 1 or num_ws, w_dim]
-        ws = self.w_avg + self.w_spread * offsets.expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
-        q = None if self.quality is None else self.quality(images)[:, 0]  # [N, q_dim]
-        return Latents(ws, q=q) if self.spatial is None else self.spatial.add_to(Latents(ws, q=q), levels)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def freeze_content(self) -> None:
+        """Leave all but the network for q as it is: neither its weights nor its running means change."""
+        assert self.quality is not None, "an encoder whose content is frozen has a network for q"
+        self.requires_grad_(False).eval()
+        self.quality.requires_grad_(True).train()
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""
-        return dict(self.named_parameters())
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
 
 def build_encoder(config: EncoderNetworkConfig, G: Generator, published: WeightsDirectory | None = None) -> Encoder:

@@ -21,7 +21,8 @@ from torch_utils.loading import blaming_header, load_module
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
 STATISTICS = ("w_avg", "w_spread", "spatial.mean", "spatial.spread", "spatial.const")  # statistics of the network
-FRESH = ("quality.", "spatial.")  # beginnings of the names that another encoder may lack
+FRESH_QUALITY = "quality."  # beginning of the names of q's network
+FRESH = (FRESH_QUALITY, "spatial.")  # beginnings of the names that another encoder may lack
 
 
 def save_encoder(
@@ -54,8 +55,7 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
     require_network(network_path)
     header = read_encoder_header(path)
     _require_same_network(path, header.get("network"), network_path, G)
-    with blaming_header(path, KIND):
-        config = from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder.")
+    config = read_encoder_config(path)
     encoder = load_module(lambda: Encoder(config, G), path, PREFIX, KIND)
     encoder.to(G.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return encoder.eval().requires_grad_(False)
@@ -101,14 +101,33 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
             raise RuntimeError(f"{missing[0]} is missing")
         encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
     except RuntimeError as error:
-        raise _other_sizes(path, header, encoder) from error
+        raise _other_sizes(path, encoder) from error
 
 
-def _other_sizes(path: str | os.PathLike, header: dict[str, Any], encoder: Encoder) -> UserError:
+def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | os.PathLike, G: Generator) -> None:
+    """Give an encoder whose network for q alone is to be trained the content of another for the same network.
+
+    Nothing of the content changes, its statistics included; the network for q begins with the other's where it has one.
+
+    Args:
+        path: file of the encoder to start from.
+        encoder: encoder that is changed.
+        network_path: path of the file that G was loaded from.
+        G: network that it is for.
+
+    Raises UserError for an encoder of another network, and of another kind or size.
+    """
+    _require_same_network(path, read_encoder_header(path).get("network"), network_path, G)
+    theirs, ours = read_encoder_config(path), encoder.config
+    if theirs != (ours if theirs.q_width else replace(ours, q_width=0)):
+        raise _other_sizes(path, encoder)
+    kept = {name: value for name, value in encoder.state_dict().items() if name.startswith(FRESH_QUALITY)}
+    encoder.load_state_dict(kept | load_tensors(path, PREFIX))
+
+
+def _other_sizes(path: str | os.PathLike, encoder: Encoder) -> UserError:
     """Return the error that names what differs between an encoder to start from and the one that is to be trained."""
-    with blaming_header(path, KIND):
-        theirs = from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder.")
-    ours = encoder.config
+    theirs, ours = read_encoder_config(path), encoder.config
     # They may be of two kinds, as a head that only one of them has begins anew; what only other kinds have is no size.
     kinds = {theirs.kind, ours.kind}
     apart = {part: getattr(ours, part) for kind, part in KIND_PARTS.items() if part is not None and {kind} != kinds}
@@ -126,6 +145,13 @@ def read_encoder_header(path: str | os.PathLike) -> dict[str, Any]:
     if header.get("kind") != KIND:
         raise UserError(f"{path} is no encoder; give an encoder-....safetensors, as invert.py train-encoder writes it")
     return header
+
+
+def read_encoder_config(path: str | os.PathLike) -> EncoderNetworkConfig:
+    """Return the configuration in the header of an encoder; raise UserError for any other file."""
+    header = read_encoder_header(path)
+    with blaming_header(path, KIND):
+        return from_dict(EncoderNetworkConfig, header.get("encoder"), "encoder.")
 
 
 def require_network(path: str | os.PathLike) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -28,11 +28,21 @@ class Term(NamedTuple):
     values: Tensor
 
 
-class Objective:
-    """The terms of the loss of a batch.
+class Objective(Protocol):
+    """What an encoder is trained for."""
 
-    Attributes:
-        adversary: what learns to tell reconstructions from photos; None without an adversarial term.
+    @property
+    def adversary(self) -> Adversary | None:
+        """What learns to tell reconstructions from photos; None without an adversarial term."""
+        ...
+
+    def terms(self, encoder: Encoder, pairs: Pairs, images_seen: int) -> tuple[list[Term], Tensor | None]:
+        """Return the terms of a batch at a moment of the training, and the images `[N, C, R, R]` to be judged."""
+        ...
+
+
+class ReconstructionObjective:
+    """Reconstructions like the photos, sharp and degraded, and codes like those known.
 
     Args:
         config: weights of all terms, and the precision of the detectors.
@@ -78,14 +88,14 @@ class Objective:
         """
         weights = self.config.loss
         if q is None:
-            return _weighted("sharp", self._distances(sharp, pairs.sharp), weights.sharp)
+            return weighted("sharp", self._distances(sharp, pairs.sharp), weights.sharp)
         if pairs.known is not None:
             at_known_w = degrade_known(self.G, pairs.known, q[-len(pairs.known) :])
             degraded = torch.cat([degraded[: -len(at_known_w)], at_known_w])
         both = self._distances(torch.cat([degraded, sharp]), torch.cat([pairs.degraded, pairs.sharp]))  # [2 N]
         halves = {name: values.chunk(2) for name, values in both.items()}
-        of_degraded = _weighted("degraded", {name: half[0] for name, half in halves.items()}, weights.degraded)
-        return of_degraded + _weighted("sharp", {name: half[1] for name, half in halves.items()}, weights.sharp)
+        of_degraded = weighted("degraded", {name: half[0] for name, half in halves.items()}, weights.degraded)
+        return of_degraded + weighted("sharp", {name: half[1] for name, half in halves.items()}, weights.sharp)
 
     def _features(
         self, encoder: Encoder, predicted: Latents, known: Latents | None, images_seen: int
@@ -121,5 +131,6 @@ class Objective:
         return torch.autocast(self.G.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16")
 
 
-def _weighted(side: str, distances: Mapping[str, Tensor], weights: SideWeights) -> list[Term]:
+def weighted(side: str, distances: Mapping[str, Tensor], weights: SideWeights) -> list[Term]:
+    """Return the distances `[N]` as terms of one side, with its weights."""
     return [Term(f"{side}/{name}", getattr(weights, name), values) for name, values in distances.items()]

@@ -13,9 +13,10 @@ from images.datasets.batches import Batch
 from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import start_from
-from inversion.encoders.objective import Objective
+from inversion.encoders.files import start_beside, start_from
+from inversion.encoders.objective import Objective, ReconstructionObjective
 from inversion.encoders.pairs import Pairs, make_pairs
+from inversion.encoders.quality_objective import QualityObjective
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
 from torch_utils.distributed import World
@@ -34,6 +35,13 @@ def learning_rate(config: EncoderConfig, images_seen: int) -> float:
     progress = min(1.0, images_seen / (config.run.kimg * 1000))
     falling = schedule.final + (1 - schedule.final) * (0.5 + 0.5 * math.cos(math.pi * progress))
     return config.optimizer.lr * warmup * falling
+
+
+def _objective(config: EncoderConfig, G: Generator, weights: WeightsDirectory, world: World) -> Objective:
+    """Return what the configuration trains for."""
+    if config.quality_only:
+        return QualityObjective(config, G, weights)
+    return ReconstructionObjective(config, G, weights, world)
 
 
 class EncoderTrainer:
@@ -56,6 +64,8 @@ class EncoderTrainer:
     def __init__(
         self, config: EncoderConfig, G: Generator, weights: WeightsDirectory, world: World | None = None
     ) -> None:
+        if config.quality_only and G.q_dim == 0:
+            raise UserError(f"{config.generator} is plain, without quality codes to tell; leave out --quality-only")
         if G.q_dim > 0:
             require(config.encoder.q_width > 0, "encoder.q_width", 0, "above 0, as this network has a quality code")
         self.config = config
@@ -69,15 +79,20 @@ class EncoderTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build_encoder(config.encoder, G, weights if config.arcface else None).train()
-            self.objective = Objective(config, self.G, weights, self.world)
-        if config.init_from is not None:
+            self.objective = _objective(config, self.G, weights, self.world)
+        if config.quality_only:
+            assert config.init_from is not None, "the configuration checks that"
+            start_beside(config.init_from, self.encoder, config.generator, G)
+            self.encoder.freeze_content()
+        elif config.init_from is not None:
             start_from(config.init_from, self.encoder, G)
         self.encoder_ema = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         adam = config.optimizer
+        trained = list(self.encoder.trainable_parameters().values())
         self.optimizer = torch.optim.Adam(
-            self.encoder.parameters(), lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, foreach=True
+            trained, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, foreach=True
         )
-        self.average = GradientAverage(self.world, self.encoder.parameters())
+        self.average = GradientAverage(self.world, trained)
 
     def step(self, batch: Batch) -> None:
         """Train on this process's photos of a batch, and on as many own samples as the configuration says."""
@@ -94,6 +109,7 @@ class EncoderTrainer:
         self.average.finish()
         self.optimizer.step()
         if self.adversary is not None:
+            assert sharp is not None, "an adversary judges sharp reconstructions"
             for name, values in self.adversary.step(pairs.sharp, sharp).items():
                 self.statistics.report(f"Loss/adversary/{name}", values)
                 self.is_finite &= torch.isfinite(values).all()
@@ -112,8 +128,8 @@ class EncoderTrainer:
         """Return the weighted sum of all terms, and report each."""
         return self.loss_and_images(pairs)[0]
 
-    def loss_and_images(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of all terms, and report each; and the sharp reconstructions `[N, C, R, R]`."""
+    def loss_and_images(self, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
+        """Return the weighted sum of all terms, and report each; and the images `[N, C, R, R]` that are judged."""
         total = torch.zeros([], device=self.device)
         terms, sharp = self.objective.terms(self.encoder, pairs, self.images_seen)
         for term in terms:

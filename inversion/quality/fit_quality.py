@@ -9,12 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dnnlib.config import require
-from inversion.damage import BLOCK
-from inversion.quality.traces import traces
+from inversion.quality.trace_distance import Distance, trace_distance
 from networks.generators.interface import Generator, Noise
 from networks.generators.window import middle
 from networks.latents import Latents
@@ -25,8 +23,6 @@ WINDOW = 64  # smallest side of what is compared, in pixels; of larger images a 
 MARGIN = 8  # pixels around it that are rendered besides, since a border changes its neighbours
 START = 0.1  # spread of the starting point: near the sharp image, where the gradient depends on the direction
 COMPARISONS = ("traces", "pixels")
-MEANS_WEIGHT = 20.0  # of the squared error of blocks' means: a degradation leaves colours as they are
-LENGTH_WEIGHT = 1.0  # of the code's squared length: of codes with the same traces, the most likely one
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def fit_quality(
         distance = _pixel_distance(targets)
     else:
         with torch.no_grad():
-            distance = _trace_distance(targets, G.synthesis.image(content, None)[:, :, inner, inner])
+            distance = trace_distance(targets, G.synthesis.image(content, None)[:, :, inner, inner])
     drawn = BatchRandom((seed, FOR_QUALITY), 1).randn(1 + options.candidates, G.q_dim)[0].to(G.device)
     q = (START * drawn[:1]).repeat(len(latents), 1)  # [N, q_dim]
     if options.compare == "traces" and options.candidates > 0:
@@ -114,21 +110,6 @@ def _closest(candidates: Tensor, distance: Callable[[Tensor], Tensor], start: Te
     return torch.stack(codes)[nearest, torch.arange(len(start), device=start.device)]
 
 
-Distance = Callable[[Tensor, Tensor], Tensor]  # images [N, C, R, R] and their q [N, q_dim] -> [N]
-
-
 def _pixel_distance(targets: Tensor) -> Distance:
     """Return the mean squared error against targets."""
     return lambda images, q: (images - targets).square().mean((1, 2, 3))
-
-
-def _trace_distance(targets: Tensor, sharp: Tensor) -> Distance:
-    """Return the squared distance of traces from those of targets, with what keeps colours as `sharp` has them."""
-    wanted, means = traces(targets), F.avg_pool2d(sharp, BLOCK)
-
-    def distance(images: Tensor, q: Tensor) -> Tensor:
-        of_traces = (traces(images) - wanted).square().sum(1)
-        of_means = (F.avg_pool2d(images, BLOCK) - means).square().mean((1, 2, 3))
-        return of_traces + MEANS_WEIGHT * of_means + LENGTH_WEIGHT * q.square().sum(1)
-
-    return distance

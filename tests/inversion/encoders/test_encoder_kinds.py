@@ -15,7 +15,8 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import stored_noise, synthesize
 from images.ranges import to_levels
-from inversion.commands.train_encoder import ablated, train_encoder_command
+from inversion.commands.encoder_config import ablated
+from inversion.commands.train_encoder import train_encoder_command
 from inversion.encoders import losses
 from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import KIND_PARTS, KINDS, SIDES, EncoderConfig, FeatureHeadConfig, PaddingHeadConfig
