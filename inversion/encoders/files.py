@@ -101,7 +101,11 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
             raise RuntimeError(f"{missing[0]} is missing")
         encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
     except RuntimeError as error:
-        raise _other_sizes(path, encoder) from error
+        theirs, ours = read_encoder_config(path), encoder.config
+        # They may be of two kinds, as a head that only one has begins anew; what only other kinds have is no size.
+        kinds = {theirs.kind, ours.kind}
+        apart = {part: getattr(ours, part) for kind, part in KIND_PARTS.items() if part is not None and {kind} != kinds}
+        raise _other_sizes(path, replace(theirs, kind=ours.kind, **apart), ours) from error
 
 
 def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | os.PathLike, G: Generator) -> None:
@@ -119,19 +123,16 @@ def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | 
     """
     _require_same_network(path, read_encoder_header(path).get("network"), network_path, G)
     theirs, ours = read_encoder_config(path), encoder.config
-    if theirs != (ours if theirs.q_width else replace(ours, q_width=0)):
-        raise _other_sizes(path, encoder)
+    if not theirs.q_width:
+        theirs = replace(theirs, q_width=ours.q_width)
+    if _described(theirs) != _described(ours):
+        raise _other_sizes(path, theirs, ours)
     kept = {name: value for name, value in encoder.state_dict().items() if name.startswith(FRESH_QUALITY)}
     encoder.load_state_dict(kept | load_tensors(path, PREFIX))
 
 
-def _other_sizes(path: str | os.PathLike, encoder: Encoder) -> UserError:
+def _other_sizes(path: str | os.PathLike, theirs: EncoderNetworkConfig, ours: EncoderNetworkConfig) -> UserError:
     """Return the error that names what differs between an encoder to start from and the one that is to be trained."""
-    theirs, ours = read_encoder_config(path), encoder.config
-    # They may be of two kinds, as a head that only one of them has begins anew; what only other kinds have is no size.
-    kinds = {theirs.kind, ours.kind}
-    apart = {part: getattr(ours, part) for kind, part in KIND_PARTS.items() if part is not None and {kind} != kinds}
-    theirs = replace(theirs, kind=ours.kind, **apart)
     found = ", ".join(f"encoder.{difference}" for difference in differences(theirs, ours))
     return UserError(
         f"{path} is an encoder of other sizes" + (f" ({found})" if found else ""),

@@ -25,7 +25,7 @@ from inversion.encoders.files import load_encoder, save_encoder, start_from
 from inversion.encoders.heads import StyleHead, StylePyramid
 from inversion.encoders.kinds.padding import PaddingHead
 from inversion.encoders.losses import ImageTerms, features_error, w_length
-from inversion.encoders.objective import Objective
+from inversion.encoders.objective import ReconstructionObjective
 from inversion.encoders.pairs import Pairs
 from metrics.backbones.ir_se50 import Unit
 from metrics.detector import Detector
@@ -288,7 +288,7 @@ def test_features_of_known_codes_have_no_loss_and_the_blend_begins_with_the_own(
     """Features that w itself makes cost nothing; before the ramp predicted features have no effect on images."""
     config = config_of(features=1.0, own_features=1.0)
     config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, blend_kimg=1.0))
-    objective = Objective(config, G, NOWHERE)
+    objective = ReconstructionObjective(config, G, NOWHERE)
     encoder = build_encoder(config.encoder, G).eval()
     ws = G.mapping(torch.randn(2, G.z_dim), None)
     known = Latents(ws, q=torch.randn(2, G.q_dim) if G.q_dim > 0 else None)
