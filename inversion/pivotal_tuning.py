@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from images.ranges import to_levels
+from inversion.adam import Adam
 from inversion.locality import LOCALITIES, CodesInBlocks
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.tuned_weights import TunedWeights
@@ -77,10 +78,10 @@ def _tune_together(photos: list["_Photo"], perceptual: Perceptual, options: Tuni
             photo.distance = distance
         for photo, pair in zip(photos, images, strict=True):
             total = total + photo.twin_term(pair) + photo.prior_term(pair) + photo.locality.term(photo.weights, step)
-        total.backward()
+        leaves = [leaf for photo in photos for leaf in photo.optimizer.leaves]
+        gradients = iter(torch.autograd.grad(total, leaves, allow_unused=True))
         for photo in photos:
-            photo.optimizer.step()
-            photo.optimizer.zero_grad()
+            photo.optimizer.step([next(gradients) for _ in photo.optimizer.leaves])
         yield len(photos)
 
 
@@ -107,7 +108,8 @@ class _Photo:
             name: parameter.detach().clone().requires_grad_(True)
             for name, parameter in self.blocks.own_parameters().items()
         }
-        self.optimizer = torch.optim.Adam(self.weights.values(), lr=options.lr)
+        self.optimizer = Adam()
+        self.optimizer.add(list(self.weights.values()), options.lr)
 
     def images(self) -> Tensor:
         """Return the images at the pivot, `[1 or 2, C, R, R]`: the sharp one where there is a `q`, then the other."""

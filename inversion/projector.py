@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dnnlib.config import require
 from generation.rendering import stored_noise
+from inversion.adam import Adam
 from inversion.perceptual import Perceptual, ReconstructionLoss, default_perceptual
 from inversion.whitened_space import WhitenedSpace
 from networks.generators.interface import Content, Generator
@@ -145,12 +146,12 @@ class _Search:
         self.q: Tensor | None = None  # [N, q_dim]
         self.padding = None if start is None else start.padding
         self.features = None if start is None else start.features
-        groups = [{"params": [self.v], "full_lr": options.lr}]
+        self.optimizer = Adam(betas=(0.9, 0.99))
+        self.optimizer.add([self.v], options.lr)
         if self.features is not None and options.features_lr > 0:
             values = self.features.values.detach().clone().requires_grad_(True)
             self.features = replace(self.features, values=values)
-            groups.append({"params": [values], "full_lr": options.features_lr})
-        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+            self.optimizer.add([values], options.features_lr)
 
     def latents(self) -> Latents:
         """Return the codes as they are."""
@@ -167,19 +168,14 @@ class _Search:
         # Zero has no gradient.
         q = torch.where(q.any(1, keepdim=True), q, self._codes_to_try()[0])
         self.q = q.clone().requires_grad_(True)
-        self.optimizer.add_param_group({"params": [self.q], "full_lr": self.options.q_lr})
+        self.optimizer.add([self.q], self.options.q_lr)
 
     def step(self, rate: float) -> None:
         """Take one step of Adam, with the learning rates times `rate`."""
         codes = self._codes()
         images = self.G.synthesis.image(self._content(codes), self.q)
         loss = self.loss(images) + self._prior() + self._features_term(codes)
-        leaves = [leaf for group in self.optimizer.param_groups for leaf in group["params"]]
-        for leaf, gradient in zip(leaves, torch.autograd.grad(loss.sum(), leaves), strict=True):
-            leaf.grad = gradient
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["full_lr"] * rate
-        self.optimizer.step()
+        self.optimizer.step(torch.autograd.grad(loss.sum(), self.optimizer.leaves), rate)
 
     def _prior(self) -> Tensor:
         """Return how unusual the codes are, `[N]`, weighed."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dnnlib.config import require
+from inversion.adam import Adam
 from inversion.quality.trace_distance import Distance, trace_distance
 from networks.generators.interface import Generator, Noise
 from networks.generators.window import middle
@@ -94,11 +95,11 @@ def fit_quality(
                 drawn[1:], lambda codes: distance(G.synthesis.image(content, codes)[:, :, inner, inner], codes), q
             )
     q.requires_grad_(True)
-    optimizer = torch.optim.Adam([q], lr=options.lr, betas=(0.9, 0.99))
+    optimizer = Adam(betas=(0.9, 0.99))
+    optimizer.add([q], options.lr)
     for step in range(options.steps):
         images = G.synthesis.image(content, q)[:, :, inner, inner]
-        (q.grad,) = torch.autograd.grad(distance(images, q).sum(), q)
-        optimizer.step()
+        optimizer.step(torch.autograd.grad(distance(images, q).sum(), q))
         on_step(step + 1)
     return q.detach()
 
