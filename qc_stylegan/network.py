@@ -22,6 +22,7 @@ from inversion.commands.options import InverterFlags, TuningFlags
 from inversion.commands.restore import restored_images
 from inversion.directions.direction import AnyDirection, Direction
 from inversion.directions.editing import edited_images
+from inversion.directions.following import YIELDING
 from inversion.directions.search import Search, find_directions
 from inversion.inverter import Inverter
 from inversion.photos.notes import notes_on, subject_of
@@ -191,6 +192,7 @@ class Network:
         strength: float = 2.0,
         *,
         is_sharp: bool = False,
+        yielding: float = YIELDING,
         align: str | None = None,
         faces: Faces = LARGEST,
         whole: bool = False,
@@ -202,6 +204,8 @@ class Network:
             direction: file of a direction, or one that `directions` has found.
             strength: 1 is a standard deviation of sampled w; negative: the other way.
             is_sharp: return them sharp instead.
+            yielding: how far features of an encoder yield to the network's own where the edit moves what they show; 0:
+                not at all, as published.
             align: detector of the faces that are cut out; None: the middle square.
             faces: which faces of a photo: `largest` or `all`.
             whole: return whole photos.
@@ -212,7 +216,9 @@ class Network:
 
         def finished(inverter: Inverter, inversion: Inversion, photo: PreparedPhoto) -> np.ndarray:
             with inverter.tuned(inversion) as G:
-                kept, sharp = edited_images(G, inversion.latents.to(inverter.device), chosen, strength)
+                kept, sharp = edited_images(
+                    G, inversion.latents.to(inverter.device), chosen, strength, yielding=yielding
+                )
             return from_network(sharp if is_sharp else kept)[0]
 
         return self._finished(images, inverter, finished, parts)

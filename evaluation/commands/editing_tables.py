@@ -24,6 +24,7 @@ from evaluation.commands.table_flags import (
     table_options,
 )
 from inversion.commands.options import check_finite, check_output
+from inversion.commands.yielding import yielding_of, yielding_option
 
 if TYPE_CHECKING:
     from inversion.inverter import Inverter
@@ -44,6 +45,7 @@ SHEET_ROWS = 4  # photos in the figure of edits
 @click.option(
     "--magnitude", type=float, callback=check_finite, default=3.0, help="Magnitude of the edits, to both sides."
 )
+@yielding_option
 @click.option(
     "--repetitions", type=click.IntRange(min=2), default=3, help="Number of times that photos are inverted and edited."
 )
@@ -64,6 +66,7 @@ def stability_command(
     flags: TableFlags,
     directions: tuple[str, ...],
     magnitude: float,
+    yielding: float | None,
     repetitions: int,
     mask: str | None,
     videos: int,
@@ -87,7 +90,7 @@ def stability_command(
     inverter, photos = open_photos(flags)
     chosen = tuple(make_direction(path, inverter) for path in directions)
     chosen = chosen or tuple(find_directions(inverter.G, "sefa", Search(count=3)))
-    options = StabilityOptions(chosen, magnitude, repetitions, mask, videos)
+    options = StabilityOptions(chosen, magnitude, repetitions, mask, videos, yielding_of(yielding, inverter))
     weights = flags.weights
     names = ["psnr", "pd_cifar"] + ["lpips_alex"] * all(weights.has(name) for name in NEEDED_BY_LPIPS)
     measures = {name: load_measure(name, weights, with_float64(inverter.device)) for name in names}
@@ -114,6 +117,7 @@ def stability_command(
     "--magnitudes", type=click.IntRange(min=2), default=COUNT, help="Number of magnitudes, from -reach to reach."
 )
 @click.option("--reach", type=float, callback=check_finite, default=REACH, help="Largest magnitude.")
+@yielding_option
 @base_option
 @click.option("--sheet", type=PATH, metavar="FILE", help="With --base: figure of edits by both networks, .png.")
 @one_sentence_errors
@@ -124,6 +128,7 @@ def editability_command(
     samples: int,
     magnitudes: int,
     reach: float,
+    yielding: float | None,
     base: str | None,
     sheet: str | None,
 ) -> None:
@@ -143,6 +148,7 @@ def editability_command(
     if sheet is not None and check_output(sheet, "--sheet").suffix.lower() != ".png":
         raise UserError(f"--sheet={sheet} does not end in .png; name it {Path(sheet).stem}.png")
     inverter, photos = open_photos(flags)
+    yields = yielding_of(yielding, inverter)
     name, scorer = load_scorer(text, inverter.device)
     path = Path(text.partition("#")[0])
     scorer_settings = {"scorer": text, "sha256": sha256(path) if path.is_file() else None}
@@ -152,7 +158,7 @@ def editability_command(
             chosen = make_direction(direction, of)
         else:
             [chosen] = find_directions(of.G, "interfacegan", Search(samples=samples, scorers={name: scorer}))
-        return EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes)
+        return EditOptions(chosen, name, scorer, scorer_settings, reach, magnitudes, yields)
 
     options = edits(inverter)
     if base is None:

@@ -28,6 +28,7 @@ from evaluation.tables.table import EMPTY, Table, number
 from images.figures import labelled_grid
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edited_images
+from inversion.directions.following import YIELDING
 from inversion.directions.scorers import Scorer
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
@@ -54,6 +55,7 @@ class EditOptions:
         scorer_settings: all that the scores depend on, as JSON.
         reach: largest magnitude.
         count: number of magnitudes, which go evenly from -reach to reach.
+        yielding: how far features yield to the network's own, see `inversion.directions.following`.
     """
 
     direction: AnyDirection
@@ -62,6 +64,7 @@ class EditOptions:
     scorer_settings: Any = None
     reach: float = REACH
     count: int = COUNT
+    yielding: float = YIELDING
 
     def __post_init__(self) -> None:
         require(self.reach > 0, "--reach", self.reach, "above 0")
@@ -143,8 +146,8 @@ def edits_sheet(
         zip(invert_photos(inverter, degraded), invert_photos(base, degraded), strict=True)
     ):
         reach = [0.0, options[0].reach]
-        kept, clean = edited_at(inverter, ours, options[0].direction, reach)
-        plain, _ = edited_at(base, theirs, options[1].direction, reach)
+        kept, clean = edited_at(inverter, ours, options[0].direction, reach, options[0].yielding)
+        plain, _ = edited_at(base, theirs, options[1].direction, reach, options[1].yielding)
         rows.append(torch.cat([sharp[k : k + 1], degraded[k : k + 1], *(quantize(x) for x in (kept, clean, plain))]))
     images = torch.stack(rows).permute(0, 1, 3, 4, 2).numpy()  # [rows, columns, R, R, C]
     return labelled_grid(images, photos.names[: len(rows)], SHEET_COLUMNS)
@@ -164,6 +167,7 @@ def _records(
         "direction": direction_settings(options.direction, inverter.G),
         "scorer": [options.name, options.scorer_settings],
         "magnitudes": options.magnitudes,
+        "yielding": options.yielding,
     }
     return measure_photos(photos, PartCache(outdir, "editability", settings), measure), settings
 
@@ -172,18 +176,22 @@ def _records(
 def score_changes(inverter: Inverter, inversion: Inversion, options: EditOptions) -> dict[str, list[float]]:
     """Return by quality how much each magnitude changes the score of one photo's results."""
     strengths = [0.0, *options.magnitudes]
-    sides = zip(PAPER, edited_at(inverter, inversion, options.direction, strengths), strict=True)
+    sides = zip(PAPER, edited_at(inverter, inversion, options.direction, strengths, options.yielding), strict=True)
     scores = {side: options.scorer(images).double() for side, images in sides}
     return {side: (values[1:] - values[0]).tolist() for side, values in scores.items()}
 
 
 def edited_at(
-    inverter: Inverter, inversion: Inversion, direction: AnyDirection, strengths: Sequence[float]
+    inverter: Inverter,
+    inversion: Inversion,
+    direction: AnyDirection,
+    strengths: Sequence[float],
+    yielding: float = YIELDING,
 ) -> tuple[Tensor, Tensor]:
     """Return one photo edited by each strength: with its quality kept, and sharp; float `[S, C, R, R]` in [-1, 1]."""
     latents = inversion.latents.to(inverter.device).repeat(len(strengths))
     with inverter.tuned(inversion) as G:
-        kept, sharp = edited_images(G, latents, direction, torch.tensor(strengths))
+        kept, sharp = edited_images(G, latents, direction, torch.tensor(strengths), yielding=yielding)
     return kept.clamp(-1, 1), sharp.clamp(-1, 1)
 
 

@@ -30,6 +30,7 @@ from evaluation.tables.table import Table, mean_and_deviation
 from images.figures import labelled_grid
 from images.video.writer import write_mp4
 from inversion.directions.direction import AnyDirection
+from inversion.directions.following import YIELDING
 from inversion.inverter import Inverter
 from inversion.tuned_weights import Inversion
 from metrics.pairs import PairMeasure
@@ -54,6 +55,7 @@ class StabilityOptions:
         repetitions: number of times that inversion and editing are done, each with its own seed.
         mask: masks of the faces, which are measured besides; see `evaluation.masks`. None: whole photos only.
         videos: number of photos, the first ones, whose repetitions are shown in a video each.
+        yielding: how far features yield to the network's own, see `inversion.directions.following`.
     """
 
     directions: tuple[AnyDirection, ...]
@@ -61,6 +63,7 @@ class StabilityOptions:
     repetitions: int = 3
     mask: str | None = None
     videos: int = 0
+    yielding: float = YIELDING
 
     def __post_init__(self) -> None:
         require(self.magnitude > 0, "--magnitude", self.magnitude, "above 0")
@@ -114,6 +117,7 @@ def stability_table(
         "directions": [direction_settings(direction, inverter.G) for direction in options.directions],
         "magnitude": options.magnitude,
         "repetitions": options.repetitions,
+        "yielding": options.yielding,
         "mask": None if masks is None else masks.settings,
         "measures": {name: measure.detector and measure.detector.record() for name, measure in measures.items()},
     }
@@ -176,7 +180,9 @@ def edits_of(inverter: Inverter, repetitions: Sequence[Inversion], options: Stab
     strengths = [-options.magnitude, options.magnitude]
     result = []
     for inversion in repetitions:
-        edited = [edited_at(inverter, inversion, direction, strengths) for direction in options.directions]
+        edited = [
+            edited_at(inverter, inversion, direction, strengths, options.yielding) for direction in options.directions
+        ]
         result.append({side: quantize(torch.cat([pair[k] for pair in edited])) for k, side in enumerate(PAPER)})
     return result
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from dnnlib import commands
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from dnnlib.flags import PATH, gather_flags
 from inversion.commands.options import (
@@ -24,6 +23,7 @@ from inversion.commands.options import (
     photo_options,
     photo_sections,
 )
+from inversion.commands.yielding import yielding_of, yielding_option
 from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
@@ -67,13 +67,7 @@ class Edits:
     callback=check_finite,
     help="Strength of the edit; may be repeated.",
 )
-@click.option(
-    "--yielding",
-    type=click.FloatRange(min=0),
-    callback=check_finite,
-    help="How far an encoder's features yield to the network's own where an edit moves what they show; 0: not at all, "
-    "as published.  [default: 1]",
-)
+@yielding_option
 @paste_options
 @gather_flags("edits", Edits)
 @one_sentence_errors
@@ -113,18 +107,12 @@ def _edit(
     from images.photos import from_network
     from inversion.commands.building import make_direction, make_inverter, make_reader, on_share
     from inversion.directions.editing import edited_images
-    from inversion.directions.following import YIELDING
     from inversion.photos.invert import invert_photos
     from inversion.photos.results import Results
 
     inverter = make_inverter(on_share(inverting, share), tuning, needs_quality=False)
-    if edits.yielding is not None and inverter.kind != "feature-style" and job.codes is None:
-        raise UserError(
-            f"--yielding={edits.yielding:g} has no effect, as there are no features to yield; leave it out, or give an "
-            "encoder of kind feature-style"
-        )
+    yielding = yielding_of(edits.yielding, inverter, job.codes)
     reader = make_reader(align, inverter, job.faces)
-    yielding = YIELDING if edits.yielding is None else edits.yielding
     direction = make_direction(edits.path, inverter, job.codes)
 
     def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:

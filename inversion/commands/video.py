@@ -25,6 +25,7 @@ from inversion.commands.options import (
     photo_sections,
     say,
 )
+from inversion.commands.yielding import yielding_of, yielding_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,7 @@ class VideoJob:
         keep_quality: whether the result has the clip's degradation.
         direction: file of the direction that it is edited along; None: it is not.
         strength: strength of the edit.
+        yielding: how far features yield to the network's own, see `inversion.directions.following`; None: by default.
         pastes: whether the result shows whole frames.
         smooth: standard deviation in frames of the Gaussian that codes and squares are averaged with over time.
     """
@@ -52,12 +54,13 @@ class VideoJob:
     keep_quality: bool
     direction: str | None
     strength: float
+    yielding: float | None
     pastes: bool
     smooth: float
 
 
 @commands.command(
-    "video", sections=photo_sections("keep_quality", "direction_path", "strength", "smooth"), former=FORMER
+    "video", sections=photo_sections("keep_quality", "direction_path", "strength", "yielding", "smooth"), former=FORMER
 )
 @click.option("-i", "--input", "source", type=PATH, required=True, metavar="FILE", help="A video file.")
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The result: .mp4, .mov, .m4v or .mkv.")
@@ -66,6 +69,7 @@ class VideoJob:
 @click.option("--keep-quality", is_flag=True, help="Keep the clip's degradation; without, the clip is restored.")
 @click.option("--direction", "direction_path", type=PATH, metavar="FILE", help="Direction to edit the clip along.")
 @click.option("--strength", type=float, default=2.0, callback=check_finite, help="Strength of the edit.")
+@yielding_option
 @click.option(
     "--paste-back/--no-paste-back",
     "pastes",
@@ -89,6 +93,7 @@ def video(
     keep_quality: bool,
     direction_path: str | None,
     strength: float,
+    yielding: float | None,
     pastes: bool,
     smooth: float,
 ) -> None:
@@ -104,13 +109,13 @@ def video(
     from torch_utils.processes.sharing import divide
 
     if direction_path is None:
-        require_effect(["strength"], "without --direction; add it, or leave it out")
+        require_effect(["strength", "yielding"], "without --direction; add it, or leave it out")
     check_name(output)
     check_output(output)
     if real_path(output) == real_path(source):
         existing(source, "video")
         raise UserError(f"--output={output} is the clip itself; name the result otherwise")
-    job = VideoJob(source, output, keep_quality, direction_path, strength, pastes, smooth)
+    job = VideoJob(source, output, keep_quality, direction_path, strength, yielding, pastes, smooth)
     outcome = divide(_video, gpus, inverting.device, job, inverting, align)
     if outcome is None:
         return
@@ -133,6 +138,7 @@ def _video(share: Share, job: VideoJob, inverting: InverterFlags, align: str | N
 
     path = Path(job.output)
     inverter = make_inverter(on_share(inverting, share), None, needs_quality=not job.keep_quality)
+    yielding = yielding_of(job.yielding, inverter)
     reader = make_reader(align, inverter)
     direction = None if job.direction is None else make_direction(job.direction, inverter)
     clip = read_clip(job.source)
@@ -145,7 +151,7 @@ def _video(share: Share, job: VideoJob, inverting: InverterFlags, align: str | N
     codes = codes if job.keep_quality else codes.sharp()
 
     def render(spans: Iterable[range]) -> Iterator[np.ndarray]:
-        return render_codes(inverter, codes, spans, direction, job.strength)
+        return render_codes(inverter, codes, spans, direction, job.strength, yielding)
 
     def write(frames: Iterator[Frame]) -> int:
         return write_clip(path, frames, clip)

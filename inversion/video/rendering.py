@@ -9,6 +9,7 @@ from generation.rendering import synthesize
 from images.photos import from_network
 from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
+from inversion.directions.following import YIELDING
 from inversion.inverter import Inverter
 from networks.latents import Latents
 
@@ -27,10 +28,11 @@ def render_codes(
     spans: Iterable[range],
     direction: AnyDirection | None = None,
     strength: float = 0.0,
+    yielding: float = YIELDING,
 ) -> Iterator[np.ndarray]:
-    """Yield the images of each span of the codes, edited along a direction, uint8 `[n, R, R, 3]`."""
+    """Yield the images of each span of the codes, uint8 `[n, R, R, 3]`, edited along a direction as by `edit`."""
     for span in spans:
         part = codes[span.start : span.stop].to(inverter.device)
         if direction is not None:
-            part = edit(inverter.G, part, direction, strength)
+            part = edit(inverter.G, part, direction, strength, yielding=yielding)
         yield from_network(synthesize(inverter.G, part).clamp(-1, 1))

@@ -10,12 +10,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import calc_metrics
 import invert
+import qc_stylegan
 from dnnlib.files import sha256
+from evaluation.tables.editability import edited_at
 from generation.quality_codes import MAX_SEED
 from generation.rendering import synthesize
 from images.photos import from_network
-from images.video.writer import count_frames
+from images.video.writer import count_frames, write_mp4
 from inversion.directions.direction import load_direction
 from inversion.directions.editing import edit
 from inversion.encoders.config import FeatureHeadConfig, PaddingHeadConfig
@@ -27,6 +30,8 @@ from inversion.photos.face_detectors import Face
 from inversion.photos.reader import PhotoReader
 from inversion.projector import ProjectorOptions
 from inversion.quality.requality import sample_quality
+from inversion.tuned_weights import Inversion
+from inversion.video.rendering import render_codes
 from networks.files import load
 from networks.latents import Latents
 from tests.support.encoders import TINY, write_encoder
@@ -253,6 +258,34 @@ def test_only_features_yield(files, tmp_path):
     )
     published = shown(inverter, edit(inverter.G, before, way, 2.0, yielding=0))
     assert np.abs(image(tmp_path / "out" / "edited+2/a.png").astype(int) - published).max() <= 1
+
+    # The same images in clips, in tables and from Python, and others by default.
+    [frame] = render_codes(inverter, before, [range(1)], way, 2.0, yielding=0)
+    assert np.abs(frame[0].astype(int) - published).max() <= 1
+    kept, _ = edited_at(inverter, Inversion(before), way, [2.0], yielding=0)
+    assert np.abs(from_network(kept)[0].astype(int) - published).max() <= 1
+    encoder = files / "encoders" / "feature-style.safetensors"
+    net = qc_stylegan.load(files / "qc.safetensors", encoder=encoder, device="cpu", tuning_steps=0)
+    edited = np.array(net.edit(str(files / "before" / "a.png"), way, 2.0, yielding=0))
+    assert np.abs(edited.astype(int) - published).max() <= 1
+    [by_default] = render_codes(inverter, before, [range(1)], way, 2.0)
+    assert np.abs(by_default[0].astype(int) - published).max() > 1
+
+
+def test_without_features_nothing_yields_anywhere(files, tmp_path):
+    flags = [*options(files, "psp"), "--yielding=1"]
+    says = "--yielding=1 has no effect, as there are no features to yield; leave it out, or give an encoder of kind fea"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(png(1, side=32))
+    table = [*flags, f"--data={tmp_path / 'photos'}", "--tuning-steps=0"]
+    for command in (["stability"], ["editability", "--scorer=warmth"]):
+        result = CliRunner().invoke(calc_metrics.main, [*command, *table])
+        assert result.exit_code == 1 and says in result.output
+    clip = tmp_path / "clip.mp4"
+    write_mp4(clip, iter([np.zeros([16, 16, 3], np.uint8)] * 2), 5.0)
+    video = ["video", "-i", clip, "-o", tmp_path / "out.mp4", *flags]
+    assert sentence(*video) == "--yielding has no effect without --direction; add it, or leave it out"
+    assert sentence(*video, f"--direction={clip}").startswith(says)
 
 
 def test_paddings_are_edited_where_there_are_some(files, tmp_path):
