@@ -69,8 +69,8 @@ def make_inverter(
     for text in flags.overrides:
         if text.startswith("quality.") and not inverter.fits_quality:
             raise UserError(
-                f"--set {text} has no effect: q is searched for by itself only after an encoder of w alone, without "
-                "--projector-steps; leave it out"
+                f"--set {text} has no effect: q is searched for by itself only after an encoder that tells "
+                "none, without --projector-steps; leave it out"
             )
         if text.startswith("projector.features_") and inverter.kind != "feature-style":
             raise UserError(

@@ -828,7 +828,7 @@ def test_what_is_required(command):
         (["--set=quality.steps=3"], "--set quality.steps=3 has no effect: q is searched for by itself only after an "),
         (
             ["--encoder=encoders/encoder.safetensors", "--set=quality.lr=1"],
-            "--set quality.lr=1 has no effect: q is searched for by itself only after an encoder of w alone, without ",
+            "--set quality.lr=1 has no effect: q is searched for by itself only after an encoder that tells none, ",
         ),
         (
             ["--set=projector.features_lr=0.1"],
