@@ -1,0 +1,83 @@
+"""DegradBlocks on a base network that was trained on: its sharp images, their offsets; what does not fit is refused."""
+
+import functools
+
+import pytest
+import torch
+
+from dnnlib.files import sha256
+from exchange.graft import main
+from generation.rendering import synthesize
+from networks.files import load_discriminator, load_generator
+from networks.latents import Latents
+from tests.support import commands
+from tests.support.networks import conditional_generator, quality_generator, small_generator, write_network
+from torch_utils.checkpoint import load_tensors, read_header
+
+done, refused = functools.partial(commands.done, main), functools.partial(commands.refused, main)
+
+
+@pytest.fixture(name="files")
+def _files(tmp_path):
+    """A QC network, the same trained on alone, and a base network that was trained on."""
+    torch.manual_seed(0)
+    G = quality_generator("pixels")
+    qc = write_network(tmp_path / "qc.safetensors", G, ("sharp", "degraded"), kimg=5, mode="qc", degradation="noise")
+    torch.manual_seed(1)
+    base = small_generator()
+    base.mapping.w_avg.normal_()
+    return qc, write_network(tmp_path / "base.safetensors", base, kimg=7, mode="base"), tmp_path / "out.safetensors"
+
+
+def test_sharp_images_are_the_bases_and_blocks_the_other_networks(files):
+    qc, base, output = files
+    done(qc, base, "-o", output)
+    grafted, theirs, ours = (load_generator(path)[0] for path in (output, base, qc))
+    latents = Latents(torch.randn(2, theirs.num_ws, theirs.w_dim))
+    assert torch.equal(synthesize(grafted, latents), synthesize(theirs, latents))
+    assert torch.equal(grafted.mapping.w_avg, theirs.mapping.w_avg)
+    q = torch.randn(2, ours.q_dim)
+    degraded = synthesize(grafted, Latents(latents.ws, q=q))
+    assert not torch.allclose(degraded, synthesize(grafted, latents))
+    assert not torch.allclose(degraded, synthesize(ours, Latents(latents.ws, q=q)))
+    plain, before, after = (load_tensors(path) for path in (base, qc, output))
+    own = [name for name in before if name not in plain]
+    assert any(name.startswith("G_ema.") for name in own)
+    assert all(torch.equal(after[name], before[name]) for name in own)
+    assert all(name.startswith("D_degraded.") or name in plain or name in own for name in after)
+
+
+def test_training_goes_on_from_it(files):
+    """Its header says what it is, and the discriminator of degraded images is there, that of sharp ones is not."""
+    qc, base, output = files
+    done(qc, base, "-o", output)
+    header = read_header(output)
+    assert header.pop("grafted_on") == {"sha256": sha256(base), "kimg": 7}
+    assert header == read_header(qc)
+    assert not any(name.startswith("D_sharp.") for name in load_tensors(output))
+    weights = load_discriminator(output, "degraded").state_dict()
+    assert all(torch.equal(w, weights[name]) for name, w in load_discriminator(qc, "degraded").state_dict().items())
+
+
+def test_grafting_the_networks_own_base_changes_nothing(files, tmp_path):
+    qc, _, output = files
+    own = load_tensors(qc)
+    plain = small_generator()
+    plain.load_state_dict({name: own[f"G_ema.{name}"] for name in plain.state_dict()})
+    done(qc, write_network(tmp_path / "own.safetensors", plain), "-o", output)
+    after = load_tensors(output)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in own.items() if not name.startswith("D_sharp."))
+
+
+def test_what_does_not_fit_is_one_sentence(files, tmp_path):
+    qc, base, output = files
+    released = write_network(tmp_path / "released.safetensors", quality_generator("released"))
+    larger = write_network(tmp_path / "larger.safetensors", small_generator(32))
+    classes = write_network(tmp_path / "classes.safetensors", conditional_generator())
+    assert "give the QC network first, then the plain one" in refused(base, qc, "-o", output)
+    assert "has a quality code of its own; give a plain network" in refused(qc, qc, "-o", output)
+    assert "changes weights of its base network; train it anew on" in refused(released, base, "-o", output)
+    assert "differ in images; give the network that" in refused(qc, larger, "-o", output)
+    assert refused(qc, classes, "-o", output).startswith(f"{qc} and {classes} differ in ")
+    assert "nowhere.safetensors" in refused(qc, tmp_path / "nowhere.safetensors", "-o", output)
+    assert not output.exists()
