@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dnnlib.config import require
 from dnnlib.errors import UserError
 from generation.rendering import render
 from inversion.directions.direction import AnyDirection
@@ -38,9 +39,10 @@ def edit(
         noise: noise of the network's own features; None: the stored one.
         yielding: how far features yield, at least 0; 0 is Eq. 1 as published.
 
-    Raises UserError for a direction of other widths, for a strength that is not finite, and for a direction among
-    paddings where the codes have none.
+    Raises UserError for a direction of other widths, for a strength that is not finite, for a `yielding` that is
+    negative or not finite, and for a direction among paddings where the codes have none.
     """
+    require(0 <= yielding < math.inf, "yielding", yielding, "at least 0 and finite", "take for example 1")
     direction.check_fits(G)
     steps = direction.steps(G)
     before = _able_to_move(G, latents, direction, steps)

@@ -16,7 +16,7 @@ from inversion.encoders.config import KIND_PARTS, EncoderNetworkConfig
 from inversion.encoders.encoder import Encoder
 from networks.generators.interface import Generator
 from torch_utils.checkpoint import load_tensors, read_header, save_tensors
-from torch_utils.loading import blaming_header, load_module
+from torch_utils.loading import CURE, blaming_header, load_module
 
 KIND = "encoder"  # kind of the file, in its header
 PREFIX = "encoder."  # beginning of the tensors' names
@@ -119,25 +119,29 @@ def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | 
         network_path: path of the file that G was loaded from.
         G: network that it is for.
 
-    Raises UserError for an encoder of another network, and of another kind or size.
+    Raises UserError for an encoder of another kind or size, and as `load_encoder` does.
     """
-    _require_same_network(path, read_encoder_header(path).get("network"), network_path, G)
-    theirs, ours = read_encoder_config(path), encoder.config
+    start = load_encoder(path, network_path, G)
+    theirs, ours = start.config, encoder.config
     if not theirs.q_width:
         theirs = replace(theirs, q_width=ours.q_width)
     if _described(theirs) != _described(ours):
-        raise _other_sizes(path, theirs, ours)
+        raise _other_sizes(path, theirs, ours, "take all sizes as they are there, or start from another")
     kept = {name: value for name, value in encoder.state_dict().items() if name.startswith(FRESH_QUALITY)}
-    encoder.load_state_dict(kept | load_tensors(path, PREFIX))
+    encoder.load_state_dict(kept | start.state_dict())
 
 
-def _other_sizes(path: str | os.PathLike, theirs: EncoderNetworkConfig, ours: EncoderNetworkConfig) -> UserError:
+def _other_sizes(
+    path: str | os.PathLike,
+    theirs: EncoderNetworkConfig,
+    ours: EncoderNetworkConfig,
+    cure: str = "train one of the same sizes, or start from another",
+) -> UserError:
     """Return the error that names what differs between an encoder to start from and the one that is to be trained."""
     found = ", ".join(f"encoder.{difference}" for difference in differences(theirs, ours))
-    return UserError(
-        f"{path} is an encoder of other sizes" + (f" ({found})" if found else ""),
-        "train one of the same sizes, or start from another",
-    )
+    if not found:
+        return UserError(f"{path} does not hold what its header says", CURE)
+    return UserError(f"{path} is an encoder of other sizes ({found})", cure)
 
 
 def read_encoder_header(path: str | os.PathLike) -> dict[str, Any]:

@@ -118,6 +118,12 @@ def test_strengths_are_finite(G, strength):
         edit(G, latents_of(G), direction(unit(G.w_dim)), strength)
 
 
+@pytest.mark.parametrize("yielding", [-1.0, math.nan, math.inf])
+def test_features_yield_by_no_odd_number(G, yielding):
+    with pytest.raises(UserError, match=rf"^yielding is {yielding}, must be at least 0 and finite; take"):
+        edit(G, latents_of(G), direction(unit(G.w_dim)), 1.0, yielding=yielding)
+
+
 # Paddings and features
 
 

@@ -25,6 +25,7 @@ from tests.inversion.encoders.test_encoder_training import FLAGS, NOWHERE, TINY,
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.runs import changed, png, snapshot
 from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
 IS_TRAINED = [f for f in FLAGS if not f.startswith(("--backbone", "--width", "--input-size", "--set=loss.sharp"))]
 
@@ -194,8 +195,21 @@ def test_a_plain_network_is_refused(config, tmp_path):
 
 def test_another_size_is_refused(config, G):
     wider = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, width=0.25))
-    with pytest.raises(UserError, match=r"other sizes \(encoder.width: 0.125 -> 0.25"):
+    with pytest.raises(UserError, match=r"other sizes \(encoder.width: 0.125 -> 0.25\); take all sizes as"):
         EncoderTrainer(wider, G, NOWHERE)
+
+
+@pytest.mark.parametrize(("part", "is_beside"), [("content.", True), ("quality.", True), ("content.", False)])
+@pytest.mark.parametrize("change", [None, torch.zeros(3, 3)])
+def test_a_file_of_other_tensors_than_its_header_says_is_refused(config, G, network, tmp_path, part, is_beside, change):
+    path = write_encoder(tmp_path / "both.safetensors", network, kind="psp", q_width=0.125)
+    both = dataclasses.replace(config, init_from=str(path), encoder=dataclasses.replace(config.encoder, kind="psp"))
+    tensors = load_tensors(path)
+    name = next(name for name in tensors if name.startswith(f"encoder.{part}"))
+    tensors.pop(name)
+    save_tensors(path, tensors | ({} if change is None else {name: change}), read_header(path))
+    with pytest.raises(UserError, match=r"both.safetensors does not hold what its header says"):
+        EncoderTrainer(dataclasses.replace(both, quality_only=is_beside), G, NOWHERE)
 
 
 def run(network, photos, outdir, *extra):
