@@ -133,7 +133,7 @@ class PlacedDegradBlock(PaperDegradBlock):
         self, config: QualityConfig, in_channels: int, out_channels: int, resolution: int, img_resolution: int
     ):
         super().__init__(config, in_channels + NOISE_MAPS, out_channels)
-        self.period = GRID * resolution // img_resolution
+        self.period = max(1, GRID * resolution // img_resolution)
         self.grid: nn.Parameter | None = None
         self.noise_const: Tensor
         self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))

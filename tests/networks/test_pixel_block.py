@@ -119,3 +119,12 @@ def test_blocks_without_an_image_layer_have_the_placed_block():
     G = quality_generator("pixels", blocks=2, architecture="resnet", resolution=32)
     assert isinstance(G.synthesis.block(-2), OwnConvolutionBlock)
     assert isinstance(G.synthesis.block(-1).degrade, PixelDegradBlock)
+
+
+@pytest.mark.parametrize("variant", ["paper+", "pixels"])
+def test_blocks_whose_places_hold_several_cells_of_the_grid(variant):
+    """At 8x8 of 128x128 a place is 16 pixels wide, more than a cell: each place is a cell then."""
+    G = quality_generator(variant, resolution=128, blocks=5)
+    assert [G.synthesis.block(index).degrade.period for index in G.synthesis.head] == [1, 1, 2, 4, 8]
+    ws, q = G.mapping(torch.randn(1, 16), None), torch.randn(1, G.q_dim)
+    assert G.synthesis(ws, q).isfinite().all()
