@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from dnnlib.running.processors import usable_processors
 from images.origin import GENERATED
 from images.sheets import save_png
 
@@ -23,7 +24,7 @@ class ImageWriter:
     """
 
     def __init__(self, threads: int | None = None, pending: int = 128):
-        self.pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1))
+        self.pool = ThreadPoolExecutor(threads or min(4, usable_processors()))
         self.pending = pending
         self.futures: deque[Future[None]] = deque()
 

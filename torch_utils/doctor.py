@@ -22,6 +22,7 @@ from dnnlib.errors import counted
 from dnnlib.limits import GIB, MIB
 from dnnlib.remote.hugging_face import is_logged_in
 from dnnlib.remote.shipped import FOLDER, SHIPPED
+from dnnlib.running.processors import usable_processors
 from dnnlib.version import __version__
 from torch_utils.cuda import cache
 
@@ -81,8 +82,7 @@ def _machine() -> None:
     """Print what the program runs on, and what lies ready for it."""
     _line("QC-StyleGAN", __version__)
     _line("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    _line("processors", f"{os.cpu_count()}, of which this process may use {usable}")
+    _line("processors", f"{os.cpu_count()}, of which this process may use {usable_processors()}")
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         _line("memory", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.1f} GiB")
     there = [name for name, file in SHIPPED.items() if (FOLDER / file).is_file()]

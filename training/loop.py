@@ -12,6 +12,7 @@ import torch
 from dnnlib.config import to_dict
 from dnnlib.errors import UserError, counted
 from dnnlib.running.lock import FolderLock
+from dnnlib.running.processors import usable_processors
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.identity import DataIdentity, identify
@@ -207,7 +208,7 @@ class NetworkRun(Run):
                 slice(first, first + self.trainer.process_batch),
                 self.config.seed,
                 start=self.images_seen,
-                workers=min(self.config.run.workers, os.cpu_count() or 1),
+                workers=min(self.config.run.workers, usable_processors()),
                 pin_memory=self.world.device.type == "cuda",
                 degrade=place == "workers",
             )

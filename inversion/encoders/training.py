@@ -12,6 +12,7 @@ from dnnlib.config import to_dict
 from dnnlib.errors import UserError, counted
 from dnnlib.files import sha256
 from dnnlib.running.lock import FolderLock
+from dnnlib.running.processors import usable_processors
 from images.datasets.batches import Batch, TrainingBatches
 from images.datasets.dataset import ImageDataset
 from images.datasets.identity import DataIdentity, identify
@@ -85,7 +86,7 @@ class EncoderRun(Run):
             self.world.rows(config.photos),
             config.seed,
             start=self.images_seen // config.batch * config.photos,
-            workers=min(config.run.workers, os.cpu_count() or 1),
+            workers=min(config.run.workers, usable_processors()),
             pin_memory=self.trainer.device.type == "cuda",
         )
         return iter(batches)

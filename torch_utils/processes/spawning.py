@@ -18,6 +18,7 @@ import tqdm
 from dnnlib.cli import prepare_console
 from dnnlib.errors import UserError, as_user_error
 from dnnlib.remarks import go_on, told
+from dnnlib.running.processors import usable_processors
 from dnnlib.running.stop import SIGNALS, StopNow, StopRequest
 
 # Seconds that the others have to save and to end after one has failed; they are killed then.
@@ -46,7 +47,7 @@ def start(
     Signals go to all of them. When one ends badly, the others have GRACE seconds to end as well; the error of the first
     is raised here, as a UserError where it was one or where the process was killed.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_processors() // count)))
     context = mp.get_context("spawn")
     errors = context.SimpleQueue()
     stops = context.SimpleQueue()
