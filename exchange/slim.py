@@ -38,7 +38,9 @@ def main(
     for_network: str | None,
     photos: str | None,
 ) -> None:
-    """Write a network or an encoder with half of its bytes; refuse where an image would change by a grey level.
+    """Write a network or an encoder with half of its bytes; a generator stays whole where images would change.
+
+    They would where a pixel differs by more than a grey level; without a discriminator to halve that is refused.
 
     \b
     python -m exchange.slim runs/qc/network-snapshot-000200.safetensors -o cats.safetensors --subject="cat faces"
@@ -49,7 +51,7 @@ def main(
     images are the same; q is then fitted to each photo.
     """
     from exchange.encoder_headers import header_for_network, measure_anew
-    from exchange.slimming import halve, require_same_images
+    from exchange.slimming import halve, save_network_halved
     from inversion.encoders.files import KIND as ENCODER
     from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 
@@ -64,12 +66,14 @@ def main(
     if not keep_discriminators and "generator" in header:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(DISCRIMINATORS)}
         header["discriminator"] = None
-    save_tensors(output, {name: halve(name, tensor) for name, tensor in tensors.items()}, header)
+    note = ""
+    if "generator" in header:
+        note = save_network_halved(source, tensors, header, output)
+    else:
+        save_tensors(output, {name: halve(name, tensor) for name, tensor in tensors.items()}, header)
     if for_network is not None and photos is not None:
         measure_anew(output, for_network, photos)
-    if "generator" in header:
-        require_same_images(source, output)
-    click.echo(f"{output}: {os.path.getsize(output):,} bytes, {source} has {os.path.getsize(source):,}")
+    click.echo(f"{output}: {os.path.getsize(output):,} bytes, {source} has {os.path.getsize(source):,}{note}")
 
 
 if __name__ == "__main__":

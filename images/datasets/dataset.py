@@ -68,7 +68,7 @@ class ImageDataset:
         self.resolution, self.channels = self._image_format(metadata)
         if resolution not in (None, self.resolution):
             raise UserError(
-                f"{path} holds images of side {self.resolution}, not {resolution}; ask for {self.resolution} or run "
+                f"{path} holds images of side {self.resolution}, not {resolution}; make such images by "
                 f"`python dataset_tool.py --input={path} --output=... --resolution={resolution}`"
             )
         self._labels: np.ndarray | None = None  # int64 [files] or float32 [files, label_dim]

@@ -64,17 +64,19 @@ def load_encoder(path: str | os.PathLike, network_path: str | os.PathLike, G: Ge
 def find_encoder(network_path: str | os.PathLike) -> Path | None:
     """Return the encoder for a network among the files of the same folder, the longest trained of several.
 
+    Those whose network for q was trained on alone count as what they began with, and then by that training.
+
     Raises UserError for a network file that is none.
     """
     require_network(network_path)
     digest = sha256(Path(network_path))
-    found: list[tuple[float, str]] = []
+    found: list[tuple[float, float, str]] = []
     for path in sorted(real_path(network_path).parent.glob("*.safetensors")):
         with contextlib.suppress(UserError):
             header = read_encoder_header(path)
             if (header.get("network") or {}).get("sha256") == digest:
-                found.append((header.get("kimg") or 0, str(path)))
-    return Path(max(found)[1]) if found else None
+                found.append((header.get("kimg") or 0, header.get("quality_kimg") or 0, str(path)))
+    return Path(max(found)[2]) if found else None
 
 
 def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:

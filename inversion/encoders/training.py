@@ -146,9 +146,17 @@ class EncoderRun(Run):
             trainer = self.trainer
             usual = usual_results(trainer.encoder_ema, trainer.G, self.dataset, self.config.seed)
             facts = provenance(self.images_seen, self.dataset, self.dataset.degradation, licence, **usual)
+            facts |= self._lengths(facts["kimg"])
             save_encoder(path, self.trainer.encoder_ema, self.trainer.G, self.network_sha256, facts)
         self.world.barrier()
         return str(path)
+
+    def _lengths(self, kimg: float) -> dict[str, float]:
+        """Return how long the content was trained, and apart from it the network for q, where that is trained alone."""
+        begun_with = self.trainer.begun_with
+        if begun_with is None:
+            return {"kimg": kimg}
+        return {"kimg": begun_with.get("kimg") or 0, "quality_kimg": (begun_with.get("quality_kimg") or 0) + kimg}
 
     def report_snapshot(self) -> None:
         """Do nothing: encoders are not measured during training."""

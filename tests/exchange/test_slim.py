@@ -103,6 +103,18 @@ def test_what_does_not_fit_is_one_sentence(network, tmp_path):
         assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_a_generator_whose_images_would_change_stays_whole_beside_half_a_discriminator(tmp_path):
+    G = quality_generator()
+    G.synthesis.b16.torgb.weight.data.mul_(3e3)
+    source, output = write_network(tmp_path / "loud.safetensors", G), tmp_path / "out.safetensors"
+    result = slim(source, output, "--keep-discriminators")
+    assert result.exit_code == 0 and "; the generator keeps all its bytes, as images would lose " in result.output
+    before, after = load_tensors(source), load_tensors(output)
+    for name, tensor in before.items():
+        kept = name.startswith("G_ema.")
+        assert torch.equal(after[name], tensor if kept else tensor.half()) or tensor.dtype != torch.float32
+
+
 def test_an_encoder_of_a_plain_network_serves_the_qc_network_made_of_it(tmp_path):
     """It finds the same w, and q is fitted; what it makes of photos is measured anew."""
     plain, quality = small_generator(), quality_generator()

@@ -453,7 +453,7 @@ WRONG = [
     (["--set=loss=3", "--set=loss.r1_gamma=1"], "loss is 3, must be a group of fields; set one of them: --set loss."),
     (["--set=mode=qc"], "--set mode=qc comes too late; write --mode=qc"),
     (["--set=init_from=x"], "--set init_from=x comes too late; write --init-from=x"),
-    (["--set=data.resolution=32"], "IMAGES holds images of side 16, not 32; ask for 16 or run "),
+    (["--set=data.resolution=32"], "IMAGES holds images of side 16, not 32; make such images by "),
     (["--ablation=A"], "--ablation=A changes QC-StyleGAN; add --mode=qc"),
     (["--variant=paper"], "generator.quality is set, must be left out without --mode=qc"),
     (["--set=generator.quality.blocks=9"], "generator.quality is set, must be left out without --mode=qc"),

@@ -15,7 +15,7 @@ from generation.rendering import synthesize
 from inversion.commands.train_encoder import train_encoder_command
 from inversion.encoders.config import EncoderConfig, EncoderNetworkConfig, FeatureHeadConfig
 from inversion.encoders.encoder import Encoder
-from inversion.encoders.files import load_encoder, save_encoder
+from inversion.encoders.files import find_encoder, load_encoder, read_encoder_header, save_encoder
 from inversion.encoders.pairs import Pairs, make_pairs
 from inversion.encoders.trainer import EncoderTrainer
 from inversion.quality.trace_distance import LENGTH_WEIGHT
@@ -30,7 +30,7 @@ from torch_utils.checkpoint import load_tensors, read_header, save_tensors
 IS_TRAINED = [f for f in FLAGS if not f.startswith(("--backbone", "--width", "--input-size", "--set=loss.sharp"))]
 
 
-def write_encoder(path, network, **settings):
+def write_encoder(path, network, kimg=1, quality_kimg=None, **settings):
     """Write an encoder with fresh weights for a network, among them running means and statistics of their own."""
     G = load_generator(network)[0]
     config = EncoderNetworkConfig(backbone="resnet34", width=0.125, input_size=32, **{"q_width": 0.0, **settings})
@@ -40,7 +40,7 @@ def write_encoder(path, network, **settings):
         for name, values in encoder.state_dict().items():
             if values.is_floating_point() and name.endswith(("mean", "var", "avg", "spread")):
                 values.uniform_(0.5, 1.5)
-    save_encoder(path, encoder, G, sha256(network), {"kimg": 1})
+    save_encoder(path, encoder, G, sha256(network), {"kimg": kimg, "quality_kimg": quality_kimg})
     return path
 
 
@@ -226,7 +226,18 @@ def test_the_command_takes_the_networks_own_encoder(network, photos, content, tm
     result = run(network, photos, tmp_path / "run", "--kimg=0.008")
     assert result.exit_code == 0, result.output
     G = load_generator(network)[0]
-    assert load_encoder(tmp_path / "run" / "encoder-000000.008.safetensors", network, G).quality is not None
+    trained = tmp_path / "run" / "encoder-000000.008.safetensors"
+    assert load_encoder(trained, network, G).quality is not None
+    header = read_encoder_header(trained)
+    assert (header["kimg"], header["quality_kimg"]) == (1, 0.008)
+
+
+def test_beside_its_network_it_comes_before_the_encoder_that_it_was_made_of(network, tmp_path):
+    """Both have the same content; of two such ones that comes whose network for q was trained longer."""
+    there = shutil.copy(network, tmp_path / "network.safetensors")
+    for name, facts in {"z": {}, "b": {"quality_kimg": 0.5}, "c": {"quality_kimg": 2.0}, "a": {"kimg": 0.5}}.items():
+        write_encoder(tmp_path / f"{name}.safetensors", there, **facts)
+    assert find_encoder(there).name == "c.safetensors"
 
 
 @pytest.mark.parametrize(
