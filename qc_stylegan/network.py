@@ -24,6 +24,7 @@ from inversion.directions.direction import AnyDirection, Direction
 from inversion.directions.editing import edited_images
 from inversion.directions.following import YIELDING
 from inversion.directions.search import Search, find_directions
+from inversion.encoders.files import read_encoder_header
 from inversion.inverter import Inverter
 from inversion.photos.notes import notes_on, subject_of
 from inversion.photos.reader import LARGEST, PreparedPhoto
@@ -70,6 +71,8 @@ class Network:
         self.device = best_device(device)
         self.encoder = None if encoder is None else locate(encoder)
         self.tuning_steps = tuning_steps
+        if self.encoder is not None:
+            read_encoder_header(self.encoder)  # at once, where it is none; the rest is read when it is first used
         self.G = load_network(self.path, self.device)
         self.header = read_header(self.path)
 

@@ -275,3 +275,10 @@ def test_plain_networks_generate_and_say_what_they_lack(network_files):
     assert plain.generate(1).size == (SIDE, SIDE) and "no quality codes" in repr(plain)
     with pytest.raises(qc.UserError, match="plain"):
         plain.restore(LEVELS)
+
+
+def test_an_encoder_that_is_none_is_refused_at_once(network_files, tmp_path):
+    with pytest.raises(qc.UserError, match=r"nowhere.safetensors"):
+        qc.load(network_files / "qc.safetensors", "cpu", tmp_path / "nowhere.safetensors")
+    with pytest.raises(qc.UserError, match="is no encoder; give an encoder-"):
+        qc.load(network_files / "qc.safetensors", "cpu", network_files / "qc.safetensors")
