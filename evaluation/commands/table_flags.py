@@ -27,7 +27,7 @@ SECTIONS = {
     "Network and data": ("network", "encoder", "encoders", "no_encoder", "data", "images", "degradation", "outdir"),
     "What is measured": (
         *("methods", "baselines", "others", "base", "tracks", "fidelity", "sheet", "sheet_of", "pristine"),
-        *("directions", "direction", "magnitude", "repetitions", "mask", "videos"),
+        *("directions", "direction", "magnitude", "yielding", "repetitions", "mask", "videos"),
         *("text", "samples", "magnitudes", "reach"),
     ),
     "Running": ("batch", "seed", "device", "weights_dir"),
