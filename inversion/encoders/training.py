@@ -242,8 +242,11 @@ def _train(
 
 
 def open_generator(config: EncoderConfig, device: torch.device) -> tuple[Generator, str]:
-    """Return the network that is inverted and the licence in its header; raise UserError for any other file."""
+    """Return the network that is inverted, in the run's precision, and the licence in its header.
+
+    Raises UserError for any other file.
+    """
     header = require_network(config.generator)
-    G = load(config.generator, device, "fp32" if config.run.precision == "fp32" else "stored")
+    G = load(config.generator, device, config.run.precision)
     G.require_own_codes(config.generator)
     return G, header.get("licence", "")

@@ -24,7 +24,7 @@ from inversion.encoders.files import load_encoder
 from inversion.encoders.losses import ImageTerms, code_terms, w_norm
 from inversion.encoders.pairs import Pairs, degrade_known, make_pairs, open_photos, reconstruct
 from inversion.encoders.trainer import EncoderTrainer, learning_rate
-from inversion.encoders.training import train_encoder
+from inversion.encoders.training import open_generator, train_encoder
 from metrics.weights.directory import WeightsDirectory
 from networks.files import load_generator
 from networks.latents import Latents
@@ -284,6 +284,12 @@ def test_the_learning_rate_rises_and_falls(network, photos):
     rates = [learning_rate(config, images) / config.optimizer.lr for images in (500, 1000, 5000, 10000, 12000)]
     falling = [0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2 for progress in (0.05, 0.1, 0.5, 1, 1)]
     assert_close(np.array(rates), np.array([0.5 * falling[0], *falling[1:]]))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_network_computes_in_the_precision_of_the_run(network, photos, precision):
+    G, licence = open_generator(config_of(network, photos, run__precision=precision), torch.device("cpu"))
+    assert G.config.precision.dtype == precision and licence == "of the network"
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(network, photos, finished, tmp_path, monkeypatch):
