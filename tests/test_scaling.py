@@ -7,9 +7,13 @@ import torch
 from click.testing import CliRunner
 from torch.nn import functional as F
 
-from benchmarks.training import scaling
+from benchmarks.training import encoders, scaling
 from benchmarks.training.memory import needed, saved_bytes
-from tests.support.runs import IMAGES, new_trainer, tiny_config
+from networks.files import load_generator
+from tests.support.commands import done
+from tests.support.encoders import write_encoder
+from tests.support.networks import quality_generator, write_network
+from tests.support.runs import IMAGES, new_trainer, png, tiny_config
 
 
 def test_exponents_of_a_law_are_found():
@@ -66,3 +70,16 @@ def test_phases_are_timed_and_presets_counted():
     small = scaling.memory_of("demo", "qc", 16)
     assert small.activations > 0 and small.kept < 2**25
     scaling._print_memory({"demo, qc": small})
+
+
+def test_steps_of_encoders(tmp_path):
+    network = write_network(tmp_path / "network.safetensors", quality_generator(resolution=32), degradation="noise")
+    write_encoder(tmp_path / "encoder.safetensors", load_generator(network)[0], network)
+    (tmp_path / "photos").mkdir()
+    for seed in range(4):
+        (tmp_path / "photos" / f"{seed}.png").write_bytes(png(seed, side=32))
+    flags = [f"--network={network}", f"--data={tmp_path / 'photos'}", "--batch=4", "--repeats=1", "--device=cpu"]
+    text = done(encoders.main, *flags, f"--json={tmp_path / 'numbers.json'}")
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    for what in ("the whole encoder", "the network for q alone"):
+        assert what in text and found[what].keys() == {"fp32", "bf16"} and min(found[what].values()) > 0
