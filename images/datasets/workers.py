@@ -16,6 +16,8 @@ from dnnlib.errors import UserError
 from dnnlib.remarks import go_on
 from images.datasets.dataset import logger
 
+# How a batch ends that a worker has died in the middle of handing over, its tensors' memory being sent apart.
+CUT_OFF = (ConnectionError, EOFError, FileNotFoundError)
 DEATHS = 3  # deaths of workers in a row, without a batch between, after which no more are started
 
 
@@ -82,7 +84,7 @@ class BatchLoader:
                     yield self._content(answer)
                     done, deaths = done + 1, 0
                 return
-            except RuntimeError as error:
+            except (RuntimeError, *CUT_OFF) as error:
                 deaths += 1
                 _note_death(error, deaths)
             dropped = [loader, answers]
@@ -124,17 +126,19 @@ def _start(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
-def _note_death(error: RuntimeError, deaths: int) -> None:
+def _note_death(error: Exception, deaths: int) -> None:
     """Warn of a worker's death; raise UserError after too many in a row, and `error` itself where it is another one."""
-    if not re.match(r"DataLoader worker \(pid.*\) (exited unexpectedly|is killed by signal)", str(error)):
+    death = str(error)  # the text alone: whoever keeps the error keeps the workers, by its traceback
+    if isinstance(error, CUT_OFF):
+        death = f"DataLoader worker exited unexpectedly ({error})"
+    elif not re.match(r"DataLoader worker \(pid.*\) (exited unexpectedly|is killed by signal)", death):
         raise error
     if deaths == DEATHS:
         raise UserError(
-            f"the processes that read images die again and again ({error}), perhaps for lack of memory",
+            f"the processes that read images die again and again ({death}), perhaps for lack of memory",
             "use fewer --workers, or --workers=0",
         )
-    # The text alone: whoever keeps the error keeps the workers, by its traceback.
-    logger.warning("%s, perhaps for lack of memory; new ones take over", str(error))
+    logger.warning("%s, perhaps for lack of memory; new ones take over", death)
 
 
 def _drop(things: list[Any]) -> None:

@@ -1,5 +1,6 @@
 """Data workers that die: new ones make the same batches, and training is not interrupted in the middle of a step."""
 
+import itertools
 import os
 import signal
 import time
@@ -66,6 +67,23 @@ def test_a_dead_worker_is_replaced(dataset, number, caplog):
     while set(children()) - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not set(children()) - before
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), FileNotFoundError()]
+)
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_replaced(dataset, caplog, monkeypatch, error):
+    def cut_off(loader, start=workers._start):
+        answers = start(loader)
+        yield next(answers)
+        monkeypatch.undo()
+        raise error
+
+    expected, stream = list(itertools.islice(batches(dataset, 0), 4)), batches(dataset, 1)
+    monkeypatch.setattr(workers, "_start", cut_off)
+    for own in expected:
+        assert all(map(torch.equal, next(stream).tensors(), own.tensors()))
+    assert caplog.text.count("exited unexpectedly") == 1 and "new ones take over" in caplog.text
 
 
 def die(keys):

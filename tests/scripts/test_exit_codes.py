@@ -53,6 +53,7 @@ REFUSED = {
     "import": ["absent.pkl", "-o", "x.safetensors"],
     "export": ["absent.safetensors", "-o", "x.onnx"],
     "average": ["absent.safetensors", "absent2.safetensors", "-o", "x.safetensors"],
+    "graft": ["absent.safetensors", "absent2.safetensors", "-o", "x.safetensors"],
     "slim": ["absent.safetensors", "-o", "x.safetensors"],
     "hub push": ["absent.safetensors", "me/cats"],
     "hub pull": ["nothing", "-o", "x.safetensors"],
