@@ -23,7 +23,7 @@ from inversion.commands.options import (
     photo_options,
     photo_sections,
 )
-from inversion.commands.yielding import yielding_of, yielding_option
+from inversion.commands.yielding import require_features, yielding_of, yielding_option
 from inversion.photos.tasks import Pasting, PhotoJob, PhotoTask
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def _edit(
     direction = make_direction(edits.path, inverter, job.codes)
 
     def make(task: PhotoTask, photo: PreparedPhoto, inversion: Inversion) -> Results:
+        require_features(edits.yielding, inversion.latents)
         latents = inversion.latents.to(inverter.device)
         images: dict[str, np.ndarray] = {}
         pasted: dict[str, np.ndarray] = {}

@@ -272,6 +272,16 @@ def test_only_features_yield(files, tmp_path):
     assert np.abs(by_default[0].astype(int) - published).max() > 1
 
 
+def test_stored_codes_without_features_do_not_yield(files, tmp_path):
+    direction = tmp_path / "sefa" / "sefa-0.safetensors"
+    network = f"--network={files / 'qc.safetensors'}"
+    done("directions", network, "--method=sefa", "-k", 1, "--samples=20", "--device=cpu", "-o", direction.parent)
+    done("encode", *options(files, "psp"), "-i", files / "before" / "a.png", "-o", tmp_path / "codes")
+    flags = ["-i", files / "before" / "a.png", "--tuning-steps=0", f"--direction={direction}", "--yielding=0"]
+    result = run("edit", *options(files, "psp"), *flags, f"--codes={tmp_path / 'codes'}", "-o", tmp_path / "out")
+    assert result.exit_code == 1 and "--yielding=0 has no effect, as there are no features to yield" in result.output
+
+
 def test_without_features_nothing_yields_anywhere(files, tmp_path):
     flags = [*options(files, "psp"), "--yielding=1"]
     says = "--yielding=1 has no effect, as there are no features to yield; leave it out, or give an encoder of kind fea"
