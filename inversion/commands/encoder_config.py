@@ -67,7 +67,6 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
     device_field = {field: text for field, text in values.items() if field == "run.device"}
     device = best_device(with_overrides(EncoderConfig(), device_field).run.device)
     resolution = (header.get("images") or {}).get("resolution", 256)
-    kind = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "encoder.kind"}).encoder.kind
     config = with_overrides(
         EncoderConfig(),
         {
@@ -79,6 +78,7 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
     if values.get("quality_only", "false") != "false":
         config = _with_content(config, network, header, values, ablation)
     else:
+        kind = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "encoder.kind"}).encoder.kind
         _require_effect(kind, values)
         size = {"encoder.input_size": json.dumps(min(max(resolution, 64), 256))}
         baseline = {} if ablation is None else kind_module(kind).BASELINE

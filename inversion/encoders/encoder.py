@@ -96,6 +96,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Latents:
         """Return the codes of images `[N, C, R, R]` in [-1, 1]; any side R."""
+        images = self._resized(images)  # once for both
         return dataclasses.replace(self.content_codes(images), q=self.quality_codes(images))
 
     def content_codes(self, images: Tensor) -> Latents:

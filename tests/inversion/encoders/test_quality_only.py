@@ -13,8 +13,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import sha256
 from generation.rendering import synthesize
 from inversion.commands.train_encoder import train_encoder_command
-from inversion.encoders.config import EncoderConfig, EncoderNetworkConfig, FeatureHeadConfig
-from inversion.encoders.encoder import Encoder
+from inversion.encoders.config import EncoderConfig, FeatureHeadConfig
 from inversion.encoders.files import find_encoder, load_encoder, read_encoder_header, save_encoder
 from inversion.encoders.pairs import Pairs, make_pairs
 from inversion.encoders.trainer import EncoderTrainer
@@ -22,6 +21,7 @@ from inversion.quality.trace_distance import LENGTH_WEIGHT
 from networks.files import load_generator
 from networks.latents import Latents
 from tests.inversion.encoders.test_encoder_training import FLAGS, NOWHERE, TINY, first_batch
+from tests.support import encoders
 from tests.support.networks import quality_generator, small_generator, write_network
 from tests.support.runs import changed, png, snapshot
 from tests.support.tolerance import assert_close
@@ -31,12 +31,13 @@ IS_TRAINED = [f for f in FLAGS if not f.startswith(("--backbone", "--width", "--
 
 
 def write_encoder(path, network, kimg=1, quality_kimg=None, **settings):
-    """Write an encoder with fresh weights for a network, among them running means and statistics of their own."""
+    """Write an encoder with running means and statistics of its own, without a network for q unless settings say so."""
     G = load_generator(network)[0]
-    config = EncoderNetworkConfig(backbone="resnet34", width=0.125, input_size=32, **{"q_width": 0.0, **settings})
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        encoder = Encoder(config, G)
+        encoder = encoders.write_encoder(
+            path, G, network, dataclasses.replace(encoders.TINY, **{"q_width": 0.0, **settings})
+        )
         for name, values in encoder.state_dict().items():
             if values.is_floating_point() and name.endswith(("mean", "var", "avg", "spread")):
                 values.uniform_(0.5, 1.5)
