@@ -42,6 +42,7 @@ BATCH = 64
 @torch.no_grad()
 def main(network: str, data: str, recipe: str, images: int) -> None:
     """Print statistics of grain and blocks."""
+    torch.manual_seed(0)  # noise of the images
     G = load(network, torch.device("cpu"))
     sharp, degraded = generated(G, images)
     photos, bad = real(data, recipe, images)
