@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks import creps, data, generate, gpu, inversion, machine, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
-from benchmarks.method import halved
+from benchmarks.method import floor, halved
 from benchmarks.training import configs, launches, steps, textbook
 from inversion.tuning_options import TuningOptions
 from networks.files import load_generator
@@ -285,6 +285,17 @@ def test_twins(network_files):
     assert "content correlation: twins" in CliRunner().invoke(twins.main, flags, catch_exceptions=False).output
     same = CliRunner().invoke(twins.main, [*flags, "--quality-scale", "0"], catch_exceptions=False).output
     assert "twins 1.00" in same and "min 1.00, quartiles 1.00, 1.00, 1.00, max 1.00" in same
+
+
+def test_floor_finds_no_change_where_degrad_blocks_have_learned_nothing(run_files, network_files, tmp_path):
+    sharp = write_network(tmp_path / "sharp.safetensors", quality_generator(zero_start=True))
+    flags = [f"--data={run_files[0]}", "--recipe=noise", "--images=6"]
+    numbers = [
+        [float(line.split()[-1]) for line in done(floor.main, f"--network={network}", *flags).splitlines()[1:]]
+        for network in (sharp, network_files / "qc.safetensors")
+    ]
+    (perfect, nothing), (_, learned) = numbers
+    assert nothing == 0 < perfect and learned > 0, "change of content: of noise, and of each network's blocks"
 
 
 @pytest.mark.parametrize("fakes", ["qc network", "base network", "stand-ins"])
