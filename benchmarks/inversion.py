@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import describe, now
+from benchmarks.method.qc_network import load_qc
 from dnnlib.cli import one_sentence_errors
-from dnnlib.errors import UserError
 from dnnlib.files import write_text
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
@@ -33,7 +33,7 @@ from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project
 from inversion.tuning_options import TuningOptions
 from metrics.weights.directory import WeightsDirectory
-from networks.files import load, with_precision
+from networks.files import with_precision
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.distributed import best_device
@@ -77,9 +77,7 @@ def main(
     prepare_device(chosen)
     if chosen.type == "cpu":
         keep_freed_memory()
-    G = load(network, chosen)
-    if G.q_dim == 0:
-        raise UserError(f"{network} has no quality code; give a network of mode qc")
+    G = load_qc(network, chosen)
     targets = _targets(G, data, photos, chosen)
     options, tuning = ProjectorOptions(), TuningOptions()
     options = options if projector_steps is None else dataclasses.replace(options, steps=projector_steps)

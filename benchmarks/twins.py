@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.method.qc_network import load_qc
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
@@ -37,7 +38,7 @@ QUARTILES = (0, 25, 50, 75, 100)
 @torch.no_grad()
 def main(network: str, base: str | None, data: str | None, seeds: int, codes: int, quality_scale: float) -> None:
     """Print content correlation and detail ratio over seeds and codes."""
-    G = load(network, torch.device("cpu"))
+    G = load_qc(network, torch.device("cpu"))
     ws = ws_of_seeds(G, range(seeds))
     sharp = G.synthesis(ws, noise_mode="const").clamp(-1, 1)
     ratios, twins, others = [], [], []

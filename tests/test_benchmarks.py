@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks import creps, data, generate, gpu, inversion, machine, metrics, ops, train_step, twins
 from benchmarks.machine import Operations
-from benchmarks.method import floor, halved
+from benchmarks.method import floor, grain, halved
 from benchmarks.training import configs, launches, steps, textbook
 from inversion.tuning_options import TuningOptions
 from networks.files import load_generator
@@ -367,18 +367,21 @@ def test_inversion_baseline_tunes_nothing_of_the_network_itself():
 
 # What is refused: the benchmark, its flags, and words of the sentence. NETWORK and DATA stand for paths.
 REFUSALS = [
-    (generate, ["--network=NETWORK"], "give a QC network"),
-    (inversion, ["--network=NETWORK"], "has no quality code"),
-    (metrics, ["--data=DATA", "--detector=nobody"], "unknown detector 'nobody'"),
-    (data, ["--data=DATA", "--images=10", "--recipe=mixtur"], "did you mean 'mixture'"),
-    (data, ["--data=DATA", "--images=13"], "more than the 12 of"),
+    (generate, ["--network=NETWORK", "--device=cpu"], "give a QC network"),
+    (inversion, ["--network=NETWORK", "--device=cpu"], "has no quality code"),
+    (twins, ["--network=NETWORK"], "has no quality code"),
+    (grain, ["--network=NETWORK", "--data=DATA"], "has no quality code"),
+    (floor, ["--network=NETWORK", "--data=DATA", "--images=4"], "has no quality code"),
+    (metrics, ["--data=DATA", "--detector=nobody", "--device=cpu"], "unknown detector 'nobody'"),
+    (data, ["--data=DATA", "--images=10", "--recipe=mixtur", "--device=cpu"], "did you mean 'mixture'"),
+    (data, ["--data=DATA", "--images=13", "--device=cpu"], "more than the 12 of"),
 ]
 
 
-@pytest.mark.parametrize(("benchmark", "flags", "words"), REFUSALS, ids=[words for *_, words in REFUSALS])
+@pytest.mark.parametrize(("benchmark", "flags", "words"), REFUSALS)
 def test_refusals(run_files, network_files, benchmark, flags, words):
     paths = {"NETWORK": str(network_files / "plain.safetensors"), "DATA": str(run_files[0])}
     for name, path in paths.items():
         flags = [flag.replace(name, path) for flag in flags]
-    result = CliRunner().invoke(benchmark.main, [*flags, "--device=cpu"])
+    result = CliRunner().invoke(benchmark.main, flags)
     assert result.exit_code == 1 and words in result.output

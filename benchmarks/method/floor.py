@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from benchmarks.method.grain import generated, real
+from benchmarks.method.qc_network import load_qc
 from degradations.batched.degrade import degrade_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
@@ -22,7 +23,6 @@ from images.ranges import from_levels
 from metrics.detector import Detector, load_detector
 from metrics.distances.frechet import Moments, frechet_distance, moments
 from metrics.weights.directory import WeightsDirectory
-from networks.files import load
 from training.losses import content_loss
 
 BATCH = 100
@@ -33,7 +33,7 @@ SEED = 7
 @click.option("--network", type=NetworkFile(), required=True, help="QC network whose images are measured.")
 @click.option("--data", type=PATH, required=True, help="Folder or zip of sharp photos.")
 @click.option("--recipe", default="balanced", help="Recipe that degrades photos and images.")
-@click.option("--images", default=1000, help="Number of images of each kind.")
+@click.option("--images", type=click.IntRange(2), default=1000, help="Number of images of each kind.")
 @one_sentence_errors
 @torch.no_grad()
 def main(network: str, data: str, recipe: str, images: int) -> None:
@@ -41,7 +41,7 @@ def main(network: str, data: str, recipe: str, images: int) -> None:
     torch.manual_seed(SEED)
     detector = load_detector("cifar", WeightsDirectory(None), torch.device("cpu"))
     photos = gaussian(detector, real(data, recipe, images)[1])
-    sharp, degraded = generated(load(network, torch.device("cpu")), images)
+    sharp, degraded = generated(load_qc(network, torch.device("cpu")), images)
     perfect, again = (degrade_numbered(sharp.byte(), recipe, seed, first=0) for seed in (SEED, SEED + 1))
     own = gaussian(detector, again)
     click.echo(describe(torch.device("cpu")))

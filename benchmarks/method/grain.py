@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.method.qc_network import load_qc
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
@@ -22,7 +23,6 @@ from generation.rendering import render
 from generation.sampling import ws_of_seeds
 from images.datasets.dataset import ImageDataset
 from images.ranges import round_levels, to_levels
-from networks.files import load
 from networks.generators.interface import Generator
 from networks.latents import Latents
 
@@ -37,13 +37,13 @@ BATCH = 64
     "--data", type=PATH, required=True, help="Folder or zip of sharp photos, which are degraded for comparison."
 )
 @click.option("--recipe", default="mixture", help="Recipe that degrades them.")
-@click.option("--images", default=512, help="Number of images on either side.")
+@click.option("--images", type=click.IntRange(2), default=512, help="Number of images on either side.")
 @one_sentence_errors
 @torch.no_grad()
 def main(network: str, data: str, recipe: str, images: int) -> None:
     """Print statistics of grain and blocks."""
     torch.manual_seed(0)  # noise of the images
-    G = load(network, torch.device("cpu"))
+    G = load_qc(network, torch.device("cpu"))
     sharp, degraded = generated(G, images)
     photos, bad = real(data, recipe, images)
     for name, batch in {"photos": photos, recipe: bad, "G(w, 0)": sharp, "G(w, q)": degraded}.items():
