@@ -3,6 +3,7 @@
 python -m benchmarks.data --data=afhqcat128-train.zip
 """
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -17,7 +18,8 @@ import torch
 
 from benchmarks.machine import describe, seconds
 from degradations import degrade, recipe_names
-from degradations.batched.degrade import degrade_numbered
+from degradations.batched.degrade import degrade as degrade_batch
+from degradations.batched.tasks import plan_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.files import write_text
@@ -113,8 +115,9 @@ def _alone(dataset: ImageDataset, count: int, names: list[str], batch: int, devi
             degrade(image, name, np.random.default_rng((SEED, number)))
 
     def as_device(name: str) -> None:
+        plans = plan_numbered(name, SEED, range(count), dataset.resolution)
         for number, part in enumerate(parts):
-            degrade_numbered(part, name, SEED, number * batch)
+            degrade_batch(part, plans[number * batch :][: len(part)])
 
     for name in names:
         yield Stage("degrade as workers do", name, count, seconds(partial(as_workers, name), cpu, repeats=3))
@@ -124,17 +127,18 @@ def _alone(dataset: ImageDataset, count: int, names: list[str], batch: int, devi
 def _delivered(dataset: ImageDataset, count: int, workers: int, batch: int, device: torch.device) -> Iterator[Stage]:
     """Yield the delivery of batches to the device: sharp ones, and pairs degraded by the workers or on the device."""
     steps, recipe = -(-count // batch), dataset.degradation
-    assert recipe is not None, "the images are degraded"
+    plain = copy.copy(dataset)
+    plain.degradation = None
 
-    def deliver(stream: Iterator[Batch], degrades: bool) -> None:
-        for number, delivered in enumerate(itertools.islice(stream, steps)):
-            if degrades:
-                degrade_numbered(delivered.images, recipe, SEED, number * batch)
+    def deliver(stream: Iterator[Batch]) -> None:
+        for delivered in itertools.islice(stream, steps):
+            if delivered.plans is not None:
+                degrade_batch(delivered.images, delivered.plans)
 
     names = {None: "deliver", "workers": "deliver, workers degrade", "device": f"deliver, {device.type} degrades"}
     for degrade_on, name in names.items():
         batches = TrainingBatches(
-            dataset,
+            plain if degrade_on is None else dataset,
             batch,
             slice(0, batch),
             SEED,
@@ -142,7 +146,7 @@ def _delivered(dataset: ImageDataset, count: int, workers: int, batch: int, devi
             pin_memory=device.type == "cuda",
             degrade=degrade_on == "workers",
         )
-        call = partial(deliver, on_device(batches, device), degrade_on == "device")
+        call = partial(deliver, on_device(batches, device))
         applied = None if degrade_on is None else recipe
         yield Stage(name, applied, steps * batch, seconds(call, device, repeats=3), workers)
 

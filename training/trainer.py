@@ -280,21 +280,12 @@ class Trainer:
             reals = {}
             for name in self.config.streams:
                 is_sharp = name == "sharp" and self.config.data.reals == "sharp"
-                number = self.images_seen + first + start
-                reals[name] = batch.images[part] if is_sharp else self._degraded(batch, part, number)
+                reals[name] = batch.images[part] if is_sharp else _degraded(batch, part)
             yield Round(
                 reals={name: from_levels(images) for name, images in reals.items()},
                 c=batch.labels[part],
                 rows=slice(first + start, first + start + self.batch_gpu),
             )
-
-    def _degraded(self, batch: Batch, part: slice, number: int) -> Tensor:
-        """Return a part of the degraded images, made here unless the workers have; `number` counts those of the run."""
-        if batch.degraded is not None:
-            return batch.degraded[part]
-        from degradations.batched.degrade import degrade_numbered  # OpenCV is needed by those alone who degrade
-
-        return degrade_numbered(batch.images[part], self.config.data.degradation, self.config.seed, number)
 
     def _random(
         self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None
@@ -372,3 +363,13 @@ class Trainer:
     def _phase(self, network: Network, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]
         return Phase(self.world, optimizer, network, others, self.process_batch, forgives_overflow(network))
+
+
+def _degraded(batch: Batch, part: slice) -> Tensor:
+    """Return a part of the degraded images, made here by the workers' plans unless the workers have made them."""
+    if batch.degraded is not None:
+        return batch.degraded[part]
+    from degradations.batched.degrade import degrade  # OpenCV is needed by those alone who degrade
+
+    assert batch.plans is not None, "a batch has neither degraded images nor plans for them"
+    return degrade(batch.images[part], batch.plans[part])

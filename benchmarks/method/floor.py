@@ -15,7 +15,8 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.method.grain import generated, real
 from benchmarks.method.qc_network import load_qc
-from degradations.batched.degrade import degrade_numbered
+from degradations.batched.degrade import degrade
+from degradations.batched.tasks import plan_numbered
 from dnnlib.cli import one_sentence_errors
 from dnnlib.flags import PATH, SETTINGS
 from dnnlib.remote.locations import NetworkFile
@@ -42,7 +43,8 @@ def main(network: str, data: str, recipe: str, images: int) -> None:
     detector = load_detector("cifar", WeightsDirectory(None), torch.device("cpu"))
     photos = gaussian(detector, real(data, recipe, images)[1])
     sharp, degraded = generated(load_qc(network, torch.device("cpu")), images)
-    perfect, again = (degrade_numbered(sharp.byte(), recipe, seed, first=0) for seed in (SEED, SEED + 1))
+    plans = [plan_numbered(recipe, seed, range(images), sharp.shape[-1]) for seed in (SEED, SEED + 1)]
+    perfect, again = (degrade(sharp.byte(), each) for each in plans)
     own = gaussian(detector, again)
     click.echo(describe(torch.device("cpu")))
     for name, batch in {recipe: perfect.float(), "G(w, q)": degraded}.items():

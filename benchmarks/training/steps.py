@@ -40,7 +40,7 @@ def random_batch(trainer: Trainer) -> Batch:
     side, channels = trainer.images.resolution, trainer.images.channels
     images = torch.randint(0, 256, (trainer.config.batch, channels, side, side), dtype=torch.uint8)
     batch = Batch(images, images, torch.zeros(len(images), 0))
-    return Batch(*(tensor.pin_memory() for tensor in batch.tensors())) if _is_gpu(trainer) else batch
+    return batch.pin_memory() if _is_gpu(trainer) else batch
 
 
 def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:

@@ -1,8 +1,10 @@
 """The endless, reproducible stream of training batches."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +13,9 @@ from images.datasets.dataset import ImageDataset
 from images.datasets.order import round_order
 from images.datasets.workers import BatchLoader
 from torch_utils.purposes import FOR_DEGRADATION
+
+if TYPE_CHECKING:  # OpenCV is needed by those alone who degrade
+    from degradations.batched.tasks import ImagePlan
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,13 @@ class Batch:
         images: sharp images, uint8 `[N, C, H, W]`.
         degraded: the same images degraded, or None.
         labels: labels, float32 `[N, label_dim]`.
+        plans: where they are yet to be degraded, by `degradations.batched`: the plan of each image; or None.
     """
 
     images: torch.Tensor
     degraded: torch.Tensor | None
     labels: torch.Tensor
+    plans: "Sequence[ImagePlan] | None" = None
 
     def tensors(self) -> list[torch.Tensor]:
         """Return the tensors that are not None."""
@@ -33,8 +40,16 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device; from pinned memory, the host does not wait for the copy."""
-        degraded = None if self.degraded is None else self.degraded.to(device, non_blocking=True)
-        return Batch(self.images.to(device, non_blocking=True), degraded, self.labels.to(device, non_blocking=True))
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Copy the batch to page-locked memory."""
+        return self._with_tensors(torch.Tensor.pin_memory)
+
+    def _with_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """Return the batch with what a function makes of each tensor."""
+        degraded = None if self.degraded is None else function(self.degraded)
+        return dataclasses.replace(self, images=function(self.images), degraded=degraded, labels=function(self.labels))
 
 
 class TrainingBatches:
@@ -53,7 +68,7 @@ class TrainingBatches:
         start: image counter of the first batch.
         workers: number of processes that read and degrade; 0 does it in this one.
         pin_memory: whether tensors are returned in page-locked memory.
-        degrade: whether the images are also degraded, where the dataset has a recipe.
+        degrade: whether the images are also degraded, where the dataset has a recipe; otherwise they get plans.
 
     Iteration raises UserError with the same text when a worker has raised it.
     """
@@ -74,8 +89,7 @@ class TrainingBatches:
         self._loader = BatchLoader(dataset, images.read, counters, workers, keep_workers=True, pin_memory=pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
-        for images, degraded, labels in self._loader:
-            yield Batch(images, degraded, labels)
+        yield from self._loader
 
 
 class _Counters:
@@ -92,26 +106,32 @@ class _Counters:
 
 
 class _NumberedImages:
-    """The tensors of a batch by image counters."""
+    """The batch of the images with given counters."""
 
     def __init__(self, dataset: ImageDataset, seed: int, degrade: bool):
         self.dataset = dataset
         self.seed = seed
-        self.degrade = degrade and dataset.degradation is not None
+        self.degrade = degrade
         self._orders: dict[int, np.ndarray] = {}  # orders of the last rounds
 
-    def read(self, counters: list[int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """Return images, degraded images (or None) and labels, as in `Batch`."""
+    def read(self, counters: list[int]) -> Batch:
+        """Return the batch, degraded here or with plans for it, where the dataset has a recipe."""
         indices = [self._index(counter) for counter in counters]
-        degraded = None
-        if not self.degrade:
-            images = _stack([self.dataset.image(index) for index in indices])
-        else:
+        labels = _stack([self.dataset.label(index) for index in indices])
+        if self.degrade and self.dataset.degradation is not None:
             keys = [(self.seed, FOR_DEGRADATION, counter) for counter in counters]
             pairs = [self.dataset.pair(index, key) for index, key in zip(indices, keys, strict=True)]
             images, degraded = (_stack(side) for side in zip(*pairs, strict=True))
-        labels = _stack([self.dataset.label(index) for index in indices])
-        return images, degraded, labels
+            return Batch(images, degraded, labels)
+        images = _stack([self.dataset.image(index) for index in indices])
+        return Batch(images, None, labels, self._plans(counters))
+
+    def _plans(self, counters: list[int]) -> "Sequence[ImagePlan] | None":
+        if self.dataset.degradation is None:
+            return None
+        from degradations.batched.tasks import plan_numbered
+
+        return plan_numbered(self.dataset.degradation, self.seed, counters, self.dataset.resolution)
 
     def _index(self, counter: int) -> int:
         round_number, position = divmod(counter, len(self.dataset))

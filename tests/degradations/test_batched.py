@@ -11,6 +11,7 @@ from degradations import Applied, degrade, plan, primitive_names, recipe_names
 from degradations.batched import degrade as device_degradations
 from degradations.batched.exact_sums import WEIGHT_BITS, band_matrices, exact_products, reflect_indices, whole_weights
 from degradations.batched.jpeg import quantisation_tables
+from degradations.batched.tasks import ImagePlan, plan_numbered, with_seeds
 from degradations.primitive import perform, plan_primitive
 from dnnlib.config import with_overrides
 from dnnlib.errors import UserError
@@ -27,7 +28,8 @@ from tests.support.runs import (
 )
 from torch_utils.checkpoint import load_state
 from torch_utils.distributed import World
-from torch_utils.purposes import FOR_DEGRADATION
+from torch_utils.purposes import FOR_DEGRADATION, FOR_DEGRADATION_NOISE
+from torch_utils.seeding import derive_seed
 from training import loop
 from training.config import DataConfig
 from training.degrade_on import TRIAL_TICKS, DegradeOn
@@ -59,12 +61,13 @@ def as_array(images: torch.Tensor) -> np.ndarray:
     return images.permute(0, 2, 3, 1).numpy()
 
 
-def keys_of(count: int) -> list[tuple[int, ...]]:
-    return [(5, number) for number in range(count)]
+def plans_of(recipe: str, count: int, resolution: int) -> list[ImagePlan]:
+    return plan_numbered(recipe, 7, range(count), resolution)
 
 
-def plans_of(recipe: str, count: int, resolution: int) -> list[list[Applied]]:
-    return [plan(recipe, np.random.default_rng((7, number)), resolution) for number in range(count)]
+def degrade_by(images: torch.Tensor, steps: list[list[Applied]]) -> torch.Tensor:
+    """Degrade each image by its own steps."""
+    return device_degradations.degrade(images, [with_seeds(own, (5, row)) for row, own in enumerate(steps)])
 
 
 # Primitive by primitive.
@@ -79,7 +82,7 @@ def test_a_primitive_without_a_device_form_is_done_by_the_cpu(monkeypatch, caplo
     images, applied = photos(3, 16), Applied("blur", "box_blur", {"size": 3.0})
     monkeypatch.delitem(device_degradations.PRIMITIVES, "box_blur")
     for _ in range(2):
-        degraded = device_degradations.degrade(as_tensor(images), [[applied], [], [applied]], keys_of(3))
+        degraded = degrade_by(as_tensor(images), [[applied], [], [applied]])
     expected = [perform(images[0], applied, None), images[1], perform(images[2], applied, None)]
     assert np.array_equal(as_array(degraded), expected)
     [record] = caplog.records
@@ -152,7 +155,7 @@ def test_quantisation_tables_are_finer_for_low_frequencies_and_high_qualities():
 @pytest.mark.parametrize("variance", [10.0, 650.0])
 def test_noise_has_its_variance_and_differs_between_images(variance):
     gray = torch.full((4, 3, 64, 64), 128, dtype=torch.uint8)
-    noise = device_degradations.gaussian_noise(gray, [{"variance": variance}] * 4, keys_of(4)).double() - 128
+    noise = device_degradations.gaussian_noise(gray, [{"variance": variance}] * 4, range(4)).double() - 128
     assert noise.var().item() == pytest.approx(variance + 1 / 12, rel=0.05)  # 1/12 comes from rounding
     assert abs(noise.mean()) < 5 * (variance / noise.numel()) ** 0.5
     correlation = np.corrcoef(noise.flatten(1).numpy()) - np.eye(4)
@@ -161,7 +164,7 @@ def test_noise_has_its_variance_and_differs_between_images(variance):
 
 def test_noise_clips_at_black_and_white():
     flat = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1).expand(2, 3, 32, 32)
-    noisy = device_degradations.gaussian_noise(flat, [{"variance": 650.0}] * 2, keys_of(2))
+    noisy = device_degradations.gaussian_noise(flat, [{"variance": 650.0}] * 2, range(2))
     assert (noisy == flat).float().mean() == pytest.approx(0.5, abs=0.05)
     assert (noisy[0] < 150).all() and (noisy[1] > 105).all()
 
@@ -222,34 +225,33 @@ def test_a_plan_is_what_the_workers_do(recipe):
 
 @pytest.mark.parametrize("recipe", ["mixture", "blur", "super_resolution"])
 def test_an_image_is_the_same_in_any_batch(recipe):
-    images, plans, keys = as_tensor(photos(24, 32)), plans_of(recipe, 24, 32), keys_of(24)
+    images, plans = as_tensor(photos(24, 32)), plans_of(recipe, 24, 32)
     before = images.clone()
-    whole = device_degradations.degrade(images, plans, keys)
+    whole = device_degradations.degrade(images, plans)
     assert torch.equal(images, before) and not torch.equal(whole, images)
     for step in (1, 5):
         parts = [slice(first, first + step) for first in range(0, 24, step)]
-        pieces = [device_degradations.degrade(images[part], plans[part], keys[part]) for part in parts]
+        pieces = [device_degradations.degrade(images[part], plans[part]) for part in parts]
         assert torch.equal(torch.cat(pieces), whole)
     order = np.random.default_rng(0).permutation(24)
-    mixed = device_degradations.degrade(images[order], [plans[i] for i in order], [keys[i] for i in order])
+    mixed = device_degradations.degrade(images[order], [plans[i] for i in order])
     assert torch.equal(mixed, whole[order])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_pictures_without_waiting():
     """All but noise, whose numbers are the device's own."""
-    images, keys = as_tensor(photos(24, 64)), keys_of(24)
-    plans = [[step for step in steps if step.family != "noise"] for steps in plans_of("mixture", 24, 64)]
-    noisy = plans_of("mixture", 24, 64)
+    images, noisy = as_tensor(photos(24, 64)), plans_of("mixture", 24, 64)
+    plans = [tuple(task for task in tasks if task.applied.family != "noise") for tasks in noisy]
     on_gpu = images.cuda()
-    device_degradations.degrade(on_gpu, noisy, keys)  # what is made once and kept
+    device_degradations.degrade(on_gpu, noisy)  # what is made once and kept
     torch.cuda.set_sync_debug_mode("error")
     try:
-        found = device_degradations.degrade(on_gpu, plans, keys)
-        device_degradations.degrade(on_gpu, noisy, keys)
+        found = device_degradations.degrade(on_gpu, plans)
+        device_degradations.degrade(on_gpu, noisy)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert torch.equal(found.cpu(), device_degradations.degrade(images, plans, keys))
+    assert torch.equal(found.cpu(), device_degradations.degrade(images, plans))
 
 
 def test_plans_are_followed_in_their_order():
@@ -260,14 +262,13 @@ def test_plans_are_followed_in_their_order():
         expected = image
         for step in steps:
             expected = device_degradations.PRIMITIVES[step.name](expected, [step.parameters])
-        plans = [steps, [blur]]
-        assert torch.equal(device_degradations.degrade(image.repeat(2, 1, 1, 1), plans, keys_of(2))[:1], expected)
+        assert torch.equal(degrade_by(image.repeat(2, 1, 1, 1), [steps, [blur]])[:1], expected)
 
 
 def test_two_noises_of_a_plan_are_independent():
     gray = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8)
     noise = Applied("noise", "gaussian_noise", {"variance": 50.0})
-    once, twice = (device_degradations.degrade(gray, [[noise] * n], keys_of(1)).double() - 128 for n in (1, 2))
+    once, twice = (degrade_by(gray, [[noise] * n]).double() - 128 for n in (1, 2))
     assert twice.var() == pytest.approx(100, rel=0.1) and once.var() == pytest.approx(50, rel=0.1)
 
 
@@ -291,7 +292,7 @@ def test_device_and_workers_have_the_same_distribution(recipe):
     count, resolution = 400, 32
     images = photos(count, resolution)
     by_workers = np.stack([degrade(x, recipe, np.random.default_rng((1, i)))[0] for i, x in enumerate(images)])
-    by_device = device_degradations.degrade(as_tensor(images), plans_of(recipe, count, resolution), keys_of(count))
+    by_device = device_degradations.degrade(as_tensor(images), plans_of(recipe, count, resolution))
     workers, device = describe(images, by_workers), describe(images, as_array(by_device))
     half_as_strong = describe(images, (images + (by_workers.astype(float) - images) / 2).astype(np.uint8))
     for name in workers:
@@ -317,11 +318,11 @@ def reals_of(config, world, stream):
     return {name: torch.cat([round_.reals[name] for round_ in rounds]) for name in rounds[0].reals}
 
 
-def sharp_batches(config, world):
+def sharp_batches(config, world, workers=0):
     """Return a stream from image 16 on whose workers do not degrade."""
     share = config.batch // world.size
     rows = slice(world.rank * share, (world.rank + 1) * share)
-    return iter(TrainingBatches(open_dataset(config), config.batch, rows, config.seed, 16, degrade=False))
+    return iter(TrainingBatches(open_dataset(config), config.batch, rows, config.seed, 16, workers, degrade=False))
 
 
 def test_the_trainer_degrades_what_the_workers_have_not(config):
@@ -336,28 +337,28 @@ def test_the_trainer_degrades_what_the_workers_have_not(config):
         assert torch.equal(torch.cat([half[name] for half in halves]), whole[name])
 
 
-def test_plans_on_the_device_are_those_of_the_image_number(config, monkeypatch):
-    plans = []
-    original = device_degradations.degrade
-    monkeypatch.setattr(device_degradations, "degrade", lambda *args: plans.extend(args[1]) or original(*args))
-    alone = World(0, 1, torch.device("cpu"))
-    reals_of(config(), alone, sharp_batches(config(), alone))
-    expected = [plan("mixture", np.random.default_rng((0, FOR_DEGRADATION, number)), 16) for number in range(16, 24)]
-    assert plans == expected
-
-
-def test_workers_leave_degrading_to_the_device(config):
-    assert next(sharp_batches(config(), World(0, 1, torch.device("cpu")))).degraded is None
-    assert next(batches(config())).degraded is not None
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_leave_degrading_to_the_device(config, workers):
+    """They plan it instead, from the numbers of the images in the run alone."""
+    assert next(batches(config())).degraded is not None and next(batches(config())).plans is None
+    batch = next(sharp_batches(config(), World(0, 1, torch.device("cpu")), workers))
+    numbers = range(16, 24)
+    expected = [plan("mixture", np.random.default_rng((0, FOR_DEGRADATION, number)), 16) for number in numbers]
+    assert batch.degraded is None and [[task.applied for task in tasks] for tasks in batch.plans] == expected
+    seeds = [[task.seed for task in tasks] for tasks in batch.plans]
+    assert seeds == [
+        [derive_seed(0, FOR_DEGRADATION_NOISE, number, step) for step in range(len(steps))]
+        for number, steps in zip(numbers, expected, strict=True)
+    ]
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(config, tmp_path, monkeypatch):
     made = []
-    original = device_degradations.degrade_numbered
-    monkeypatch.setattr(device_degradations, "degrade_numbered", lambda *args: made.append(args[3]) or original(*args))
+    original = device_degradations.degrade
+    monkeypatch.setattr(device_degradations, "degrade", lambda *args: made.append(args[1]) or original(*args))
     for kimg, name in ((0.016, "whole"), (0.008, "parts"), (0.016, "parts")):
         run_here(config(run={"kimg": kimg, "kimg_per_tick": 0.008}), tmp_path / name)
-    assert made == [0, 8, 0, 8]
+    assert made == [plan_numbered("mixture", 0, range(first, first + 8), 16) for first in (0, 8, 0, 8)]
     whole, parts = (load_state(tmp_path / name / "training-state.pt") for name in ("whole", "parts"))
     assert not changed(snapshot(whole), snapshot(parts))
     assert whole["degrading"] == {"place": "device", "ticks_left": 0}

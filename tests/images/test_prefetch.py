@@ -67,7 +67,8 @@ def test_on_a_cpu_batches_pass_as_they_are():
 def test_each_batch_is_copied_beside_the_step_and_awaited_before_use(events, degraded):
     names = ["images", "degraded", "labels"] if degraded else ["images", "labels"]
     parts = {name: Recorded(name, events) if name in names else None for name in ("images", "degraded", "labels")}
-    moved = list(on_device([Batch(**parts)] * 2, CUDA))
+    plans = None if degraded else [()]
+    moved = list(on_device([Batch(**parts, plans=plans)] * 2, CUDA))
     once = [("copy", name, "copies", CUDA, True) for name in sorted(names)]
     waits = [("wait", "training", "copies")]
     used = [("in use", f"{name}'", "training") for name in names]
@@ -75,6 +76,7 @@ def test_each_batch_is_copied_beside_the_step_and_awaited_before_use(events, deg
     assert events[:half] == events[half:]
     assert sorted(events[: len(once)]) == once and events[len(once) : half] == waits + used
     assert [batch.images.name for batch in moved] == ["images'"] * 2 and (moved[0].degraded is None) != degraded
+    assert all(batch.plans is plans for batch in moved)
 
 
 def test_no_batch_is_asked_for_before_the_step_that_precedes_it(events):

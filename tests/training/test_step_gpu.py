@@ -93,8 +93,7 @@ def test_gradients_are_those_of_the_cpu(base, monkeypatch, variant, aug):
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_a_step_never_waits(base, variant, dtype):
     """Once everything has been compiled, allocated and tuned."""
-    subject, batch = new_trainer(base, GPU, dtype, variant), new_batch()
-    batch = Batch(*(tensor.pin_memory() for tensor in (batch.images, batch.degraded, batch.labels)))
+    subject, batch = new_trainer(base, GPU, dtype, variant), new_batch().pin_memory()
     for _ in range(4):  # every kind of phase, and adjustments of the augmentation
         subject.step(batch)
     torch.cuda.set_sync_debug_mode("error")
