@@ -96,14 +96,14 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = FullyConnected(channels * 4 * 4, channels, act="lrelu")
         self.out = FullyConnected(channels, cmap_dim or 1)
 
-    def forward(self, x: Tensor, img: Tensor | None, cmap: Tensor | None) -> Tensor:
-        """Map `x [N, C, 4, 4]` to logits `[N, 1]`."""
+    def forward(self, x: Tensor, img: Tensor | None, cmap: Tensor | None, parts: int = 1) -> Tensor:
+        """Map `x [N, C, 4, 4]` to logits `[N, 1]`; deviations are those within each of so many equal parts."""
         x = x.float()
         if self.fromrgb is not None:
             assert img is not None, "no image enters the last block"
             x = x + self.fromrgb(img.float())
         if self.mbstd is not None:
-            x = self.mbstd(x)  # [N, C + mbstd_channels, 4, 4]
+            x = self.mbstd(x, parts)  # [N, C + mbstd_channels, 4, 4]
         x = self.conv(x)  # [N, C, 4, 4]
         x = self.out(self.fc(x.flatten(1)))  # [N, 1 or cmap_dim]
         if cmap is None:
@@ -147,14 +147,19 @@ class Discriminator(nn.Module):
         self.b4 = DiscriminatorEpilogue(widths[4], cmap_dim, img_channels, config)
         self._freeze(config.freeze_layers)
 
-    def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:
-        """Map images `[N, C, R, R]` (nominally in [-1, 1]) and labels `[N, c_dim]` to logits `[N, 1]`."""
+    def forward(self, img: Tensor, c: Tensor | None = None, parts: int = 1) -> Tensor:
+        """Map images `[N, C, R, R]` (nominally in [-1, 1]) and labels `[N, c_dim]` to logits `[N, 1]`.
+
+        The images may be several batches of the same size, as fakes and reals, one after the other: so many `parts`,
+        whose logits are those of a pass of their own.
+        """
+        assert len(img) % parts == 0, f"{len(img)} images are not {parts} equal parts"
         img = img.contiguous(memory_format=torch.channels_last)
         x = None
         for resolution in self.block_resolutions:
             x, img = getattr(self, f"b{resolution}")(x, img)
         cmap = self.mapping(None, c) if self.c_dim > 0 else None
-        return self.b4(x, img, cmap)
+        return self.b4(x, img, cmap, parts)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name."""

@@ -229,13 +229,15 @@ class MinibatchStd(nn.Module):
         self.group_size = group_size
         self.num_channels = num_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `[N, C + num_channels, H, W]` for `x [N, C, H, W]`."""
-        images, channels, height, width = x.shape
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        """Return `[N, C + num_channels, H, W]` for `x [N, C, H, W]`, each of whose equal `parts` has its own groups."""
+        channels, height, width = x.shape[1:]
+        images = len(x) // parts
         group = images if self.group_size is None else min(self.group_size, images)
-        assert images % group == 0, f"{images} images are not whole groups of {group}"
-        # Image i belongs to group i mod (images / group).
-        y = x.float().reshape(group, images // group, self.num_channels, channels // self.num_channels, height, width)
-        deviation = (y.var(0, correction=0) + 1e-8).sqrt().mean([2, 3, 4])  # [images / group, num_channels]
-        maps = deviation.to(x.dtype)[:, None, None].repeat(group, height, width, 1)
+        groups = images // group
+        assert len(x) == parts * groups * group, f"{len(x)} images are not {parts} times whole groups of {group}"
+        # Image i of a part belongs to its group i mod (images / group).
+        y = x.float().reshape(parts, group, groups, self.num_channels, channels // self.num_channels, height, width)
+        deviation = (y.var(1, correction=0) + 1e-8).sqrt().mean([3, 4, 5]).to(x.dtype)  # [parts, groups, num_channels]
+        maps = deviation[:, None, :, None, None].expand(-1, group, -1, height, width, -1).flatten(0, 2)
         return torch.cat([x.permute(0, 2, 3, 1), maps], dim=3).permute(0, 3, 1, 2)  # stays channels_last

@@ -24,32 +24,44 @@ class BatchRandom:
         batch_size: number of images in the whole batch, over all processes and accumulation rounds.
         rows: rows of the batch that are returned; None returns all.
         device: device that draws the numbers.
+        copies: how many batches there are, each with numbers of its own for these rows, one after the other.
     """
 
     def __init__(
-        self, key: Sequence[int], batch_size: int, rows: slice | None = None, device: torch.device | str = "cpu"
+        self,
+        key: Sequence[int],
+        batch_size: int,
+        rows: slice | None = None,
+        device: torch.device | str = "cpu",
+        copies: int = 1,
     ):
         self.generator = torch.Generator(device).manual_seed(derive_seed(*key))
         self.batch_size = batch_size
         self.rows = rows or slice(None)
         self.device = torch.device(device)
+        self.copies = copies
 
     def __len__(self) -> int:
-        return len(range(*self.rows.indices(self.batch_size)))
+        return self.copies * len(range(*self.rows.indices(self.batch_size)))
 
     def randn(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` from the standard normal distribution."""
-        return self._select_rows(torch.randn(self.batch_size, *shape, generator=self.generator, device=self.device))
+        return self._select_rows(torch.randn(self._size(shape), generator=self.generator, device=self.device))
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` uniformly from [0, 1)."""
-        return self._select_rows(torch.rand(self.batch_size, *shape, generator=self.generator, device=self.device))
+        return self._select_rows(torch.rand(self._size(shape), generator=self.generator, device=self.device))
 
     def randint(self, low: int, high: int, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` integers from low..high-1."""
-        size = (self.batch_size, *shape)
+        size = self._size(shape)
         return self._select_rows(torch.randint(low, high, size, generator=self.generator, device=self.device))
+
+    def _size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.copies * self.batch_size, *shape
 
     def _select_rows(self, batch: torch.Tensor) -> torch.Tensor:
         """Return this process's rows; of a part a copy, so that the rest can be freed."""
-        return batch if len(self) == self.batch_size else batch[self.rows].clone()
+        if len(self) == len(batch):
+            return batch
+        return batch.unflatten(0, (self.copies, self.batch_size))[:, self.rows].flatten(0, 1).clone()

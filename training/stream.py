@@ -38,7 +38,19 @@ class Stream:
         With `second_order`, the result may be differentiated twice.
         """
         D = self.D if second_order else self.logits_once
-        return D(images if self.augment is None else self.augment(images, rng), c)
+        return D(self._augmented(images, rng), c)
+
+    def logits_apart(self, fakes: Tensor, reals: Tensor, c: Tensor, rng: BatchRandom) -> tuple[Tensor, Tensor]:
+        """Return the logits of fakes and of reals, from one pass in which neither sees the other.
+
+        `rng` has draws for both (`copies=2`).
+        """
+        images = self._augmented(torch.cat([fakes, reals]), rng)
+        of_fakes, of_reals = self.logits_once(images, torch.cat([c, c]), 2).chunk(2)
+        return of_fakes, of_reals
+
+    def _augmented(self, images: Tensor, rng: BatchRandom) -> Tensor:
+        return images if self.augment is None else self.augment(images, rng)
 
     def state_dict(self, alone: bool = False) -> dict[str, Any]:
         """Return all that a resumed run needs; counts are those of all processes, or with `alone` of this one."""
@@ -74,7 +86,7 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
     optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
-    logits_once = first_order(D.forward, D, config.run, in_flight=2)  # one call for fakes and one for reals
+    logits_once = first_order(D.forward, D, config.run)
     pl_mean = torch.zeros([], device=world.device)
     return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)
 

@@ -176,11 +176,10 @@ class Trainer:
         phase = f"D_{stream.name}"
         with self._phase(stream.D, stream.optimizer) as backward:
             for round_, fake in zip(rounds, fakes, strict=True):
-                rng = self._random(TrainingPurpose.DISCRIMINATOR, round_, stream=stream)
-                images = fake[stream.name]
-                logits = stream.logits(images, round_.c, rng)
+                rng = self._random(TrainingPurpose.DISCRIMINATOR, round_, stream=stream, copies=2)
+                images, reals = fake[stream.name], round_.reals[stream.name]
+                logits, real_logits = stream.logits_apart(images, reals, round_.c, rng)
                 loss_fake = losses.discriminator_loss_fake(logits).mean()
-                real_logits = stream.logits(round_.reals[stream.name], round_.c, rng)
                 loss_real = losses.discriminator_loss_real(real_logits).mean()
                 self._report_scores(f"real/{stream.name}", real_logits)
                 self._report(f"Loss/signs/real/{stream.name}", real_logits.sign())
@@ -288,10 +287,15 @@ class Trainer:
             )
 
     def _random(
-        self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None
+        self,
+        purpose: TrainingPurpose,
+        round_: Round,
+        rows: slice | None = None,
+        stream: Stream | None = None,
+        copies: int = 1,
     ) -> BatchRandom:
         key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
-        return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device)
+        return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device, copies)
 
     def _sample_ws(self, rng: BatchRandom, c: Tensor) -> Tensor:
         """Return random `ws [N, num_ws, w_dim]`, some of them mixed from two latents."""

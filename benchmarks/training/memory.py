@@ -100,24 +100,30 @@ class ShapesTrainer(Trainer):
     """A trainer on a device without values, and so without random numbers."""
 
     def _random(
-        self, purpose: TrainingPurpose, round_: Round, rows: slice | None = None, stream: Stream | None = None
+        self,
+        purpose: TrainingPurpose,
+        round_: Round,
+        rows: slice | None = None,
+        stream: Stream | None = None,
+        copies: int = 1,
     ) -> BatchRandom:
-        return _ShapesOfRandom(self.config.batch, rows or round_.rows)
+        return _ShapesOfRandom(self.config.batch, rows or round_.rows, copies)
 
 
 class _ShapesOfRandom(BatchRandom):
-    def __init__(self, batch_size: int, rows: slice):
+    def __init__(self, batch_size: int, rows: slice, copies: int):
         self.batch_size = batch_size
         self.rows = rows
         self.device = META
+        self.copies = copies
 
     def randn(self, *shape: int) -> Tensor:
-        return torch.empty(self.batch_size, *shape, device=META)[self.rows]
+        return self._select_rows(torch.empty(self._size(shape), device=META))
 
     rand = randn
 
     def randint(self, low: int, high: int, *shape: int) -> Tensor:
-        return torch.empty(self.batch_size, *shape, dtype=torch.int64, device=META)[self.rows]
+        return self._select_rows(torch.empty(self._size(shape), dtype=torch.int64, device=META))
 
 
 def _trainable(network: object) -> Sequence[torch.nn.Parameter]:

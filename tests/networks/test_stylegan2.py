@@ -98,6 +98,21 @@ def test_freeze_d():
     assert frozen == {"b16.fromrgb", "b16.conv0", "b16.conv1", "b16.skip"}
 
 
+@pytest.mark.parametrize(("group_size", "images"), [(4, 8), (4, 2), (2, 6), (None, 3)])
+def test_batches_in_one_pass_do_not_see_each_other(group_size, images):
+    """Logits and derivatives of fakes and reals at once are those of a pass for each."""
+    D = Discriminator(dataclasses.replace(SMALL_D, mbstd_group_size=group_size), 0, 16, 3)
+    fakes, reals = torch.randn(2, images, 3, 16, 16)
+    apart, together = torch.cat([D(fakes), D(reals)]), D(torch.cat([fakes, reals]), parts=2)
+    assert_close(together, apart)
+    probe = torch.randn_like(apart)
+    for weight in D.parameters():
+        gradients = [torch.autograd.grad(each, weight, probe, retain_graph=True)[0] for each in (together, apart)]
+        assert_close(*gradients)
+    with pytest.raises(AssertionError, match="7 images are not 2 equal parts"):
+        D(torch.zeros(7, 3, 16, 16), parts=2)
+
+
 def test_w_avg_follows_the_mean():
     G = small_generator()
     for _ in range(2000):

@@ -15,16 +15,17 @@ META = torch.device("meta")  # has shapes but no values: whoever reads one there
 class Shapes(BatchRandom):
     """Draws without a generator, of which this device has none."""
 
-    def __init__(self, key, batch_size, rows=None, device="cpu"):
+    def __init__(self, key, batch_size, rows=None, device="cpu", copies=1):
         self.batch_size, self.rows, self.device = batch_size, rows or slice(None), torch.device(device)
+        self.copies = copies
 
     def randn(self, *shape):
-        return torch.empty(self.batch_size, *shape, device=self.device)[self.rows]
+        return self._select_rows(torch.empty(self._size(shape), device=self.device))
 
     rand = randn
 
     def randint(self, low, high, *shape):
-        return torch.empty(self.batch_size, *shape, dtype=torch.int64, device=self.device)[self.rows]
+        return self._select_rows(torch.empty(self._size(shape), dtype=torch.int64, device=self.device))
 
 
 @pytest.mark.parametrize(

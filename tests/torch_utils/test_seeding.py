@@ -22,6 +22,16 @@ def test_rows_are_those_of_the_whole_batch(start, stop, step):
     assert len(part) == len(expected)
 
 
+def test_copies_have_numbers_of_their_own_and_the_rows_of_each():
+    rows = slice(2, 6)
+    whole, part = BatchRandom((5,), 8, copies=2), BatchRandom((5,), 8, rows, copies=2)
+    for draw in (lambda r: r.randn(3), lambda r: r.rand(), lambda r: r.randint(0, 100, 1)):
+        first, second = draw(whole).chunk(2)
+        assert torch.equal(draw(part), torch.cat([first[rows], second[rows]]))
+        assert not torch.equal(first, second)
+    assert (len(whole), len(part)) == (16, 8)
+
+
 def test_a_part_does_not_keep_the_rest_in_memory():
     part = BatchRandom((1,), 64, slice(0, 2)).randn(100)
     assert part.untyped_storage().nbytes() == part.numel() * part.element_size()

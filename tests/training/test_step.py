@@ -80,7 +80,7 @@ def phases(subject):
 
 def is_known(variant, phase, func, shape):
     """Return whether a change of layout belongs to a part that computes in the other layout."""
-    if shape == (8, 16, 4, 4):  # flattened for a fully connected layer
+    if shape in ((8, 16, 4, 4), (16, 16, 4, 4)):  # flattened for a fully connected layer, of one batch or two
         return True
     if variant == "released" and phase == "G_reg" and shape == (4, 16, 16, 16):  # ToRGB's second derivative, once
         return True

@@ -23,8 +23,8 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 class HostDraws(BatchRandom):
     """Draws the same numbers for every device."""
 
-    def __init__(self, key, batch_size, rows=None, device="cpu"):
-        super().__init__(key, batch_size, rows, "cpu")
+    def __init__(self, key, batch_size, rows=None, device="cpu", copies=1):
+        super().__init__(key, batch_size, rows, "cpu", copies)
         self.target = device
 
     def _select_rows(self, batch):

@@ -9,6 +9,8 @@ from dnnlib.errors import UserError
 from training.augment.config import AugmentPipeConfig
 from training.augment.draws import Draws, where_active
 
+_PARAMETERS = ("brightness", "contrast", "lumaflip", "hue", "saturation")
+
 
 def augment_color(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """Change brightness, contrast, luma, hue and saturation of `images [N, C, H, W]`, C = 1 or 3.
@@ -17,17 +19,18 @@ def augment_color(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Te
     a gain along v and a rotation with a gain in the plane across v. Gray images have no such plane, so hue and
     saturation pass them by. Raises UserError for another number of channels.
     """
-    if not any((config.brightness, config.contrast, config.lumaflip, config.hue, config.saturation)):
+    if not any(getattr(config, name) for name in _PARAMETERS):
         return images
     channels = images.shape[1]
     if channels not in (1, 3):
         raise UserError(f"images have {channels} channels, colour augmentation needs 1 or 3; choose the pipe bg")
-    brightness, luma_gain, chroma_gain = _gains(draws, config)
+    contrast, saturation = draws.some(["contrast", "saturation"]).exp2().unbind(1)  # [N] each
+    luma_gain = contrast * (1 - 2 * draws["lumaflip"])
     if channels == 1:
         matrix = luma_gain.view(-1, 1, 1)
     else:
-        matrix = color_matrix(luma_gain, *_chroma(draws, config, chroma_gain))
-    return where_active(draws.active, recolor, images, matrix, luma_gain * brightness)
+        matrix = color_matrix(luma_gain, contrast * saturation, draws["hue"] * math.pi)
+    return where_active(draws.active(_PARAMETERS), recolor, images, matrix, luma_gain * draws["brightness"])
 
 
 def color_matrix(luma_gain: Tensor, chroma_gain: Tensor, hue: Tensor) -> Tensor:
@@ -42,26 +45,3 @@ def color_matrix(luma_gain: Tensor, chroma_gain: Tensor, hue: Tensor) -> Tensor:
 def recolor(images: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
     """Return `matrix [N, C, C] @ color + offset [N]` for each pixel of `images [N, C, H, W]`."""
     return torch.baddbmm(offset.view(-1, 1, 1), matrix, images.flatten(2)).view_as(images)
-
-
-def _gains(draws: Draws, config: AugmentPipeConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Brightness, gain along the luma axis, gain across it, [N] each."""
-    one = torch.ones_like(draws.like[:, 0, 0, 0])
-    brightness, contrast, sign = torch.zeros_like(one), one, one
-    if config.brightness > 0:
-        brightness = draws.gated(config.brightness * draws.p, draws.normal() * config.brightness_std, 0)
-    if config.contrast > 0:
-        contrast = draws.gated(config.contrast * draws.p, (draws.normal() * config.contrast_std).exp2(), 1)
-    if config.lumaflip > 0:
-        sign = draws.gated(config.lumaflip * draws.p, 1 - 2 * draws.uniform().mul(2).floor(), 1)
-    return brightness, contrast * sign, contrast
-
-
-def _chroma(draws: Draws, config: AugmentPipeConfig, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Gain and rotation across the luma axis, [N] each."""
-    hue = torch.zeros_like(gain)
-    if config.hue > 0:
-        hue = draws.gated(config.hue * draws.p, (draws.uniform() * 2 - 1) * (math.pi * config.hue_max), 0)
-    if config.saturation > 0:
-        gain = gain * draws.gated(config.saturation * draws.p, (draws.normal() * config.saturation_std).exp2(), 1)
-    return gain, hue

@@ -5,16 +5,16 @@ from torch import Tensor
 
 from training.augment.config import AugmentPipeConfig
 from training.augment.draws import Draws, where_active
-from training.augment.filters import along_axes, band_matrices
+from training.augment.filters import along_axes, band_matrices, band_power
 
-_BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # expected in natural images, whose spectrum falls as 1/f
+_BANDS = ("band0", "band1", "band2", "band3")
 
 
 def augment_spectrum(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """Amplify or weaken frequency bands of `images [N, C, H, W]`, keeping their expected power."""
     if config.imgfilter == 0 or not any(config.imgfilter_bands):
         return images
-    return where_active(draws.active, equalize, images, _band_gains(draws, config))
+    return where_active(draws.active(_BANDS), equalize, images, _band_gains(draws.some(_BANDS).exp2()))
 
 
 def equalize(images: Tensor, gains: Tensor) -> Tensor:
@@ -29,18 +29,15 @@ def augment_noise(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Te
     """Add white noise of one strength for each of `images [N, C, H, W]`."""
     if config.noise == 0:
         return images
-    sigma = draws.gated(config.noise * draws.p, draws.half_normal() * config.noise_std, 0)
     noise = draws.rng.randn(*images.shape[1:]).to(images)
-    return where_active(draws.active, _add_noise, images, sigma, noise)
+    return where_active(draws.active(["noise"]), _add_noise, images, draws["noise"], noise)
 
 
 def augment_cutout(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """Set a rectangle in each of `images [N, C, H, W]` to zero; it may reach over the border."""
     if config.cutout == 0:
         return images
-    centre = draws.uniform(2)
-    size = draws.gated(config.cutout * draws.p, torch.full_like(centre[:, 0], config.cutout_size), 0)
-    return where_active(draws.active, cut_out, images, centre, size)
+    return where_active(draws.active(["cutout"]), cut_out, images, draws.uniform(2), draws["cutout"])
 
 
 def cut_out(images: Tensor, centre: Tensor, size: Tensor) -> Tensor:
@@ -51,16 +48,11 @@ def cut_out(images: Tensor, centre: Tensor, size: Tensor) -> Tensor:
     return images.masked_fill((near_y[:, :, None] & near_x[:, None, :]).unsqueeze(1), 0)
 
 
-def _band_gains(draws: Draws, config: AugmentPipeConfig) -> Tensor:
-    """Gains [N, 4]: each band is amplified by itself, then all are divided by what this does to the power."""
-    gains = []
-    power = torch.ones_like(draws.like[:, 0, 0, 0])  # [N]
-    for multiplier, share in zip(config.imgfilter_bands, _BAND_POWER, strict=True):
-        gain = (draws.normal() * config.imgfilter_std).exp2()
-        gain = draws.gated(config.imgfilter * multiplier * draws.p, gain, 1)
-        gains.append(gain)
-        power = power * (1 + share * (gain.square() - 1))  # the other three bands have gain 1
-    return torch.stack(gains, dim=1) / power.sqrt().unsqueeze(1)
+def _band_gains(gains: Tensor) -> Tensor:
+    """Return `[N, 4]`: each band is amplified by itself, then all are divided by what this does to the power."""
+    shares = band_power(gains.dtype, gains.device)  # the other three bands have gain 1
+    power = (1 + shares * (gains.square() - 1)).prod(1, keepdim=True)
+    return gains / power.sqrt()
 
 
 def _add_noise(images: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:

@@ -71,6 +71,12 @@ def band_matrices(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
     return _constant(np.stack([smooth[3], *(smooth[i] - smooth[i + 1] for i in (2, 1, 0))]), dtype, device)
 
 
+@functools.lru_cache(maxsize=4)
+def band_power(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `[4]`: the share of each band in the expected power of natural images, whose spectrum falls as 1/f."""
+    return _constant(np.array([10, 1, 1, 1]) / 13, dtype, device)
+
+
 def along_axes(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return `rows @ images @ columns^T` for each channel: `rows` acts along the height, `columns` along the width."""
     return rows @ (images @ columns.mT)

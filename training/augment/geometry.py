@@ -4,7 +4,6 @@ Positions are in pixels from the centre of the image, x to the right and y down.
 its inverse, since warping asks where an output pixel comes from: (G_n ... G_1)^-1 = G_1^-1 ... G_n^-1.
 """
 
-import functools
 import math
 
 import torch
@@ -15,18 +14,20 @@ from training.augment.config import AugmentPipeConfig
 from training.augment.draws import Draws, where_active
 from training.augment.filters import RESAMPLE_MARGIN, along_axes, doubling_matrix, halving_matrix, mirror_period
 
+_MULTIPLIERS = ("xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac")
+_PARAMETERS = (*_MULTIPLIERS, "rotate_again")
+
 
 def augment_geometry(images: Tensor, draws: Draws, config: AugmentPipeConfig) -> Tensor:
     """Move the content of `images [N, C, H, W]`; what comes in at the borders is mirrored."""
-    height, width = images.shape[2:]
-    inverses = [*_blits(draws, config, width, height), *_general_transforms(draws, config, width, height)]
-    if not inverses:
+    if not any(getattr(config, name) for name in _MULTIPLIERS):
         return images
-    return where_active(draws.active, warp, images, functools.reduce(_product, inverses))
+    height, width = images.shape[2:]
+    return where_active(draws.active(_PARAMETERS), warp, images, lookup(draws, width, height))
 
 
 def warp(images: Tensor, lookup: Tensor) -> Tensor:
-    """Put at each position r of the output what `images [N, C, H, W]` show at `lookup [N, 3, 3] @ r`.
+    """Put at each position r of the output what `images [N, C, H, W]` show at `lookup [N, 2, 3] @ (r, 1)`.
 
     Against aliasing, the lookup is bilinear at twice the resolution, with the same wavelet before and after
     (appendix B). One period of the mirrored image is all of it, so no padding depends on how far anything moves.
@@ -58,67 +59,38 @@ def _doubled_positions(size: int, like: Tensor) -> Tensor:
     return samples - (RESAMPLE_MARGIN + size - 1)
 
 
-def _blits(draws: Draws, config: AugmentPipeConfig, width: int, height: int) -> list[Tensor]:
-    """Inverses of the transformations that map pixels to pixels."""
-    inverses = []
-    if config.xflip > 0:
-        flip = draws.gated(config.xflip * draws.p, draws.uniform().mul(2).floor(), 0)
-        inverses.append(_scaling(1 - 2 * flip, torch.ones_like(flip)))
-    if config.rotate90 > 0:
-        quarters = draws.gated(config.rotate90 * draws.p, draws.uniform().mul(4).floor(), 0)
-        inverses.append(_rotation(quarters * (math.pi / 2)))
-    if config.xint > 0:
-        shift = draws.gated(config.xint * draws.p, (draws.uniform(2) * 2 - 1) * config.xint_max, 0)
-        inverses.append(_translation(-(shift[:, 0] * width).round(), -(shift[:, 1] * height).round()))
-    return inverses
+def lookup(draws: Draws, width: int, height: int) -> Tensor:
+    """Return `[N, 2, 3]`, where each output pixel comes from: the inverses in the order in which images are changed.
+
+    These are a flip F, quarter turns Q, a shift t by whole pixels, a scaling s, a rotation R, an anisotropic scaling A,
+    a second rotation R', and a shift x. Scalings commute with rotations, so F Q (s R A R' (r + x) + t) has the linear
+    part F (Q R) (s A) R' and the offset F Q t + F (Q R) (s A) R' x.
+    """
+    quarters, flip = draws["rotate90"] / 2, 1 - 2 * draws["xflip"]
+    turns = torch.stack([quarters, quarters + draws["rotate"], draws["rotate_again"]])  # [3, N], half turns
+    first, both, last = _rotations(turns * math.pi)  # [N, 2, 2] each
+    mirror = torch.stack([flip, torch.ones_like(flip)], dim=1)[:, :, None]  # [N, 2, 1]
+    stretch = torch.stack([draws["aniso"], -draws["aniso"]], dim=1).add(draws["scale"][:, None]).neg().exp2()  # [N, 2]
+    linear = _product(mirror * both * stretch[:, None], last)
+    whole = _in_pixels(draws["xint"], width, height).round()
+    offset = _product(linear, _in_pixels(draws["xfrac"], width, height)) + _product(mirror * first, whole)
+    return torch.cat([linear, -offset], dim=2)
 
 
-def _general_transforms(draws: Draws, config: AugmentPipeConfig, width: int, height: int) -> list[Tensor]:
-    """Inverses of the transformations that need interpolation."""
-    inverses = []
-    if config.scale > 0:
-        scale = draws.gated(config.scale * draws.p, (draws.normal() * config.scale_std).exp2(), 1)
-        inverses.append(_scaling(1 / scale, 1 / scale))
-    if config.rotate > 0:
-        inverses.append(_arbitrary_rotation(draws, config))
-    if config.aniso > 0:
-        scale = draws.gated(config.aniso * draws.p, (draws.normal() * config.aniso_std).exp2(), 1)
-        inverses.append(_scaling(1 / scale, scale))
-    if config.rotate > 0 and draws.debug_percentile is None:  # the reference numbers have the first rotation alone
-        inverses.append(_arbitrary_rotation(draws, config))
-    if config.xfrac > 0:
-        shift = draws.gated(config.xfrac * draws.p, draws.normal(2) * config.xfrac_std, 0)
-        inverses.append(_translation(-shift[:, 0] * width, -shift[:, 1] * height))
-    return inverses
+def _rotations(angles: Tensor) -> Tensor:
+    """Return matrices `[..., 2, 2]` for angles in radians."""
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
 
 
-def _arbitrary_rotation(draws: Draws, config: AugmentPipeConfig) -> Tensor:
-    """One of two, before and after the anisotropic scaling; at least one happens with probability p."""
-    probability = 1 - (1 - config.rotate * draws.p).clamp(0, 1).sqrt()
-    return _rotation(draws.gated(probability, (draws.uniform() * 2 - 1) * (math.pi * config.rotate_max), 0))
-
-
-def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    return _affine(x, 0, 0, 0, y, 0)
-
-
-def _rotation(angle: Tensor) -> Tensor:
-    cos, sin = angle.cos(), angle.sin()
-    return _affine(cos, -sin, 0, sin, cos, 0)
-
-
-def _translation(x: Tensor, y: Tensor) -> Tensor:
-    return _affine(1, 0, x, 0, 1, y)
-
-
-def _affine(*entries: Tensor | int) -> Tensor:
-    """Stack the upper two rows, tensors [N] or numbers, into homogeneous matrices [N, 3, 3]."""
-    like = next(entry for entry in entries if isinstance(entry, Tensor))
-    constants = {0: torch.zeros_like(like), 1: torch.ones_like(like)}
-    full = [entry if isinstance(entry, Tensor) else constants[entry] for entry in (*entries, 0, 0, 1)]
-    return torch.stack(full, dim=1).view(-1, 3, 3)
+def _in_pixels(shift: Tensor, width: int, height: int) -> Tensor:
+    """Return `[N, 2, 1]` for shifts `[N, 2]` as shares of width and height."""
+    return torch.stack([shift[:, 0] * width, shift[:, 1] * height], dim=1)[:, :, None]
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return the product of matrices `[N, 3, 3]` in full precision, where tf32 would be off by a tenth of a pixel."""
+    """Return the product of matrices `[N, I, J]` and `[N, J, K]` in full precision.
+
+    In tf32 it would be off by a tenth of a pixel.
+    """
     return (a[:, :, :, None] * b[:, None]).sum(2)

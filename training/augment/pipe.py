@@ -7,7 +7,7 @@ from torch_utils.seeding import BatchRandom
 from training.augment.color import augment_color
 from training.augment.config import PIPES, AugmentPipeConfig
 from training.augment.corruptions import augment_cutout, augment_noise, augment_spectrum
-from training.augment.draws import Draws
+from training.augment.draws import ParameterTable
 from training.augment.geometry import augment_geometry
 
 __all__ = ["PIPES", "AugmentPipe", "AugmentPipeConfig"]
@@ -25,6 +25,7 @@ class AugmentPipe(torch.nn.Module):
     def __init__(self, config: AugmentPipeConfig):
         super().__init__()
         self.config = config
+        self.table = ParameterTable(config)
         self.p: Tensor
         self.register_buffer("p", torch.zeros([]))
 
@@ -36,6 +37,7 @@ class AugmentPipe(torch.nn.Module):
         images exist. Raises UserError for colour augmentation of images with other than 1 or 3 channels.
         """
         assert images.ndim == 4 and len(images) == len(rng), f"{tuple(images.shape)} images, {len(rng)} rows of draws"
+        draws = self.table(rng, self.p, images.dtype, debug_percentile)
         for stage in _STAGES:
-            images = stage(images, Draws(rng, self.p, images.detach(), debug_percentile), self.config)
+            images = stage(images, draws, self.config)
         return images

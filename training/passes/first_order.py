@@ -15,17 +15,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def first_order(function: Callable[P, T], network: nn.Module, run: RunConfig, in_flight: int = 1) -> Callable[P, T]:
+def first_order(function: Callable[P, T], network: nn.Module, run: RunConfig) -> Callable[P, T]:
     """Return `function`, compiled or graphed at its first call with each kind of arguments if the run wants that.
 
     Args:
         function: a pass of `network`, without random numbers of its own.
         network: network whose parameters the pass uses.
         run: says which.
-        in_flight: how many calls there may be before the derivative of the first is taken.
     """
     if run.graphs:
-        return cast(Callable[P, T], GraphedPass(function, network, in_flight))
+        return cast(Callable[P, T], GraphedPass(function, network))
     return torch.compile(function, dynamic=False) if run.compile else function
 
 

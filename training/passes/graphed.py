@@ -22,34 +22,30 @@ Capture = Callable[[Callable[[], Any]], tuple[Replay, Any]]
 class GraphedPass:
     """A function of tensors that is recorded at its first call with each kind of arguments, and replayed from then on.
 
-    Results live in memory that later calls write to: those with a derivative until `in_flight` more calls of their
-    kind, those without for as long as they are needed.
+    Results with a derivative live in memory that the next call of their kind writes to, those without for as long as
+    they are needed.
 
     Args:
         function: takes and returns trees of tensors and constants (lists, tuples, named tuples); draws nothing, and
             does not make the host wait.
         network: network whose parameters it uses; their values may change, their memory may not.
-        in_flight: how many calls there may be before the derivative of the first is taken.
     """
 
-    def __init__(self, function: Callable[..., Any], network: nn.Module, in_flight: int = 1):
+    def __init__(self, function: Callable[..., Any], network: nn.Module):
         self.function = function
         self.network = network
         self.parameters = list(network.parameters())
-        self.in_flight = in_flight
-        self._rings: dict[tuple, list[Recording]] = {}
+        self._recordings: dict[tuple, Recording] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         structure, tensors = split(arguments)
         with_derivative = torch.is_grad_enabled()
         kinds = tuple((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in tensors)
         trained = tuple(parameter.requires_grad for parameter in self.parameters)
-        ring = self._rings.setdefault((structure.key, with_derivative, kinds, trained), [])
-        if len(ring) < (self.in_flight if with_derivative else 1):
-            ring.append(Recording(self.function, structure, tensors, self.network))
-        else:
-            ring.append(ring.pop(0))
-        return ring[-1].run(tensors)
+        key = (structure.key, with_derivative, kinds, trained)
+        if key not in self._recordings:
+            self._recordings[key] = Recording(self.function, structure, tensors, self.network)
+        return self._recordings[key].run(tensors)
 
 
 @dataclass(frozen=True)
