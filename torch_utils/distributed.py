@@ -16,6 +16,9 @@ from dnnlib.errors import UserError, one_line
 from torch_utils.processes.spawning import start
 
 TIMEOUT = 600.0  # seconds that a process waits for the others, unless told otherwise
+# What carries the processes' tensors, by the kind of their devices. What lies on the CPU does not go by way of a GPU,
+# where it would wait for all that has been launched.
+BACKENDS = {"cpu": "gloo", "mps": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 
 
 class LostProcessError(UserError):
@@ -60,7 +63,7 @@ class World:
         return slice(self.rank * own, (self.rank + 1) * own)
 
     def sum(self, value: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes."""
+        """Return the sum of a tensor over all processes; it lies on their devices, or on the CPU in all of them."""
         if self.size == 1:
             return value
         value = value.clone()
@@ -78,14 +81,12 @@ class World:
         return torch.cat(parts)
 
     def any(self, flag: bool) -> bool:
-        """Return whether `flag` holds in any process."""
-        return flag if self.size == 1 else self.sum(torch.tensor(float(flag), device=self.device)).item() > 0
+        """Return whether `flag` holds in any process; the processors agree on it, and no device is waited for."""
+        return flag if self.size == 1 else self.sum(torch.tensor(float(flag))).item() > 0
 
     def barrier(self) -> None:
-        """Wait for all processes."""
-        if self.size > 1:
-            with with_others():
-                dist.barrier()
+        """Wait for all processes, and for no device."""
+        self.any(False)
 
 
 def best_device(name: str | None = None) -> torch.device:
@@ -185,7 +186,7 @@ def join(
     device = process_device(kind)
     with with_others():
         dist.init_process_group(
-            "nccl" if kind.type == "cuda" else "gloo",
+            BACKENDS[kind.type],
             init_method=address or "env://",
             rank=rank,
             world_size=size,

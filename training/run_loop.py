@@ -18,7 +18,7 @@ from torch_utils.memory import keep_freed_memory
 # What a signal waits for, in its announcement.
 STEP = "this step"
 MEASUREMENT = "this measurement"
-# Steps after which all processes compare whether one was asked to stop; comparing makes them wait for their devices.
+# Steps after which all processes compare whether one was asked to stop; comparing makes them wait for each other.
 STOP_INTERVAL = 4
 
 
@@ -225,7 +225,7 @@ def prepare_processor(device: torch.device) -> None:
 
 def require_agreement(world: World, images_seen: int, outdir: Path) -> None:
     """Raise UserError in every process unless all continue from the same state."""
-    by_rank = torch.zeros(world.size, dtype=torch.int64, device=world.device)
+    by_rank = torch.zeros(world.size, dtype=torch.int64)
     by_rank[world.rank] = images_seen
     seen = world.sum(by_rank).tolist()
     if len(set(seen)) > 1:

@@ -10,7 +10,9 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.running.stop import StopNow, StopRequest
 from tests.support.processes import run_distributed
-from torch_utils.distributed import LostProcessError
+from tests.torch_utils.test_device import META
+from torch_utils import distributed
+from torch_utils.distributed import LostProcessError, World
 from torch_utils.processes import spawning
 
 
@@ -107,14 +109,40 @@ def test_a_second_signal_ends_all_processes(tmp_path):
 
 
 def test_exchanges_that_fail_say_that_a_process_is_lost(monkeypatch):
-    from torch_utils import distributed
-
     def refuse(*_):
         raise RuntimeError("Connection closed\nby peer [127.0.0.1]")
 
-    world = distributed.World(0, 2, torch.device("cpu"))
-    for name in ("all_reduce", "all_gather", "barrier"):
+    world = World(0, 2, torch.device("cpu"))
+    for name in ("all_reduce", "all_gather"):
         monkeypatch.setattr(distributed.dist, name, refuse)
     for exchange in (lambda: world.sum(torch.ones(1)), lambda: world.gather(torch.ones(1)), world.barrier):
         with pytest.raises(LostProcessError, match=r"\(Connection closed by peer \[127.0.0.1\]\); the same command"):
             exchange()
+
+
+def agree(world, folder):
+    """Note what the processes agree on, whose devices have no values that could be waited for."""
+    world = World(world.rank, world.size, META)
+    flags = [(False, False), (True, False), (False, True), (True, True)]
+    agreed = [world.any(flag[world.rank]) for flag in flags]
+    world.barrier()
+    (folder / str(world.rank)).write_text(str(agreed))
+
+
+def test_processes_agree_without_their_devices(tmp_path):
+    run_distributed(agree, 2, tmp_path)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == [str([False, True, True, True])] * 2
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_tensors_of_the_cpu_have_a_way_of_their_own(monkeypatch, kind):
+    """Beside that of the GPUs, in the same group."""
+    calls = []
+    monkeypatch.setattr(distributed, "process_device", lambda kind: torch.device(kind.type, 1))
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **given: calls.append((backend, given)))
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: None)
+    distributed.join(1, calls.append, torch.device(kind), 2, "tcp://", 5.0, ())
+    (backend, given), world = calls
+    device = torch.device(kind, 1)
+    expected = {"cpu": ("gloo", None), "cuda": ("cpu:gloo,cuda:nccl", device)}
+    assert (backend, given["device_id"]) == expected[kind] and world == World(1, 2, device)

@@ -5,6 +5,7 @@ import logging
 import signal
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from dnnlib.config import from_dict
 from dnnlib.errors import UserError
 from dnnlib.remarks import remark
+from inversion.encoders.training import EncoderRun
 from tests.support.failing import fail_in_one
 from tests.support.processes import finish, run_distributed, start
 from tests.support.runs import (
@@ -26,8 +28,10 @@ from tests.support.runs import (
     wait_for_images,
 )
 from tests.support.tolerance import assert_close
+from tests.torch_utils.test_device import META
 from torch_utils import distributed
 from torch_utils.checkpoint import load_state, save_state
+from torch_utils.distributed import World
 from training import loop
 from training.config import TrainConfig
 
@@ -155,6 +159,24 @@ def test_the_command_stops_and_continues_with_another_number_of_processes(run_fi
     run_here(replace(config, run=replace(config.run, gpus=1, kimg=(seen + 16) / 1000)), outdir)
     assert load_state(outdir / "training-state.pt")["trainer"]["images_seen"] == seen + 16
     assert [record["images_seen"] for record in read_stats(outdir)] == list(range(16, seen + 17, 16))
+
+
+def note_the_last_step(world, folder):
+    """Note when each kind of run stops whose second process alone is asked to, after step 5."""
+    here = World(world.rank, world.size, META)  # nothing can be read from such a device
+    runs = {
+        loop.NetworkRun: lambda step: SimpleNamespace(world=here, trainer=SimpleNamespace(steps=step)),
+        EncoderRun: lambda step: SimpleNamespace(world=here, images_seen=step * 8, config=SimpleNamespace(batch=8)),
+    }
+    last = [
+        next(n for n in range(20) if run.agree_to_stop(at(n), here.rank == 1 and n > 5)) for run, at in runs.items()
+    ]
+    (folder / str(here.rank)).write_text(str(last))
+
+
+def test_all_processes_stop_at_the_same_step(tmp_path):
+    run_distributed(note_the_last_step, 2, tmp_path)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == [str([8, 8])] * 2
 
 
 def stored_config(outdir):

@@ -136,21 +136,32 @@ class OverError(Exception):
     pass
 
 
-def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path):
-    """Losses, guard, statistics, augmentation and averages: nothing asks for a number before the tick is over."""
+class Done:
+    """An exchange between processes that is over."""
+
+    def wait(self):
+        pass
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path, processes):
+    """Losses, guard, statistics, augmentation, averages, and whether to stop: nothing asks a device for a number."""
 
     def batches(*_, **__):
-        images = torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
-        yield Batch(images, images, torch.zeros(8, 0))
+        images = torch.zeros(8 // processes, 3, 16, 16, dtype=torch.uint8)
+        yield Batch(images, images, torch.zeros(len(images), 0))
         raise OverError
 
+    sums = []
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor, async_op=False: sums.append(tensor) or Done())
     monkeypatch.setattr(trainer, "BatchRandom", Shapes)
     monkeypatch.setattr(loop, "TrainingBatches", batches)
     for name in ("draw_fakes", "draw_reals", "require_agreement", "prepare_processor"):
         monkeypatch.setattr(loop, name, lambda *_: [])
     config = tiny_config(*run_files, run={"fused_optimizer": False}, augment={"interval": 1})
     with pytest.raises(OverError):
-        loop.train(World(0, 1, META), config, tmp_path)
+        loop.train(World(0, processes, META), config, tmp_path)
+    assert {tensor.device for tensor in sums} == (set() if processes == 1 else {META, torch.device("cpu")})
 
 
 @pytest.mark.parametrize("dtype,tf32,allowed", [("bf16", None, True), ("fp32", None, False), ("bf16", False, False)])
