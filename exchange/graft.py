@@ -1,7 +1,8 @@
-"""DegradBlocks on a base network that was trained on: `python -m exchange.graft QC BASE -o FILE`.
+"""The quality code of one file beside the content of another: `python -m exchange.graft QUALITY CONTENT -o FILE`.
 
 DegradBlocks that were trained alone (`--degrad-only`) are offsets of the features of a frozen network. Where that
-network is trained on, they fit what comes of it as well, and go on from there in a training of their own.
+network is trained on, they fit what comes of it as well, and go on from there in a training of their own. So does an
+encoder's network for q where the content of its encoder is trained on.
 """
 
 from __future__ import annotations
@@ -27,22 +28,37 @@ OWN = ("quality", "precision")  # parts of the generator that a base network has
 
 
 @commands.command()
-@click.argument("qc", type=NetworkFile())
-@click.argument("base", type=NetworkFile())
+@click.argument("quality", type=NetworkFile())
+@click.argument("content", type=NetworkFile())
 @click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 @commands.version_option
 @one_sentence_errors
-def main(qc: str, base: str, output: str) -> None:
-    """Write the network BASE with the quality code of the network QC, which was made of an earlier BASE.
+def main(quality: str, content: str, output: str) -> None:
+    """Write the network CONTENT, a plain one, with the quality code of QUALITY, which was made of an earlier CONTENT.
 
     \b
     python -m exchange.graft runs/qc/network-snapshot-000100.safetensors \\
         runs/base/network-snapshot-000600.safetensors -o qc600.safetensors
 
-    Sharp images are BASE's, bit for bit. Degraded ones are about as good as before; `train.py --mode=qc --degrad-only
-    --init-from=FILE` trains the DegradBlocks on. An encoder has to be trained anew, or on by --init-from.
+    Sharp images are CONTENT's, bit for bit. Degraded ones are about as good as before; `train.py --mode=qc
+    --degrad-only --init-from=FILE` trains the DegradBlocks on. An encoder has to be trained anew, or on by --init-from.
+
+    Of two encoders for the same network, QUALITY gives its network for q, and CONTENT all else;
+    `invert.py train-encoder --quality-only --init-from=FILE` trains q on.
     """
-    from torch_utils.checkpoint import load_tensors, read_header, save_tensors
+    from exchange.grafted_encoder import graft_encoder
+    from inversion.encoders.files import KIND as ENCODER
+    from torch_utils.checkpoint import read_header, save_tensors
+
+    is_encoder = ENCODER in (read_header(quality).get("kind"), read_header(content).get("kind"))
+    tensors, header = (graft_encoder if is_encoder else _graft_network)(quality, content)
+    save_tensors(output, tensors, header)
+    click.echo(f"{output}: {content} with the quality code of {quality}")
+
+
+def _graft_network(qc: str, base: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of a base network with the DegradBlocks of a QC network."""
+    from torch_utils.checkpoint import load_tensors, read_header
 
     header, of_base = read_header(qc), read_header(base)
     _require_fit(qc, header, base, of_base)
@@ -51,8 +67,7 @@ def main(qc: str, base: str, output: str) -> None:
     kept = {name: tensor for name, tensor in ours.items() if not name.startswith(BASE_DISCRIMINATOR)}
     replaced = {name: tensor for name, tensor in theirs.items() if name.startswith(GENERATOR)}
     grafted_on = {"sha256": sha256(base), "kimg": of_base.get("kimg")}
-    save_tensors(output, kept | replaced, {**header, "grafted_on": grafted_on})
-    click.echo(f"{output}: {base} with the quality code of {qc}")
+    return kept | replaced, {**header, "grafted_on": grafted_on}
 
 
 def _require_fit(qc: str, header: dict[str, Any], base: str, of_base: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""DegradBlocks on a base network that was trained on: its sharp images, their offsets; what does not fit is refused."""
+"""What of two files comes together: sharp images and content of one, quality code of the other; and what is refused."""
 
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,11 @@ import torch
 from dnnlib.files import sha256
 from exchange.graft import main
 from generation.rendering import synthesize
+from inversion.encoders.files import load_encoder
 from networks.files import load_discriminator, load_generator
 from networks.latents import Latents
 from tests.support import commands
+from tests.support.encoders import TINY, write_encoder
 from tests.support.networks import conditional_generator, quality_generator, small_generator, write_network
 from torch_utils.checkpoint import load_tensors, read_header
 
@@ -80,4 +83,54 @@ def test_what_does_not_fit_is_one_sentence(files, tmp_path):
     assert "differ in images; give the network that" in refused(qc, larger, "-o", output)
     assert refused(qc, classes, "-o", output).startswith(f"{qc} and {classes} differ in ")
     assert "nowhere.safetensors" in refused(qc, tmp_path / "nowhere.safetensors", "-o", output)
+    assert not output.exists()
+
+
+# Encoders
+
+
+@pytest.fixture(name="encoders")
+def _encoders(tmp_path):
+    """Two encoders for one network, of which one tells q, and what they need."""
+    torch.manual_seed(2)
+    G = quality_generator()
+    network = write_network(tmp_path / "network.safetensors", G)
+    full, content, output = (tmp_path / f"{name}.safetensors" for name in ("full", "content", "out"))
+    write_encoder(full, G, network, kimg=3, quality_kimg=5)
+    write_encoder(content, G, network, replace(TINY, q_width=0), kimg=8, reconstruction={"p50": 1.0})
+    return network, full, content, output
+
+
+def test_the_network_for_q_of_one_encoder_beside_the_content_of_another(encoders):
+    network, full, content, output = encoders
+    G, _ = load_generator(network)
+    photos = torch.rand(2, 3, 16, 16) * 2 - 1
+    another = content.with_name("another.safetensors")
+    write_encoder(another, G, network, kimg=8)
+    for other in (content, another):
+        done(full, other, "-o", output)
+        grafted, ours, theirs = (load_encoder(path, network, G)(photos) for path in (output, full, other))
+        assert torch.equal(grafted.q, ours.q) and torch.equal(grafted.ws, theirs.ws)
+        header = read_header(output)
+        assert (header["kimg"], header["quality_kimg"]) == (8, 5)
+        assert header.get("reconstruction") == read_header(other).get("reconstruction")
+
+
+def test_encoders_that_do_not_fit_are_one_sentence(encoders, tmp_path):
+    network, full, content, output = encoders
+    G, _ = load_generator(network)
+    base = small_generator()
+    plain = write_network(tmp_path / "plain.safetensors", base)
+    of_plain, larger = tmp_path / "of-plain.safetensors", tmp_path / "larger.safetensors"
+    write_encoder(of_plain, base, plain)
+    write_encoder(larger, G, network, replace(TINY, input_size=64))
+    assert "content.safetensors has no network for q to give" in refused(content, full, "-o", output)
+    assert "is no encoder; give an encoder-....safetensors" in refused(full, network, "-o", output)
+    assert "is no encoder; give an encoder-....safetensors" in refused(network, full, "-o", output)
+    assert "differ in encoder.input_size (32, 64); train q anew by --quality-only" in refused(
+        full, larger, "-o", output
+    )
+    assert "for one with None; give that one to the network with a quality code first" in refused(
+        full, of_plain, "-o", output
+    )
     assert not output.exists()
