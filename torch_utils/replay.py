@@ -1,8 +1,8 @@
 """Replays: a function of tensors is recorded as the operations that it calls, and from then on these alone are called.
 
 What depends on its inputs is called again. Everything else, such as a weight scaled or laid out anew, is computed once.
-Python's share of a small network's time falls away as well. The operations are the very ones, so results keep their
-bits.
+Python's share of a small network's time falls away as well. The operations are the very ones, or convolutions by
+weights that are laid out for them (`ops.convolutions.resting`), so results keep their bits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from torch_utils.ops.convolutions import resting
 
 Tensors = tuple[Tensor | None, ...]
 Function = Callable[..., Tensors]
@@ -99,6 +101,8 @@ class _Recorder(TorchDispatchMode):
         return program
 
     def _write(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if func is resting.convolution and not any(id(one) in self.places for one in args[1:]):
+            func, args = resting.laid_out(args)
         names = tuple(kwargs)
         arguments = [self._place(argument) for argument in (*args, *kwargs.values())]
         places = [self._place_of_result(one) for one in result] if isinstance(result, (list, tuple)) else None

@@ -34,18 +34,19 @@ class CellRounding(nn.Module):
         self.bound_gain = BOUND / math.sqrt(q_dim)
         self.out_gain = 1 / math.sqrt(units)
         self.waves: Tensor
-        self.register_buffer("waves", cosine_waves(side), persistent=False)
+        waves = cosine_waves(side)
+        self.register_buffer("waves", torch.kron(waves, waves), persistent=False)  # [cosines, pixels]
 
     def forward(self, image: Tensor, q: Tensor) -> Tensor:
         """Return the residual of an image `[N, C, H, W]` in float32, of its shape."""
-        x = self.waves @ cells_of(image, self.side) @ self.waves.T  # [N, cells, C, side, side]
-        x = x.flatten(3).permute(0, 3, 1, 2)  # [N, cosines, cells, C]
-        mixed = x @ ((q * self.gain) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])  # [..., units]
-        bound = ((q * self.bound_gain) @ self.bound.flatten(1)).abs().unflatten(1, (x.shape[1], 1, -1))
-        units = torch.maximum(torch.minimum(mixed, bound), -bound)  # [N, cosines, cells, units]
-        residual = units @ (self.out * self.out_gain)  # [N, cosines, cells, C]
-        residual = residual.permute(0, 2, 3, 1).unflatten(3, (self.side, self.side))
-        return image_of(self.waves.T @ residual @ self.waves, image.shape[3])
+        pixels = cells_of(image, self.side)  # [N, pixels, C, cells]
+        x = _combined(self.waves, pixels)  # [N, cosines, C, cells]
+        mix = ((q * self.gain) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])  # [N, cosines, C, units]
+        mixed = mix.transpose(2, 3) @ x  # [N, cosines, units, cells]
+        bound = ((q * self.bound_gain) @ self.bound.flatten(1)).abs().unflatten(1, (x.shape[1], -1, 1))
+        units = torch.maximum(torch.minimum(mixed, bound), -bound)  # [N, cosines, units, cells]
+        residual = (self.out * self.out_gain).transpose(1, 2) @ units  # [N, cosines, C, cells]
+        return image_of(_combined(self.waves.T, residual), image.shape[3])
 
 
 def cosine_waves(side: int) -> Tensor:
@@ -55,13 +56,22 @@ def cosine_waves(side: int) -> Tensor:
 
 
 def cells_of(image: Tensor, side: int) -> Tensor:
-    """Cut an image `[N, C, H, W]` into its cells, `[N, H / side * W / side, C, side, side]`."""
+    """Cut an image `[N, C, H, W]` into its cells, `[N, side * side, C, H / side * W / side]`.
+
+    The place within a cell comes first, so that what is done to it, for each cell alike, is one matrix product.
+    """
     cells = image.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # [N, C, rows, side, columns, side]
-    return cells.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    return cells.permute(0, 3, 5, 1, 2, 4).flatten(4).flatten(1, 2)
 
 
 def image_of(cells: Tensor, width: int) -> Tensor:
     """Put the cells of an image `width` pixels wide together again; the inverse of `cells_of`."""
-    side = cells.shape[4]
-    rows = cells.unflatten(1, (-1, width // side)).permute(0, 3, 1, 4, 2, 5)  # [N, C, rows, side, columns, side]
-    return rows.flatten(4).flatten(2, 3)
+    side = math.isqrt(cells.shape[1])
+    columns = cells.unflatten(3, (-1, width // side)).unflatten(1, (side, side))  # [N, side, side, C, rows, columns]
+    return columns.permute(0, 3, 4, 1, 5, 2).flatten(4).flatten(2, 3)
+
+
+def _combined(matrix: Tensor, cells: Tensor) -> Tensor:
+    """Multiply the first axis of each image's `[N, places, C, cells]` by a matrix `[cosines, places]`."""
+    products = torch.bmm(matrix.expand(cells.shape[0], -1, -1), cells.flatten(2))  # [N, cosines, C * cells]
+    return products.unflatten(2, cells.shape[2:])

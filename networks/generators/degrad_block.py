@@ -102,7 +102,8 @@ class PaperDegradBlock(nn.Module):
             return convolve_by_taps(f, weight)
         if f.device.type == "cpu":  # which takes two to three times as long for groups
             each = zip(split(f, 1, 0), weight.unbind(), strict=True)
-            return torch.cat([F.conv2d(image, own, padding=1) for image, own in each])
+            parts = [F.conv2d(image, own, padding=1) for image, own in each]
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
         # One group an image.
         r = F.conv2d(f.reshape(1, images * channels, height, width), weight.flatten(0, 1), padding=1, groups=images)
         return r.view(images, self.channels, height, width).contiguous(memory_format=torch.channels_last)
@@ -146,12 +147,12 @@ class PlacedDegradBlock(PaperDegradBlock):
     def noise_consts(self) -> list[Tensor]:
         return [self.noise_const]
 
-    def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
-        """Return f and noise, `[N, C + 3, H, W]`."""
+    def inputs(self, f: Tensor, noise: Tensor | None, image: Tensor | None = None) -> Tensor:
+        """Return f, the image where there is one, and noise, `[N, C (+ img_channels) + 3, H, W]`."""
         images, _, height, width = f.shape
         noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else NOISE_GAIN * noise.to(f.dtype)
-        pixels = noise.permute(0, 2, 3, 1).expand(images, -1, -1, -1)  # [N, H, W, maps]
-        return torch.cat([f.permute(0, 2, 3, 1), pixels], dim=3).permute(0, 3, 1, 2)  # stays channels_last
+        maps = [f, *([] if image is None else [image.to(f.dtype)]), noise.expand(images, -1, -1, -1)]
+        return torch.cat([each.permute(0, 2, 3, 1) for each in maps], dim=3).permute(0, 3, 1, 2)  # stays channels_last
 
     def add_noise(self, r: Tensor, q: Tensor, noise: Tensor) -> Tensor:
         mix = ((q * self.noise_gain) @ self.noise_mix.flatten(1)).view(q.shape[0], NOISE_MAPS, -1)  # [N, maps, C]

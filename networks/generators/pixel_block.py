@@ -48,9 +48,7 @@ class PixelDegradBlock(PlacedDegradBlock):
 
     def residuals(self, f: Tensor, image: Tensor, q: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the residuals of f `[N, C, R, R]` and of the image `[N, img_channels, R, R]`, that in float32."""
-        maps = [f.permute(0, 2, 3, 1), image.to(f.dtype).permute(0, 2, 3, 1)]
-        seen = torch.cat(maps, dim=3).permute(0, 3, 1, 2)  # [N, C + img_channels, R, R], stays channels_last
-        hidden = self.convq.hidden(self.combine(self.inputs(seen, noise), q))
+        hidden = self.convq.hidden(self.combine(self.inputs(f, noise, image), q))
         of_features, of_image = self.convq.last(hidden), self.to_image(hidden).float() + self.cells(image, q)
         return of_features if noise is None else self.add_noise(of_features, q, noise), of_image
 
@@ -73,6 +71,7 @@ class PixelQualityBlock(QualityBlock):
     def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
         f, shortcut, img, ws, noise, ring = entered
         y = self.content(f, ws[:, self.num_conv - 1], noise, ring)
+        img = self.enlarged(img)
         features, images = self._leave(y, shortcut, repeat(img, y.shape[0]), repeat_rows(ws, y.shape[0]))
         seen = _last(images, q)  # [N, img_channels, R, R]
         unit, strength = self.unit_codes(q)

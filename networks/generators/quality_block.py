@@ -111,6 +111,7 @@ class FeatureQualityBlock(QualityBlock):
         unit, strength = self.unit_codes(q)
         contents, residual = self.contents_and_residual(f, w, noise, unit, ring)
         degraded = contents[-1] + self.strengthened(residual, strength)  # [N, C, R, R]
+        img = self.enlarged(img)
         if not both:
             return self.leave(degraded, shortcut, img, ws)
         y = torch.cat([contents[0], degraded])  # [2 N, C, R, R], sharp rows first

@@ -104,7 +104,7 @@ class SynthesisBlock(nn.Module):
         f, shortcut = self.enter(x, ws, noise, inserts)  # [N, C_out, R, R]
         last = self.num_conv - 1
         y = self.conv1(f, ws[:, last], noise[last], self.residual_gain, ring=inserts.ring1)  # [N, C_out, R, R]
-        return self.leave(y, shortcut, img, ws, inserts.x)
+        return self.leave(y, shortcut, self.enlarged(img), ws, inserts.x)
 
     @property
     def residual_gain(self) -> float:
@@ -131,13 +131,19 @@ class SynthesisBlock(nn.Module):
         """Return features in the number type and order of memory of this block's own."""
         return features.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
+    def enlarged(self, img: Tensor | None) -> Tensor | None:
+        """Return the image before this block, `[N, img_channels, R/2, R/2]`, at its resolution; None stays None."""
+        return None if img is None else upsample2d(img, self.resample_filter)
+
     def leave(
         self, y: Tensor, shortcut: Tensor | None, img: Tensor | None, ws: Tensor, instead: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the block's features, or those given `instead`, and the image so far, from the output `y` of conv1."""
+        """Return the block's features, or those given `instead`, and the image so far, from the output `y` of conv1.
+
+        `img [N, img_channels, R, R]` is the image before this block, enlarged.
+        """
         x = y if shortcut is None else y + shortcut
         x = x if instead is None else self.own(instead)
-        img = None if img is None else upsample2d(img, self.resample_filter)
         if self.torgb is not None:
             rgb = self.torgb(x, ws[:, self.num_conv]).float()  # [N, img_channels, R, R]
             img = rgb if img is None else img + rgb

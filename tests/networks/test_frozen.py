@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from generation.rendering import render
 from networks.frozen import FrozenSynthesis
 from networks.latents import Latents
-from tests.support.networks import quality_generator, small_generator
+from tests.support.networks import VARIANTS, quality_generator, small_generator
 from torch_utils.replay import Replayed
 
 
@@ -23,13 +24,13 @@ def assert_same_images(G, frozen, latents):
     assert all(map(torch.equal, actual, expected))
 
 
-@pytest.mark.parametrize("make", [quality_generator, small_generator])
+@pytest.mark.parametrize("make", [small_generator, *(partial(quality_generator, variant) for variant in VARIANTS)])
 @torch.no_grad()
 def test_images_keep_their_bits(make):
     """When they are computed, recorded and replayed, in turns for one and for two images, and without noise."""
     G = make()
     frozen = FrozenSynthesis(G)
-    for _ in range(4):
+    for _ in range(3):
         for rows in (1, 2):
             assert_same_images(G, frozen, draw(G, rows))
     none = G.synthesis.make_noise("none", 1)
@@ -37,6 +38,16 @@ def test_images_keep_their_bits(make):
         latents = draw(G)
         pair = [render(G, latents, [latents.q], none, frozen=way)[0] for way in (None, frozen)]
         assert torch.equal(*pair)
+
+
+@torch.no_grad()
+def test_networks_share_nothing():
+    """Not even those that were recorded for the same inputs."""
+    networks = [quality_generator("pixels"), quality_generator("pixels")]
+    frozen, latents = [FrozenSynthesis(G) for G in networks], draw(networks[0])
+    for _ in range(4):
+        for G, way in zip(networks, frozen, strict=True):
+            assert_same_images(G, way, latents)
 
 
 def test_weights_may_be_written_to():

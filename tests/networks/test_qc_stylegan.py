@@ -8,10 +8,9 @@ from networks.config import QualityConfig
 from networks.files import with_precision
 from networks.generators.degrad_block import PaperDegradBlock, PlacedDegradBlock
 from networks.latents import Latents
-from tests.support.networks import golden_generator, quality_generator, small_generator
+from tests.support.networks import VARIANTS, golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
 
-VARIANTS = ["paper", "paper+", "pixels", "released", "adain"]
 ARCHITECTURES = ["skip", "resnet", "orig"]
 
 

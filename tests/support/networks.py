@@ -17,6 +17,7 @@ from networks.files import ImageFormat, build_discriminator, build_generator, sa
 from networks.generators import qc_stylegan, stylegan2
 
 SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
+VARIANTS = ["paper", "paper+", "pixels", "released", "adain"]  # of DegradBlocks
 SMALL_D = DiscriminatorConfig(channel_base=256, channel_max=16, mapping_layers=2)
 
 
