@@ -29,16 +29,16 @@ class Histograms:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.limits = torch.linspace(-REACH, REACH, BINS + 1, device=device)[1:-1]  # between two bins
         self.counts: dict[str, Tensor] = {}  # name -> int64 [BINS]
 
     @torch.no_grad()
     def report(self, name: str, values: Tensor) -> None:
         """Count the elements of `values` under `name`; NaN counts as 0."""
-        places = (values.detach().flatten().float().nan_to_num() + REACH) * (BINS / (2 * REACH))
-        bins = places.clamp(0, BINS - 1).long()
+        bins = torch.bucketize(values.detach().flatten().float().nan_to_num(), self.limits, right=True)
         if name not in self.counts:
             self.counts[name] = torch.zeros(BINS, dtype=torch.int64, device=self.device)
-        self.counts[name].scatter_add_(0, bins, torch.ones_like(bins))  # unlike bincount it waits for no GPU
+        self.counts[name].scatter_(0, bins, 1, reduce="add")  # unlike bincount it waits for no GPU
 
     def read(self, reduce: Callable[[Tensor], Tensor] = lambda value: value) -> dict[str, Histogram]:
         """Return the histograms since the last reading, over all processes, and begin anew."""

@@ -47,4 +47,4 @@ def test_a_step_reads_no_values(monkeypatch, run_files, variant, dtype, batch_gp
     subject.step(Batch(images, images, torch.zeros(8, 0)))
     for network in subject.networks().values():
         assert {parameter.device for parameter in network.parameters()} == {META}
-    assert {sums.device for sums in subject.statistics.sums.values()} == {META}
+    assert {sums.device for sums in subject.statistics.sums.read().values()} == {META}

@@ -1,5 +1,6 @@
 """Stop at the first NaN or infinity, before it reaches a file."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from dnnlib.errors import UserError
 from torch_utils.finite import first_not_finite
+from torch_utils.scalar_sums import ScalarSums
 
 CURE = (
     "the last saved state is untouched: start a new run in another --outdir with --init-from=its newest network and a "
@@ -20,14 +22,13 @@ class FiniteGuard:
     """Notes on the device which losses were not finite; reading the notes is left to the caller's pace."""
 
     def __init__(self) -> None:
-        self.flags: dict[tuple[str, str], Tensor] = {}
+        self.flags = ScalarSums[tuple[str, str]](factor=0.0)  # 0, or NaN from a value on that was not finite
 
     @torch.no_grad()
     def watch(self, phase: str, name: str, value: Tensor) -> None:
-        """Note whether the tensor called `name` is finite in this phase."""
-        bad = ~torch.isfinite(value.detach()).all()
-        key = phase, name
-        self.flags[key] = self.flags[key] | bad if key in self.flags else bad
+        """Note whether the tensor called `name` is finite in this phase; nobody may change a scalar afterwards."""
+        value = value.detach().float()
+        self.flags.add((phase, name), (value * 0).sum() if value.ndim else value)
 
     def check(
         self, networks: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tensor] = lambda value: value
@@ -36,12 +37,12 @@ class FiniteGuard:
 
         `reduce` sums a tensor over all processes, so that all of them raise.
         """
-        keys, flags = list(self.flags), list(self.flags.values())
-        self.flags = {}
-        if keys:
-            counts = reduce(torch.stack(flags).float()).tolist()
-            for key, count in zip(keys, counts, strict=True):
-                if count:
+        flags = self.flags.read()
+        self.flags.restart()
+        if flags:
+            sums = reduce(torch.stack(list(flags.values()))).tolist()
+            for key, total in zip(flags, sums, strict=True):
+                if math.isnan(total):
                     raise _not_finite(*key)
         for phase, network in networks.items():
             named = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
