@@ -25,6 +25,7 @@ class BatchRandom:
         rows: rows of the batch that are returned; None returns all.
         device: device that draws the numbers.
         copies: how many batches there are, each with numbers of its own for these rows, one after the other.
+        generator: source that is seeded by the key already; None: one is made.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class BatchRandom:
         rows: slice | None = None,
         device: torch.device | str = "cpu",
         copies: int = 1,
+        generator: torch.Generator | None = None,
     ):
-        self.generator = torch.Generator(device).manual_seed(derive_seed(*key))
+        self.generator = generator or torch.Generator(device).manual_seed(derive_seed(*key))
         self.batch_size = batch_size
         self.rows = rows or slice(None)
         self.device = torch.device(device)

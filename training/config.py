@@ -141,6 +141,9 @@ class RunConfig:
     # CUDA graphs for the same passes: more images a second where the batch of a GPU is so small that the host cannot
     # start kernels as fast as they run; seconds until the first image.
     graphs: bool = False
+    # CUDA graphs for whole phases of a step instead, regularisation, augmentation and optimizer included; of a run with
+    # one process. The first steps are as without.
+    graph_phases: bool = False
     log: str = ""  # services that the run is logged to besides TensorBoard: wandb, mlflow, or wandb,mlflow
     tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
@@ -155,6 +158,8 @@ class RunConfig:
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
         require(not (self.graphs and self.compile), "run.graphs", "true", "left out with run.compile")
+        other = "run.graphs" if self.graphs else "run.compile" if self.compile else ""
+        require(not (self.graph_phases and other), "run.graph_phases", "true", f"left out with {other}")
         is_time = 0 < self.rank_timeout <= LONGEST_WAIT
         require(is_time, "run.rank_timeout", self.rank_timeout, f"above 0 and at most {LONGEST_WAIT:,} seconds")
 

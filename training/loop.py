@@ -101,8 +101,7 @@ def _train(
     """Train in a directory that this process, or the first one, has locked."""
     prepare_processor(world.device)
     convolution.use_exact(config.run.exact_convolutions)
-    if config.run.graphs and world.device.type != "cuda":
-        raise UserError(f"run.graphs is true, and a {world.device.type} device has no CUDA graphs; leave it out")
+    _require_graphs(config, world)
     if world.device.type != "cpu":
         torch.backends.cudnn.benchmark = True
         allow_tf32(config)
@@ -129,6 +128,15 @@ def _train(
             report.log.line(f"Note: {lock_note}")
         network_run = NetworkRun(world, config, directory, dataset, identity, trainer, degrading, report, on_snapshot)
         RunLoop(network_run, config.batch, config.run, report.log).start(state is not None, notes)
+
+
+def _require_graphs(config: TrainConfig, world: World) -> None:
+    """Raise UserError where the run wants CUDA graphs that it cannot have."""
+    for name in ("graphs", "graph_phases"):
+        if getattr(config.run, name) and world.device.type != "cuda":
+            raise UserError(f"run.{name} is true, and a {world.device.type} device has no CUDA graphs; leave it out")
+    if config.run.graph_phases and world.size > 1:
+        raise UserError(f"run.graph_phases is true with {world.size} processes; take --set run.graphs=true instead")
 
 
 class NetworkRun(Run):

@@ -85,7 +85,7 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     augment = _build_augment(config, name, world)
     strength = None if augment is None else _build_strength(augment, config, world)
     interval = config.loss.r1_interval if config.loss.r1_gamma > 0 else 0
-    optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run.fused_optimizer)
+    optimizer = lazy_adam(D.trainable_parameters(), config.optimizer_d, interval, config.run, world.device)
     logits_once = first_order(D.forward, D, config.run)
     pl_mean = torch.zeros([], device=world.device)
     return Stream(name, index, D, logits_once, optimizer, augment, strength, pl_mean)

@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from training.optimization.finite_guard import FiniteGuard, require_finite
 from training.optimization.optimizer import lazy_adam, load_optimizer
 from training.optimization.phase import Network, Phase
 from training.passes.first_order import GeneratorPasses
+from training.passes.phases import EagerPhases, GraphedPhases, Phases
 from training.stream import Stream, build_stream
 
 
@@ -34,8 +35,7 @@ def forgives_overflow(network: Network) -> bool:
     return network.config.precision.dtype == "fp16"
 
 
-@dataclass(frozen=True)
-class Round:
+class Round(NamedTuple):
     """The images that go through the networks at once, as float32 in [-1, 1], and where they stand in the batch."""
 
     reals: dict[str, Tensor]  # [N, C, H, W] by stream
@@ -70,6 +70,7 @@ class Trainer:
         self.statistics = Statistics(world.device)
         self.histograms = Histograms(world.device)  # scores since the last tick; a continued run begins them anew
         self.guard = FiniteGuard()
+        self.phases: Phases = GraphedPhases(world.device) if config.run.graph_phases else EagerPhases()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
             self.G, self.teacher = self._build_generators()
@@ -83,21 +84,22 @@ class Trainer:
             names = config.streams
             self.streams = [build_stream(index, name, config, images, world) for index, name in enumerate(names)]
         self.optimizer_g = lazy_adam(
-            self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run.fused_optimizer
+            self.G.trainable_parameters(), config.optimizer_g, self._pl_interval, config.run, world.device
         )
 
     def step(self, batch: Batch) -> None:
         """Train on this process's share of one batch."""
         rounds = list(self._rounds(batch))
-        fakes = self.train_generator(rounds)
+        run = self.phases.run
+        fakes = run("G", self.train_generator, rounds)
         if self._pl_interval and self.steps % self._pl_interval == 0:
-            self.regularize_generator(rounds)
+            run("G_reg", self.regularize_generator, rounds)
         if not self.config.loss.share_fakes:
-            fakes = [self.make_fakes(round_) for round_ in rounds]
+            fakes = run("fakes", self.make_all_fakes, rounds)
         for stream in self.streams:
-            self.train_discriminator(stream, rounds, fakes)
+            run(f"D_{stream.name}", partial(self.train_discriminator, stream), rounds, fakes)
             if self._r1_interval and self.steps % self._r1_interval == 0:
-                self.regularize_discriminator(stream, rounds)
+                run(f"D_{stream.name}_reg", partial(self.regularize_discriminator, stream), rounds)
         self.steps += 1
         self.images_seen += self.config.batch
         update_ema(self.G_ema, self.G, ema_decay(self.config.ema, self.config.batch, self.images_seen))
@@ -136,7 +138,7 @@ class Trainer:
                 if self.config.loss.share_fakes:  # copies, since graphs write each round's images to the same memory
                     shared.append({stream.name: fakes[stream.name].detach().clone() for stream in self.streams})
                 backward(total, len(ws))
-        self.is_whole = False
+        self.phases.note(self._begin_change)
         if not self._frozen:
             self.G.mapping.track_average(self.world.sum(mean_w) / self.config.batch)
         return shared
@@ -164,6 +166,10 @@ class Trainer:
                 backward(total, round_.rows.stop - round_.rows.start)
         for stream, (length, count) in zip(self.streams, self.world.sum(sums), strict=True):
             stream.pl_mean.lerp_(length / count, config.pl_decay)
+
+    def make_all_fakes(self, rounds: list[Round]) -> list[dict[str, Tensor]]:
+        """Return fresh fakes of each stream for each round."""
+        return [self.make_fakes(round_) for round_ in rounds]
 
     @torch.no_grad()
     def make_fakes(self, round_: Round) -> dict[str, Tensor]:
@@ -294,8 +300,11 @@ class Trainer:
         stream: Stream | None = None,
         copies: int = 1,
     ) -> BatchRandom:
-        key = (self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index)
-        return BatchRandom(key, self.config.batch, rows or round_.rows, self.world.device, copies)
+        def key() -> tuple[int, ...]:
+            return self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index
+
+        own = self.phases.generator(key)
+        return BatchRandom(key(), self.config.batch, rows or round_.rows, self.world.device, copies, own)
 
     def _sample_ws(self, rng: BatchRandom, c: Tensor) -> Tensor:
         """Return random `ws [N, num_ws, w_dim]`, some of them mixed from two latents."""
@@ -355,14 +364,17 @@ class Trainer:
             content = teacher.content(content.ws, content.noise, self.passes.trunk_blocks)
         return teacher.features(content)
 
+    def _begin_change(self) -> None:
+        self.is_whole = False
+
     def _report(self, name: str, value: Tensor, watch: str | None = None) -> None:
-        self.statistics.report(name, value)
+        self.phases.note(self.statistics.report, name, value.detach())
         if watch is not None:
-            self.guard.watch(watch, f"loss {name.removeprefix('Loss/')}", value)
+            self.phases.note(self.guard.watch, watch, f"loss {name.removeprefix('Loss/')}", value.detach())
 
     def _report_scores(self, of: str, logits: Tensor) -> None:
         self._report(f"Loss/scores/{of}", logits)
-        self.histograms.report(f"Scores/{of}", logits)
+        self.phases.note(self.histograms.report, f"Scores/{of}", logits.detach())
 
     def _phase(self, network: Network, optimizer: torch.optim.Optimizer) -> Phase:
         others = [other for other in self.networks().values() if other is not network]

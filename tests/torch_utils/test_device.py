@@ -15,7 +15,7 @@ META = torch.device("meta")  # has shapes but no values: whoever reads one there
 class Shapes(BatchRandom):
     """Draws without a generator, of which this device has none."""
 
-    def __init__(self, key, batch_size, rows=None, device="cpu", copies=1):
+    def __init__(self, key, batch_size, rows=None, device="cpu", copies=1, generator=None):
         self.batch_size, self.rows, self.device = batch_size, rows or slice(None), torch.device(device)
         self.copies = copies
 

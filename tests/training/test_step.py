@@ -16,7 +16,7 @@ from tests.torch_utils.test_device import META, Shapes
 from torch_utils import distributed
 from torch_utils.distributed import World
 from training import loop, trainer
-from training.config import OptimizerConfig
+from training.config import OptimizerConfig, RunConfig
 from training.optimization.optimizer import lazy_adam, load_optimizer
 
 aten = torch.ops.aten
@@ -200,7 +200,8 @@ def test_compiled_passes_have_the_same_gradients(monkeypatch, tmp_path):
 def test_a_run_may_change_to_fused_steps_and_back(saved, own):
     """On a GPU, fused steps are counted there and others on the CPU."""
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizers = [lazy_adam({"weight": weight}, OptimizerConfig(), 0, fused) for fused in (saved, own)]
+    runs = [RunConfig(fused_optimizer=fused) for fused in (saved, own)]
+    optimizers = [lazy_adam({"weight": weight}, OptimizerConfig(), 0, run, torch.device("cpu")) for run in runs]
     weight.grad = torch.ones(3)
     optimizers[0].step()
     state = optimizers[0].state_dict()

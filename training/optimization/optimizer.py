@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.config import OptimizerConfig
+from training.config import OptimizerConfig, RunConfig
 
 
 def lazy_adam(
-    parameters: dict[str, nn.Parameter], config: OptimizerConfig, interval: int, fused: bool
+    parameters: dict[str, nn.Parameter], config: OptimizerConfig, interval: int, run: RunConfig, device: torch.device
 ) -> torch.optim.Adam:
     """Return Adam for a network that is regularised every `interval` steps (0: never).
 
@@ -21,12 +21,13 @@ def lazy_adam(
         lr=config.lr * ratio,
         betas=(config.beta1**ratio, config.beta2**ratio),
         eps=config.eps,
-        fused=fused,
+        fused=run.fused_optimizer,
+        capturable=run.graph_phases and device.type == "cuda",
     )
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take up a saved state; whether steps are fused, and so where they are counted, stays this run's own choice."""
+    """Take up a saved state; how steps are taken, and so where they are counted, stays this run's own choice."""
     pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
-    groups = [saved | {"fused": own["fused"]} for own, saved in pairs]
+    groups = [saved | {name: own[name] for name in ("fused", "capturable")} for own, saved in pairs]
     optimizer.load_state_dict(state | {"param_groups": groups})

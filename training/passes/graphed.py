@@ -4,7 +4,7 @@ A step of these networks is thousands of short kernels. Below some batch size th
 the GPU to run them; a graph is started as one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,8 @@ class Recording:
         everything = [*self.inputs, *aliases.values()] if torch.is_grad_enabled() else []
         self.sources = [tensor for tensor in everything if tensor.requires_grad]
         device = self.inputs[0].device
-        warm_up(device, self._try)
+        for _ in range(WARM_UPS):
+            beside(device, self._try)
         capture = capture_on(device)
         self.replay_forward, result = capture(self.call)
         self.results, outputs = split(result)
@@ -194,22 +195,27 @@ def _with_parameters(network: nn.Module, aliases: dict[nn.Parameter, nn.Paramete
             module._parameters[name] = parameter
 
 
-def warm_up(device: torch.device, function: Callable[[], None]) -> None:
-    """Run a function a few times beside the current stream, as recordings want it."""
+def beside(device: torch.device, function: Callable[[], Any]) -> Any:
+    """Return what a function computes beside the current stream, as recordings want it before they begin."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            function()
+        result = function()
     torch.cuda.current_stream(device).wait_stream(stream)
+    return result
 
 
-def capture_on(device: torch.device) -> Capture:
-    """Return a function that records work for a device; all that it records shares its memory."""
+def capture_on(device: torch.device, generators: Sequence[torch.Generator] = ()) -> Capture:
+    """Return a function that records work for a device; all that it records shares its memory.
+
+    Each replay draws from the `generators` as they are seeded at that time.
+    """
     pool = torch.cuda.graph_pool_handle()
 
     def capture(function: Callable[[], Any]) -> tuple[Replay, Any]:
         graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
         # Other threads of this process copy images to the device meanwhile, which they may.
         with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = function()

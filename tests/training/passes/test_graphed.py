@@ -12,7 +12,7 @@ from training.passes import graphed
 from training.passes.graphed import GraphedPass
 
 
-def capture_on(device):
+def capture_on(device, generators=()):
     def capture(function):
         result = function()
 
@@ -37,7 +37,7 @@ def gradients(recording, _):
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch):
     monkeypatch.setattr(graphed, "capture_on", capture_on)
-    monkeypatch.setattr(graphed, "warm_up", lambda device, function: function())
+    monkeypatch.setattr(graphed, "beside", lambda device, function: function())
     monkeypatch.setattr(graphed.Recording, "_gradients", gradients)
 
 
