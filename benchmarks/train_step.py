@@ -83,7 +83,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--exact", is_flag=True, help="Also time the step with torch's own convolutions alone.")
 @click.option("--shared", is_flag=True, help="Also time the step with loss.share_fakes.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
-@click.option("--graphs", is_flag=True, help="Also time the step with run.graphs, on a GPU.")
+@click.option("--graphs", is_flag=True, help="Also time the step with run.graphs and with run.graph_phases.")
 @click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
 @click.option(
     "--steps",
@@ -123,7 +123,7 @@ def main(
     prepare(chosen)
     images = ImageFormat(resolution, 3, 0)
     flags = {"textbook": textbook, "plain": plain, "exact": exact, "with shared fakes": shared}
-    flags |= {"compiled": compiled, "with graphs": graphs}
+    flags |= {"compiled": compiled, "with graphs": graphs, "with phases as graphs": graphs}
     others = [name for name, flag in flags.items() if flag]
     records: list[dict[str, Any]] = []
     if profile:
@@ -180,9 +180,10 @@ def _compare(
         "with shared fakes": (contextlib.nullcontext, Trainer, _with(config, "loss", share_fakes=True)),
         "compiled": (contextlib.nullcontext, Trainer, _with(config, "run", compile=True)),
         "with graphs": (contextlib.nullcontext, Trainer, _with(config, "run", graphs=True)),
+        "with phases as graphs": (contextlib.nullcontext, Trainer, _with(config, "run", graph_phases=True)),
     }
     for name in others:
-        counts = ours["operations"] if name == "with graphs" else None
+        counts = ours["operations"] if name.endswith("graphs") else None
         context, kind, other_config = arrangements[name]
         with context():
             numbers = _measure(f"{mode}, {name}", kind(other_config, images, world), rate, repeats, steps, counts)

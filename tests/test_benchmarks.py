@@ -77,13 +77,13 @@ def test_train_step_counts_a_graphed_step_as_an_eager_one(monkeypatch):
         train_step, "_measure", lambda *arguments: asked.append(arguments) or {"seconds": 1, "operations": {"G": 5}}
     )
     config = configs.step_config(16, "fp32", "demo", 4, 64, 8, None, "none")
-    others = ["with shared fakes", "compiled", "with graphs"]
+    others = ["with shared fakes", "compiled", "with graphs", "with phases as graphs"]
     list(train_step._compare("base", config, IMAGES, torch.device("cpu"), 1.0, others, 1, None, None))
-    assert [arguments[5:] for arguments in asked] == [(), (None,), (None,), ({"G": 5},)]
-    others = [arguments[1] for arguments in asked]
-    assert [other.loss.share_fakes for other in others] == [False, True, False, False]
-    assert [other.run.compile for other in others] == [False, False, True, False]
-    assert [other.run.graphs for other in others] == [False, False, False, True]
+    assert [arguments[5:] for arguments in asked] == [(), (None,), (None,), ({"G": 5},), ({"G": 5},)]
+    own, *others = [arguments[1] for arguments in asked]
+    changed = [(each.loss.share_fakes, each.run.compile, each.run.graphs, each.run.graph_phases) for each in others]
+    assert changed == [tuple(place == own_place for place in range(4)) for own_place in range(4)]
+    assert not (own.loss.share_fakes or own.run.compile or own.run.graphs or own.run.graph_phases)
 
 
 def test_a_step_with_shared_fakes_has_no_phase_that_draws_them(run_files):

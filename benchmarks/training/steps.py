@@ -47,15 +47,18 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     """Return each phase of the step on random images, by name."""
     rounds = list(trainer._rounds(random_batch(trainer)))
     fakes = [trainer.make_fakes(round_) for round_ in rounds]
-    found: dict[str, Callable[[], object]] = {
-        "G": lambda: trainer.train_generator(rounds),
-        "G_reg": lambda: trainer.regularize_generator(rounds),
-    }
+    found: dict[str, Callable[[], object]] = {}
+
+    def add(name: str, function: Callable[..., object], *arguments: object) -> None:
+        found[name] = partial(trainer.phases.run, name, function, *arguments)
+
+    add("G", trainer.train_generator, rounds)
+    add("G_reg", trainer.regularize_generator, rounds)
     if not trainer.config.loss.share_fakes:
-        found["fakes"] = lambda: [trainer.make_fakes(round_) for round_ in rounds]
+        add("fakes", trainer.make_all_fakes, rounds)
     for stream in trainer.streams:
-        found[f"D_{stream.name}"] = partial(trainer.train_discriminator, stream, rounds, fakes)
-        found[f"D_{stream.name}_reg"] = partial(trainer.regularize_discriminator, stream, rounds)
+        add(f"D_{stream.name}", partial(trainer.train_discriminator, stream), rounds, fakes)
+        add(f"D_{stream.name}_reg", partial(trainer.regularize_discriminator, stream), rounds)
     return found
 
 
