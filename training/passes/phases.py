@@ -106,8 +106,7 @@ class GraphedPhases:
         torch._foreach_copy_(phase.inputs, tensors)
         self._seed(phase)
         phase.replay()
-        for note, values in phase.notes:
-            note(*values)
+        self._take(phase.notes)
         return phase.result
 
     def generator(self, key: Key) -> torch.Generator | None:
@@ -151,6 +150,13 @@ class GraphedPhases:
             return function(*arguments)
         finally:
             self._current = None
+
+    def _take(self, notes: list[Note]) -> None:
+        """Do what the host does after a replay, with copies, since the next replay writes to the tensors' memory."""
+        structure, tensors = split([arguments for _, arguments in notes])
+        copies = structure.fill(list(torch._foreach_mul(tensors, 1.0)) if tensors else [])
+        for (function, _), arguments in zip(notes, copies, strict=True):
+            function(*arguments)
 
     def _seed(self, phase: _Recorded) -> None:
         for generator, key in zip(phase.generators, phase.keys, strict=True):
