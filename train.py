@@ -61,6 +61,7 @@ FIELDS = {
     "on_bad_image": ("run.on_bad_image",),
     "allow_data_change": ("run.allow_data_change",),
     "exact_convolutions": ("run.exact_convolutions",),
+    "cuda_graphs": ("run.cuda_graphs",),
     "log": ("run.log",),
 }
 
@@ -70,7 +71,7 @@ SECTIONS = {
         *("data", "cond", "mirror", "subset", "degradation", "licence", "subject", "on_bad_image", "allow_data_change"),
     ),
     "Schedule": ("kimg", "batch", "tick", "snap", "keep_snapshots", "seed"),
-    "Machine": ("gpus", "batch_gpu", "device", "precision", "workers", "degrade_on"),
+    "Machine": ("gpus", "batch_gpu", "device", "precision", "workers", "degrade_on", "cuda_graphs"),
     "Network and loss": ("generator", "variant", "degrad_only", "gamma", "lr", "freezed", "ablation"),
     "Augmentation": ("aug", "aug_p", "target", "augpipe"),
     "Metrics": ("metrics", "best", "weights_dir"),
@@ -137,6 +138,11 @@ SECTIONS = {
     is_flag=True,
     default=None,
     help="Take torch's convolutions on every processor, also where others are faster.",
+)
+@click.option(
+    "--cuda-graphs",
+    type=click.Choice(["none", "passes", "phases"]),
+    help="Start passes, or whole phases of a step, as one CUDA graph each; for small batches on a GPU.",
 )
 @click.option("--licence", help="Licence of the images, stored in the network's header.")
 @click.option("--subject", help="What the images show, such as 'cat faces', stored in the network's header.")

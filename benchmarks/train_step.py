@@ -83,7 +83,7 @@ DEFAULT_ON_CUDA: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 @click.option("--exact", is_flag=True, help="Also time the step with torch's own convolutions alone.")
 @click.option("--shared", is_flag=True, help="Also time the step with loss.share_fakes.")
 @click.option("--compiled", is_flag=True, help="Also time the step with run.compile.")
-@click.option("--graphs", is_flag=True, help="Also time the step with run.graphs and with run.graph_phases.")
+@click.option("--graphs", is_flag=True, help="Also time the step with --cuda-graphs=passes and =phases.")
 @click.option("--repeats", default=3, help="Number of calls of a phase that are timed.")
 @click.option(
     "--steps",
@@ -179,8 +179,8 @@ def _compare(
         "exact": (convolution.exact, Trainer, config),
         "with shared fakes": (contextlib.nullcontext, Trainer, _with(config, "loss", share_fakes=True)),
         "compiled": (contextlib.nullcontext, Trainer, _with(config, "run", compile=True)),
-        "with graphs": (contextlib.nullcontext, Trainer, _with(config, "run", graphs=True)),
-        "with phases as graphs": (contextlib.nullcontext, Trainer, _with(config, "run", graph_phases=True)),
+        "with graphs": (contextlib.nullcontext, Trainer, _with(config, "run", cuda_graphs="passes")),
+        "with phases as graphs": (contextlib.nullcontext, Trainer, _with(config, "run", cuda_graphs="phases")),
     }
     for name in others:
         counts = ours["operations"] if name.endswith("graphs") else None

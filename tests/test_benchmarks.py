@@ -81,9 +81,9 @@ def test_train_step_counts_a_graphed_step_as_an_eager_one(monkeypatch):
     list(train_step._compare("base", config, IMAGES, torch.device("cpu"), 1.0, others, 1, None, None))
     assert [arguments[5:] for arguments in asked] == [(), (None,), (None,), ({"G": 5},), ({"G": 5},)]
     own, *others = [arguments[1] for arguments in asked]
-    changed = [(each.loss.share_fakes, each.run.compile, each.run.graphs, each.run.graph_phases) for each in others]
-    assert changed == [tuple(place == own_place for place in range(4)) for own_place in range(4)]
-    assert not (own.loss.share_fakes or own.run.compile or own.run.graphs or own.run.graph_phases)
+    changed = [(each.loss.share_fakes, each.run.compile, each.run.cuda_graphs) for each in others]
+    assert changed == [(True, False, "none"), (False, True, "none"), (False, False, "passes"), (False, False, "phases")]
+    assert (own.loss.share_fakes, own.run.compile, own.run.cuda_graphs) == (False, False, "none")
 
 
 def test_a_step_with_shared_fakes_has_no_phase_that_draws_them(run_files):

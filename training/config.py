@@ -138,12 +138,10 @@ class RunConfig:
     # torch.compile for the passes that are derived once: more images a second on a GPU, minutes until the first. It
     # needs Triton there, and a C++ compiler on a CPU, which gains nothing.
     compile: bool = False
-    # CUDA graphs for the same passes: more images a second where the batch of a GPU is so small that the host cannot
-    # start kernels as fast as they run; seconds until the first image.
-    graphs: bool = False
-    # CUDA graphs for whole phases of a step instead, regularisation, augmentation and optimizer included; of a run with
-    # one process. The first steps are as without.
-    graph_phases: bool = False
+    # CUDA graphs, for the same passes, or (in a run with one process) for whole phases of a step, regularisation,
+    # augmentation and optimizer included: more images a second where the batch of a GPU is so small that the host
+    # cannot start kernels as fast as they run; seconds until the first image.
+    cuda_graphs: Literal["none", "passes", "phases"] = "none"
     log: str = ""  # services that the run is logged to besides TensorBoard: wandb, mlflow, or wandb,mlflow
     tf32: bool | None = None  # what stays float32 computes in tf32; None: beside bf16 or fp16, which are no finer
 
@@ -157,9 +155,8 @@ class RunConfig:
         require(keep is None or keep >= 1, "run.keep_snapshots", keep, "at least 1, or null for all")
         require(self.gpus >= 1, "gpus", self.gpus, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
-        require(not (self.graphs and self.compile), "run.graphs", "true", "left out with run.compile")
-        other = "run.graphs" if self.graphs else "run.compile" if self.compile else ""
-        require(not (self.graph_phases and other), "run.graph_phases", "true", f"left out with {other}")
+        is_alone = not self.compile or self.cuda_graphs == "none"
+        require(is_alone, "run.cuda_graphs", self.cuda_graphs, "left out with run.compile")
         is_time = 0 < self.rank_timeout <= LONGEST_WAIT
         require(is_time, "run.rank_timeout", self.rank_timeout, f"above 0 and at most {LONGEST_WAIT:,} seconds")
 

@@ -132,11 +132,11 @@ def _train(
 
 def _require_graphs(config: TrainConfig, world: World) -> None:
     """Raise UserError where the run wants CUDA graphs that it cannot have."""
-    for name in ("graphs", "graph_phases"):
-        if getattr(config.run, name) and world.device.type != "cuda":
-            raise UserError(f"run.{name} is true, and a {world.device.type} device has no CUDA graphs; leave it out")
-    if config.run.graph_phases and world.size > 1:
-        raise UserError(f"run.graph_phases is true with {world.size} processes; take --set run.graphs=true instead")
+    kind = config.run.cuda_graphs
+    if kind != "none" and world.device.type != "cuda":
+        raise UserError(f"--cuda-graphs={kind} on a {world.device.type} device, which has none; leave it out")
+    if kind == "phases" and world.size > 1:
+        raise UserError(f"--cuda-graphs=phases with {world.size} processes; take --cuda-graphs=passes")
 
 
 class NetworkRun(Run):

@@ -70,7 +70,7 @@ class Trainer:
         self.statistics = Statistics(world.device)
         self.histograms = Histograms(world.device)  # scores since the last tick; a continued run begins them anew
         self.guard = FiniteGuard()
-        self.phases: Phases = GraphedPhases(world.device) if config.run.graph_phases else EagerPhases()
+        self.phases: Phases = GraphedPhases(world.device) if config.run.cuda_graphs == "phases" else EagerPhases()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, TrainingPurpose.INITIAL_WEIGHTS))
             self.G, self.teacher = self._build_generators()

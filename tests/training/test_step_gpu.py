@@ -116,21 +116,21 @@ def test_features_stay_channels_last(base, dtype):
     assert not {found for found in layouts.found if not is_known("released", "G", *found)}
 
 
-@pytest.mark.parametrize("passes", ["graphs", "compile"])
-def test_passes_of_other_kinds_have_the_same_gradients(base, monkeypatch, passes):
+@pytest.mark.parametrize("run", [{"cuda_graphs": "passes"}, {"compile": True}], ids=str)
+def test_passes_of_other_kinds_have_the_same_gradients(base, monkeypatch, run):
     monkeypatch.setattr(trainer, "BatchRandom", HostDraws)
-    subjects = [new_trainer(base, GPU, run=run, augment={"mode": "none"}) for run in ({passes: True}, {})]
+    subjects = [new_trainer(base, GPU, run=run, augment={"mode": "none"}) for run in (run, {})]
     for _ in range(2):  # the second time, graphs are replayed
         assert_same_gradients(*map(gradients_by_phase, subjects), rtol=2e-3)
 
 
-@pytest.mark.parametrize("graphs", ["graphs", "graph_phases"])
+@pytest.mark.parametrize("graphs", ["passes", "phases"])
 @pytest.mark.parametrize("aug", ["none", "ada"])
 @pytest.mark.parametrize("degrad_only", [False, True])
 def test_graphed_steps_train_as_eager_ones_do(base, graphs, aug, degrad_only):
     """Several steps, so that graphs are replayed with other images, codes and weights than they were recorded with."""
     weights = []
-    for run in ({graphs: True}, {}):
+    for run in ({"cuda_graphs": graphs}, {}):
         changes = {"train_degrad_only": degrad_only, "augment": {"mode": aug}}
         subject = new_trainer(base, GPU, variant="paper+", run=run, **changes)
         for _ in range(6):

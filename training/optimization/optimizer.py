@@ -22,7 +22,7 @@ def lazy_adam(
         betas=(config.beta1**ratio, config.beta2**ratio),
         eps=config.eps,
         fused=run.fused_optimizer,
-        capturable=run.graph_phases and device.type == "cuda",
+        capturable=run.cuda_graphs == "phases" and device.type == "cuda",
     )
 
 

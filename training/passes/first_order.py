@@ -23,7 +23,7 @@ def first_order(function: Callable[P, T], network: nn.Module, run: RunConfig) ->
         network: network whose parameters the pass uses.
         run: says which.
     """
-    if run.graphs:
+    if run.cuda_graphs == "passes":
         return cast(Callable[P, T], GraphedPass(function, network))
     return torch.compile(function, dynamic=False) if run.compile else function
 

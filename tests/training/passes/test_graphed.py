@@ -127,8 +127,8 @@ def test_a_step_is_the_eager_one(run_files, changes):
         changes = changes | {"generator": {"quality": {"variant": "paper+"}}}
         loss |= {"content_weight": 1.0}
     results = []
-    for graphs in (False, True):
-        run = {"graphs": graphs, "batch_gpu": 4 if train_all else 8}
+    for graphs in ("none", "passes"):
+        run = {"cuda_graphs": graphs, "batch_gpu": 4 if train_all else 8}
         config = tiny_config(data, None if changes is None else base, run=run, loss=loss, **(changes or {}))
         results.append(flatten(train(wake(new_trainer(config)), 2).state_dict()))
     eager, graphed_ = results
@@ -139,11 +139,12 @@ def test_a_step_is_the_eager_one(run_files, changes):
 
 
 def test_only_gpus_have_graphs(run_files, tmp_path):
-    config = tiny_config(run_files[0], run={"graphs": True})
-    with pytest.raises(UserError, match=r"^run.graphs is true, and a cpu device has no CUDA graphs; leave it out$"):
+    config = tiny_config(run_files[0], run={"cuda_graphs": "passes"})
+    with pytest.raises(UserError, match=r"^--cuda-graphs=passes on a cpu device, which has none; leave it out$"):
         run_here(config, tmp_path / "run")
 
 
-def test_graphs_and_the_compiler_exclude_each_other():
-    with pytest.raises(UserError, match=r"^run.graphs is true, must be left out with run.compile$"):
-        RunConfig(graphs=True, compile=True)
+@pytest.mark.parametrize("kind", ["passes", "phases"])
+def test_graphs_and_the_compiler_exclude_each_other(kind):
+    with pytest.raises(UserError, match=f"^run.cuda_graphs is {kind}, must be left out with run.compile$"):
+        RunConfig(cuda_graphs=kind, compile=True)

@@ -1,6 +1,5 @@
 """Whole phases as graphs, on a CPU: a phase runs again where a GPU would replay, into the memory of the recording."""
 
-import dataclasses
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from dnnlib.errors import UserError
 from tests.support.runs import flatten, new_trainer, run_here, tiny_config, train, wake
 from torch_utils.distributed import World
 from training import loop
-from training.config import RunConfig
 from training.passes import graphed
 
 STEPS = graphed.WARM_UPS + 3  # so that each phase is recorded, and then replayed twice
@@ -49,8 +47,8 @@ def test_phases_as_graphs_train_bit_for_bit_as_without(run_files, changes):
     train_all = bool(changes) and "train_all" in changes
     loss = {"pl_interval": 1, "r1_interval": 1, "share_fakes": train_all}
     states = []
-    for graph_phases in (False, True):
-        run = {"graph_phases": graph_phases, "batch_gpu": 4 if train_all else 8}
+    for graphs in ("none", "phases"):
+        run = {"cuda_graphs": graphs, "batch_gpu": 4 if train_all else 8}
         augment = {"mode": "ada", "p": 0.4, "interval": 1}
         config = tiny_config(
             data, None if changes is None else base, run=run, loss=loss, augment=augment, **(changes or {})
@@ -66,7 +64,7 @@ def test_phases_as_graphs_train_bit_for_bit_as_without(run_files, changes):
 
 
 def test_what_is_not_finite_is_noticed_in_a_replay(run_files):
-    trainer = wake(new_trainer(tiny_config(run_files[0], run={"graph_phases": True})))
+    trainer = wake(new_trainer(tiny_config(run_files[0], run={"cuda_graphs": "phases"})))
     train(trainer, STEPS)
     trainer.require_finite()
     with torch.no_grad():
@@ -77,16 +75,8 @@ def test_what_is_not_finite_is_noticed_in_a_replay(run_files):
 
 
 def test_what_graphs_cannot_do_is_one_sentence(run_files, tmp_path):
-    config = tiny_config(run_files[0], run={"graph_phases": True})
-    with pytest.raises(
-        UserError, match=r"^run.graph_phases is true, and a cpu device has no CUDA graphs; leave it out$"
-    ):
+    config = tiny_config(run_files[0], run={"cuda_graphs": "phases"})
+    with pytest.raises(UserError, match=r"^--cuda-graphs=phases on a cpu device, which has none; leave it out$"):
         run_here(config, tmp_path / "run")
-    with pytest.raises(
-        UserError, match=r"^run.graph_phases is true with 2 processes; take --set run.graphs=true instead$"
-    ):
+    with pytest.raises(UserError, match=r"^--cuda-graphs=phases with 2 processes; take --cuda-graphs=passes$"):
         loop._require_graphs(config, World(0, 2, torch.device("cuda", 0)))
-    for other in ("graphs", "compile"):
-        with pytest.raises(UserError, match=f"^run.graph_phases is true, must be left out with run.{other}$"):
-            RunConfig(**{other: True}, graph_phases=True)
-    assert not dataclasses.asdict(RunConfig())["graph_phases"]
