@@ -7,51 +7,80 @@ from networks.generators.stylegan2 import SynthesisNetwork
 from networks.latents import Latents
 from torch_utils.replay import Replayed, Tensors
 
+Names = tuple[str, ...]  # of the tensors of codes
+
 
 class FrozenSynthesis:
     """The passes of a generator's synthesis network, with the same bits, in less time where images are few.
 
-    Weights may still be written to, which costs a recording; they must not be replaced. Codes and networks of more than
-    `ws` and `q`, gradients and GPUs take the network's own passes.
+    Weights may still be written to, which costs a recording; they must not be replaced. Networks that know no grid or
+    whose quality codes join the mapping, gradients and GPUs take the network's own passes.
     """
 
     def __init__(self, G: Generator):
         self.synthesis = G.synthesis
-        weights = [*G.synthesis.parameters(), *G.synthesis.buffers()]
-        self._content = Replayed(self._content_of, weights)
-        self._image = Replayed(self._image_of, weights)
+        self._passes: dict[Names, _Passes] = {}
 
     def content(self, latents: Latents, noise: Noise) -> Content:
         """Return the state after the trunk, as `Synthesis.content` does."""
-        is_plain = latents.padding is None and latents.features is None
-        if not isinstance(self.synthesis, SynthesisNetwork) or not is_plain or self.synthesis.trunk_blocks == 0:
+        if not isinstance(self.synthesis, SynthesisNetwork) or self.synthesis.trunk_blocks == 0:
             return self.synthesis.content(latents, noise)
-        x, img = self._content(latents.ws, *_flat(noise))
-        return Content(x, img, latents.ws, noise, self.synthesis.trunk_blocks)
+        codes = latents.sharp().tensors()
+        x, img = self._passes_of(self.synthesis, codes).content(*codes.values(), *_flat(noise))
+        blocks = self.synthesis.trunk_blocks
+        return Content(x, img, latents.ws, noise, blocks, latents.padding, latents.features)
 
     def image(self, content: Content, q: Tensor | None = None) -> Tensor:
         """Return images `[N, img_channels, R, R]`, as `Synthesis.image` does."""
-        more = (content.padding, content.features, content.z, content.coords)
-        if not isinstance(self.synthesis, SynthesisNetwork) or any(each is not None for each in more):
+        is_other = content.z is not None or content.coords is not None
+        if not isinstance(self.synthesis, SynthesisNetwork) or is_other:
             return self.synthesis.image(content, q)
-        [image] = self._image(q, content.x, content.img, content.ws, *_flat(content.noise))
+        codes = Latents(content.ws, padding=content.padding, features=content.features).tensors()
+        passes = self._passes_of(self.synthesis, codes)
+        [image] = passes.image(q, content.x, content.img, *codes.values(), *_flat(content.noise))
         assert image is not None, "the last block gives the image"
         return image
 
-    def _content_of(self, ws: Tensor, *noise: Tensor | None) -> Tensors:
-        content = self.synthesis.content(Latents(ws), self._nested(noise))
+    def _passes_of(self, synthesis: SynthesisNetwork, codes: dict[str, Tensor]) -> "_Passes":
+        names = tuple(codes)
+        if names not in self._passes:
+            self._passes[names] = _Passes(synthesis, names)
+        return self._passes[names]
+
+
+class _Passes:
+    """Both passes, for codes whose tensors have these names.
+
+    Attributes:
+        content: codes, and the noise of each layer, to the features and the image after the trunk.
+        image: the quality code, features, image, codes and noise to the final image.
+    """
+
+    def __init__(self, synthesis: SynthesisNetwork, names: Names):
+        self.synthesis = synthesis
+        self.names = names
+        weights = [*synthesis.parameters(), *synthesis.buffers()]
+        self.content = Replayed(self._content_of, weights)
+        self.image = Replayed(self._image_of, weights)
+
+    def _content_of(self, *codes_and_noise: Tensor | None) -> Tensors:
+        content = self.synthesis.content(*self._named(codes_and_noise))
         return content.x, content.img
 
     def _image_of(
-        self, q: Tensor | None, x: Tensor | None, img: Tensor | None, ws: Tensor, *noise: Tensor | None
+        self, q: Tensor | None, x: Tensor | None, img: Tensor | None, *codes_and_noise: Tensor | None
     ) -> Tensors:
-        content = Content(x, img, ws, self._nested(noise), self.synthesis.trunk_blocks)
+        latents, noise = self._named(codes_and_noise)
+        blocks = self.synthesis.trunk_blocks
+        content = Content(x, img, latents.ws, noise, blocks, latents.padding, latents.features)
         return (self.synthesis.image(content, q),)
 
-    def _nested(self, noise: Tensors) -> Noise:
-        """Return the noise by blocks, as `make_noise` has it."""
-        remaining = iter(noise)
-        return [[next(remaining) for _ in block] for block in self.synthesis.make_noise("none", 1)]
+    def _named(self, codes_and_noise: Tensors) -> tuple[Latents, Noise]:
+        """Return codes as `Latents`, and noise by blocks, as `make_noise` has it."""
+        remaining = iter(codes_and_noise)
+        codes = {name: tensor for name, tensor in zip(self.names, remaining, strict=False) if tensor is not None}
+        blocks = self.synthesis.make_noise("none", 1)
+        return Latents.from_tensors(codes), [[next(remaining) for _ in block] for block in blocks]
 
 
 def _flat(noise: Noise) -> list[Tensor | None]:

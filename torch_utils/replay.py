@@ -173,6 +173,8 @@ class Replayed:
         return self._record(kind, inputs)
 
     def _record(self, kind: tuple, inputs: Tensors) -> Tensors:
+        # No two inputs may be the same tensor, or a weight: in another call they are different ones.
+        inputs = tuple(None if each is None else each.detach() for each in inputs)
         recorder = _Recorder(inputs)
         try:
             with recorder:

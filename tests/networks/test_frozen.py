@@ -10,7 +10,7 @@ import torch
 
 from generation.rendering import render
 from networks.frozen import FrozenSynthesis
-from networks.latents import Latents
+from networks.latents import Features, Latents, Padding
 from tests.support.networks import VARIANTS, quality_generator, small_generator
 from torch_utils.replay import Replayed
 
@@ -80,14 +80,34 @@ def test_gradients_take_the_networks_own_passes():
     (images * weight).sum().backward()  # what was replayed may be used by autograd afterwards
 
 
+def with_padding(G, latents):
+    rings = {name: torch.randn_like(ring) for name, ring in G.synthesis.own_padding().rings.items()}
+    return dataclasses.replace(latents, padding=Padding(torch.randn(1, *G.code_shapes()["padding.const"]), rings))
+
+
+def with_features(G, latents, layer=3):
+    return dataclasses.replace(latents, features=Features(torch.randn(1, *G.code_shapes()[f"features.{layer}"]), layer))
+
+
 @torch.no_grad()
-def test_codes_of_other_kinds_take_the_networks_own_passes():
-    G = quality_generator()
-    frozen, latents = FrozenSynthesis(G), draw(G)
-    padded = dataclasses.replace(latents, padding=G.synthesis.own_padding())
+def test_codes_may_have_more():
+    """Codes of all kinds, in turns, for a network with two blocks before the first with a DegradBlock."""
+    G = quality_generator("pixels", resolution=32)
+    frozen = FrozenSynthesis(G)
     for _ in range(3):
-        assert_same_images(G, frozen, padded)
-    assert frozen._content._programs == {}
+        latents = draw(G)
+        for codes in (latents, with_padding(G, latents), with_features(G, latents), with_features(G, latents, 2)):
+            assert_same_images(G, frozen, codes)
+    assert [len(passes.image._programs) for passes in frozen._passes.values()] == [2] * 4  # with and without q
+
+
+@torch.no_grad()
+def test_inputs_that_were_the_same_may_differ_later():
+    weight = torch.randn(3)
+    replayed = Replayed(lambda x, y: (x - 2 * y + weight,), [weight])
+    x, y = torch.randn(3), torch.randn(3)
+    for first, second in [(x, x), (weight, weight), (x, y), (y, x)]:
+        assert torch.equal(replayed(first, second)[0], first - 2 * second + weight)
 
 
 @torch.no_grad()
@@ -107,7 +127,7 @@ def test_what_depends_on_weights_alone_is_computed_once():
         x = torch.randn(2, 4)
         same, product, nothing = replayed(x, None)
         expected = function(x, None)
-        assert same is x and nothing is None and torch.equal(product, expected[1])
+        assert same.data_ptr() == x.data_ptr() and nothing is None and torch.equal(product, expected[1])
     assert len(calls) == 2 + 4
     [program] = replayed._programs.values()
     assert len(program.steps) == 8  # matmul, zeros_like, list, cat, add_, split of two, mul: without `weight * 2`

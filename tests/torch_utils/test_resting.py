@@ -23,6 +23,7 @@ KINDS = {
     "a filter": ((1, 64, 33, 33), (64, 1, 4, 4), {"groups": 64}),
     "upsampling by a filter": ((1, 3, 16, 16), (3, 1, 4, 4), {"is_transposed": True, "stride": 2, "groups": 3}),
     "1x1": ((1, 16, 32, 32), (3, 16, 1, 1), {"padding": 0}),
+    "large features": ((2, 8, 64, 64), (8, 8, 3, 3), {}),
     "bf16": ((1, 16, 16, 16), (16, 16, 3, 3), {"dtype": torch.bfloat16}),
 }
 
