@@ -15,10 +15,15 @@ class FrozenSynthesis:
 
     Weights may still be written to, which costs a recording; they must not be replaced. Networks that know no grid or
     whose quality codes join the mapping, gradients and GPUs take the network's own passes.
+
+    Args:
+        G: generator whose synthesis network it is.
+        calls_before: calls of a kind before it is recorded, which takes as long as some ten to twenty calls gain.
     """
 
-    def __init__(self, G: Generator):
+    def __init__(self, G: Generator, calls_before: int = 16):
         self.synthesis = G.synthesis
+        self.calls_before = calls_before
         self._passes: dict[Names, _Passes] = {}
 
     def content(self, latents: Latents, noise: Noise) -> Content:
@@ -44,7 +49,7 @@ class FrozenSynthesis:
     def _passes_of(self, synthesis: SynthesisNetwork, codes: dict[str, Tensor]) -> "_Passes":
         names = tuple(codes)
         if names not in self._passes:
-            self._passes[names] = _Passes(synthesis, names)
+            self._passes[names] = _Passes(synthesis, names, self.calls_before)
         return self._passes[names]
 
 
@@ -56,12 +61,12 @@ class _Passes:
         image: the quality code, features, image, codes and noise to the final image.
     """
 
-    def __init__(self, synthesis: SynthesisNetwork, names: Names):
+    def __init__(self, synthesis: SynthesisNetwork, names: Names, calls_before: int):
         self.synthesis = synthesis
         self.names = names
         weights = [*synthesis.parameters(), *synthesis.buffers()]
-        self.content = Replayed(self._content_of, weights)
-        self.image = Replayed(self._image_of, weights)
+        self.content = Replayed(self._content_of, weights, calls_before)
+        self.image = Replayed(self._image_of, weights, calls_before)
 
     def _content_of(self, *codes_and_noise: Tensor | None) -> Tensors:
         content = self.synthesis.content(*self._named(codes_and_noise))

@@ -5,6 +5,7 @@ Python's share of a small network's time falls away as well. The operations are 
 weights that are laid out for them (`ops.convolutions.resting`), so results keep their bits.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
@@ -139,7 +140,7 @@ class _Recorder(TorchDispatchMode):
 
 
 class Replayed:
-    """A function that is recorded at its second call with inputs of a kind, and replayed from then on.
+    """A function that is recorded after some calls with inputs of a kind, and replayed from then on.
 
     It is replayed on a CPU, and where no gradient is wanted; else, and where it cannot be recorded, it is called.
 
@@ -147,12 +148,15 @@ class Replayed:
         function: function of tensors, or None, that returns a tuple of such; it has no other input but `weights`.
         weights: all tensors that it uses besides. When one has been written to, recordings are made anew; they
             must not be replaced by others.
+        calls_before: calls of a kind before it is recorded.
     """
 
-    def __init__(self, function: Function, weights: Iterable[Tensor]):
+    def __init__(self, function: Function, weights: Iterable[Tensor], calls_before: int = 1):
         self.function = function
         self.weights = list(weights)
-        self._programs: dict[tuple, Program | None] = {}  # by kind; None: called once, or not to be recorded
+        self.calls_before = calls_before
+        self._programs: dict[tuple, Program] = {}  # by kind
+        self._calls: Counter[tuple] = Counter()  # before a kind is recorded
         self._unrepeatable: set[tuple] = set()
         self._version: list[int] = []
 
@@ -162,13 +166,13 @@ class Replayed:
             return self.function(*inputs)
         version = [number for weight in self.weights for number in (weight._version, weight.data_ptr())]
         if version != self._version:
-            self._programs, self._version = {}, version
+            self._programs, self._calls, self._version = {}, Counter(), version
         kind = tuple(None if each is None else (each.shape, each.stride(), each.dtype) for each in inputs)
         program = self._programs.get(kind)
         if program is not None:
             return _replay(program, inputs)
-        if kind not in self._programs or kind in self._unrepeatable:
-            self._programs[kind] = None
+        if self._calls[kind] < self.calls_before or kind in self._unrepeatable:
+            self._calls[kind] += 1
             return self.function(*inputs)
         return self._record(kind, inputs)
 

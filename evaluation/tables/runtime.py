@@ -89,7 +89,7 @@ def inversion_seconds(G: Generator, encoder: Encoder, runs: int) -> dict[str, li
 def generation_seconds(G: Generator, runs: int) -> list[float]:
     """Return the seconds of each of `runs` images, after a few that warm up; degraded if it is a QC network."""
 
-    frozen = FrozenSynthesis(G)
+    frozen = FrozenSynthesis(G, calls_before=1)
 
     def work(seed: int) -> Tensor:
         return _degraded_image(G, seed, frozen).cpu()

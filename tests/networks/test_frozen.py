@@ -29,7 +29,7 @@ def assert_same_images(G, frozen, latents):
 def test_images_keep_their_bits(make):
     """When they are computed, recorded and replayed, in turns for one and for two images, and without noise."""
     G = make()
-    frozen = FrozenSynthesis(G)
+    frozen = FrozenSynthesis(G, calls_before=1)
     for _ in range(3):
         for rows in (1, 2):
             assert_same_images(G, frozen, draw(G, rows))
@@ -44,7 +44,7 @@ def test_images_keep_their_bits(make):
 def test_networks_share_nothing():
     """Not even those that were recorded for the same inputs."""
     networks = [quality_generator("pixels"), quality_generator("pixels")]
-    frozen, latents = [FrozenSynthesis(G) for G in networks], draw(networks[0])
+    frozen, latents = [FrozenSynthesis(G, calls_before=1) for G in networks], draw(networks[0])
     for _ in range(4):
         for G, way in zip(networks, frozen, strict=True):
             assert_same_images(G, way, latents)
@@ -53,7 +53,7 @@ def test_networks_share_nothing():
 def test_weights_may_be_written_to():
     """As an optimizer, a moving average or a file of weights does it."""
     G, other = quality_generator(), quality_generator()
-    frozen, latents = FrozenSynthesis(G), draw(G)
+    frozen, latents = FrozenSynthesis(G, calls_before=1), draw(G)
     changes = [
         lambda: G.synthesis.b4.const.mul_(2),
         lambda: G.load_state_dict(other.state_dict()),
@@ -69,7 +69,7 @@ def test_weights_may_be_written_to():
 
 def test_gradients_take_the_networks_own_passes():
     G = quality_generator().requires_grad_(False)
-    frozen, latents = FrozenSynthesis(G), draw(G)
+    frozen, latents = FrozenSynthesis(G, calls_before=1), draw(G)
     with torch.no_grad():
         for _ in range(3):
             images = render(G, latents, [latents.q], frozen=frozen)[0]
@@ -93,7 +93,7 @@ def with_features(G, latents, layer=3):
 def test_codes_may_have_more():
     """Codes of all kinds, in turns, for a network with two blocks before the first with a DegradBlock."""
     G = quality_generator("pixels", resolution=32)
-    frozen = FrozenSynthesis(G)
+    frozen = FrozenSynthesis(G, calls_before=1)
     for _ in range(3):
         latents = draw(G)
         for codes in (latents, with_padding(G, latents), with_features(G, latents), with_features(G, latents, 2)):
@@ -135,6 +135,21 @@ def test_what_depends_on_weights_alone_is_computed_once():
     product = weakref.ref(program((x, None))[1])
     gc.collect()
     assert product() is None and all(value is None for value in program.values[:2])
+
+
+@torch.no_grad()
+def test_a_kind_is_recorded_after_some_calls():
+    weight, calls = torch.randn(3), []
+    replayed = Replayed(lambda x: (calls.append(len(x)) or x + weight,), [weight], calls_before=3)
+    for rows in (1, 2):
+        for _ in range(6):
+            x = torch.randn(rows, 3)
+            assert torch.equal(replayed(x)[0], x + weight)
+    assert calls == 4 * [1] + 4 * [2]  # the fourth is written down
+    weight.mul_(2)
+    for _ in range(6):
+        replayed(torch.randn(1, 3))
+    assert len(calls) == 12
 
 
 @torch.no_grad()

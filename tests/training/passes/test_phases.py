@@ -1,6 +1,5 @@
 """Whole phases as graphs, on a CPU: a phase runs again where a GPU would replay, into the memory of the recording."""
 
-
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves
