@@ -64,8 +64,8 @@ class FullyConnected(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `[N, out_features]` for `x [N, in_features]`."""
         if self.act == "linear" and self.bias is not None:
-            bias = self.bias.to(x.dtype) * self.bias_gain
-            return torch.addmm(bias, x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
+            bias, weight = self.bias.to(x.dtype), self.weight.to(x.dtype).t()
+            return torch.addmm(bias, x, weight, beta=self.bias_gain, alpha=self.weight_gain)
         return self.activate(self.product(x))
 
     def product(self, x: Tensor) -> Tensor:
