@@ -16,7 +16,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 WARM_UPS = 3  # passes before a recording, in which kernels are compiled and algorithms are chosen
 
 Replay = Callable[[], None]
-Capture = Callable[[Callable[[], Any]], tuple[Replay, Any]]
+Capture = Callable[[Callable[[], Any], Sequence[torch.Generator]], tuple[Replay, Any]]
 
 
 class GraphedPass:
@@ -100,7 +100,7 @@ class Recording:
         for _ in range(WARM_UPS):
             beside(device, self._try)
         capture = capture_on(device)
-        self.replay_forward, result = capture(self.call)
+        self.replay_forward, result = capture(self.call, [])
         self.results, outputs = split(result)
         self.handed_through = [_place(output, self.inputs) for output in outputs]
         self.is_derived = [output.grad_fn is not None for output in outputs]
@@ -109,7 +109,7 @@ class Recording:
         self.replay_backward: Replay | None = None
         self.gradients: tuple[Tensor | None, ...] = ()
         if derived and self.sources:
-            self.replay_backward, self.gradients = capture(lambda: self._gradients(derived))
+            self.replay_backward, self.gradients = capture(lambda: self._gradients(derived), [])
         self.outputs = [output.detach() for output in outputs]
         self.derived = [output for output, is_derived in zip(self.outputs, self.is_derived, strict=True) if is_derived]
         self.is_source = [_place(tensor, self.sources) is not None for tensor in (*self.inputs, *aliases.values())]
@@ -205,14 +205,14 @@ def beside(device: torch.device, function: Callable[[], Any]) -> Any:
     return result
 
 
-def capture_on(device: torch.device, generators: Sequence[torch.Generator] = ()) -> Capture:
+def capture_on(device: torch.device) -> Capture:
     """Return a function that records work for a device; all that it records shares its memory.
 
-    Each replay draws from the `generators` as they are seeded at that time.
+    Each replay draws from the generators that it is given, as they are seeded at that time.
     """
     pool = torch.cuda.graph_pool_handle()
 
-    def capture(function: Callable[[], Any]) -> tuple[Replay, Any]:
+    def capture(function: Callable[[], Any], generators: Sequence[torch.Generator]) -> tuple[Replay, Any]:
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torch_utils.seeding import derive_seed
 from training.passes import graphed
-from training.passes.graphed import Replay, Structure, split
+from training.passes.graphed import Capture, Replay, Structure, split
 
 Key = Callable[[], Sequence[int]]  # integers that identify random numbers in the present step
 Note = tuple[Callable[..., None], tuple[Any, ...]]
@@ -81,12 +81,14 @@ class GraphedPhases:
 
     The first calls of a phase are steps like others, beside the current stream, in which kernels are compiled and
     algorithms are chosen; then it is recorded, and replayed from then on. What a phase changes it changes in place, its
-    arguments always have the same shapes, and its results last until it runs again.
+    arguments always have the same shapes, and its results last until the next step: phases share the memory that they
+    compute in, where a result stays free of those that come after it in a step.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
         self._phases: dict[str, _Recorded] = {}
+        self._capture: Capture | None = None
         self._current: _Recorded | None = None
         self._handed_out = 0  # generators that the phase that runs has asked for
         self._notes: list[Note] | None = None  # those of the phase that is being recorded
@@ -101,8 +103,9 @@ class GraphedPhases:
             phase.structure, phase.inputs = structure, [tensor.clone() for tensor in tensors]
             phase.generators = [torch.Generator(self.device) for _ in phase.keys]
             self._seed(phase)
-            phase.replay, (phase.result, phase.notes) = self._capture(phase, function)
+            self._record(phase, function)
         assert structure == phase.structure, f"phase {name} is called as {structure}, not as {phase.structure}"
+        assert phase.replay is not None, f"phase {name} is recorded"
         torch._foreach_copy_(phase.inputs, tensors)
         self._seed(phase)
         phase.replay()
@@ -131,7 +134,7 @@ class GraphedPhases:
         phase.warm_ups += 1
         return graphed.beside(self.device, lambda: self._call(phase, function, arguments))
 
-    def _capture(self, phase: _Recorded, function: Callable[..., Any]) -> tuple[Replay, Any]:
+    def _record(self, phase: _Recorded, function: Callable[..., Any]) -> None:
         assert phase.structure is not None, "a phase is recorded for arguments"
         arguments = phase.structure.fill(phase.inputs)
 
@@ -142,7 +145,8 @@ class GraphedPhases:
             finally:
                 self._notes = None
 
-        return graphed.capture_on(self.device, phase.generators)(recorded)
+        self._capture = self._capture or graphed.capture_on(self.device)
+        phase.replay, (phase.result, phase.notes) = self._capture(recorded, phase.generators)
 
     def _call(self, phase: _Recorded, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self._current, self._handed_out = phase, 0

@@ -12,8 +12,8 @@ from training.passes import graphed
 from training.passes.graphed import GraphedPass
 
 
-def capture_on(device, generators=()):
-    def capture(function):
+def capture_on(device):
+    def capture(function, generators):
         result = function()
 
         def replay():

@@ -13,10 +13,10 @@ from training.passes import graphed
 STEPS = graphed.WARM_UPS + 3  # so that each phase is recorded, and then replayed twice
 
 
-def capture_on(device, generators=()):
+def capture_on(device):
     """Unlike on a GPU the phase takes effect when it is recorded, so the first replay does nothing."""
 
-    def capture(function):
+    def capture(function, generators):
         result = function()
         replays = 0
 
