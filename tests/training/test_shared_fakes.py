@@ -34,13 +34,17 @@ def rounds_of(subject):
 @pytest.mark.parametrize("kind", KINDS)
 def test_discriminators_see_the_images_of_the_generators_phase(trainer, monkeypatch, kind):
     """In each round the very values, without a graph behind them."""
-    subject, seen, logits = trainer(kind, share=True), [], Stream.logits
+    subject, seen = trainer(kind, share=True), []
 
-    def noted(stream, images, c, rng, second_order=False):
-        seen.append((stream.name, images))
-        return logits(stream, images, c, rng, second_order)
+    def noted(method):
+        def call(stream, fakes, *rest):
+            seen.append((stream.name, fakes))
+            return method(stream, fakes, *rest)
 
-    monkeypatch.setattr(Stream, "logits", noted)
+        return call
+
+    for name in ("logits", "logits_apart"):
+        monkeypatch.setattr(Stream, name, noted(getattr(Stream, name)))
     monkeypatch.setattr(subject, "make_fakes", None)
     rounds = rounds_of(subject)
     fakes = subject.train_generator(rounds)
@@ -49,7 +53,7 @@ def test_discriminators_see_the_images_of_the_generators_phase(trainer, monkeypa
     for stream in subject.streams:
         seen.clear()
         subject.train_discriminator(stream, rounds, fakes)
-        taken = [images for _, images in seen[::2]]  # reals follow each
+        taken = [images for _, images in seen]
         assert len(taken) == 2 and not any(images.requires_grad for images in taken)
         assert all(torch.equal(*pair) for pair in zip(taken, drawn[stream.name], strict=True))
 
