@@ -26,7 +26,7 @@ from training.optimization.finite_guard import FiniteGuard, require_finite
 from training.optimization.optimizer import lazy_adam, load_optimizer
 from training.optimization.phase import Network, Phase
 from training.passes.first_order import GeneratorPasses
-from training.passes.phases import EagerPhases, GraphedPhases, Phases
+from training.passes.phases import EagerPhases, GraphedPhases, Key, Phases
 from training.stream import Stream, build_stream
 
 
@@ -303,8 +303,12 @@ class Trainer:
         def key() -> tuple[int, ...]:
             return self.config.seed, self.images_seen, purpose, 0 if stream is None else stream.index
 
+        return self._draws(key, rows or round_.rows, copies)
+
+    def _draws(self, key: Key, rows: slice, copies: int) -> BatchRandom:
+        """Return the random numbers of a phase for these rows of the batch."""
         own = self.phases.generator(key)
-        return BatchRandom(key(), self.config.batch, rows or round_.rows, self.world.device, copies, own)
+        return BatchRandom(key(), self.config.batch, rows, self.world.device, copies, own)
 
     def _sample_ws(self, rng: BatchRandom, c: Tensor) -> Tensor:
         """Return random `ws [N, num_ws, w_dim]`, some of them mixed from two latents."""

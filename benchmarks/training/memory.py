@@ -10,11 +10,10 @@ from torch import Tensor
 from benchmarks.training.steps import phases
 from networks.files import ImageFormat
 from torch_utils.distributed import World
-from torch_utils.purposes import TrainingPurpose
 from torch_utils.seeding import BatchRandom
 from training.config import TrainConfig
-from training.stream import Stream
-from training.trainer import Round, Trainer
+from training.passes.phases import Key
+from training.trainer import Trainer
 
 META = torch.device("meta")  # tensors have shapes there, and no memory
 
@@ -99,31 +98,34 @@ def saved_bytes(function: Callable[[], object], without: Iterable[Tensor] = ()) 
 class ShapesTrainer(Trainer):
     """A trainer on a device without values, and so without random numbers."""
 
-    def _random(
+    def _draws(self, key: Key, rows: slice, copies: int) -> BatchRandom:
+        return ShapesOfRandom(key(), self.config.batch, rows, META, copies)
+
+
+class ShapesOfRandom(BatchRandom):
+    """Draws without a generator, of which a device without values has none."""
+
+    def __init__(
         self,
-        purpose: TrainingPurpose,
-        round_: Round,
+        key: Sequence[int],
+        batch_size: int,
         rows: slice | None = None,
-        stream: Stream | None = None,
+        device: torch.device | str = META,
         copies: int = 1,
-    ) -> BatchRandom:
-        return _ShapesOfRandom(self.config.batch, rows or round_.rows, copies)
-
-
-class _ShapesOfRandom(BatchRandom):
-    def __init__(self, batch_size: int, rows: slice, copies: int):
+        generator: torch.Generator | None = None,
+    ):
         self.batch_size = batch_size
-        self.rows = rows
-        self.device = META
+        self.rows = rows or slice(None)
+        self.device = torch.device(device)
         self.copies = copies
 
     def randn(self, *shape: int) -> Tensor:
-        return self._select_rows(torch.empty(self._size(shape), device=META))
+        return self._select_rows(torch.empty(self._size(shape), device=self.device))
 
     rand = randn
 
     def randint(self, low: int, high: int, *shape: int) -> Tensor:
-        return self._select_rows(torch.empty(self._size(shape), dtype=torch.int64, device=META))
+        return self._select_rows(torch.empty(self._size(shape), dtype=torch.int64, device=self.device))
 
 
 def _trainable(network: object) -> Sequence[torch.nn.Parameter]:

@@ -3,29 +3,11 @@
 import pytest
 import torch
 
+from benchmarks.training.memory import META, ShapesOfRandom
 from images.datasets.batches import Batch
 from tests.support.runs import IMAGES, tiny_config
 from torch_utils.distributed import World
-from torch_utils.seeding import BatchRandom
 from training import trainer
-
-META = torch.device("meta")  # has shapes but no values: whoever reads one there fails
-
-
-class Shapes(BatchRandom):
-    """Draws without a generator, of which this device has none."""
-
-    def __init__(self, key, batch_size, rows=None, device="cpu", copies=1, generator=None):
-        self.batch_size, self.rows, self.device = batch_size, rows or slice(None), torch.device(device)
-        self.copies = copies
-
-    def randn(self, *shape):
-        return self._select_rows(torch.empty(self._size(shape), device=self.device))
-
-    rand = randn
-
-    def randint(self, low, high, *shape):
-        return self._select_rows(torch.empty(self._size(shape), dtype=torch.int64, device=self.device))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +17,7 @@ class Shapes(BatchRandom):
 )
 def test_a_step_reads_no_values(monkeypatch, run_files, variant, dtype, batch_gpu):
     """The first one includes every kind of phase, and here an adjustment of the augmentation."""
-    monkeypatch.setattr(trainer, "BatchRandom", Shapes)
+    monkeypatch.setattr(trainer, "BatchRandom", ShapesOfRandom)
     base = None if variant is None else run_files[1]
     precision = {"precision": {"dtype": dtype, "blocks": 1}}
     quality = {} if variant is None else {"quality": {"variant": variant}}

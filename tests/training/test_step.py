@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.training.memory import META, ShapesOfRandom
 from images.datasets.batches import Batch
 from networks.files import ImageFormat
 from networks.layers import split
 from tests.support.networks import small_generator, write_network
 from tests.support.runs import ALONE, first_round, new_trainer, tiny_config, wake
 from tests.support.tolerance import assert_close
-from tests.torch_utils.test_device import META, Shapes
 from torch_utils import distributed
 from torch_utils.distributed import World
 from training import loop, trainer
@@ -154,7 +154,7 @@ def test_the_loop_reads_no_values_within_a_tick(run_files, monkeypatch, tmp_path
 
     sums = []
     monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor, async_op=False: sums.append(tensor) or Done())
-    monkeypatch.setattr(trainer, "BatchRandom", Shapes)
+    monkeypatch.setattr(trainer, "BatchRandom", ShapesOfRandom)
     monkeypatch.setattr(loop, "TrainingBatches", batches)
     for name in ("draw_fakes", "draw_reals", "require_agreement", "prepare_processor"):
         monkeypatch.setattr(loop, name, lambda *_: [])
