@@ -11,8 +11,8 @@ Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "pixels", "released", "adain"]
 # The variants that training may go on with, where they have all weights of another and more that begin without effect.
 CONTINUED_BY: dict[Variant, tuple[Variant, ...]] = {
-    "paper": (),
-    "paper+": ("pixels",),
+    "paper": ("pixels",),
+    "paper+": (),
     "pixels": (),
     "released": (),
     "adain": (),
@@ -57,7 +57,7 @@ class MappingConfig:
 @dataclass(frozen=True)
 class QualityConfig:
     """The DegradBlocks (paper, section 3.2); `paper+` gives them noise of their own and the place in the 8x8 grid,
-    `pixels` the image besides."""
+    `pixels` what cameras do."""
 
     variant: Variant = "paper"
     q_dim: int = 16  # D_q

@@ -2,7 +2,7 @@
 
 Every variant maps `f [N, C, H, W]` and `q [N, D_q]` to `r [N, C', H, W]`, homogeneous of degree 1 in `q` (Eq. 10):
 what depends on `q` is linear in it, and what follows are bias-free convolutions and ReLU. The paper has Eq. 10 for all
-real factors; because of ReLU it holds from zero on.
+real factors; because of ReLU it holds from zero on. (`pixels` may depend on the direction of `q` in any way.)
 """
 
 import functools
@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.config import QualityConfig
+from networks.generators.own_kernels import OwnKernels
 from networks.layers import Convolution, split
 
-MAX_STRENGTH = 6e4  # largest norm of a quality code that counts; float16 ends at 65504
+MAX_STRENGTH = 6e4  # largest factor of a quality code that counts; float16 ends at 65504
 GRID = 8  # side of JPEG's blocks, in pixels of the image
 NOISE_MAPS = 3  # red, green and blue are independent
 NOISE_GAIN = 0.75  # three maps at this strength have about the power of all features together
@@ -128,17 +129,15 @@ class PlacedDegradBlock(PaperDegradBlock):
         img_resolution: side of the images, whose pixels the grid's period counts.
     """
 
-    has_place = True  # whether c reads the place
-
     def __init__(
         self, config: QualityConfig, in_channels: int, out_channels: int, resolution: int, img_resolution: int
     ):
         super().__init__(config, in_channels + NOISE_MAPS, out_channels)
-        self.period = max(1, GRID * resolution // img_resolution)
+        self.period = grid_period(resolution, img_resolution)
         self.grid: nn.Parameter | None = None
         self.noise_const: Tensor
         self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))
-        if self.has_place and self.period > 1:  # a grid of single pixels has no place within it
+        if self.period > 1:  # a grid of single pixels has no place within it
             self.grid = nn.Parameter(torch.randn(config.q_dim, config.width, self.period, self.period))
         self.grid_gain = GRID_GAIN / math.sqrt(config.q_dim)
         self.noise_mix = nn.Parameter(torch.zeros(config.q_dim, NOISE_MAPS, out_channels))
@@ -147,18 +146,14 @@ class PlacedDegradBlock(PaperDegradBlock):
     def noise_consts(self) -> list[Tensor]:
         return [self.noise_const]
 
-    def inputs(self, f: Tensor, noise: Tensor | None, image: Tensor | None = None) -> Tensor:
-        """Return f, the image where there is one, and noise, `[N, C (+ img_channels) + 3, H, W]`."""
+    def inputs(self, f: Tensor, noise: Tensor | None) -> Tensor:
+        """Return f and noise, `[N, C + 3, H, W]`."""
         images, _, height, width = f.shape
         noise = f.new_zeros(1, NOISE_MAPS, height, width) if noise is None else NOISE_GAIN * noise.to(f.dtype)
-        maps = [f, *([] if image is None else [image.to(f.dtype)]), noise.expand(images, -1, -1, -1)]
-        return torch.cat([each.permute(0, 2, 3, 1) for each in maps], dim=3).permute(0, 3, 1, 2)  # stays channels_last
+        return beside(f, noise.expand(images, -1, -1, -1))
 
     def add_noise(self, r: Tensor, q: Tensor, noise: Tensor) -> Tensor:
-        mix = ((q * self.noise_gain) @ self.noise_mix.flatten(1)).view(q.shape[0], NOISE_MAPS, -1)  # [N, maps, C]
-        pixels = noise.permute(0, 2, 3, 1).flatten(1, 2).expand(q.shape[0], -1, -1)  # [N, H * W, maps]
-        mixed = (pixels @ mix).to(r.dtype)  # [N, H * W, C]
-        return r + mixed.unflatten(1, r.shape[2:]).permute(0, 3, 1, 2)
+        return r + mixed_noise(noise, (q * self.noise_gain) @ self.noise_mix.flatten(1)).to(r.dtype)
 
     def add_place(self, r: Tensor, q: Tensor) -> Tensor:
         if self.grid is None:
@@ -168,6 +163,23 @@ class PlacedDegradBlock(PaperDegradBlock):
         pattern = pattern.permute(0, 2, 3, 1)[:, None, :, None]  # [N, 1, period, 1, period, L]
         cells = r.permute(0, 2, 3, 1).unflatten(2, (-1, self.period)).unflatten(1, (-1, self.period))
         return (cells + pattern).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def grid_period(resolution: int, img_resolution: int) -> int:
+    """Return the side of JPEG's blocks of an image in places of features that cover it, at least 1."""
+    return max(1, GRID * resolution // img_resolution)
+
+
+def beside(f: Tensor, maps: Tensor) -> Tensor:
+    """Return features `[N, C, H, W]` and behind them maps `[N, K, H, W]`, in the layout channels_last."""
+    return torch.cat([each.permute(0, 2, 3, 1) for each in (f, maps)], dim=3).permute(0, 3, 1, 2)
+
+
+def mixed_noise(noise: Tensor, mix: Tensor) -> Tensor:
+    """Return maps of noise `[N or 1, maps, H, W]` mixed by each image's `mix [N, maps * C]`, `[N, C, H, W]`."""
+    pixels = noise.permute(0, 2, 3, 1).flatten(1, 2).expand(mix.shape[0], -1, -1)  # [N, H * W, maps]
+    mixed = pixels @ mix.unflatten(1, (noise.shape[1], -1))  # [N, H * W, C]
+    return mixed.unflatten(1, noise.shape[2:]).permute(0, 3, 1, 2)
 
 
 class AdainDegradBlock(nn.Module):
@@ -220,21 +232,22 @@ def convolve_by_taps(f: Tensor, weight: Tensor) -> Tensor:
 
 def for_any_batch(synthesis: nn.Module) -> None:
     """Give the DegradBlocks of a network operations that are the same for every batch size."""
-    for block in synthesis.modules():
-        if isinstance(block, PaperDegradBlock):
-            block.by_taps = True
+    for module in synthesis.modules():
+        if isinstance(module, PaperDegradBlock | OwnKernels):
+            module.by_taps = True
 
 
-def unit_codes(q: Tensor) -> tuple[Tensor, Tensor]:
-    """Return quality codes `[N, D_q]` of length 1, and their lengths `[N, 1]`.
+def typical_codes(q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return quality codes `[N, D_q]` at the length of typical ones, sqrt(D_q), and the factors `[N, 1]` to their own.
 
-    By Eq. 10 the strength of a code may come last, so that nothing before it overflows however strong it is.
+    By Eq. 10 the factor may come last, so that nothing before it overflows however strong a code is. And whatever is
+    made of codes of one length, times the factor, fulfils Eq. 10.
     """
-    strength = q.norm(dim=1, keepdim=True).clamp(min=1e-8)
-    return q / strength, strength
+    factor = q.norm(dim=1, keepdim=True).clamp(min=1e-8) / math.sqrt(q.shape[1])
+    return q / factor, factor
 
 
-def strengthened(residual: Tensor, strength: Tensor, bound: float) -> Tensor:
-    """Return the residual `[N, C, H, W]` of unit codes for codes of the lengths `[N, 1]`, within a bound."""
-    residual = residual * strength.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
-    return residual.clamp(-bound, bound)
+def strengthened(residual: Tensor, factor: Tensor, bound: float | None) -> Tensor:
+    """Return the residual `[N, C, H, W]` of typical codes for `factor [N, 1]` times as long ones, within a bound."""
+    residual = residual * factor.clamp(max=MAX_STRENGTH).to(residual.dtype)[:, :, None, None]
+    return residual if bound is None else residual.clamp(-bound, bound)

@@ -11,17 +11,31 @@ from torch import Tensor, nn
 
 from networks.config import GeneratorConfig, QualityConfig
 from networks.generators.cells import CellRounding
-from networks.generators.degrad_block import NOISE_MAPS, PlacedDegradBlock
+from networks.generators.code_mapping import CodeMapping
+from networks.generators.degrad_block import (
+    NOISE_MAPS,
+    PaperDegradBlock,
+    beside,
+    grid_period,
+    mixed_noise,
+    strengthened,
+    typical_codes,
+)
+from networks.generators.own_kernels import OwnKernels
 from networks.generators.quality_block import Entered, QualityBlock, repeat
 from networks.generators.stylegan2 import BlockShape
 from networks.layers import Convolution, repeat_rows, split
 
+# Noise has the strength of photos' from the beginning: near zero a discriminator hardly tells whether more were better.
+GRAIN, GRAIN_GAIN = 0.1, 0.8
 
-class PixelDegradBlock(PlacedDegradBlock):
-    """The block `paper+`, whose c reads the image instead of the place, and which has a residual of the image too.
 
-    `cells` changes the image as compression does. What reads or writes the image begins at zero, so that the weights of
-    a `paper+` block stay valid. Its learned patterns of the place do not: they are drawn in place of noise.
+class PixelDegradBlock(PaperDegradBlock):
+    """The paper's block, whose c also reads the image, and which has a residual of the image too.
+
+    The image changes as cameras and files change it, one after the other: `blur` by a kernel, white noise of the
+    strengths `grain`, and `cells` as compression does. All of it, and c, is linear in `mapping` of the code. What reads
+    or writes the image begins at zero, so that the weights of a block of the paper stay valid.
 
     Args:
         config: sizes.
@@ -31,26 +45,44 @@ class PixelDegradBlock(PlacedDegradBlock):
         img_resolution: side of the final image, whose pixels the grid's period counts.
     """
 
-    has_place = False
-
     def __init__(self, config: QualityConfig, channels: int, resolution: int, img_channels: int, img_resolution: int):
-        super().__init__(config, channels, channels, resolution, img_resolution)
+        super().__init__(config, channels, channels)
+        self.mapping = CodeMapping(config.q_dim)
         self.pixel_weight = nn.Parameter(torch.zeros(config.q_dim * config.width, img_channels, 3, 3))
         self.pixel_gain = 1 / math.sqrt(img_channels * 9 * config.q_dim)
         self.to_image = Convolution(config.width, img_channels, 3, bias=False)
         nn.init.zeros_(self.to_image.weight)
-        self.cells = CellRounding(config.q_dim, img_channels, self.period)
+        self.blur = OwnKernels(config.q_dim, resolution)
+        own_map = torch.eye(NOISE_MAPS, img_channels)  # of each channel, at a strength that all share
+        self.grain = nn.Parameter(GRAIN * torch.randn(config.q_dim, 1, 1) * own_map)
+        self.grain_gain = GRAIN_GAIN / math.sqrt(config.q_dim)
+        self.noise_const: Tensor
+        self.register_buffer("noise_const", torch.randn(NOISE_MAPS, resolution, resolution))
+        self.cells = CellRounding(config.q_dim, img_channels, grid_period(resolution, img_resolution))
+
+    def noise_consts(self) -> list[Tensor]:
+        return [self.noise_const]
 
     def combined_weights(self, q: Tensor) -> Tensor:
-        features, noise = super().combined_weights(q).split([self.weight.shape[1] - NOISE_MAPS, NOISE_MAPS], dim=2)
         pixels = (q * self.pixel_gain) @ self.pixel_weight.view(self.q_dim, -1)  # [N, L * img_channels * 9]
-        return torch.cat([features, pixels.view(-1, self.channels, *self.pixel_weight.shape[1:]), noise], dim=2)
+        of_pixels = pixels.view(-1, self.channels, *self.pixel_weight.shape[1:])
+        return torch.cat([super().combined_weights(q), of_pixels], dim=2)
 
     def residuals(self, f: Tensor, image: Tensor, q: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the residuals of f `[N, C, R, R]` and of the image `[N, img_channels, R, R]`, that in float32."""
-        hidden = self.convq.hidden(self.combine(self.inputs(f, noise, image), q))
-        of_features, of_image = self.convq.last(hidden), self.to_image(hidden).float() + self.cells(image, q)
-        return of_features if noise is None else self.add_noise(of_features, q, noise), of_image
+        """Return the residuals of f `[N, C, R, R]` and of the image `[N, img_channels, R, R]`, that in float32.
+
+        Args:
+            f: `[N, C, R, R]`.
+            image: `[N, img_channels, R, R]`.
+            q: codes of the length sqrt(D_q), `[N, D_q]`.
+            noise: `[N or 1, maps, R, R]`; None: none.
+        """
+        code = self.mapping(q)
+        hidden = self.convq.hidden(self.combine(beside(f, image.to(f.dtype)), code))
+        changed = image + self.to_image(hidden).float() + self.blur(image, code)
+        if noise is not None:
+            changed = changed + mixed_noise(noise, (code * self.grain_gain) @ self.grain.flatten(1))
+        return self.convq.last(hidden), changed + self.cells(changed, code) - image
 
 
 class PixelQualityBlock(QualityBlock):
@@ -74,9 +106,9 @@ class PixelQualityBlock(QualityBlock):
         img = self.enlarged(img)
         features, images = self._leave(y, shortcut, repeat(img, y.shape[0]), repeat_rows(ws, y.shape[0]))
         seen = _last(images, q)  # [N, img_channels, R, R]
-        unit, strength = self.unit_codes(q)
-        residuals = self.degrade.residuals(_last(f, q), seen, unit, self.own_noise(noise))
-        of_features, of_image = (self.strengthened(residual, strength) for residual in residuals)
+        typical, factor = typical_codes(q)
+        residuals = self.degrade.residuals(_last(f, q), seen, typical, self.own_noise(noise))
+        of_features, of_image = (strengthened(residual, factor, self.conv_clamp) for residual in residuals)
         entering = None if img is None else _last(img, q)
         degraded, degraded_image = self._leave(_last(features, q) + of_features, None, entering, ws)
         degraded_image = degraded_image + of_image

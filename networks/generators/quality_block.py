@@ -14,7 +14,7 @@ from networks.generators.degrad_block import (
     Projection,
     combine_components,
     strengthened,
-    unit_codes,
+    typical_codes,
 )
 from networks.generators.inserts import NOTHING, Inserts
 from networks.generators.stylegan2 import BlockShape, SynthesisBlock
@@ -80,16 +80,16 @@ class QualityBlock(SynthesisBlock, abc.ABC):
         layer_noise = [repeat(layer, rows) for layer in noise[: self.num_conv]]
         return self.enter(x, repeat_rows(ws, rows), layer_noise, Inserts(ring0=repeat(inserts.ring0, rows)))
 
-    def unit_codes(self, q: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the codes that the DegradBlock gets, and the strength of its residual; None: 1."""
-        return (q, None) if self.conv_clamp is None else unit_codes(q)
+    def typical_codes(self, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the codes that the DegradBlock gets, and the factor of its residual; None: 1."""
+        return (q, None) if self.conv_clamp is None else typical_codes(q)
 
-    def strengthened(self, residual: Tensor, strength: Tensor | None) -> Tensor:
+    def strengthened(self, residual: Tensor, factor: Tensor | None) -> Tensor:
         """Return what the DegradBlock gives for the codes themselves."""
-        if strength is None:
+        if factor is None:
             return residual
-        assert self.conv_clamp is not None, "codes keep their strength without a clamp"
-        return strengthened(residual, strength, self.conv_clamp)
+        assert self.conv_clamp is not None, "codes keep their length without a clamp"
+        return strengthened(residual, factor, self.conv_clamp)
 
     def content(self, f: Tensor, w: Tensor, noise: list[Tensor | None], ring: Tensor | None) -> Tensor:
         """Return conv1(f) for all rows of `f`, `[N or 2 N, C, R, R]`; of all else there are N rows."""
@@ -108,9 +108,9 @@ class FeatureQualityBlock(QualityBlock):
     def degraded(self, entered: Entered, q: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
         f, shortcut, img, ws, noise, ring = entered
         w = ws[:, self.num_conv - 1]  # [N, w_dim]
-        unit, strength = self.unit_codes(q)
-        contents, residual = self.contents_and_residual(f, w, noise, unit, ring)
-        degraded = contents[-1] + self.strengthened(residual, strength)  # [N, C, R, R]
+        typical, factor = self.typical_codes(q)
+        contents, residual = self.contents_and_residual(f, w, noise, typical, ring)
+        degraded = contents[-1] + self.strengthened(residual, factor)  # [N, C, R, R]
         img = self.enlarged(img)
         if not both:
             return self.leave(degraded, shortcut, img, ws)
@@ -134,7 +134,7 @@ class OwnConvolutionBlock(FeatureQualityBlock):
         super().__init__(config, shape)
         width = shape.out_channels
         self.degrade: PaperDegradBlock | AdainDegradBlock
-        if quality.variant in ("paper+", "pixels"):  # the latter has this where a block has no image layer
+        if quality.variant == "paper+":
             self.degrade = PlacedDegradBlock(quality, width, width, shape.resolution, shape.img_resolution)
         else:
             self.degrade = (AdainDegradBlock if quality.variant == "adain" else PaperDegradBlock)(quality, width, width)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from networks.config import QualityConfig
 from networks.files import with_precision
 from networks.generators.degrad_block import PaperDegradBlock, PlacedDegradBlock
+from networks.generators.quality_block import Entered
 from networks.latents import Latents
 from tests.support.networks import VARIANTS, golden_generator, quality_generator, small_generator
 from tests.support.tolerance import assert_close
@@ -65,18 +66,17 @@ def test_residual_scales_with_the_code(variant, k):
     """Eq. 10: DB(f, k q) = k DB(f, q)."""
     G = quality_generator(variant)
     block = G.synthesis.block(-1)
-    f, w, q = torch.randn(2, 16, 16, 16), torch.randn(2, 16), torch.randn(2, G.q_dim)
-    noise = G.synthesis.make_noise("const", 2)[-1]
-    if variant == "pixels":
-        image = torch.randn(2, 3, 16, 16)
-        codes, own = (q, k * q), block.own_noise(noise)
-        residual, scaled = (torch.cat(block.degrade.residuals(f, image, code, own), 1) for code in codes)
-    else:
-        [y], residual = block.contents_and_residual(f, w, noise, q)
-        [y_scaled], scaled = block.contents_and_residual(f, w, noise, k * q)
-        assert torch.equal(y, y_scaled)
-    assert residual.abs().max() > 0
-    assert_close(scaled, k * residual, rtol=1e-5)
+    f, image, ws = torch.randn(2, 16, 16, 16), torch.randn(2, 3, 8, 8), torch.randn(2, 3, 16)
+    q, noise = torch.randn(2, G.q_dim), G.synthesis.make_noise("const", 2)[-1]
+    entered = Entered(f, None, image, ws, noise, None)
+    for all_rows, scaled_rows in zip(
+        block.degraded(entered, q, True), block.degraded(entered, k * q, True), strict=True
+    ):
+        sharp, degraded = all_rows.chunk(2)
+        sharp_again, scaled = scaled_rows.chunk(2)
+        assert torch.equal(sharp, sharp_again)
+        assert (degraded - sharp).abs().max() > 0
+        assert_close(scaled - sharp, k * (degraded - sharp), rtol=1e-4)
 
 
 def test_folded_combination_equals_equations_7_and_8():
@@ -118,11 +118,11 @@ def test_only_the_last_blocks_are_free():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_starts_sharp(variant):
+    """But for the noise of `pixels`."""
     G = quality_generator(variant, zero_start=True)
-    ws = G.mapping(torch.randn(2, 16), None)
-    assert torch.equal(
-        G.synthesis(ws, torch.randn(2, G.q_dim), noise_mode="const"), G.synthesis(ws, noise_mode="const")
-    )
+    ws, q = G.mapping(torch.randn(2, 16), None), torch.randn(2, G.q_dim)
+    noise_mode = "none" if variant == "pixels" else "const"
+    assert torch.equal(G.synthesis(ws, q, noise_mode=noise_mode), G.synthesis(ws, noise_mode=noise_mode))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -28,17 +28,17 @@ def quality_creps(resolution):
 @torch.no_grad()
 def test_pixels_within_a_window_are_those_of_the_image(kind, noise_mode):
     """Noise, and the place in JPEG's grid, are those of the same pixels."""
-    G = quality_creps(64) if kind == "creps" else quality_generator(kind, resolution=64)
+    G = quality_creps(128) if kind == "creps" else quality_generator(kind, resolution=128)
     latents, q = codes(G)
     content = G.synthesis.content(latents, G.synthesis.make_noise(noise_mode, 2))
-    window, pixels = middle(content, 64, 44)
-    assert pixels == slice(8, 56)
+    window, pixels = middle(content, 128, 108)
+    assert pixels == slice(8, 120)
     part, image = G.synthesis.image(window, q), G.synthesis.image(content, q)
-    assert part.shape == (2, 3, 48, 48)
-    border = 20  # as far as a pixel sees through both blocks
+    assert part.shape == (2, 3, 112, 112)
+    border = 48  # as far as a pixel sees through both blocks
     inner = slice(border, -border)
     assert_close(part[:, :, inner, inner], image[:, :, pixels, pixels][:, :, inner, inner], rtol=1e-4)
-    assert not torch.allclose(part, image[:, :, :48, :48])
+    assert not torch.allclose(part, image[:, :, :112, :112])
 
 
 def test_small_images_and_those_with_rings_behind_the_trunk_stay_whole():

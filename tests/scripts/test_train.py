@@ -553,20 +553,20 @@ def test_wrong_qc_run_is_one_sentence_and_writes_nothing(command, shared, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_of_paper_plus_is_trained_on_with_pixels(command, tmp_path):
+def test_a_network_of_the_paper_is_trained_on_with_pixels(command, tmp_path):
     """Its sharp images stay, and its degraded ones are where training begins; no other variant goes on with it."""
-    start = quality_generator("paper+")
-    network = write_network(tmp_path / "plus.safetensors", start, ("sharp", "degraded"))
+    start = quality_generator("paper")
+    network = write_network(tmp_path / "paper.safetensors", start, ("sharp", "degraded"))
     flags = ["--mode=qc", "--degrad-only", f"--init-from={network}"]
-    assert "variant: paper+ -> adain" in sentence(command(*flags, "--variant=adain"))
+    assert "variant: paper -> adain" in sentence(command(*flags, "--variant=adain"))
     assert command(*flags, "--variant=pixels", "--kimg=0.008").exit_code == 0
     [snapshot] = (tmp_path / "run").glob("network-snapshot-*.safetensors")
     grown, header = load_generator(str(snapshot))
     assert header["generator"]["quality"]["variant"] == "pixels"
     z = torch.randn(2, start.z_dim)
     assert torch.equal(grown(z, noise_mode="const"), start(z, noise_mode="const"))
-    backwards = ["--mode=qc", "--degrad-only", f"--init-from={snapshot}", "--variant=paper+"]
-    assert "variant: pixels -> paper+" in sentence(command(*backwards, outdir=tmp_path / "other"))
+    backwards = ["--mode=qc", "--degrad-only", f"--init-from={snapshot}", "--variant=paper"]
+    assert "variant: pixels -> paper" in sentence(command(*backwards, outdir=tmp_path / "other"))
 
 
 @pytest.mark.parametrize(

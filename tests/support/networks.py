@@ -18,6 +18,8 @@ from networks.generators import qc_stylegan, stylegan2
 
 SMALL = GeneratorConfig(z_dim=16, w_dim=16, channel_base=256, channel_max=16, mapping=MappingConfig(num_layers=2))
 VARIANTS = ["paper", "paper+", "pixels", "released", "adain"]  # of DegradBlocks
+# Parts of the names of parameters without which DegradBlocks have no effect at first, or less of one.
+ZERO_AT_FIRST = ("convq", "to_image", "pixel_weight", "cells.out", "blur.weight", "degrade.mapping.layers.2")
 SMALL_D = DiscriminatorConfig(channel_base=256, channel_max=16, mapping_layers=2)
 
 
@@ -77,7 +79,7 @@ def quality_generator(
         for name, parameter in G.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.fill_(noise)
-            elif not zero_start and any(part in name for part in ("convq", "to_image", "pixel_weight", "cells.out")):
+            elif not zero_start and any(part in name for part in ZERO_AT_FIRST):
                 parameter.normal_()
     return G
 

@@ -9,7 +9,7 @@ from networks.generators.degrad_block import (
     AdainDegradBlock,
     PaperDegradBlock,
     strengthened,
-    unit_codes,
+    typical_codes,
 )
 from networks.layers import repeat_rows
 
@@ -71,7 +71,7 @@ class QualityRefinement(RefinementBlock):
         w_of_x = repeat_rows(w, x.shape[0])
         f = self.fc0(x.to(self.dtype), w_of_x)  # [N or 2 N, C_out, H, W]
         y = self.fc1(f, w_of_x)
-        unit, strength = unit_codes(q)
-        degraded = y[-q.shape[0] :] + strengthened(self.degrade(f[-q.shape[0] :], unit), strength, self.clamp)
+        typical, factor = typical_codes(q)
+        degraded = y[-q.shape[0] :] + strengthened(self.degrade(f[-q.shape[0] :], typical), factor, self.clamp)
         y = torch.cat([y[: q.shape[0]], degraded]) if both else degraded
         return y, repeat_rows(img, y.shape[0]) + self.tores(y, repeat_rows(w, y.shape[0]))
