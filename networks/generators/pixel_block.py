@@ -35,7 +35,7 @@ class PixelDegradBlock(PaperDegradBlock):
 
     The image changes as cameras and files change it, one after the other: `blur` by a kernel, white noise of the
     strengths `grain`, and `cells` as compression does. All of it, and c, is linear in `mapping` of the code. What reads
-    or writes the image begins at zero, so that the weights of a block of the paper stay valid.
+    or writes the image begins at zero, but for noise, so that the weights of a block of the paper stay valid.
 
     Args:
         config: sizes.
