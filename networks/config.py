@@ -9,7 +9,8 @@ from dnnlib.registry import Registry
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Variant = Literal["paper", "paper+", "pixels", "released", "adain"]
-# The variants that training may go on with, where they have all weights of another and more that begin without effect.
+# The variants that training may go on with, where they have all weights of another and more that, but for noise, begin
+# without effect.
 CONTINUED_BY: dict[Variant, tuple[Variant, ...]] = {
     "paper": ("pixels",),
     "paper+": (),
@@ -57,7 +58,7 @@ class MappingConfig:
 @dataclass(frozen=True)
 class QualityConfig:
     """The DegradBlocks (paper, section 3.2); `paper+` gives them noise of their own and the place in the 8x8 grid,
-    `pixels` what cameras do."""
+    `pixels` does to the image what cameras and files do."""
 
     variant: Variant = "paper"
     q_dim: int = 16  # D_q

@@ -1,6 +1,7 @@
 """The layers of StyleGAN2's networks; all learn at an equal rate (weights begin as N(0, 1), scaled at run time)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,13 @@ class FullyConnected(nn.Module):
         """Return such a product with bias and activation."""
         bias = None if self.bias is None else self.bias.to(product.dtype) * self.bias_gain
         return bias_act(product, bias, act=self.act)
+
+
+def perceptron(widths: Sequence[int], bias: bool = True) -> nn.Sequential:
+    """Return fully connected layers between features of these widths, leaky ReLU behind all but the last."""
+    acts = [*["lrelu"] * (len(widths) - 2), "linear"]
+    sides = zip(widths[:-1], widths[1:], acts, strict=True)
+    return nn.Sequential(*(FullyConnected(before, after, bias=bias, act=act) for before, after, act in sides))
 
 
 class Convolution(nn.Module):

@@ -93,7 +93,8 @@ def _require_shapes(module: nn.Module, shapes: Shapes, path: str | os.PathLike) 
     for name in sorted(wanted.keys() | shapes.keys()):
         if wanted.get(name) != shapes.get(name):
             here, there = (_text(of.get(name)) for of in (shapes, wanted))
-            raise UserError(f"{path} does not hold what its header says ({name}: {here} instead of {there})", CURE)
+            problem = f"{path} does not hold what its header says ({name}: {here} instead of {there})"
+            raise UserError(problem, f"{CURE}, or make it anew where another version of the program wrote it")
 
 
 def _text(shape: tuple[int, ...] | None) -> str:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from networks.layers import FullyConnected
+from networks.layers import perceptron
 
 LAYERS = 3
 WIDTH = 64  # of the hidden layers
@@ -20,13 +20,8 @@ class CodeMapping(nn.Module):
 
     def __init__(self, q_dim: int):
         super().__init__()
-        widths = [q_dim, *[WIDTH] * (LAYERS - 1), q_dim]
-        acts = [*["lrelu"] * (LAYERS - 1), "linear"]
-        sides = zip(widths, widths[1:], acts, strict=False)
-        self.layers = nn.Sequential(*(FullyConnected(before, after, act=act) for before, after, act in sides))
-        last = self.layers[-1]
-        assert isinstance(last, FullyConnected), "the last layer is one like the others"
-        nn.init.zeros_(last.weight)
+        self.layers = perceptron([q_dim, *[WIDTH] * (LAYERS - 1), q_dim])
+        nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
     def forward(self, u: Tensor) -> Tensor:
         """Return e `[N, D_q]` of `u [N, D_q]`; zero for zero."""

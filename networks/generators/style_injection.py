@@ -21,7 +21,7 @@ from networks.generators.inserts import Inserts
 from networks.generators.interface import Content
 from networks.generators.qc_stylegan import quality_of
 from networks.generators.stylegan2 import SynthesisBlock, SynthesisNetwork
-from networks.layers import FullyConnected
+from networks.layers import FullyConnected, perceptron
 
 PATH_LAYERS = 4  # layers of the style path of `dual_style`
 
@@ -98,10 +98,7 @@ class StyleSynthesis(InjectedSynthesis):
             require(quality.blocks < self.num_blocks, "quality.blocks", quality.blocks, f"below {self.num_blocks}")
             self.trunk_blocks = self.num_blocks - quality.blocks
             code_dim = config.w_dim
-            for index in range(PATH_LAYERS):
-                width = quality.q_dim if index == 0 else code_dim
-                act = "lrelu" if index < PATH_LAYERS - 1 else "linear"
-                self.path.append(FullyConnected(width, code_dim, bias=False, act=act))
+            self.path = perceptron([quality.q_dim, *[code_dim] * PATH_LAYERS], bias=False)
         self.head = range(self.trunk_blocks, self.num_blocks)
         for index in self.head:
             block = self.block(index)
