@@ -18,8 +18,8 @@ from torch import Tensor
 from generation.rendering import render, synthesize
 from images.datasets.dataset import ImageDataset
 from images.ranges import from_levels
-from inversion.bands import detail_ratios, sigmas
 from inversion.encoders.encoder import Encoder
+from inversion.fidelity.bands import detail_ratios, sigmas
 from inversion.perceptual import Perceptual, default_perceptual
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -66,7 +66,7 @@ def usual_results(encoder: Encoder, G: Generator, dataset: ImageDataset, seed: i
     """Return what an encoder makes of photos spread over a data set, degraded as in training, for its header.
 
     Returns: percentiles of each of `distances_of`, and `detail`, how much more power nearly every sharp photo has than
-        `G(w, 0)` in each band of `inversion.bands`.
+        `G(w, 0)` in each band of `inversion.fidelity.bands`.
     """
     perceptual = default_perceptual(G.device)
     indices = range(0, dataset.num_images, max(1, dataset.num_images // PHOTOS))

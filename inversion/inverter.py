@@ -19,7 +19,7 @@ from dnnlib.remarks import remark
 from generation.rendering import stored_noise, synthesize
 from inversion.encoders.files import load_encoder, read_encoder_header, require_network
 from inversion.familiarity import Views, distances_of, is_strange, usual_detail, views_of
-from inversion.fidelity import blend
+from inversion.fidelity.blend import blend
 from inversion.perceptual import default_perceptual, load_perceptual, perceptual_sha256
 from inversion.pivotal_tuning import tune
 from inversion.projector import ProjectorOptions, project, search_space
@@ -59,7 +59,7 @@ class InversionOptions:
         tuning: how the generator is tuned; None: not at all.
         quality: how `q` is fitted where the encoder gives w alone; None: it stays zero.
         perceptual: name of the perceptual distance of projector and tuning.
-        fidelity: how much restored photos keep of the photo, from 0 to 1, see `inversion.fidelity`.
+        fidelity: how much restored photos keep of the photo, from 0 to 1, see `inversion.fidelity.blend`.
     """
 
     encoder: str | None = None

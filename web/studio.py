@@ -23,7 +23,7 @@ from inversion.directions.direction import AnyDirection
 from inversion.directions.editing import edit
 from inversion.directions.search import Search, find_directions
 from inversion.familiarity import usual_detail
-from inversion.fidelity import blend
+from inversion.fidelity.blend import blend
 from inversion.inverter import OnStep
 from inversion.photos.notes import STAYS, notes_on, subject_of
 from inversion.photos.reader import ALL, PreparedPhoto
@@ -47,7 +47,7 @@ class Look:
     """How a photo is shown.
 
     Attributes:
-        fidelity: how much is kept of the photo, from 0 to 1; see `inversion.fidelity`.
+        fidelity: how much is kept of the photo, from 0 to 1; see `inversion.fidelity.blend`.
         quality: factor of its degradation; 0: restored.
         strengths: strengths of the edits, one for each direction of the studio; fewer mean none along the others.
         reference: codes of another photo, whose degradation takes the place of the photo's own; None: there is none.

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.jit import ScriptModule
 
 from dnnlib.errors import UserError, counted, unknown_name
+from images.colour import LUMA
 from images.ranges import to_levels
 from metrics.backbones.cifar import CLASSES, CifarNetwork, load_stored
 from metrics.detectors.cifar import WEIGHTS
@@ -19,7 +20,6 @@ from torch_utils.checkpoint import load_tensors
 from torch_utils.untrusted.torchscript import load_torchscript, run_exactly
 
 CIFAR_SIDE = 32  # side of the images that the embedded classifier was trained on; larger images are shrunk
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 Scorer = Callable[[Tensor], Tensor]  # float images [N, 1 or 3, H, W] in [-1, 1] -> [N]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from inversion.damage import BLOCK
+from inversion.fidelity.jpeg_blocks import BLOCK
 from inversion.quality.traces import traces
 
 MEANS_WEIGHT = 20.0  # of the squared error of blocks' means: a degradation leaves colours as they are

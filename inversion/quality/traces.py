@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from inversion.bands import DIRECTIONS, bands, local_power
-from inversion.damage import QUIET, edge_power
+from inversion.fidelity.bands import DIRECTIONS, bands, local_power
+from inversion.fidelity.damage import QUIET, edge_power
 
 RINGS = (0.09, 0.125, 0.18, 0.25, 0.35, 0.5, 0.71)  # frequencies between rings, in cycles a pixel: half octaves
 FLOOR = (1 / 127.5) ** 2  # power of one grey level, added to all powers: what is below leaves no trace

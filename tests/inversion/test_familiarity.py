@@ -8,7 +8,6 @@ import torch
 
 from generation.rendering import synthesize
 from images.datasets.dataset import ImageDataset
-from inversion.bands import bands, detail_ratios, sigmas
 from inversion.encoders.config import EncoderNetworkConfig, FeatureHeadConfig, PaddingHeadConfig
 from inversion.encoders.encoder import build_encoder
 from inversion.familiarity import (
@@ -20,6 +19,7 @@ from inversion.familiarity import (
     usual_results,
     views_of,
 )
+from inversion.fidelity.bands import bands, detail_ratios, sigmas
 from inversion.perceptual import default_perceptual
 from networks.latents import Latents
 from tests.support.networks import quality_generator

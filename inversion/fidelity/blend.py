@@ -2,8 +2,10 @@
 
 In each band of frequencies, and each direction in it, a photo is taken for `gain * sharp + noise`. The gain, at most 1,
 follows from powers: a sharp photo would have as much in the band as the network's sharp image, which is of the same
-kind though not of the same place. The noise is what `inversion.damage` finds in the photo. Then the sharp photo of
-least expected square error is the network's image plus a Wiener filter of what the photo has beyond its `gain`-fold.
+kind though not of the same place. The noise is what `inversion.fidelity.damage` finds in the photo. Then the sharp
+photo of least expected square error is the network's image plus a Wiener filter of what the photo has beyond its
+`gain`-fold. Before that, JPEG is undone where
+its traces say how the photo was compressed: `gain * sharp` is what was expected there (`fidelity.decompression`).
 Strong noise counts more than that error says (`GRAIN`), and what is left of lost detail is amplified less
 (`LEAST_GAIN`), as it looks better. So a blurred photo keeps its colours and gets detail, a noisy one gets what drowns,
 and one that is hardly degraded, or that shows what the network does not know, stays nearly as it is.
@@ -11,13 +13,16 @@ and one that is hardly degraded, or that shows what the network does not know, s
 Powers are means around each pixel and over the image, since a network knows faces better than what is behind them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inversion.bands import SMALLEST, directed_bands, directed_energies, local_power, sigmas
-from inversion.damage import BLOCK, blocking, noise_power
+from inversion.fidelity.bands import SMALLEST, directed_bands, directed_energies, local_power
+from inversion.fidelity.compression import find_compression
+from inversion.fidelity.damage import noise_power
+from inversion.fidelity.decompression import decompress
 
 LEAST_GAIN = 0.8  # what the photo tells is amplified by at most the inverse; the network has better detail than that
 GRAIN = 0.6  # weight of strong white noise on top of its power: the eye minds grain more than detail that errs as much
@@ -41,30 +46,61 @@ def blend(photo: Tensor, restored: Tensor, fidelity: float, detail: Sequence[flo
     assert 0 <= fidelity <= 1, f"fidelity {fidelity} is not in [0, 1]"
     if fidelity in (0, 1):
         return photo if fidelity else restored
-    told = restored + _told(photo, restored, min(2 * fidelity, 1.0), detail)
+    told = restored + _told(_decompressed(photo, restored, detail), restored, min(2 * fidelity, 1.0), detail)
     return torch.lerp(told, photo, max(2 * fidelity - 1, 0.0))
+
+
+class _Part(NamedTuple):
+    """A direction of a band: what photo and network's image have of it, and what the degradation did to it.
+
+    Attributes:
+        seen: the photo's, `[N, C, R, R]`.
+        known: the network's.
+        gain: how much of it the degradation left, `[N, 1, R, R]` from 0 to 1.
+        grain: power of the white noise that it added, `[N, 1, 1, 1]`.
+    """
+
+    seen: Tensor
+    known: Tensor
+    gain: Tensor
+    grain: Tensor
+
+
+def _decompressed(photo: Tensor, restored: Tensor, detail: Sequence[float] | None) -> Tensor:
+    """Return photos as they most likely were before JPEG; bit for bit as they are where there was none."""
+    compressions = [find_compression(each) for each in photo]
+    if not any(compressions):
+        return photo
+    parts = _parts(photo, restored, noise_power(photo, restored), detail)
+    expected = torch.stack([part.gain * part.known for part in parts]).sum(0)  # [N, C, R, R]
+    rows = zip(photo.split(1), expected.split(1), compressions, strict=True)
+    return torch.cat([one if found is None else decompress(one, likely, found) for one, likely, found in rows])
 
 
 def _told(photo: Tensor, restored: Tensor, trust: float, detail: Sequence[float] | None) -> Tensor:
     """Return what photos tell beyond their restored images; `trust` in (0, 1] is 1 for the Wiener filter itself."""
-    white, blocks = (each[:, None, None, None] for each in (noise_power(photo, restored), blocking(photo)))
-    minded = GRAIN * white / (white + VISIBLE)  # [N, 1, 1, 1]
-    energies = directed_energies(photo)
-    are_finer_than_blocks = [sigma <= BLOCK / 4 for sigma in sigmas(photo.shape[-1])] + [False]
-    ratios = [1.0] * len(energies) if detail is None else detail
+    white = noise_power(photo, restored)
+    minded = (GRAIN * white / (white + VISIBLE))[:, None, None, None]
     beyond = torch.zeros_like(photo)
+    for seen, known, gain, grain in _parts(photo, restored, white, detail):
+        beyond = beyond + _filtered(seen - gain * known, gain, (1 + minded) * grain, trust)
+    return beyond
+
+
+def _parts(photo: Tensor, restored: Tensor, white: Tensor, detail: Sequence[float] | None) -> Iterator[_Part]:
+    """Yield the parts of photos that have white noise of these powers, `[N]`; the finest band first."""
+    energies = directed_energies(photo)
+    ratios = [1.0] * len(energies) if detail is None else detail
     lost: list[Tensor] = []  # how far a photo counts as blurred in each direction, [N, 1, 1, 1]
-    for index, parts in enumerate(zip(directed_bands(photo), directed_bands(restored), strict=True)):
-        for direction, (seen, known) in enumerate(zip(*parts, strict=True)):
-            grain = energies[index][direction] * white  # [N, 1, 1, 1]
-            noise = grain + are_finer_than_blocks[index] * blocks * local_power(seen)  # [N, 1, R, R]
-            gain = _gain(seen, ratios[index] * local_power(known), noise)
+    for index, bands in enumerate(zip(directed_bands(photo), directed_bands(restored), strict=True)):
+        for direction, (seen, known) in enumerate(zip(*bands, strict=True)):
+            grain = energies[index][direction] * white[:, None, None, None]
+            gain = _gain(seen, ratios[index] * local_power(known), grain)
             if index == 0:
                 lost.append(_lost(gain))
             is_coarsest = index == len(energies) - 1
             gain = torch.ones_like(gain) if is_coarsest else 1 - lost[direction] * (1 - gain)  # colours stay
-            beyond = beyond + _filtered(seen - gain * known, gain, noise + minded * grain, trust)
-    return beyond
+            yield _Part(seen, known, gain, grain)
 
 
 def _lost(finest_gain: Tensor) -> Tensor:

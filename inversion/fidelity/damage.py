@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from inversion.bands import SMALLEST, band_energies, bands, local_power
+from inversion.fidelity.bands import band_energies, bands, local_power
+from inversion.fidelity.jpeg_blocks import BLOCK
 
 QUIET = 0.15  # share of the places that are the quietest ones
 QUIET_POWER = 0.85  # power of white noise in the places of that rank, over its mean power
-BLOCK = 8  # side of JPEG's blocks in pixels; the first begins at the image's corner
-EDGES = (1.1, 1.7)  # power of the blocks' edges over that of the finest band: about JPEG's qualities 20 and 10
 
 
 def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
@@ -19,13 +18,6 @@ def noise_power(photo: Tensor, restored: Tensor) -> Tensor:
     finest, energy = next(bands(photo)), band_energies(photo)[0]
     quiet = [local_power(band, overall=0).flatten(1).quantile(QUIET, dim=1) for band in (finest, next(bands(restored)))]
     return (quiet[0] - quiet[1]).clamp(min=0) / (energy * QUIET_POWER)
-
-
-def blocking(photo: Tensor) -> Tensor:
-    """Return how far photos `[N, C, R, R]` show the blocks of JPEG rather than fine detail, `[N]` from 0 to 1."""
-    edges = edge_power(photo)
-    finest = next(bands(photo)).square().mean((1, 2, 3)).clamp(min=SMALLEST)
-    return ((edges / finest - EDGES[0]) / (EDGES[1] - EDGES[0])).clamp(0, 1)
 
 
 def edge_power(photo: Tensor) -> Tensor:

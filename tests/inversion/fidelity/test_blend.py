@@ -1,17 +1,13 @@
 """Fidelity: which image counts where, and the ends of the scale."""
 
-import io
 import math
 
-import numpy as np
-import PIL.Image
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import UserError
-from images.photos import from_network
-from inversion.bands import (
+from inversion.fidelity.bands import (
     DIRECTIONS,
     band_energies,
     bands,
@@ -21,27 +17,16 @@ from inversion.bands import (
     gaussian,
     sigmas,
 )
-from inversion.damage import blocking, noise_power
-from inversion.fidelity import blend
+from inversion.fidelity.blend import blend
+from inversion.fidelity.damage import noise_power
 from inversion.inverter import InversionOptions
+from tests.inversion.fidelity.images import SIDE, cats, compressed, error, natural, noise
 from tests.support.tolerance import assert_close
-
-SIDE = 64
 
 
 @pytest.fixture(name="sharp")
 def _sharp():
-    """Images of 1/f spectrum, [2, 3, 64, 64]."""
-    noise = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
-    return sum(gaussian(noise, 2.0**scale) * 2.0**scale for scale in range(4)) / 8
-
-
-def noise(strength, seed=0):
-    return strength * torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
-
-
-def error(image, other):
-    return (image - other).square().mean().item()
+    return natural()
 
 
 @pytest.mark.parametrize("fidelity", [0, 1, 0.0, 1.0])
@@ -144,40 +129,30 @@ def test_noise_of_the_photo_is_told_by_its_quiet_places(sharp, channels, strengt
     assert noise_power(sharp, sharp).max() == 0 and noise_power(gaussian(sharp, 2.0), sharp).max() == 0
 
 
-def compressed(images, quality):
-    """Images through JPEG."""
-    results = []
-    for image in images:
-        file = io.BytesIO()
-        PIL.Image.fromarray(from_network(image[None])[0]).save(file, "JPEG", quality=quality)
-        with PIL.Image.open(file) as opened:
-            results.append(torch.from_numpy(np.array(opened)).permute(2, 0, 1) / 127.5 - 1)
-    return torch.stack(results)
+@pytest.mark.parametrize("quality", [5, 15, 40, 75])
+def test_jpeg_gives_way_to_what_the_network_knows(quality):
+    """All that was rounded away comes back, and the colours are the photo's where the network has others."""
+    sharp = cats()
+    photo = compressed(sharp, quality)
+    assert error(blend(photo, sharp, 0.5), sharp) < 0.06 * error(photo, sharp)
+    shifted = sharp + 0.4
+    assert error(blend(photo, shifted, 0.5), sharp) < 0.15 * min(error(photo, sharp), error(shifted, sharp))
 
 
-@pytest.mark.parametrize(("quality", "expected"), [(10, 1), (90, 0)])
-def test_blocks_of_strong_compression_are_told(sharp, quality, expected):
-    assert_close(blocking(compressed(sharp, quality)), torch.full([2], float(expected)))
+@pytest.mark.parametrize("quality", [5, 40, 75])
+def test_a_jpeg_photo_that_the_network_misses_loses_little(quality):
+    sharp = cats()
+    photo = compressed(sharp, quality)
+    assert error(blend(photo, sharp.flip(0), 0.5), sharp) < 1.35 * error(photo, sharp)
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("compressed", 0.5, 1), ("blurred", 0, 0), ("noisy", 0, 0)])
-def test_only_the_compressed_example_has_blocks(name, least, most):
-    with PIL.Image.open(f"examples/bad-cats/{name}.png") as image:
-        photo = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 127.5 - 1
-    assert least <= blocking(photo).item() <= most
-
-
-@pytest.mark.parametrize("change", [lambda images: images, lambda images: images + noise(0.3), torch.zeros_like])
-def test_what_is_not_compressed_has_no_blocks(sharp, change):
-    assert blocking(change(sharp)).max() == 0
-    assert blocking(sharp[..., :15, :15]).max() == 0, "one block alone"
-
-
-def test_blocks_give_way_to_the_networks_detail(sharp):
-    """What is coarser than a block comes from the photo still."""
-    photo, shifted = compressed(sharp, 10), sharp + 0.4
-    mixed = blend(photo, shifted, 0.5)
-    assert error(mixed, sharp) < 0.7 * min(error(photo, sharp), error(shifted, sharp))
+def test_a_compressed_photo_changes_nothing_beside_it():
+    """Of two photos of a batch one is JPEG's, and the other is restored as it is alone."""
+    sharp = cats()
+    mixed = torch.cat([compressed(sharp[:1], 30), gaussian(sharp[1:], 2.0)])
+    known = sharp + noise(0.1)
+    assert_close(blend(mixed, known, 0.5)[0], blend(mixed[:1], known[:1], 0.5)[0])
+    assert_close(blend(mixed, known, 0.5)[1], blend(mixed[1:], known[1:], 0.5)[0])
 
 
 def test_noise_does_not_come_back_from_the_photo(sharp):
@@ -194,7 +169,7 @@ def test_strong_grain_is_minded_beyond_its_power_and_light_grain_is_not(sharp, m
         return (grain * blend(sharp + grain, other, 0.5)).mean()
 
     minded = left()
-    monkeypatch.setattr("inversion.fidelity.GRAIN", 0)
+    monkeypatch.setattr("inversion.fidelity.blend.GRAIN", 0)
     assert least < minded / left() < most
 
 

@@ -1,0 +1,32 @@
+"""Colours as JPEG has them: luma, and the differences of blue and red from it (ITU-R BT.601, JFIF)."""
+
+import torch
+from torch import Tensor
+
+from images.ranges import from_levels, to_levels
+
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
+WHITE = 255.0  # the brightest level
+
+
+def to_ycbcr(images: Tensor) -> Tensor:
+    """Return images `[N, 3, H, W]` in [-1, 1] as Y, Cb and Cr in levels, of the same shape, all around 0."""
+    levels = to_levels(images)
+    return torch.einsum("ij,njhw->nihw", _matrix(images), levels) - _middle(images)
+
+
+def from_ycbcr(planes: Tensor) -> Tensor:
+    """Return the images `[N, 3, H, W]`, not clipped, of which `to_ycbcr` made these planes."""
+    return from_levels(torch.einsum("ij,njhw->nihw", torch.linalg.inv(_matrix(planes)), planes + _middle(planes)))
+
+
+def _matrix(like: Tensor) -> Tensor:
+    """Return what turns red, green and blue into luma and differences in [-0.5, 0.5] of the range, `[3, 3]`."""
+    luma = like.new_tensor(LUMA)
+    blue, red = ((torch.eye(3).to(luma)[index] - luma) / (2 - 2 * luma[index]) for index in (2, 0))
+    return torch.stack([luma, blue, red])
+
+
+def _middle(like: Tensor) -> Tensor:
+    """Return what Y exceeds its middle by, `[1, 3, 1, 1]`; JPEG takes 128 for the middle of 0..255."""
+    return like.new_tensor([(WHITE + 1) / 2, 0, 0]).view(1, 3, 1, 1)
