@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from images.colour import to_ycbcr
+from images.decoding import open_image
 from images.ranges import to_levels
 from inversion.fidelity.jpeg_blocks import BLOCK, FULL, Sampling, are_whole_blocks, cosines, decoded
 
@@ -125,7 +126,7 @@ def _step_tables() -> list[tuple[Tensor, Tensor]]:
 def _steps(quality: int) -> tuple[Tensor, Tensor]:
     file = io.BytesIO()
     PIL.Image.new("RGB", (BLOCK, BLOCK)).save(file, "JPEG", quality=quality)
-    with PIL.Image.open(file, formats=["JPEG"]) as image:
+    with open_image(file) as image:
         tables = image.quantization  # type: ignore[attr-defined]
     luma, colour = (torch.tensor(tables[index], dtype=torch.float32).view(BLOCK, BLOCK) for index in (0, 1))
     return luma, colour
