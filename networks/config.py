@@ -153,6 +153,9 @@ class DiscriminatorConfig:
     # Period, in pixels of the image, of a learned pattern that the first features carry, so that D knows where in the
     # grid it looks (8: that of JPEG); 0: none, convolutions see the same everywhere.
     grid: int = 0
+    # Side of the windows, at random places of that grid, that D sees of the images; 0: it sees them whole. For
+    # DegradBlocks alone, which are local. Such a D has the first blocks of one of whole images, and its last layers.
+    window: int = 0
     freeze_layers: int = 0  # Freeze-D: layers, from the image on, that keep their weights
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
@@ -161,5 +164,7 @@ class DiscriminatorConfig:
             require(getattr(self, name) >= 1, f"discriminator.{name}", getattr(self, name), "at least 1")
         for name in ("mbstd_channels", "freeze_layers", "grid"):
             require(getattr(self, name) >= 0, f"discriminator.{name}", getattr(self, name), "at least 0")
+        is_side = self.window == 0 or (self.window >= 8 and self.window & (self.window - 1) == 0)
+        require(is_side, "discriminator.window", self.window, "0, for whole images, or a power of two from 8 on")
         group = self.mbstd_group_size
         require(group is None or group >= 1, "discriminator.mbstd_group_size", group, "at least 1, or null for all")

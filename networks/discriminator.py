@@ -52,7 +52,8 @@ class DiscriminatorBlock(nn.Module):
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         self.grid: nn.Parameter | None = None
         if in_channels == 0 and config.grid > 0:
-            require(resolution % config.grid == 0, "discriminator.grid", config.grid, f"a divisor of {resolution}")
+            side = config.window or resolution
+            require(side % config.grid == 0, "discriminator.grid", config.grid, f"a divisor of {side}")
             self.grid = nn.Parameter(torch.zeros(channels, config.grid, config.grid))
         if in_channels == 0 or self.skip_images:
             self.fromrgb = Convolution(img_channels, channels, 1, act="lrelu", conv_clamp=clamp)
@@ -71,7 +72,7 @@ class DiscriminatorBlock(nn.Module):
         assert x is not None, f"no features enter the block of resolution {self.resolution}"
         x = x.to(self.dtype)
         if self.grid is not None:
-            repeats = self.resolution // self.grid.shape[1]
+            repeats = x.shape[-1] // self.grid.shape[1]
             x = x + self.grid.to(x.dtype).repeat(1, repeats, repeats)  # [N, C, R, R] + [C, R, R]
         if self.skip is not None:
             shortcut = self.skip(x, gain=math.sqrt(0.5))
@@ -130,12 +131,15 @@ class Discriminator(nn.Module):
         self.c_dim = c_dim
         self.img_resolution = img_resolution
         self.img_channels = img_channels
+        side = config.window or img_resolution
+        require(side <= img_resolution, "discriminator.window", side, f"at most {img_resolution}, the images' side")
         self.block_resolutions = resolutions(img_resolution)[:0:-1]  # highest first, down to 8
+        self.block_resolutions = self.block_resolutions[: len(resolutions(side)) - 1]  # as many as bring `side` to 4
         widths = {res: channels_at(res, config.channel_base, config.channel_max) for res in resolutions(img_resolution)}
         in_channels = 0
         for resolution in self.block_resolutions:
             dtype = block_dtype(resolution, img_resolution, config.precision)
-            out_channels = widths[resolution // 2]
+            out_channels = widths[4 if resolution == self.block_resolutions[-1] else resolution // 2]
             block = DiscriminatorBlock(
                 in_channels, widths[resolution], out_channels, resolution, img_channels, config, dtype
             )
@@ -148,7 +152,7 @@ class Discriminator(nn.Module):
         self._freeze(config.freeze_layers)
 
     def forward(self, img: Tensor, c: Tensor | None = None, parts: int = 1) -> Tensor:
-        """Map images `[N, C, R, R]` (nominally in [-1, 1]) and labels `[N, c_dim]` to logits `[N, 1]`.
+        """Map images `[N, C, R, R]` (nominally in [-1, 1]), or windows, and labels `[N, c_dim]` to logits `[N, 1]`.
 
         The images may be several batches of the same size, as fakes and reals, one after the other: so many `parts`,
         whose logits are those of a pass of their own.

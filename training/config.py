@@ -192,6 +192,11 @@ class TrainConfig:
         else:
             require(self.generator.quality is None, "generator.quality", "set", "left out without --mode=qc")
             require(not self.train_degrad_only, "train_degrad_only", "set", "left out without --mode=qc")
+        if self.discriminator.window and not self.train_degrad_only:
+            raise UserError(
+                f"discriminator.window={self.discriminator.window} judges images by parts, which tells nothing of the "
+                "whole; add --mode=qc --degrad-only, or leave it out"
+            )
 
     def _check_degrad_only(self) -> None:
         if self.train_all:

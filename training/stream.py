@@ -14,6 +14,7 @@ from torch_utils.distributed import World
 from torch_utils.seeding import BatchRandom
 from training.augment.adaptive import AdaptiveStrength
 from training.augment.pipe import PIPES, AugmentPipe
+from training.augment.windows import random_windows
 from training.config import TrainConfig
 from training.optimization.optimizer import lazy_adam, load_optimizer
 from training.passes.first_order import first_order
@@ -33,24 +34,26 @@ class Stream:
     pl_mean: Tensor  # running mean of the generator's path lengths in this mode
 
     def logits(self, images: Tensor, c: Tensor, rng: BatchRandom, second_order: bool = False) -> Tensor:
-        """Return D's logits `[N, 1]` of augmented `images [N, C, H, W]`.
+        """Return D's logits `[N, 1]` of augmented `images [N, C, H, W]`, or of windows of them.
 
         With `second_order`, the result may be differentiated twice.
         """
         D = self.D if second_order else self.logits_once
-        return D(self._augmented(images, rng), c)
+        return D(self._shown(images, rng), c)
 
     def logits_apart(self, fakes: Tensor, reals: Tensor, c: Tensor, rng: BatchRandom) -> tuple[Tensor, Tensor]:
         """Return the logits of fakes and of reals, from one pass in which neither sees the other.
 
         `rng` has draws for both (`copies=2`).
         """
-        images = self._augmented(torch.cat([fakes, reals]), rng)
+        images = self._shown(torch.cat([fakes, reals]), rng)
         of_fakes, of_reals = self.logits_once(images, torch.cat([c, c]), 2).chunk(2)
         return of_fakes, of_reals
 
-    def _augmented(self, images: Tensor, rng: BatchRandom) -> Tensor:
-        return images if self.augment is None else self.augment(images, rng)
+    def _shown(self, images: Tensor, rng: BatchRandom) -> Tensor:
+        images = images if self.augment is None else self.augment(images, rng)
+        window = self.D.config.window
+        return random_windows(images, window, self.D.config.grid or 1, rng) if window else images
 
     def state_dict(self, alone: bool = False) -> dict[str, Any]:
         """Return all that a resumed run needs; counts are those of all processes, or with `alone` of this one."""
@@ -79,8 +82,9 @@ def build_stream(index: int, name: str, config: TrainConfig, images: ImageFormat
     if config.init_from is not None and describes_discriminator(read_header(config.init_from)):
         start = load_discriminator(config.init_from, name).state_dict()
         own = D.state_dict()
-        # A new grid starts at 0, and the block of a larger side with fresh weights.
-        D.load_state_dict(own | {key: value for key, value in start.items() if key in own})
+        # A new grid starts at 0, and with fresh weights the block of a larger side, or what is behind fewer blocks.
+        known = {key: value for key, value in start.items() if key in own and own[key].shape == value.shape}
+        D.load_state_dict(own | known)
     D.to(world.device)
     augment = _build_augment(config, name, world)
     strength = None if augment is None else _build_strength(augment, config, world)

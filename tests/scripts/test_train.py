@@ -481,6 +481,8 @@ WRONG = [
     (["--aug=fixed"], "--aug=fixed augments nothing with --aug-p=0; add for example --aug-p=0.2, or give --aug=none"),
     (["--weights-dir=weights"], "--weights-dir=weights has no effect without --metrics; add --metrics=NAMES"),
     (["--degrad-only"], "train_degrad_only is set, must be left out without --mode=qc"),
+    (["--set=discriminator.window=12"], "discriminator.window is 12, must be 0, for whole images, or a power of two "),
+    (["--set=discriminator.window=8"], "discriminator.window=8 judges images by parts, which tells nothing of the "),
     (["--augpipe=bgx"], "unknown augmentation pipe 'bgx'; did you mean 'bg'? Known: bg, bgc, "),
     (["--set=augment.overrides.xflip=2"], "xflip is 2.0, must be from 0 to 1"),
     (["--aug-p=1.5"], "augment.p is 1.5, must be from 0 to 1"),
@@ -527,6 +529,10 @@ WRONG_QC = [
     (["--init-from=base.safetensors", "--set=generator.quality=null"], "generator.quality is null, must be set in "),
     (["--init-from=base.safetensors", "--set=generator.quality.q_dim=0"], "quality.q_dim is 0, must be at least 1"),
     (["--init-from=base.safetensors", "--degrad-only", "--variant=released"], "train_degrad_only needs DegradBlocks "),
+    (
+        ["--init-from=base.safetensors", "--degrad-only", "--set=discriminator.window=32"],
+        "discriminator.window is 32, must be at most 16, the images' side",
+    ),
     (["--init-from=base.safetensors", "--degrad-only", "--ablation=A"], "train_all and train_degrad_only are both set"),
     (
         ["--init-from=base.safetensors", "--set=data.reals=degraded"],

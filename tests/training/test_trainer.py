@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from images.datasets.batches import TrainingBatches
+from networks.discriminator import Discriminator
 from networks.files import load_discriminator, load_generator, save_network, with_precision
 from networks.latents import Latents
 from tests.support.networks import small_generator
@@ -89,6 +90,26 @@ def test_a_discriminators_grid_starts_at_the_base_networks_discriminator(config,
         assert torch.equal(stream.D(images), load_discriminator(run_files[1], "sharp")(images))
     D = train(trainer, 1).streams[1].D
     assert D.b16.grid.abs().amax((1, 2)).min() > 0
+
+
+@pytest.mark.parametrize("grid", [0, 8])
+def test_degraded_images_may_be_judged_by_windows(config, run_files, grid, monkeypatch):
+    """D sees nothing else, and drives the DegradBlocks; it begins as the first block of the base network's."""
+    seen = []
+    forward = Discriminator.forward
+    monkeypatch.setattr(
+        Discriminator, "forward", lambda D, img, *rest: seen.append(img.shape) or forward(D, img, *rest)
+    )
+    trainer = new_trainer(config(train_degrad_only=True, discriminator={"grid": grid, "window": 8}))
+    (stream,) = trainer.streams
+    assert stream.D.block_resolutions == [16] and trainer.G.img_resolution == 16
+    base = dict(load_discriminator(run_files[1], "sharp").named_parameters())
+    own = {name: value for name, value in stream.D.named_parameters() if not name.endswith("grid")}
+    assert all(torch.equal(value, base[name]) for name, value in own.items())
+    before = snapshot(trainer.G)
+    moved = changed(before, snapshot(train(trainer, 2).G))
+    assert moved and all(".degrade." in name for name in moved)
+    assert {tuple(shape[1:]) for shape in seen} == {(3, 8, 8)}
 
 
 def test_degraded_images_have_their_own_pipe(config):
