@@ -6,17 +6,21 @@ from torch import Tensor
 from images.ranges import from_levels, to_levels
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
-WHITE = 255.0  # the brightest level
+MIDDLE = 128  # level that JPEG takes for the middle of 0..255
 
 
-def to_ycbcr(images: Tensor) -> Tensor:
-    """Return images `[N, 3, H, W]` in [-1, 1] as Y, Cb and Cr in levels, of the same shape, all around 0."""
+def to_planes(images: Tensor) -> Tensor:
+    """Return images `[N, 1 or 3, H, W]` in [-1, 1] as Y, or Y, Cb and Cr, in levels around 0, of the same shape."""
     levels = to_levels(images)
+    if images.shape[1] == 1:
+        return levels - MIDDLE
     return torch.einsum("ij,njhw->nihw", _matrix(images), levels) - _middle(images)
 
 
-def from_ycbcr(planes: Tensor) -> Tensor:
-    """Return the images `[N, 3, H, W]`, not clipped, of which `to_ycbcr` made these planes."""
+def from_planes(planes: Tensor) -> Tensor:
+    """Return the images `[N, 1 or 3, H, W]`, not clipped, of which `to_planes` made these planes."""
+    if planes.shape[1] == 1:
+        return from_levels(planes + MIDDLE)
     return from_levels(torch.einsum("ij,njhw->nihw", torch.linalg.inv(_matrix(planes)), planes + _middle(planes)))
 
 
@@ -28,5 +32,5 @@ def _matrix(like: Tensor) -> Tensor:
 
 
 def _middle(like: Tensor) -> Tensor:
-    """Return what Y exceeds its middle by, `[1, 3, 1, 1]`; JPEG takes 128 for the middle of 0..255."""
-    return like.new_tensor([(WHITE + 1) / 2, 0, 0]).view(1, 3, 1, 1)
+    """Return the middle of Y, Cb and Cr, `[1, 3, 1, 1]`; differences are around 0 by themselves."""
+    return like.new_tensor([MIDDLE, 0, 0]).view(1, 3, 1, 1)

@@ -15,9 +15,8 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from images.colour import to_ycbcr
+from images.colour import to_planes
 from images.decoding import open_image
-from images.ranges import to_levels
 from inversion.fidelity.jpeg_blocks import BLOCK, FULL, Sampling, are_whole_blocks, cosines, decoded
 
 QUALITIES = range(1, 96)  # with more of it the steps are as small as what rounding pixels to levels does
@@ -90,7 +89,7 @@ def find_compression(photo: Tensor) -> Compression | None:
     side = photo.shape[-1]
     if side < 2 * BLOCK or not are_whole_blocks(side, FULL):
         return None
-    planes = planes_of(photo[None])[0]  # [C, R, R]
+    planes = to_planes(photo[None])[0]  # [C, R, R]
     values = cosines(planes[:1])[0].flatten(0, 1)  # [blocks, 8, 8]
     values[:, 0, 0] = 0  # flat drawings have means on multiples of something as well
     fits = [_Fit.of(values, steps) for steps, _ in _step_tables()]
@@ -99,11 +98,6 @@ def find_compression(photo: Tensor) -> Compression | None:
         return None
     luma, colour = (steps.to(photo.device) for steps in _step_tables()[best])
     return Compression(QUALITIES[best], (PlaneCode(luma), *[_colour_code(planes[1:], colour)] * len(planes[1:])))
-
-
-def planes_of(images: Tensor) -> Tensor:
-    """Return the planes that JPEG codes of images `[N, C, H, W]` in [-1, 1], of the same shape, in levels around 0."""
-    return to_ycbcr(images) if images.shape[1] == 3 else to_levels(images) - (255 + 1) / 2
 
 
 def _colour_code(planes: Tensor, steps: Tensor) -> PlaneCode | None:

@@ -13,9 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from images.colour import from_ycbcr
-from images.ranges import from_levels
-from inversion.fidelity.compression import Compression, PlaneCode, planes_of
+from images.colour import from_planes, to_planes
+from inversion.fidelity.compression import Compression, PlaneCode
 from inversion.fidelity.jpeg_blocks import cosines, decoded, enlarged, means, of_cosines
 
 # What is expected counts as erring by this many times the power that it is seen to err by: some places are far worse
@@ -35,9 +34,9 @@ def decompress(photo: Tensor, expected: Tensor, compression: Compression) -> Ten
 
     Returns: an image of the same shape, unclamped.
     """
-    seen, known = planes_of(photo)[0], planes_of(expected)[0]  # [C, R, R] each
+    seen, known = to_planes(photo)[0], to_planes(expected)[0]  # [C, R, R] each
     parts = zip(seen, known, compression.planes, strict=True)
-    return _image_of(torch.stack([_before(*part) for part in parts])[None])
+    return from_planes(torch.stack([_before(*part) for part in parts])[None])
 
 
 def _before(seen: Tensor, known: Tensor, code: PlaneCode | None) -> Tensor:
@@ -48,11 +47,6 @@ def _before(seen: Tensor, known: Tensor, code: PlaneCode | None) -> Tensor:
     stored, likely = cosines(decoded(seen[None], code.sampling)), cosines(expected)
     found = of_cosines(mean_within(stored, likely, code.steps))
     return known + enlarged(found - expected, code.sampling)[0]
-
-
-def _image_of(planes: Tensor) -> Tensor:
-    """Return the images `[N, C, R, R]` of planes, which `planes_of` undoes."""
-    return from_ycbcr(planes) if planes.shape[1] == 3 else from_levels(planes + (255 + 1) / 2)
 
 
 def mean_within(stored: Tensor, expected: Tensor, steps: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import pytest
 import scipy.stats
 import torch
 
+from images.colour import to_planes
 from inversion.fidelity.bands import gaussian
-from inversion.fidelity.compression import find_compression, planes_of
+from inversion.fidelity.compression import find_compression
 from inversion.fidelity.decompression import FARTHEST, decompress, mean_within, truncated_mean
 from inversion.fidelity.jpeg_blocks import cosines, decoded
 from tests.inversion.fidelity.images import cats, compressed, error, noise
@@ -60,7 +61,7 @@ def test_nothing_contradicts_what_was_stored(sharp, quality, expected):
     photo = compressed(sharp, quality)
     code = find_compression(photo[0])
     before = decompress(photo, known[expected], code)
-    for seen, found, plane in zip(planes_of(photo)[0], planes_of(before)[0], code.planes, strict=True):
+    for seen, found, plane in zip(to_planes(photo)[0], to_planes(before)[0], code.planes, strict=True):
         stored, now = (cosines(decoded(each[None], plane.sampling)) / plane.steps for each in (seen, found))
         if plane.sampling == (1, 1):
             assert (now - stored.round()).abs().max() <= 0.5 + 1e-3
