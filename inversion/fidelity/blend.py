@@ -4,11 +4,12 @@ In each band of frequencies, and each direction in it, a photo is taken for `gai
 follows from powers: a sharp photo would have as much in the band as the network's sharp image, which is of the same
 kind though not of the same place. The noise is what `inversion.fidelity.damage` finds in the photo. Then the sharp
 photo of least expected square error is the network's image plus a Wiener filter of what the photo has beyond its
-`gain`-fold. Before that, JPEG is undone where
-its traces say how the photo was compressed: `gain * sharp` is what was expected there (`fidelity.decompression`).
-Strong noise counts more than that error says (`GRAIN`), and what is left of lost detail is amplified less
+`gain`-fold. Strong noise counts more than that error says (`GRAIN`), and what is left of lost detail is amplified less
 (`LEAST_GAIN`), as it looks better. So a blurred photo keeps its colours and gets detail, a noisy one gets what drowns,
 and one that is hardly degraded, or that shows what the network does not know, stays nearly as it is.
+
+Before that, JPEG is undone where its traces say how the photo was compressed (`inversion.fidelity.decompression`);
+`gain * sharp` is what is expected there.
 
 Powers are means around each pixel and over the image, since a network knows faces better than what is behind them.
 """

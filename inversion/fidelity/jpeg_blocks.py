@@ -4,6 +4,7 @@ import functools
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from networks.generators.cells import cosine_waves
@@ -68,7 +69,7 @@ def _averaging(side: int, factor: int) -> Tensor:
 def _interpolating(side: int, factor: int) -> Tensor:
     """Return linear interpolation between samples in the middle of their pixels, `[side, side / factor]`."""
     samples = torch.eye(side // factor, dtype=torch.float64)
-    return torch.nn.functional.interpolate(samples[None], size=side, mode="linear")[0].T
+    return F.interpolate(samples[None], size=side, mode="linear")[0].T
 
 
 @functools.cache
