@@ -186,7 +186,7 @@ class _Synthesis(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """An encoder, images `[N, C, S, S]` of its own side to codes in the order of their names in `Latents`."""
+    """An encoder, images `[N, C, S, S]` of its side to codes in the order of their names in `Latents`."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ def _synthesis(G: Generator, request: ExportRequest, encoder: Encoder | None) ->
 
 
 def _encoder(encoder: Encoder, G: Generator) -> Exportable:
-    side = encoder.config.input_size
+    side = encoder.side
 
     def draw(batch: int, strength: float) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(batch)
@@ -262,9 +262,8 @@ def _encoder(encoder: Encoder, G: Generator) -> Exportable:
 
 def _codes_of(encoder: Encoder, G: Generator) -> list[str]:
     """Return the names of the codes that an encoder gives."""
-    side = encoder.config.input_size
     with torch.no_grad():
-        return list(encoder(torch.zeros(1, G.img_channels, side, side)).tensors())
+        return list(encoder(torch.zeros(1, G.img_channels, encoder.side, encoder.side)).tensors())
 
 
 def _shape_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

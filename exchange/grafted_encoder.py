@@ -9,8 +9,8 @@ from inversion.encoders.files import FRESH_QUALITY, PREFIX, read_encoder_config,
 from torch_utils.checkpoint import load_tensors
 
 QUALITY = PREFIX + FRESH_QUALITY
-# Parts of the configuration that both networks of an encoder share.
-SHARED = ("backbone", "heads", "input_size", "slope", "align_corners")
+# Parts of the configuration that both networks of an encoder share; what reads traces shares nothing.
+SHARED = {"images": ("backbone", "heads", "input_size", "slope", "align_corners"), "traces": ()}
 SHAPE = ("resolution", "channels", "q_dim")  # numbers of the inverted network that the network for q depends on
 
 
@@ -25,7 +25,7 @@ def graft_encoder(quality: str, content: str) -> tuple[dict[str, Tensor], dict[s
     given = {name: tensor for name, tensor in load_tensors(quality).items() if name.startswith(QUALITY)}
     if not given:
         raise UserError(f"{quality} has no network for q to give; give the encoder that has one first")
-    for name in SHARED:
+    for name in SHARED[ours.q_input]:
         own, other = getattr(ours, name), getattr(theirs, name)
         if own != other:
             raise UserError(
@@ -39,6 +39,6 @@ def graft_encoder(quality: str, content: str) -> tuple[dict[str, Tensor], dict[s
                 cure = "give that one to the network with a quality code first, by exchange.slim --for-network"
             raise UserError(f"{quality} is for a network with {name} {own}, {content} for one with {other}; {cure}")
     kept = {name: tensor for name, tensor in load_tensors(content).items() if not name.startswith(QUALITY)}
-    encoder = {**of_content["encoder"], "q_width": ours.q_width}
+    encoder = {**of_content["encoder"], "q_width": ours.q_width, "q_input": ours.q_input}
     trained = header.get("quality_kimg") or header.get("kimg")
     return kept | given, {**of_content, "encoder": encoder, "quality_kimg": trained}

@@ -9,7 +9,7 @@ from dnnlib.config import with_overrides
 from dnnlib.errors import UserError, unknown_name
 from dnnlib.flags import fields_of_flags, parse_assignment
 from images.datasets.dataset import check_recipe
-from inversion.encoders.config import KIND_PARTS, EncoderConfig
+from inversion.encoders.config import KIND_PARTS, EncoderConfig, EncoderNetworkConfig
 from inversion.encoders.encoder import kind_module
 from inversion.encoders.files import find_encoder, read_encoder_config, require_network
 from inversion.encoders.quality_objective import DEFAULTS as QUALITY_DEFAULTS
@@ -51,8 +51,10 @@ FIELDS = {
     "log": ("run.log",),
 }
 
+QUALITY_FIELDS = ("encoder.q_width", "encoder.q_input")  # of the encoder, what --quality-only trains
 CONTENT_FIELDS = (
-    *("loss.w_norm", "loss.own_w", "loss.w_length", "loss.features", "loss.own_features", "loss.sharp."),
+    *("loss.w_norm", "loss.own_w", "loss.w_length", "loss.features", "loss.own_features"),
+    *("loss.sharp.", "loss.degraded.", "loss.perceptual", "loss.scales"),
     *("loss.adversarial", "adversary.", "schedule.blend_kimg", "arcface"),
 )
 
@@ -121,20 +123,31 @@ def _with_content(
         raise UserError(f"{network} is plain, without quality codes to tell; leave out --quality-only")
     of_content = (*CONTENT_FIELDS, "encoder.")
     idle = ["--ablation"] if ablation is not None else []
-    idle += [field for field in values if field.startswith(of_content) and field != "encoder.q_width"]
+    idle += [field for field in values if field.startswith(of_content) and field not in QUALITY_FIELDS]
     if idle:
         raise UserError(
-            f"{idle[0]} has no effect with --quality-only, which trains no content; leave it out (encoder.q_width "
-            "is the width of the network that is trained)"
+            f"{idle[0]} has no effect with --quality-only, which trains no content; leave it out (of the encoder "
+            f"{' and '.join(QUALITY_FIELDS)} are about the network that is trained)"
         )
     given = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "init_from"}).init_from
     path = given or find_encoder(network)
     if path is None:
         raise UserError(f"there is no encoder beside {network} for --quality-only; give one by --init-from=ENCODER")
-    theirs = read_encoder_config(path)
-    theirs = dataclasses.replace(theirs, q_width=theirs.q_width or theirs.width)
-    config = dataclasses.replace(config, quality_only=True, init_from=str(path), encoder=theirs)
+    encoder = _with_quality(read_encoder_config(path), values)
+    config = dataclasses.replace(config, quality_only=True, init_from=str(path), encoder=encoder)
     return with_overrides(config, QUALITY_DEFAULTS)
+
+
+def _with_quality(theirs: EncoderNetworkConfig, values: Mapping[str, str]) -> EncoderNetworkConfig:
+    """Return the configuration of an encoder whose network for q is trained on, or begun.
+
+    One is begun where there is none, and where `values` say that it reads something else; unless they do, traces.
+    """
+    own = EncoderConfig(encoder=dataclasses.replace(theirs, q_input=theirs.q_input if theirs.q_width else "traces"))
+    wanted = with_overrides(own, {k: v for k, v in values.items() if k == "encoder.q_input"}).encoder.q_input
+    if theirs.q_width and wanted == theirs.q_input:
+        return theirs
+    return dataclasses.replace(theirs, q_input=wanted, q_width=1.0 if wanted == "traces" else theirs.width)
 
 
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:

@@ -55,6 +55,7 @@ class EncoderNetworkConfig:
     backbone: str = "ir_se50"
     width: float = 1.0  # factor of all channels of w's network
     q_width: float = 1.0  # factor of all channels of q's network; 0: there is none, and q is fitted to each photo
+    q_input: Literal["images", "traces"] = "images"  # what q's network reads, by a backbone or by a small perceptron
     space: Literal["w", "w+"] = "w+"  # one w for all layers, or one for each
     heads: Literal["separate", "shared"] = "separate"  # one for each w, as published, or for all that read one map
     input_size: int = 256  # side that images are resized to

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inversion.encoders.config import BACKBONES, KINDS, EncoderNetworkConfig
 from inversion.encoders.heads import StylePyramid
+from inversion.quality.trace_network import TraceNetwork
 from metrics.weights.directory import WeightsDirectory
 from networks.generators.interface import Generator
 from networks.latents import Latents
@@ -86,9 +87,13 @@ class Encoder(nn.Module):
         width = self.content.backbone.channels[-1]
         levels = [config.input_size // stride for stride in reversed(STRIDES)][: len(self.content.heads.heads)]
         self.spatial: SpatialHead | None = kind_module(config.kind).build_head(config, G, width, levels)
-        self.quality: CodeNetwork | None = None
+        self.quality: CodeNetwork | TraceNetwork | None = None
         if G.q_dim > 0 and config.q_width > 0:
-            self.quality = CodeNetwork(build_backbone(G.img_channels, config.q_width, published), config, 1, G.q_dim)
+            if config.q_input == "traces":
+                self.quality = TraceNetwork(G, config.q_width)
+            else:
+                backbone = build_backbone(G.img_channels, config.q_width, published)
+                self.quality = CodeNetwork(backbone, config, 1, G.q_dim)
         self.w_avg: Tensor
         self.w_spread: Tensor
         self.register_buffer("w_avg", G.mapping.w_avg.detach().clone())
@@ -96,7 +101,6 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Latents:
         """Return the codes of images `[N, C, R, R]` in [-1, 1]; any side R."""
-        images = self._resized(images)  # once for both
         return dataclasses.replace(self.content_codes(images), q=self.quality_codes(images))
 
     def content_codes(self, images: Tensor) -> Latents:
@@ -108,7 +112,9 @@ class Encoder(nn.Module):
 
     def quality_codes(self, images: Tensor) -> Tensor | None:
         """Return the quality codes `[N, q_dim]` of images `[N, C, R, R]` in [-1, 1]; None where none are told."""
-        return None if self.quality is None else self.quality(self._resized(images))[:, 0]
+        if self.quality is None:
+            return None
+        return self.quality(self._resized(images) if self.config.q_input == "images" else images)[:, 0]
 
     def _resized(self, images: Tensor) -> Tensor:
         """Return images of the side that the networks take, channels last."""
@@ -116,6 +122,11 @@ class Encoder(nn.Module):
         if images.shape[2:] != (side, side):
             images = F.interpolate(images, size=(side, side), mode="area")
         return images.contiguous(memory_format=torch.channels_last)
+
+    @property
+    def side(self) -> int:
+        """The side of images of which all is seen: that of w's network, or, where q's reads traces, G's own."""
+        return self.quality.resolution if isinstance(self.quality, TraceNetwork) else self.config.input_size
 
     def freeze_content(self) -> None:
         """Leave all but the network for q as it is: neither its weights nor its running means change."""
@@ -138,6 +149,8 @@ def build_encoder(config: EncoderNetworkConfig, G: Generator, published: Weights
     encoder.w_spread.copy_(spread_of_w(G))
     if encoder.spatial is not None:
         encoder.spatial.measure(G)
+    if isinstance(encoder.quality, TraceNetwork):
+        encoder.quality.measure(G)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
     return encoder
 

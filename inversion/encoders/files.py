@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dnnlib.config import differences, from_dict, to_dict
 from dnnlib.errors import UserError
@@ -113,7 +114,8 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
 def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | os.PathLike, G: Generator) -> None:
     """Give an encoder whose network for q alone is to be trained the content of another for the same network.
 
-    Nothing of the content changes, its statistics included; the network for q begins with the other's where it has one.
+    Nothing of the content changes, its statistics included; the network for q begins with the other's where it has one
+    that reads the same.
 
     Args:
         path: file of the encoder to start from.
@@ -125,12 +127,19 @@ def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | 
     """
     start = load_encoder(path, network_path, G)
     theirs, ours = start.config, encoder.config
-    if not theirs.q_width:
-        theirs = replace(theirs, q_width=ours.q_width)
+    is_fresh = not theirs.q_width or theirs.q_input != ours.q_input
+    if is_fresh:
+        theirs = replace(theirs, q_width=ours.q_width, q_input=ours.q_input)
     if _described(theirs) != _described(ours):
         raise _other_sizes(path, theirs, ours, "take all sizes as they are there, or start from another")
-    kept = {name: value for name, value in encoder.state_dict().items() if name.startswith(FRESH_QUALITY)}
-    encoder.load_state_dict(kept | start.state_dict())
+    of_quality, of_content = _parted((encoder if is_fresh else start).state_dict())[0], _parted(start.state_dict())[1]
+    encoder.load_state_dict(of_quality | of_content)
+
+
+def _parted(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights of the network for q, and all else."""
+    of_quality = {name: value for name, value in state.items() if name.startswith(FRESH_QUALITY)}
+    return of_quality, {name: value for name, value in state.items() if name not in of_quality}
 
 
 def _other_sizes(

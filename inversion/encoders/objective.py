@@ -88,14 +88,14 @@ class ReconstructionObjective:
         """
         weights = self.config.loss
         if q is None:
-            return weighted("sharp", self._distances(sharp, pairs.sharp), weights.sharp)
+            return _weighted("sharp", self._distances(sharp, pairs.sharp), weights.sharp)
         if pairs.known is not None:
             at_known_w = degrade_known(self.G, pairs.known, q[-len(pairs.known) :])
             degraded = torch.cat([degraded[: -len(at_known_w)], at_known_w])
         both = self._distances(torch.cat([degraded, sharp]), torch.cat([pairs.degraded, pairs.sharp]))  # [2 N]
         halves = {name: values.chunk(2) for name, values in both.items()}
-        of_degraded = weighted("degraded", {name: half[0] for name, half in halves.items()}, weights.degraded)
-        return of_degraded + weighted("sharp", {name: half[1] for name, half in halves.items()}, weights.sharp)
+        of_degraded = _weighted("degraded", {name: half[0] for name, half in halves.items()}, weights.degraded)
+        return of_degraded + _weighted("sharp", {name: half[1] for name, half in halves.items()}, weights.sharp)
 
     def _features(
         self, encoder: Encoder, predicted: Latents, known: Latents | None, images_seen: int
@@ -131,6 +131,6 @@ class ReconstructionObjective:
         return torch.autocast(self.G.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16")
 
 
-def weighted(side: str, distances: Mapping[str, Tensor], weights: SideWeights) -> list[Term]:
+def _weighted(side: str, distances: Mapping[str, Tensor], weights: SideWeights) -> list[Term]:
     """Return the distances `[N]` as terms of one side, with its weights."""
     return [Term(f"{side}/{name}", getattr(weights, name), values) for name, values in distances.items()]

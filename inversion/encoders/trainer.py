@@ -40,7 +40,7 @@ def learning_rate(config: EncoderConfig, images_seen: int) -> float:
 def _objective(config: EncoderConfig, G: Generator, weights: WeightsDirectory, world: World) -> Objective:
     """Return what the configuration trains for."""
     if config.quality_only:
-        return QualityObjective(config, G, weights)
+        return QualityObjective(config, G)
     return ReconstructionObjective(config, G, weights, world)
 
 

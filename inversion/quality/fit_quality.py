@@ -13,15 +13,13 @@ from torch import Tensor
 
 from dnnlib.config import require
 from inversion.adam import Adam
+from inversion.quality.compared_part import ComparedPart
 from inversion.quality.trace_distance import Distance, trace_distance
 from networks.generators.interface import Generator, Noise
-from networks.generators.window import middle
 from networks.latents import Latents
 from torch_utils.purposes import FOR_QUALITY
 from torch_utils.seeding import BatchRandom
 
-WINDOW = 64  # smallest side of what is compared, in pixels; of larger images a quarter of the side
-MARGIN = 8  # pixels around it that are rendered besides, since a border changes its neighbours
 START = 0.1  # spread of the starting point: near the sharp image, where the gradient depends on the direction
 COMPARISONS = ("traces", "pixels")
 
@@ -61,9 +59,8 @@ def fit_quality(
 ) -> Tensor:
     """Return the codes `q [N, q_dim]` for which `G(w, q)` is closest to the targets, by Adam.
 
-    What precedes the DegradBlocks runs once, and a square in the middle tells as much of a degradation as all of the
-    image. Each image is fitted for itself, from one of the starts that all have, so that its code depends on nothing
-    else in its batch.
+    What precedes the DegradBlocks runs once. Each image is fitted for itself, from one of the starts that all have, so
+    that its code depends on nothing else in its batch.
 
     Args:
         G: QC generator, frozen.
@@ -76,30 +73,18 @@ def fit_quality(
     """
     options = options or QualityOptions()
     with torch.no_grad():
-        content = G.synthesis.content(latents, noise)
-    resolution = G.img_resolution
-    content, pixels = middle(content, resolution, max(WINDOW, resolution // 4) + 2 * MARGIN)
-    targets = targets[:, :, pixels, pixels]
-    inner = slice(MARGIN, -MARGIN) if targets.shape[2] < resolution else slice(None)
-    targets = targets[:, :, inner, inner]
-    if options.compare == "pixels":
-        distance = _pixel_distance(targets)
-    else:
-        with torch.no_grad():
-            distance = trace_distance(targets, G.synthesis.image(content, None)[:, :, inner, inner])
+        part = ComparedPart(G, G.synthesis.content(latents, noise))
+        distance = _distance(options.compare, part, targets)
     drawn = BatchRandom((seed, FOR_QUALITY), 1).randn(1 + options.candidates, G.q_dim)[0].to(G.device)
     q = (START * drawn[:1]).repeat(len(latents), 1)  # [N, q_dim]
     if options.compare == "traces" and options.candidates > 0:
         with torch.no_grad():
-            q = _closest(
-                drawn[1:], lambda codes: distance(G.synthesis.image(content, codes)[:, :, inner, inner], codes), q
-            )
+            q = _closest(drawn[1:], lambda codes: distance(part.render(codes), codes), q)
     q.requires_grad_(True)
     optimizer = Adam(betas=(0.9, 0.99))
     optimizer.add([q], options.lr)
     for step in range(options.steps):
-        images = G.synthesis.image(content, q)[:, :, inner, inner]
-        optimizer.step(torch.autograd.grad(distance(images, q).sum(), q))
+        optimizer.step(torch.autograd.grad(distance(part.render(q), q).sum(), q))
         on_step(step + 1)
     return q.detach()
 
@@ -111,6 +96,9 @@ def _closest(candidates: Tensor, distance: Callable[[Tensor], Tensor], start: Te
     return torch.stack(codes)[nearest, torch.arange(len(start), device=start.device)]
 
 
-def _pixel_distance(targets: Tensor) -> Distance:
-    """Return the mean squared error against targets."""
-    return lambda images, q: (images - targets).square().mean((1, 2, 3))
+def _distance(compare: str, part: ComparedPart, targets: Tensor) -> Distance:
+    """Return how a part of images is compared with that of targets `[N, C, R, R]`: by traces, or by pixels' squares."""
+    wanted = part.cut(targets)
+    if compare == "traces":
+        return trace_distance(wanted, part.render(None))
+    return lambda images, q: (images - wanted).square().mean((1, 2, 3))

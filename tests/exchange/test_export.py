@@ -245,7 +245,7 @@ def test_an_export_that_is_off_is_refused(network, export, sentence):
 def write_encoder_of(kind, network, path, **changes):
     G, _ = load_generator(network)
     head = {"padding": PaddingHeadConfig(layers=1), "features": FeatureHeadConfig(1)}
-    config = dataclasses.replace(TINY, kind=kind, q_width=0, **head, **changes)
+    config = dataclasses.replace(TINY, kind=kind, **{"q_width": 0, **head, **changes})
     encoder = write_encoder(path, G, network, config)
     for name, parameter in encoder.named_parameters():
         if name.startswith("spatial.") and not parameter.any():
@@ -270,15 +270,18 @@ def test_encoders_are_exported_and_the_synthesis_takes_their_codes(network, tmp_
         assert not torch.equal(*(synthesis.reference(*values.values()) for values in (codes, other))), name
 
 
-def test_an_encoder_runs_in_onnxruntime(network, tmp_path):
+def test_an_encoder_runs_in_onnxruntime(tmp_path):
+    """Its heads are shared, since each operation costs time in the exporter; q is told by traces of 16x16 photos."""
     pytest.importorskip("onnxscript")
-    """Its heads are shared, since each operation costs time in the exporter."""
-    path = write_encoder_of("feature-style", network, tmp_path / "encoder.safetensors", heads="shared")
+    network = write_network(tmp_path / "qc.safetensors", quality_generator(blocks=1, depth=2))
+    path = write_encoder_of(
+        "feature-style", network, tmp_path / "encoder.safetensors", heads="shared", q_width=0.5, q_input="traces"
+    )
     onnx_file = tmp_path / "e.onnx"
     done(network, "-o", onnx_file, "--part=encoder", f"--encoder={path}")
     run = session(onnx_file)
-    assert [output.name for output in run.get_outputs()] == ["ws", "features.1"]
-    photos = torch.rand(3, 3, 32, 32) * 2 - 1
+    assert [output.name for output in run.get_outputs()] == ["ws", "q", "features.1"]
+    photos = torch.rand(3, 3, 16, 16) * 2 - 1
     encoder = load_encoder(path, network, load_generator(network)[0])
     for found, expected in zip(
         run.run(None, {"images": photos.numpy()}), encoder(photos).tensors().values(), strict=True

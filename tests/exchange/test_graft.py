@@ -116,6 +116,20 @@ def test_the_network_for_q_of_one_encoder_beside_the_content_of_another(encoders
         assert header.get("reconstruction") == read_header(other).get("reconstruction")
 
 
+def test_what_tells_q_by_traces_fits_any_content(encoders, tmp_path):
+    """It shares nothing with the network for w, whatever the side of its images."""
+    network, _, content, output = encoders
+    G, _ = load_generator(network)
+    by_traces, larger = tmp_path / "traces.safetensors", tmp_path / "larger.safetensors"
+    write_encoder(by_traces, G, network, replace(TINY, q_input="traces", q_width=0.5), quality_kimg=5)
+    write_encoder(larger, G, network, replace(TINY, q_width=0, input_size=64), kimg=8)
+    photos = torch.rand(2, 3, 16, 16) * 2 - 1
+    for other in (content, larger):
+        done(by_traces, other, "-o", output)
+        grafted, ours, theirs = (load_encoder(path, network, G)(photos) for path in (output, by_traces, other))
+        assert torch.equal(grafted.q, ours.q) and torch.equal(grafted.ws, theirs.ws)
+
+
 def test_encoders_that_do_not_fit_are_one_sentence(encoders, tmp_path):
     network, full, content, output = encoders
     G, _ = load_generator(network)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from inversion.quality import compared_part
 from inversion.quality import fit_quality as module
 from inversion.quality.fit_quality import QualityOptions, fit_quality
 from networks.latents import Latents
@@ -11,7 +12,7 @@ from tests.support.networks import quality_generator
 
 @pytest.mark.parametrize("window", [16, 64])
 def test_a_window_tells_the_code_of_the_whole_image(window, monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", window)
+    monkeypatch.setattr(compared_part, "LEAST", window)
     torch.manual_seed(0)
     G = quality_generator(resolution=64).requires_grad_(False)
     latents, noise = Latents(torch.randn(4, G.num_ws, G.w_dim)), G.synthesis.make_noise("const", 4)
