@@ -1,25 +1,30 @@
 """JPEG undone: what a photo most likely was before, given what was stored and what is expected of it.
 
 What is stored of a cosine says an interval that it was in, as wide as its step. What is expected, by a network that has
-seen the photo, errs by as much as it is seen to err at this frequency in all blocks. The cosine before compression is
-then normally distributed around what is expected, cut off at the ends of the interval, and its mean errs least. So
-nothing contradicts what is stored; a network that is right fills in what was rounded to zero, and takes away the steps
-between blocks. Where everything was rounded to zero no error is seen; there a network is believed as far as it is right
-about the frequencies of which something is left.
+seen the photo, errs by as much as it is seen to err at this frequency in all blocks, more where the blocks around are
+farther off. The cosine before compression is then normally distributed around what is expected, cut off at the ends of
+the interval, and its mean errs least. So nothing contradicts what is stored; a network that is right fills in what was
+rounded to zero, and takes away the steps between blocks. Where it is not, steps tell its error, as far as that is
+smooth (`inversion.fidelity.smooth_error`). Where everything was rounded to zero no error is seen; there a network is
+believed as far as it is right about the frequencies of which something is left.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from images.colour import from_planes, to_planes
 from inversion.fidelity.compression import Compression, PlaneCode
 from inversion.fidelity.jpeg_blocks import cosines, decoded, enlarged, means, of_cosines
+from inversion.fidelity.smooth_error import with_smooth_error
 
 # What is expected counts as erring by this many times the power that it is seen to err by: some places are far worse
 # than the mean.
-DOUBT = 2.0
+DOUBT = 3.0
+COARSE = 3  # cosines down and right by which a block is seen to be farther off than others
+LEAST_SHARE, MOST_SHARE = 0.02, 4.0  # of the mean power of errors, in single blocks
 SMALLEST_POWER = 1e-3  # of errors, in squared levels
 FARTHEST = 12.0  # standard deviations from an interval, beyond which its nearer end is taken
 
@@ -59,10 +64,23 @@ def mean_within(stored: Tensor, expected: Tensor, steps: Tensor) -> Tensor:
     """
     middle = (stored / steps).round() * steps
     low, high = middle - steps / 2, middle + steps / 2
-    believed = expected * _belief(expected, middle, steps)
-    errors = ((believed - middle).square() - _rounding_power(steps)).clamp(min=0).mean((1, 2), keepdim=True)
-    deviation = (DOUBT * errors + SMALLEST_POWER).sqrt()  # [1, 1, 1, 8, 8]
-    return truncated_mean(believed, deviation, low, high)
+    likely = expected * _belief(expected, middle, steps)
+    found = truncated_mean(likely, _deviation(likely - middle, steps), low, high)
+    likely = cosines(with_smooth_error(of_cosines(likely), of_cosines(found), low, high, steps))
+    return truncated_mean(likely, _deviation(likely - middle, steps), low, high)
+
+
+def _deviation(distances: Tensor, steps: Tensor) -> Tensor:
+    """Return by how much expectations may err, by their distances `[1, H, W, 8, 8]` from stored multiples.
+
+    Its power is the mean of all blocks for each frequency, times what the coarse ones of the blocks around have of it.
+    """
+    rounding = _rounding_power(steps)
+    power = (distances.square() - rounding).clamp(min=0).mean((1, 2), keepdim=True)  # [1, 1, 1, 8, 8]
+    coarse = (distances.square() / (power + rounding))[..., :COARSE, :COARSE].mean((3, 4))  # [1, H, W]
+    around = F.avg_pool2d(F.pad(coarse[None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)[0]
+    share = around / around.mean().clamp(min=SMALLEST_POWER)
+    return (DOUBT * power * share.clamp(LEAST_SHARE, MOST_SHARE)[..., None, None] + SMALLEST_POWER).sqrt()
 
 
 def _rounding_power(steps: Tensor) -> Tensor:

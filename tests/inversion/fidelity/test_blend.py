@@ -134,7 +134,7 @@ def test_jpeg_gives_way_to_what_the_network_knows(quality):
     """All that was rounded away comes back, and the colours are the photo's where the network has others."""
     sharp = cats()
     photo = compressed(sharp, quality)
-    assert error(blend(photo, sharp, 0.5), sharp) < 0.06 * error(photo, sharp)
+    assert error(blend(photo, sharp, 0.5), sharp) < 0.1 * error(photo, sharp)
     shifted = sharp + 0.4
     assert error(blend(photo, shifted, 0.5), sharp) < 0.15 * min(error(photo, sharp), error(shifted, sharp))
 
