@@ -111,7 +111,9 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
         raise _other_sizes(path, replace(theirs, kind=ours.kind, **apart), ours) from error
 
 
-def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | os.PathLike, G: Generator) -> None:
+def start_beside(
+    path: str | os.PathLike, encoder: Encoder, network_path: str | os.PathLike, G: Generator
+) -> dict[str, float]:
     """Give an encoder whose network for q alone is to be trained the content of another for the same network.
 
     Nothing of the content changes, its statistics included; the network for q begins with the other's where it has one
@@ -122,6 +124,8 @@ def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | 
         encoder: encoder that is changed.
         network_path: path of the file that G was loaded from.
         G: network that it is for.
+
+    Returns: how many thousand images content and network for q were trained with before, as headers name them.
 
     Raises UserError for an encoder of another kind or size, and as `load_encoder` does.
     """
@@ -134,6 +138,8 @@ def start_beside(path: str | os.PathLike, encoder: Encoder, network_path: str | 
         raise _other_sizes(path, theirs, ours, "take all sizes as they are there, or start from another")
     of_quality, of_content = _parted((encoder if is_fresh else start).state_dict())[0], _parted(start.state_dict())[1]
     encoder.load_state_dict(of_quality | of_content)
+    header = read_encoder_header(path)
+    return {"kimg": header.get("kimg") or 0, "quality_kimg": 0 if is_fresh else header.get("quality_kimg") or 0}
 
 
 def _parted(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

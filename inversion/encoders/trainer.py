@@ -13,7 +13,7 @@ from images.datasets.batches import Batch
 from inversion.encoders.adversary import Adversary
 from inversion.encoders.config import EncoderConfig
 from inversion.encoders.encoder import build_encoder
-from inversion.encoders.files import read_encoder_header, start_beside, start_from
+from inversion.encoders.files import start_beside, start_from
 from inversion.encoders.objective import Objective, ReconstructionObjective
 from inversion.encoders.pairs import Pairs, make_pairs
 from inversion.encoders.quality_objective import QualityObjective
@@ -56,7 +56,8 @@ class EncoderTrainer:
     Batch normalisation compares the images of a process, and its running means are those of the first one.
 
     Attributes:
-        begun_with: header of the encoder whose content is kept, where the network for q is trained alone.
+        trained_before: thousands of images that content and network for q have seen before, as headers name them, where
+            the network for q is trained alone.
         is_whole: whether all belongs to the same step; not while a step changes it.
 
     Raises UserError when published weights are missing, and for a QC network with an encoder that has no network for q.
@@ -81,11 +82,10 @@ class EncoderTrainer:
             torch.manual_seed(derive_seed(config.seed, EncoderPurpose.INITIAL_WEIGHTS))
             self.encoder = build_encoder(config.encoder, G, weights if config.arcface else None).train()
             self.objective = _objective(config, self.G, weights, self.world)
-        self.begun_with: dict[str, Any] | None = None
+        self.trained_before: dict[str, float] | None = None
         if config.quality_only:
             assert config.init_from is not None, "the configuration checks that"
-            self.begun_with = read_encoder_header(config.init_from)
-            start_beside(config.init_from, self.encoder, config.generator, G)
+            self.trained_before = start_beside(config.init_from, self.encoder, config.generator, G)
             self.encoder.freeze_content()
         elif config.init_from is not None:
             start_from(config.init_from, self.encoder, G)

@@ -153,10 +153,8 @@ class EncoderRun(Run):
 
     def _lengths(self, kimg: float) -> dict[str, float]:
         """Return how long the content was trained, and apart from it the network for q, where that is trained alone."""
-        begun_with = self.trainer.begun_with
-        if begun_with is None:
-            return {"kimg": kimg}
-        return {"kimg": begun_with.get("kimg") or 0, "quality_kimg": (begun_with.get("quality_kimg") or 0) + kimg}
+        before = self.trainer.trained_before
+        return {"kimg": kimg} if before is None else {**before, "quality_kimg": before["quality_kimg"] + kimg}
 
     def report_snapshot(self) -> None:
         """Do nothing: encoders are not measured during training."""

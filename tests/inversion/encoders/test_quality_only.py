@@ -186,25 +186,28 @@ def test_a_resumed_training_goes_on_with_the_same_bits(either, G, tmp_path):
 
 @pytest.mark.parametrize("q_input", ["images", "traces"])
 def test_q_goes_on_where_an_encoder_tells_it(config, G, network, tmp_path, q_input):
-    path = write_encoder(tmp_path / "both.safetensors", network, kind="psp", q_width=0.125, q_input=q_input)
+    path = write_encoder(tmp_path / "both.safetensors", network, 1, 5, kind="psp", q_width=0.125, q_input=q_input)
     both = dataclasses.replace(config, init_from=str(path), encoder=dataclasses.replace(config.encoder, kind="psp"))
     images = torch.rand(2, 3, 32, 32)
     expected = load_encoder(path, network, G)(images).q
-    assert torch.equal(EncoderTrainer(reading(both, q_input), G, NOWHERE).encoder_ema(images).q, expected)
+    trainer = EncoderTrainer(reading(both, q_input), G, NOWHERE)
+    assert torch.equal(trainer.encoder_ema(images).q, expected)
+    assert trainer.trained_before == {"kimg": 1, "quality_kimg": 5}
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("images", "traces"), ("traces", "images")])
 def test_q_begins_anew_where_another_kind_tells_it(config, G, network, tmp_path, theirs, ours):
-    """As beside the same content without any."""
-    path = write_encoder(tmp_path / "both.safetensors", network, q_width=0.125, q_input=theirs)
+    """As beside the same content without any, and its training counts from there."""
+    path = write_encoder(tmp_path / "both.safetensors", network, quality_kimg=5, q_width=0.125, q_input=theirs)
     alone = write_encoder(tmp_path / "content.safetensors", network)
     encoder = dataclasses.replace(config.encoder, kind="psp", q_input=ours)
     found, expected = (
-        EncoderTrainer(dataclasses.replace(config, init_from=str(file), encoder=encoder), G, NOWHERE).encoder_ema
+        EncoderTrainer(dataclasses.replace(config, init_from=str(file), encoder=encoder), G, NOWHERE)
         for file in (path, alone)
     )
     images = torch.rand(2, 3, 32, 32)
-    assert torch.equal(found(images).q, expected(images).q)
+    assert torch.equal(found.encoder_ema(images).q, expected.encoder_ema(images).q)
+    assert found.trained_before == {"kimg": 1, "quality_kimg": 0}
 
 
 def test_an_encoder_of_another_network_is_refused(config, tmp_path):
