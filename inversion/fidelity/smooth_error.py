@@ -13,9 +13,7 @@ from torch import Tensor
 
 from inversion.fidelity.jpeg_blocks import BLOCK, cosines, of_cosines
 
-STEPS = (
-    30  # of the search, by which most steps between blocks are gone; the rest of the way would end at MAP's extremes
-)
+STEPS = 30  # of the search, by which most steps between blocks are gone; farther on, cosines come to intervals' ends
 # In units of a block's mean from one multiple to the next: how far a step goes, and what counts as even.
 STEP = 0.05
 EVEN = 0.05
