@@ -85,6 +85,7 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
         size = {"encoder.input_size": json.dumps(min(max(resolution, 64), 256))}
         baseline = {} if ablation is None else kind_module(kind).BASELINE
         config = with_overrides(config, size | _places(header, resolution) | kind_module(kind).DEFAULTS | baseline)
+        values = _with_start(values, dict(parse_assignment(text) for text in overrides))
     config = with_overrides(config, values)
     if ablation is not None:
         config = ablated(config, ablation)
@@ -148,6 +149,20 @@ def _with_quality(theirs: EncoderNetworkConfig, values: Mapping[str, str]) -> En
     if theirs.q_width and wanted == theirs.q_input:
         return theirs
     return dataclasses.replace(theirs, q_input=wanted, q_width=1.0 if wanted == "traces" else theirs.width)
+
+
+def _with_start(values: dict[str, str], explicit: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields with those by which q is told as by the encoder to begin with, where that reads traces.
+
+    What is `explicit`, by --set, counts more; --width is that of backbones.
+    """
+    path = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "init_from"}).init_from
+    if path is None or "encoder.q_input" in explicit:
+        return values
+    theirs = read_encoder_config(path)
+    if not theirs.q_width or theirs.q_input == "images":
+        return values
+    return {**values, "encoder.q_input": theirs.q_input, "encoder.q_width": str(theirs.q_width), **explicit}
 
 
 def _require_effect(kind: str, values: Mapping[str, str]) -> None:

@@ -83,9 +83,9 @@ def find_encoder(network_path: str | os.PathLike) -> Path | None:
 def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
     """Give an encoder that is to be trained the weights of another, perhaps for another network of the same shape.
 
-    The network for q begins with fresh weights where the other encoder, of a plain network, has none, and so does the
-    head of a kind of encoder that the other is not. The statistics of w and of features, and the constant, stay those
-    of the new network.
+    The network for q begins with fresh weights where the other encoder, of a plain network, has none, or one that reads
+    something else, and so does the head of a kind of encoder that the other is not. The statistics of w and of
+    features, and the constant, stay those of the new network.
 
     Args:
         path: file of the encoder to start from.
@@ -105,6 +105,8 @@ def start_from(path: str | os.PathLike, encoder: Encoder, G: Generator) -> None:
         encoder.load_state_dict({name: start.get(name, value) for name, value in kept.items()})
     except RuntimeError as error:
         theirs, ours = read_encoder_config(path), encoder.config
+        if theirs.q_input != ours.q_input:
+            theirs = replace(theirs, q_input=ours.q_input, q_width=ours.q_width)
         # They may be of two kinds, as a head that only one has begins anew; what only other kinds have is no size.
         kinds = {theirs.kind, ours.kind}
         apart = {part: getattr(ours, part) for kind, part in KIND_PARTS.items() if part is not None and {kind} != kinds}

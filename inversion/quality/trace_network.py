@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generation.rendering import stored_noise
-from inversion.quality.traces import traces
+from inversion.quality.traces import count_traces, traces
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.purposes import FOR_SPREAD
@@ -31,7 +31,7 @@ class TraceNetwork(nn.Module):
     def __init__(self, G: Generator, width: float = 1.0) -> None:
         super().__init__()
         self.resolution = G.img_resolution
-        count = traces(torch.zeros(1, G.img_channels, self.resolution, self.resolution)).shape[1]
+        count = count_traces(self.resolution)
         hidden = max(1, round(HIDDEN * width))
         self.layers = nn.Sequential(
             *(nn.Linear(count, hidden), nn.LeakyReLU(SLOPE)),

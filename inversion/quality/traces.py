@@ -16,6 +16,7 @@ from inversion.fidelity.bands import DIRECTIONS, bands, local_power
 from inversion.fidelity.damage import QUIET, edge_power
 
 RINGS = (0.09, 0.125, 0.18, 0.25, 0.35, 0.5, 0.71)  # frequencies between rings, in cycles a pixel: half octaves
+WHOLE = 64  # side from which on every ring has frequencies in every direction
 FLOOR = (1 / 127.5) ** 2  # power of one grey level, added to all powers: what is below leaves no trace
 LEAST_EDGES = 0.05  # added to the power of blocks' edges over that of the finest band: contours make as much
 QUIET_WEIGHT = 2.0  # of the quiet places' power beside a ring's in one direction, of which there are several
@@ -36,6 +37,11 @@ def traces(images: Tensor) -> Tensor:
     return torch.cat([(_ring_powers(images) + FLOOR).log(), torch.stack(single, dim=1)], dim=1)
 
 
+def count_traces(side: int) -> int:
+    """Return how many traces images of this side have: small ones have no frequencies in some rings and directions."""
+    return 2 + _masks(min(side, WHOLE), torch.device("cpu")).shape[1]
+
+
 def _ring_powers(images: Tensor) -> Tensor:
     """Return the mean power over channels in each ring and direction, `[N, rings * directions]`; of white noise its."""
     side = images.shape[-1]
@@ -47,6 +53,7 @@ def _ring_powers(images: Tensor) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # the first to ask may not train, and others may
 def _window(side: int, device: torch.device) -> Tensor:
     """Return a Hann window `[R, R]` of mean square 1, without which borders would fill all frequencies."""
     line = torch.hann_window(side + 2, periodic=False, device=device)[1:-1]
@@ -54,6 +61,7 @@ def _window(side: int, device: torch.device) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)
 def _masks(side: int, device: torch.device) -> Tensor:
     """Return the weights of frequencies in each ring and direction that has any, `[R * (R // 2 + 1), parts]`.
 

@@ -282,6 +282,31 @@ def test_what_the_network_for_q_reads(network, photos, tmp_path, theirs, flags, 
     assert (encoder["q_input"], encoder["q_width"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], ("traces", 2)),
+        (["--set=encoder.q_width=0.5"], ("traces", 0.5)),
+        (["--set=encoder.q_input=images"], ("images", 0.125)),
+    ],
+)
+def test_a_whole_encoder_goes_on_as_what_it_begins_with_tells_q(network, photos, tmp_path, flags, expected):
+    path = write_encoder(tmp_path / "encoder.safetensors", network, q_width=2.0, q_input="traces")
+    command = [f"--network={network}", f"--data={photos}", f"--outdir={tmp_path / 'run'}", *FLAGS]
+    result = CliRunner().invoke(train_encoder_command, [*command, f"--init-from={path}", "--dry-run", *flags])
+    encoder = json.loads(result.output)["encoder"]
+    assert (encoder["q_input"], encoder["q_width"], encoder["width"]) == (*expected, 0.125)
+
+
+def test_whole_encoders_of_other_sizes_name_what_stands_in_the_way(config, G, network, tmp_path):
+    """Which is not what q is told by, since that begins anew."""
+    path = write_encoder(tmp_path / "encoder.safetensors", network, q_width=2.0, q_input="traces")
+    encoder = dataclasses.replace(config.encoder, kind="psp", width=0.25, q_width=0.25)
+    whole = dataclasses.replace(config, init_from=str(path), encoder=encoder, quality_only=False)
+    with pytest.raises(UserError, match=r"other sizes \(encoder.width: 0.125 -> 0.25\)"):
+        EncoderTrainer(whole, G, NOWHERE)
+
+
 def test_beside_its_network_it_comes_before_the_encoder_that_it_was_made_of(network, tmp_path):
     """Both have the same content; of two such ones that comes whose network for q was trained longer."""
     there = shutil.copy(network, tmp_path / "network.safetensors")

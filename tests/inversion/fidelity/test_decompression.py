@@ -5,6 +5,7 @@ import scipy.stats
 import torch
 
 from images.colour import to_planes
+from inversion.fidelity import decompression
 from inversion.fidelity.bands import gaussian
 from inversion.fidelity.compression import find_compression
 from inversion.fidelity.decompression import FARTHEST, decompress, mean_within, truncated_mean
@@ -92,3 +93,25 @@ def test_gray_photos_stay_gray(sharp):
     three = undone(photo.expand(-1, 3, -1, -1), sharp)
     assert (three.amax(1) - three.amin(1)).max() < 1e-3 and one.shape == photo.shape
     assert error(one, sharp[:, :1]) < 0.1 * error(photo, sharp[:, :1])
+
+
+def test_steps_between_blocks_tell_colours_that_the_network_misses(sharp, monkeypatch):
+    """By more than without looking at them, where the network's image is another colour in all of it."""
+    photo = compressed(sharp, 8)
+    expected = (sharp + 0.1).clamp(-1, 1)
+    found = error(undone(photo, expected), sharp)
+    monkeypatch.setattr(decompression, "with_smooth_error", lambda expected, *others: expected)
+    assert found < 0.8 * error(undone(photo, expected), sharp)
+
+
+def test_what_is_expected_errs_by_more_where_blocks_are_farther_off():
+    """Three times as far off in the right half: there the deviation is as much larger, and equal inside of a half."""
+    torch.manual_seed(0)
+    steps = torch.full([8, 8], 2.0)
+    distances = 20 * torch.randn(1, 12, 12, 8, 8).sign()
+    distances[:, :, 6:] *= 3
+    found = decompression._deviation(distances, steps)
+    assert found.shape == distances.shape
+    near, far = found[:, :, :5], found[:, :, 7:]
+    assert far.mean() / near.mean() == pytest.approx(3, rel=0.05)
+    assert near.std() < 0.01 * near.mean() and far.std() < 0.01 * far.mean()

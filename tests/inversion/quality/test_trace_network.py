@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from inversion.quality.trace_network import SAMPLES, TraceNetwork
-from inversion.quality.traces import traces
+from inversion.quality.traces import count_traces, traces
+from networks.generators import qc_stylegan
 from networks.latents import Latents
 from tests.support.networks import quality_generator
 from tests.support.tolerance import assert_close
@@ -60,15 +61,39 @@ def test_half_precision_of_other_networks_has_no_effect(network):
 
 
 def test_traces_of_own_images_come_in_units(network, G):
-    """As measured: of mean 0 and spread 1 over images that the generator makes."""
+    """As measured: what is read has mean 0 and spread 1 over images that the generator makes."""
+    drawn = torch.Generator().manual_seed(9)
+    ws = G.mapping(torch.randn(4 * SAMPLES, G.z_dim, generator=drawn), None)
+    noise = G.synthesis.make_noise("const", len(ws))
+    own = G.synthesis.image(G.synthesis.content(Latents(ws), noise), torch.randn(len(ws), G.q_dim, generator=drawn))
+    read = []
+    network.layers[0].register_forward_pre_hook(lambda layer, inputs: read.append(inputs[0]))
     with torch.no_grad():
-        drawn = torch.Generator().manual_seed(9)
-        ws = G.mapping(torch.randn(4 * SAMPLES, G.z_dim, generator=drawn), None)
-        noise = G.synthesis.make_noise("const", len(ws))
-        q = torch.randn(len(ws), G.q_dim, generator=drawn)
-        own = G.synthesis.image(G.synthesis.content(Latents(ws), noise), q)
-    units = (traces(own) - network.mean) / network.spread
-    assert units.mean(0).abs().max() < 0.6 and (units.std(0).log().abs() < 0.5).all()
+        network(own)
+    assert read[0].mean(0).abs().max() < 0.6 and (read[0].std(0).log().abs() < 0.5).all()
+
+
+def test_classes_are_drawn_in_turn():
+    config = quality_generator().config
+    G = qc_stylegan.Generator(config, 3, 16, 3).eval()
+    network = TraceNetwork(G)
+    network.measure(G)
+    assert torch.isfinite(network.mean).all() and (network.spread > 0).all()
+
+
+@pytest.mark.parametrize("side", [8, 16, 32, 64, 128])
+def test_traces_are_counted(side):
+    assert traces(images(1, side)).shape == (1, count_traces(side))
+
+
+def test_a_network_that_was_loaded_for_inference_alone_leaves_traces_that_train():
+    """What is computed once for all images of a side is no inference tensor."""
+    side = 40  # which no other test has
+    with torch.inference_mode():
+        traces(images(1, side))
+    photos = images(1, side).requires_grad_(True)
+    traces(photos).sum().backward()
+    assert torch.isfinite(photos.grad).all()
 
 
 def test_plain_places_have_gradients(network):
