@@ -66,8 +66,7 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
     """
     header = require_network(network)
     values = fields_of_flags(flags, FIELDS) | dict(parse_assignment(text) for text in overrides)
-    device_field = {field: text for field, text in values.items() if field == "run.device"}
-    device = best_device(with_overrides(EncoderConfig(), device_field).run.device)
+    device = best_device(_with_only("run.device", values).run.device)
     resolution = (header.get("images") or {}).get("resolution", 256)
     config = with_overrides(
         EncoderConfig(),
@@ -80,7 +79,7 @@ def resolve(network: str, overrides: Sequence[str], ablation: str | None = None,
     if values.get("quality_only", "false") != "false":
         config = _with_content(config, network, header, values, ablation)
     else:
-        kind = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "encoder.kind"}).encoder.kind
+        kind = _with_only("encoder.kind", values).encoder.kind
         _require_effect(kind, values)
         size = {"encoder.input_size": json.dumps(min(max(resolution, 64), 256))}
         baseline = {} if ablation is None else kind_module(kind).BASELINE
@@ -113,6 +112,11 @@ def ablated(config: EncoderConfig, name: str) -> EncoderConfig:
     return result
 
 
+def _with_only(field: str, values: Mapping[str, str], config: EncoderConfig | None = None) -> EncoderConfig:
+    """Return a configuration, the default one for None, with one field as `values` have it, if they do."""
+    return with_overrides(config or EncoderConfig(), {name: text for name, text in values.items() if name == field})
+
+
 def _with_content(
     config: EncoderConfig, network: str, header: dict[str, Any], values: Mapping[str, str], ablation: str | None
 ) -> EncoderConfig:
@@ -130,8 +134,7 @@ def _with_content(
             f"{idle[0]} has no effect with --quality-only, which trains no content; leave it out (of the encoder "
             f"{' and '.join(QUALITY_FIELDS)} are about the network that is trained)"
         )
-    given = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "init_from"}).init_from
-    path = given or find_encoder(network)
+    path = _with_only("init_from", values).init_from or find_encoder(network)
     if path is None:
         raise UserError(f"there is no encoder beside {network} for --quality-only; give one by --init-from=ENCODER")
     encoder = _with_quality(read_encoder_config(path), values)
@@ -145,7 +148,7 @@ def _with_quality(theirs: EncoderNetworkConfig, values: Mapping[str, str]) -> En
     One is begun where there is none, and where `values` say that it reads something else; unless they do, traces.
     """
     own = EncoderConfig(encoder=dataclasses.replace(theirs, q_input=theirs.q_input if theirs.q_width else "traces"))
-    wanted = with_overrides(own, {k: v for k, v in values.items() if k == "encoder.q_input"}).encoder.q_input
+    wanted = _with_only("encoder.q_input", values, own).encoder.q_input
     if theirs.q_width and wanted == theirs.q_input:
         return theirs
     return dataclasses.replace(theirs, q_input=wanted, q_width=1.0 if wanted == "traces" else theirs.width)
@@ -156,7 +159,7 @@ def _with_start(values: dict[str, str], explicit: Mapping[str, str]) -> dict[str
 
     What is `explicit`, by --set, counts more; --width is that of backbones.
     """
-    path = with_overrides(EncoderConfig(), {k: v for k, v in values.items() if k == "init_from"}).init_from
+    path = _with_only("init_from", values).init_from
     if path is None or "encoder.q_input" in explicit:
         return values
     theirs = read_encoder_config(path)
