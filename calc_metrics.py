@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from torch_utils.distributed import World
 
 # Where a command is, and what it does.
-_IMAGES, _TABLES, _INVERSION, _EDITING, _RESTORATION = (
-    f"evaluation.commands.{name}" for name in ("images", "tables", "inversion_tables", "editing_tables", "restoration")
+_IMAGES, _TABLES, _INVERSION, _EDITING, _RESTORATION, _NOISE = (
+    f"evaluation.commands.{name}"
+    for name in ("images", "tables", "inversion_tables", "editing_tables", "restoration", "noise")
 )
 COMMANDS = {
     "weights": ("metrics.weights.command:weights", "List published weights, and fetch them."),
@@ -38,6 +39,7 @@ COMMANDS = {
     "pairs": (f"{_IMAGES}:pairs_command", "Compare images with references: PSNR, SSIM, LPIPS, identity."),
     "niqe": (f"{_IMAGES}:niqe_command", "Rate images without references."),
     "fit-niqe": (f"{_IMAGES}:fit_niqe_command", "Fit NIQE's model to sharp photos."),
+    "fit-noise": (f"{_NOISE}:fit_noise_command", "Fit the noise of a network's degraded images to photos."),
     "identity-consistency": (f"{_IMAGES}:identity_consistency_command", "Compare the faces of a video's frames."),
     "restoration": (f"{_RESTORATION}:restoration_command", "Table 2: restore photos that were degraded."),
     "degrade-set": (f"{_RESTORATION}:degrade_set_command", "Write the degraded photos of Table 2, for other programs."),

@@ -21,7 +21,6 @@ from dnnlib.remote.locations import NetworkFile
 if TYPE_CHECKING:
     from torch import Tensor
 
-GENERATOR = "G_ema."
 BASE_DISCRIMINATOR = "D_sharp."
 SHARED = ("generator", "images", "preprocessing")  # entries of headers that have to be equal but for the quality code
 OWN = ("quality", "precision")  # parts of the generator that a base network has otherwise
@@ -58,6 +57,7 @@ def main(quality: str, content: str, output: str) -> None:
 
 def _graft_network(qc: str, base: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header of a base network with the DegradBlocks of a QC network."""
+    from networks.files import GENERATOR
     from torch_utils.checkpoint import load_tensors, read_header
 
     header, of_base = read_header(qc), read_header(base)
@@ -97,6 +97,8 @@ def _without_own(entry: Any) -> Any:
 
 def _require_same_shapes(qc: str, ours: dict[str, Tensor], base: str, theirs: dict[str, Tensor]) -> None:
     """Raise UserError where the base network has a weight that the other lacks, or has in another shape."""
+    from networks.files import GENERATOR
+
     for name, tensor in theirs.items():
         if name.startswith(GENERATOR) and (name not in ours or ours[name].shape != tensor.shape):
             raise UserError(f"{qc} has no {name} as {base} has it; give the network that it was made of, trained on")

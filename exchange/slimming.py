@@ -11,14 +11,13 @@ from generation.quality_codes import seed_code
 from generation.rendering import synthesize
 from generation.sampling import ws_of_seeds
 from images.ranges import to_levels
-from networks.files import load
+from networks.files import GENERATOR, load
 from networks.generators.interface import Generator
 from networks.latents import Latents
 from torch_utils.checkpoint import save_tensors
 
 SEEDS = 32  # images that are compared
 EXACT = (".coords", ".freqs")  # of CREPS, whose angles are products of both and many turns long
-GENERATOR = "G_ema."
 MOST_LEVELS = 1.0  # grey levels by which no pixel may change
 
 

@@ -19,6 +19,7 @@ from torch_utils.loading import blaming_header, load_module
 from torch_utils.precision import suits
 
 KIND = "network"  # name of such files in errors
+GENERATOR = "G_ema."  # prefix of the generator's tensors
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def save_network(
         discriminators: discriminators by stream, `sharp` and perhaps `degraded`, stored as `D_STREAM.NAME`; or none.
         provenance: training length, data, licence; goes into the header.
     """
-    tensors = {f"G_ema.{name}": tensor for name, tensor in G_ema.state_dict().items()}
+    tensors = {GENERATOR + name: tensor for name, tensor in G_ema.state_dict().items()}
     for stream, D in discriminators.items():
         tensors |= {f"D_{stream}.{name}": tensor for name, tensor in D.state_dict().items()}
     header = {
@@ -79,7 +80,7 @@ def load_generator(path: str | os.PathLike) -> tuple[Generator, dict[str, Any]]:
     Raises UserError for a file that is missing, truncated, of a newer format, or no network.
     """
     header, parts = _described(path)
-    G = load_module(lambda: build_generator(parts["generator"], parts["images"]), path, "G_ema.", KIND)
+    G = load_module(lambda: build_generator(parts["generator"], parts["images"]), path, GENERATOR, KIND)
     return G.eval().requires_grad_(False), header
 
 

@@ -40,6 +40,7 @@ REFUSED = {
     "metrics pairs": ["absent", "absent"],
     "metrics niqe": ["absent"],
     "metrics fit-niqe": ["absent", "-o", "model.npz"],
+    "metrics fit-noise": [NETWORK, "--data=absent", "-o", "x.safetensors"],
     "metrics identity-consistency": ["absent.mp4"],
     "metrics restoration": [NETWORK, "--data=absent"],
     "metrics degrade-set": ["--data=absent", "-o", "set"],

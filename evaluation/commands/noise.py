@@ -1,0 +1,114 @@
+"""The command `calc_metrics.py fit-noise`: a QC network whose noise is as strong as that of degraded photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dnnlib import commands
+from dnnlib.cache import cache_folder
+from dnnlib.cli import one_sentence_errors
+from dnnlib.errors import UserError
+from dnnlib.files import replace_file
+from dnnlib.flags import PATH
+from dnnlib.remote.locations import NetworkFile
+from evaluation.commands.options import cache_dir_option, device_option, workers_option
+from metrics.weights.directory import WeightsDirectory
+from metrics.weights.option import weights_dir_option
+
+if TYPE_CHECKING:
+    from evaluation.job import Job
+    from torch_utils.distributed import World
+
+
+@commands.command("fit-noise")
+@click.option("--network", type=NetworkFile(), required=True, help="QC network of the variant pixels.")
+@click.option("--data", type=PATH, metavar="PATH", required=True, help="Folder or zip of sharp photos to degrade.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="File of the network to write.")
+@click.option("--metric", default="fd1k_cifar", help="Distance between sets; more images take longer and err less.")
+@click.option("--degradation", help="Recipe that degrades the photos.  [default: the network's]")
+@click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
+@workers_option
+@device_option
+@weights_dir_option
+@cache_dir_option
+@one_sentence_errors
+def fit_noise_command(
+    network: str,
+    data: str,
+    output: str,
+    metric: str,
+    degradation: str | None,
+    batch: int,
+    workers: int,
+    device: str | None,
+    weights_dir: str | None,
+    cache_dir: str | None,
+) -> None:
+    """Fit the noise that a QC network draws in pixels to degraded photos, without training.
+
+    Measured are the network as it is and, by a search for the strength, others: noise that mixes its maps to colours as
+    trained, and noise that gives each colour a map of its own, as sensors do. The nearest is written; its header tells
+    what was done (`noise`). Train it on with `train.py --init-from=FILE`. An encoder has to learn its q anew
+    (`invert.py train-encoder --quality-only`).
+
+    \b
+    python calc_metrics.py fit-noise --network=runs/qc/network-snapshot-000100.safetensors --data=cats.zip \\
+        -o fitted.safetensors
+    """
+    from evaluation.job import Job
+    from evaluation.streams.fakes import FakeOptions
+    from metrics.metric import parse_requests
+    from torch_utils.distributed import World, best_device
+
+    requests = tuple(parse_requests(metric))
+    if len(requests) > 1:
+        raise UserError(f"--metric={metric} asks for {len(requests)} metrics; a search needs one, such as fd1k_cifar")
+    if requests[0].metric.larger_is_better or requests[0].metric.reals == "none":
+        raise UserError(f"--metric={metric} is no distance to photos; give one, such as fd1k_cifar")
+    job = Job(
+        requests=requests,
+        qualities=("degraded",),
+        network=network,
+        data=data,
+        degradation=degradation,
+        options=FakeOptions(batch=batch),
+        weights=WeightsDirectory.find(weights_dir),
+        cache_dir=Path(cache_dir) if cache_dir else cache_folder("features"),
+        workers=workers,
+    )
+    write_nearest(World(0, 1, best_device(device)), job, output)
+
+
+def write_nearest(world: World, job: Job, output: str) -> None:
+    """Write the network of a job with the noise that brings it nearest to the job's photos, and tell of the search."""
+    import dataclasses
+
+    from evaluation.job import measure
+    from evaluation.noise_fit import Noise, grain_name, nearest
+    from networks.files import GENERATOR, load_generator
+    from torch_utils.checkpoint import load_tensors, save_tensors
+
+    assert job.network is not None, "the noise of a network is fitted"
+    G, header = load_generator(job.network)
+    name = GENERATOR + grain_name(G, job.network)
+    tensors = load_tensors(job.network)
+    with replace_file(output) as fitted:
+
+        def distance(noise: Noise) -> float:
+            if noise == Noise():
+                path = job.network
+            else:
+                path = str(fitted)
+                save_tensors(fitted, tensors | {name: noise.of(tensors[name])}, header)
+            values = measure(world, dataclasses.replace(job, network=path))[0].values
+            value = next(iter(values.values()))
+            click.echo(f"{noise}: {value:.3f}")
+            return value
+
+        noise, value = nearest(distance)
+        note = {"own_maps": noise.own_maps, "gain": noise.gain, "metric": job.requests[0].name, "value": value}
+        save_tensors(fitted, tensors | {name: noise.of(tensors[name])}, {**header, "noise": note})
+    click.echo(f"{output}: {noise}")

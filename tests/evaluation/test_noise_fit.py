@@ -1,0 +1,102 @@
+"""Noise that is fitted to photos: what becomes of its strengths, what a search finds, and the command."""
+
+import functools
+import math
+
+import pytest
+import torch
+
+from dnnlib.errors import UserError
+from evaluation.commands.noise import fit_noise_command
+from evaluation.noise_fit import Noise, grain_name, nearest
+from tests.support import commands
+from tests.support.networks import quality_generator, small_generator, write_network
+from tests.support.runs import write_images
+from tests.support.tolerance import assert_close
+from torch_utils.checkpoint import load_tensors, read_header
+
+done, refused = (functools.partial(each, fit_noise_command) for each in (commands.done, commands.refused))
+GRAIN = "G_ema.synthesis.b16.degrade.grain"
+
+
+def test_noise_of_a_map_a_colour_is_its_own_fit():
+    grain = torch.randn(16, 1, 1) * torch.eye(3)
+    for noise in (Noise(own_maps=True, gain=1.5), Noise(gain=1.5)):
+        found = noise.of(grain)
+        assert_close(
+            found * (found[0, 0, 0] / grain[0, 0, 0]).sign(), 1.5 * grain, rtol=1e-5
+        )  # either sign is the same
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_own_maps_are_white_and_as_strong_as_what_codes_share(channels):
+    strengths, mix = torch.randn(16), torch.randn(3, channels)
+    grain = strengths[:, None, None] * mix
+    found = Noise(own_maps=True).of(grain)
+    covariances = torch.einsum("qmc,qmd->qcd", found, found)  # of the colours, of each direction of codes
+    power = (strengths.square() * mix.square().sum() / channels)[:, None, None]
+    assert_close(covariances, power * torch.eye(channels), rtol=1e-4)
+
+
+def test_a_search_finds_the_nearest_of_either_kind():
+    for own_maps in (False, True):
+        noise, value = nearest(lambda n: math.log(n.gain / 1.4) ** 2 + (n.own_maps != own_maps))  # noqa: B023
+        assert noise.own_maps == own_maps and noise.gain == pytest.approx(1.4, rel=0.05) and value < 0.003
+
+
+def test_what_is_nearest_already_stays():
+    tried = []
+    noise, value = nearest(lambda n: tried.append(n) or (0.0 if n == Noise() else 1 + n.gain))
+    assert (noise, value) == (Noise(), 0) and tried[0] == Noise() and {n.own_maps for n in tried} == {False, True}
+
+
+@pytest.mark.parametrize(("variant", "blocks"), [("paper", 1), ("paper+", 2)])
+def test_a_network_without_noise_in_pixels_is_refused(variant, blocks):
+    with pytest.raises(UserError, match=r"x draws no noise in pixels; give .* --variant=pixels"):
+        grain_name(quality_generator(variant, blocks=blocks), "x")
+
+
+@pytest.fixture(name="files", scope="module")
+def _files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noise")
+    write_images(folder / "images.zip", 20)
+    G = quality_generator("pixels", zero_start=True)
+    with torch.no_grad():
+        G.synthesis.b16.degrade.grain.mul_(0.2)
+    write_network(folder / "weak.safetensors", G, degradation="noise")
+    return folder
+
+
+def flags(files, network="weak.safetensors"):
+    places = f"--network={files / network}", f"--data={files / 'images.zip'}", f"--cache-dir={files / 'cache'}"
+    return [*places, "--device=cpu", "--workers=0", "--metric=fd32_cifar"]
+
+
+def test_weak_noise_becomes_stronger_and_nothing_else_changes(files):
+    output = files / "fitted.safetensors"
+    lines = done(*flags(files), "-o", output).splitlines()
+    distances = {line.rpartition(": ")[0]: float(line.rpartition(": ")[2]) for line in lines[:-1] if "note" not in line}
+    note = read_header(output)["noise"]
+    assert note["gain"] > 1.2 and note["metric"] == "fd32_cifar"
+    assert f"{min(distances.values()):.3f}" == f"{note['value']:.3f}" < f"{distances[str(Noise())]:.3f}"
+    assert lines[-1] == f"{output}: {Noise(note['own_maps'], note['gain'])}"
+    before, after = load_tensors(files / "weak.safetensors"), load_tensors(output)
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == [GRAIN]
+    assert torch.equal(after[GRAIN], Noise(note["own_maps"], note["gain"]).of(before[GRAIN]))
+    assert {**read_header(output), "noise": None} == {**read_header(files / "weak.safetensors"), "noise": None}
+    assert [path.name for path in files.glob("*fitted*")] == [output.name]
+
+
+def test_what_cannot_be_fitted_is_one_sentence(files):
+    output = files / "none.safetensors"
+    write_network(files / "plain.safetensors", small_generator())
+    write_network(files / "paper.safetensors")
+    fit = functools.partial(refused, *flags(files), "-o", output)
+    assert "asks for 2 metrics; a search needs one" in fit("--metric=fd32_cifar,kd32_cifar")
+    assert "is no distance to photos; give one, such as fd1k_cifar" in fit("--metric=is32")
+    assert "absent.zip" in fit("--data=absent.zip")
+    assert "plain.safetensors draws no noise in pixels" in refused(*flags(files, "plain.safetensors"), "-o", output)
+    assert "paper.safetensors draws no noise in pixels" in refused(*flags(files, "paper.safetensors"), "-o", output)
+    assert f"cannot write {files}" in refused(*flags(files), "-o", files)
+    assert not list(files.glob("*none*"))
