@@ -19,12 +19,12 @@ from networks.generators.pixel_block import PixelDegradBlock
 
 GAINS = 0.5, 2.5  # range of the search
 STEPS = 7  # of the search, for each kind of maps
-TOLERANCE = 0.02  # of the gain's logarithm, where a search ends
+TOLERANCE = 0.1  # of the gain's logarithm, where a search ends: distances near the least one hardly differ
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Noise of the last DegradBlock, by that of training.
+class NoiseChange:
+    """What becomes of the noise that the last DegradBlock was trained to draw.
 
     Attributes:
         own_maps: whether each colour has a map of its own, all of the same strength; else they are mixed as trained.
@@ -37,7 +37,7 @@ class Noise:
     def __str__(self) -> str:
         return f"noise x {self.gain:.2f}, {'a map a colour' if self.own_maps else 'maps as trained'}"
 
-    def of(self, grain: Tensor) -> Tensor:
+    def apply(self, grain: Tensor) -> Tensor:
         """Return the strengths `[D_q, maps, C]` that make this noise of those of training, `grain`.
 
         The strength that the colours share is the first singular direction of `grain`, by codes, with all of its power.
@@ -61,15 +61,15 @@ def grain_name(G: Generator, network: str) -> str:
     return f"{names[-1]}.grain"
 
 
-def nearest(distance: Callable[[Noise], float]) -> tuple[Noise, float]:
+def nearest(distance: Callable[[NoiseChange], float]) -> tuple[NoiseChange, float]:
     """Return the noise nearest to photos of all that a search tries, that of training among them; and its distance."""
     from scipy.optimize import minimize_scalar
 
-    tried = {Noise(): distance(Noise())}
+    tried = {NoiseChange(): distance(NoiseChange())}
     for own_maps in (False, True):
 
         def of_log(log_gain: float, own_maps: bool = own_maps) -> float:
-            noise = Noise(own_maps, math.exp(log_gain))
+            noise = NoiseChange(own_maps, math.exp(log_gain))
             tried[noise] = distance(noise)
             return tried[noise]
 

@@ -146,6 +146,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, str]:
         "preprocessing": _value(header.get("preprocessing")),
         "discriminators": ", ".join(discriminators) or "none",
         "imported from": _value(header.get("source")),
+        "noise fitted": _value(header.get("noise")),
     }
 
 

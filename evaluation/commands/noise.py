@@ -87,7 +87,7 @@ def write_nearest(world: World, job: Job, output: str) -> None:
     import dataclasses
 
     from evaluation.job import measure
-    from evaluation.noise_fit import Noise, grain_name, nearest
+    from evaluation.noise_fit import NoiseChange, grain_name, nearest
     from networks.files import GENERATOR, load_generator
     from torch_utils.checkpoint import load_tensors, save_tensors
 
@@ -97,12 +97,12 @@ def write_nearest(world: World, job: Job, output: str) -> None:
     tensors = load_tensors(job.network)
     with replace_file(output) as fitted:
 
-        def distance(noise: Noise) -> float:
-            if noise == Noise():
+        def distance(noise: NoiseChange) -> float:
+            if noise == NoiseChange():
                 path = job.network
             else:
                 path = str(fitted)
-                save_tensors(fitted, tensors | {name: noise.of(tensors[name])}, header)
+                save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, header)
             values = measure(world, dataclasses.replace(job, network=path))[0].values
             value = next(iter(values.values()))
             click.echo(f"{noise}: {value:.3f}")
@@ -110,5 +110,5 @@ def write_nearest(world: World, job: Job, output: str) -> None:
 
         noise, value = nearest(distance)
         note = {"own_maps": noise.own_maps, "gain": noise.gain, "metric": job.requests[0].name, "value": value}
-        save_tensors(fitted, tensors | {name: noise.of(tensors[name])}, {**header, "noise": note})
+        save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, {**header, "noise": note})
     click.echo(f"{output}: {noise}")
