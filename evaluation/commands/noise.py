@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @click.option("--network", type=NetworkFile(), required=True, help="QC network of the variant pixels.")
 @click.option("--data", type=PATH, metavar="PATH", required=True, help="Folder or zip of sharp photos to degrade.")
 @click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="File of the network to write.")
-@click.option("--metric", default="fd1k_cifar", help="Distance between sets; more images take longer and err less.")
+@click.option(
+    "--metrics",
+    "name",
+    default="fd1k_cifar",
+    help="Distance between sets, a single one; more images take longer and err less.",
+)
 @click.option("--degradation", help="Recipe that degrades the photos.  [default: the network's]")
 @click.option("--batch", type=click.IntRange(min=1), default=32, help="Number of images in a batch.")
 @workers_option
@@ -39,7 +44,7 @@ def fit_noise_command(
     network: str,
     data: str,
     output: str,
-    metric: str,
+    name: str,
     degradation: str | None,
     batch: int,
     workers: int,
@@ -51,8 +56,8 @@ def fit_noise_command(
 
     Measured are the network as it is and, by a search for the strength, others: noise that mixes its maps to colours as
     trained, and noise that gives each colour a map of its own, as sensors do. The nearest is written; its header tells
-    what was done (`noise`). Train it on with `train.py --init-from=FILE`. An encoder has to learn its q anew
-    (`invert.py train-encoder --quality-only`).
+    what was done (`noise`). Fit noise when training is done, since more training makes it weaker again; an encoder then
+    has to learn q of it (`invert.py train-encoder --quality-only`).
 
     \b
     python calc_metrics.py fit-noise --network=runs/qc/network-snapshot-000100.safetensors --data=cats.zip \\
@@ -63,11 +68,11 @@ def fit_noise_command(
     from metrics.metric import parse_requests
     from torch_utils.distributed import World, best_device
 
-    requests = tuple(parse_requests(metric))
+    requests = tuple(parse_requests(name))
     if len(requests) > 1:
-        raise UserError(f"--metric={metric} asks for {len(requests)} metrics; a search needs one, such as fd1k_cifar")
+        raise UserError(f"--metrics={name} asks for {len(requests)} metrics; a search needs one, such as fd1k_cifar")
     if requests[0].metric.larger_is_better or requests[0].metric.reals == "none":
-        raise UserError(f"--metric={metric} is no distance to photos; give one, such as fd1k_cifar")
+        raise UserError(f"--metrics={name} is no distance to photos; give one, such as fd1k_cifar")
     job = Job(
         requests=requests,
         qualities=("degraded",),

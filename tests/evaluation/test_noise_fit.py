@@ -73,7 +73,7 @@ def _files(tmp_path_factory):
 
 def flags(files, network="weak.safetensors"):
     places = f"--network={files / network}", f"--data={files / 'images.zip'}", f"--cache-dir={files / 'cache'}"
-    return [*places, "--device=cpu", "--workers=0", "--metric=fd32_cifar"]
+    return [*places, "--device=cpu", "--workers=0", "--metrics=fd32_cifar"]
 
 
 def test_weak_noise_becomes_stronger_and_nothing_else_changes(files):
@@ -97,8 +97,8 @@ def test_what_cannot_be_fitted_is_one_sentence(files):
     write_network(files / "plain.safetensors", small_generator())
     write_network(files / "paper.safetensors")
     fit = functools.partial(refused, *flags(files), "-o", output)
-    assert "asks for 2 metrics; a search needs one" in fit("--metric=fd32_cifar,kd32_cifar")
-    assert "is no distance to photos; give one, such as fd1k_cifar" in fit("--metric=is32")
+    assert "asks for 2 metrics; a search needs one" in fit("--metrics=fd32_cifar,kd32_cifar")
+    assert "is no distance to photos; give one, such as fd1k_cifar" in fit("--metrics=is32")
     assert "absent.zip" in fit("--data=absent.zip")
     assert "plain.safetensors draws no noise in pixels" in refused(*flags(files, "plain.safetensors"), "-o", output)
     assert "paper.safetensors draws no noise in pixels" in refused(*flags(files, "paper.safetensors"), "-o", output)
