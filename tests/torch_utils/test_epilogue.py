@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support import host_kernels
-from tests.support.kernel_cases import EPILOGUE_CASES, EPILOGUE_SHAPES, LAYOUTS, TOLERANCE, epilogue_results
+from tests.support.kernel_cases import EPILOGUE_CASES, EPILOGUE_SHAPES, LAYOUTS, epilogue_results, tolerance
 from tests.support.tolerance import assert_close
 from tests.torch_utils.test_kernels import needs_compiler, needs_nvrtc, some_of_each
 from torch_utils.cuda import epilogue as epilogue_kernel
@@ -39,6 +39,7 @@ def test_cases_reach_every_kernel(used_kernels):
 @pytest.mark.usefixtures("compiled")
 @settings(max_examples=24)
 @given(case=st.sampled_from(EPILOGUE_CASES), seed=st.integers(0, 1000))
+@example(case=((2, 8, 16, 16), torch.float32, torch.contiguous_format, "N", False), seed=23)  # dstrength cancels
 def test_values_and_derivatives_equal_the_torch_path(case, seed):
     """Beside the torch path in float32 on the same numbers: the kernel rounds once, at the end."""
     expected = epilogue_results(case, seed, compute=torch.float32)
@@ -46,7 +47,7 @@ def test_values_and_derivatives_equal_the_torch_path(case, seed):
         actual = epilogue_results(case, seed)
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert_close(actual[name].float(), value, rtol=TOLERANCE[case[1]], what=name)
+        assert_close(actual[name].float(), value, rtol=tolerance(name, expected, case[1]), what=name)
     assert actual["y"].dtype == actual["dx"].dtype == case[1] and actual["y"].is_contiguous(memory_format=case[2])
     assert actual["dscale"].dtype == actual["db"].dtype == torch.float32
 
