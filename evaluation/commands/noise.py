@@ -108,9 +108,11 @@ def write_nearest(world: World, job: Job, output: str) -> None:
             else:
                 path = str(fitted)
                 save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, header)
-            values = measure(world, dataclasses.replace(job, network=path))[0].values
-            value = next(iter(values.values()))
-            click.echo(f"{noise}: {value:.3f}")
+            [result] = measure(world, dataclasses.replace(job, network=path))
+            value = next(iter(result.values.values()))
+            click.echo(f"{noise}: {value:.4g}")
+            if noise == NoiseChange():  # what is noted is the same of all
+                click.echo("".join(f"  note: {note}\n" for note in result.record["notes"]), nl=False)
             return value
 
         noise, value = nearest(distance)
