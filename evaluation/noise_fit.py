@@ -1,7 +1,7 @@
 """How strong the noise of a QC network has to be for its degraded images to come nearest to degraded photos.
 
-Adversarial training settles on less noise than photos have, and lets the maps of single colours die: a discriminator
-hardly tells whether weak noise were better stronger. One number tells a search.
+Adversarial training may settle on less noise than photos have, and on noise of other colours: a discriminator hardly
+tells whether weak noise were better stronger. A distance between sets of images tells.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,16 @@ class NoiseChange:
     def __str__(self) -> str:
         return f"noise x {self.gain:.2f}, {'a map a colour' if self.own_maps else 'maps as trained'}"
 
+    @classmethod
+    def of_header(cls, header: dict[str, Any]) -> NoiseChange:
+        """Return what became of a network's noise before, by its header."""
+        fit = header.get("noise") or {}
+        return cls(fit.get("own_maps", False), fit.get("gain", 1.0))
+
+    def after(self, earlier: NoiseChange) -> NoiseChange:
+        """Return both changes as one."""
+        return NoiseChange(self.own_maps or earlier.own_maps, self.gain * earlier.gain)
+
     def apply(self, grain: Tensor) -> Tensor:
         """Return the strengths `[D_q, maps, C]` that make this noise of those of training, `grain`.
 
@@ -61,11 +72,16 @@ def grain_name(G: Generator, network: str) -> str:
     return f"{names[-1]}.grain"
 
 
-def nearest(distance: Callable[[NoiseChange], float]) -> tuple[NoiseChange, float]:
-    """Return the noise nearest to photos of all that a search tries, that of training among them; and its distance."""
+def nearest(distance: Callable[[NoiseChange], float], unchanged: float) -> tuple[NoiseChange, float]:
+    """Return the noise nearest to photos of all that a search tries, and its distance.
+
+    Args:
+        distance: function of a noise to its distance.
+        unchanged: the distance of the noise as it is, which stays where nothing is nearer.
+    """
     from scipy.optimize import minimize_scalar
 
-    tried = {NoiseChange(): distance(NoiseChange())}
+    tried = {NoiseChange(): unchanged}
     for own_maps in (False, True):
 
         def of_log(log_gain: float, own_maps: bool = own_maps) -> float:

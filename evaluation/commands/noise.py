@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +20,9 @@ from metrics.weights.directory import WeightsDirectory
 from metrics.weights.option import weights_dir_option
 
 if TYPE_CHECKING:
+    from evaluation.evaluate import Result
     from evaluation.job import Job
+    from evaluation.noise_fit import NoiseChange
     from torch_utils.distributed import World
 
 
@@ -56,8 +59,8 @@ def fit_noise_command(
 
     Measured are the network as it is and, by a search for the strength, others: noise that mixes its maps to colours as
     trained, and noise that gives each colour a map of its own, as sensors do. The nearest is written; its header tells
-    what was done (`noise`). Fit noise when training is done, since more training makes it weaker again; an encoder then
-    has to learn q of it (`invert.py train-encoder --quality-only`).
+    what was done (`noise`). Fit noise when training is done, since more of it may make noise weaker again; an encoder
+    then has to learn q of it (`invert.py train-encoder --quality-only`).
 
     \b
     python calc_metrics.py fit-noise --network=runs/qc/network-snapshot-000100.safetensors --data=cats.zip \\
@@ -89,9 +92,6 @@ def fit_noise_command(
 
 def write_nearest(world: World, job: Job, output: str) -> None:
     """Write the network of a job with the noise that brings it nearest to the job's photos, and tell of the search."""
-    import dataclasses
-
-    from evaluation.job import measure
     from evaluation.noise_fit import NoiseChange, grain_name, nearest
     from networks.files import GENERATOR, load_generator
     from torch_utils.checkpoint import load_tensors, save_tensors
@@ -102,20 +102,33 @@ def write_nearest(world: World, job: Job, output: str) -> None:
     tensors = load_tensors(job.network)
     with replace_file(output) as fitted:
 
-        def distance(noise: NoiseChange) -> float:
-            if noise == NoiseChange():
-                path = job.network
-            else:
-                path = str(fitted)
-                save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, header)
-            [result] = measure(world, dataclasses.replace(job, network=path))
-            value = next(iter(result.values.values()))
-            click.echo(f"{noise}: {value:.4g}")
-            if noise == NoiseChange():  # what is noted is the same of all
-                click.echo("".join(f"  note: {note}\n" for note in result.record["notes"]), nl=False)
-            return value
+        def write(noise: NoiseChange, header: dict[str, Any]) -> None:
+            save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, header)
 
-        noise, value = nearest(distance)
-        note = {"own_maps": noise.own_maps, "gain": noise.gain, "metric": job.requests[0].name, "value": value}
-        save_tensors(fitted, tensors | {name: noise.apply(tensors[name])}, {**header, "noise": note})
+        def distance(noise: NoiseChange) -> float:
+            write(noise, header)
+            return _told(noise, _measured(world, job, str(fitted)))
+
+        unchanged = _measured(world, job, job.network)
+        for note in unchanged.record["notes"]:
+            click.echo(f"note: {note}")
+        noise, value = nearest(distance, _told(NoiseChange(), unchanged))
+        in_all = noise.after(NoiseChange.of_header(header))
+        fit = {**dataclasses.asdict(in_all), "metric": unchanged.name, "value": value}
+        write(noise, {**header, "noise": fit})
     click.echo(f"{output}: {noise}")
+
+
+def _measured(world: World, job: Job, network: str) -> Result:
+    """Return the distance of a network's images to the photos of a job."""
+    from evaluation.job import measure
+
+    [result] = measure(world, dataclasses.replace(job, network=network))
+    return result
+
+
+def _told(noise: NoiseChange, result: Result) -> float:
+    """Print a distance, and return it."""
+    value = next(iter(result.values.values()))
+    click.echo(f"{noise}: {value:.4g}")
+    return value

@@ -38,20 +38,24 @@ def test_own_maps_are_white_and_as_strong_as_what_codes_share(channels):
     assert_close(covariances, power * torch.eye(channels), rtol=1e-4)
 
 
+@pytest.mark.parametrize("first", [NoiseChange(gain=0.5), NoiseChange(True, 2.0)], ids=str)
+@pytest.mark.parametrize("second", [NoiseChange(gain=1.5), NoiseChange(True, 0.7)], ids=str)
+def test_changes_one_after_the_other_are_one(first, second):
+    grain = torch.randn(16, 3, 3)
+    both, one = second.apply(first.apply(grain)), second.after(first).apply(grain)
+    assert_close(both * (both[0, 0, 0] / one[0, 0, 0]).sign(), one, rtol=1e-5)
+
+
 def test_a_search_finds_the_nearest_of_either_kind():
     for own_maps in (False, True):
-        noise, value = nearest(lambda n: math.log(n.gain / 1.4) ** 2 + (n.own_maps != own_maps))  # noqa: B023
+        noise, value = nearest(lambda n: math.log(n.gain / 1.4) ** 2 + (n.own_maps != own_maps), 1.2)  # noqa: B023
         assert noise.own_maps == own_maps and noise.gain == pytest.approx(1.4, rel=0.1) and value < 0.01
 
 
 def test_what_is_nearest_already_stays():
     tried = []
-    noise, value = nearest(lambda n: tried.append(n) or (0.0 if n == NoiseChange() else 1 + n.gain))
-    assert (
-        (noise, value) == (NoiseChange(), 0)
-        and tried[0] == NoiseChange()
-        and {n.own_maps for n in tried} == {False, True}
-    )
+    assert nearest(lambda n: tried.append(n) or 1 + n.gain, 1.0) == (NoiseChange(), 1.0)
+    assert {n.own_maps for n in tried} == {False, True} and NoiseChange() not in tried
 
 
 @pytest.mark.parametrize(("variant", "blocks"), [("paper", 1), ("paper+", 2)])
@@ -79,14 +83,12 @@ def flags(files, network="weak.safetensors"):
 def test_weak_noise_becomes_stronger_and_nothing_else_changes(files):
     output = files / "fitted.safetensors"
     lines = done(*flags(files), "-o", output).splitlines()
-    distances = {line.rpartition(": ")[0]: float(line.rpartition(": ")[2]) for line in [lines[0], *lines[2:-1]]}
+    distances = {line.rpartition(": ")[0]: float(line.rpartition(": ")[2]) for line in lines[1:-1]}
     note = read_header(output)["noise"]
     assert note["gain"] > 1.2 and note["metric"] == "fd32_cifar"
     least = min(distances.values())
     assert f"{least:.4g}" == f"{note['value']:.4g}" and least < distances[str(NoiseChange())]
-    assert len(distances) == len(lines) - 2 and lines[1].startswith(
-        "  note: singular covariance (32 fakes and 20 reals"
-    )
+    assert lines[0].startswith("note: singular covariance (32 fakes and 20 reals") and len(distances) == len(lines) - 2
     assert lines[-1] == f"{output}: {NoiseChange(note['own_maps'], note['gain'])}"
     before, after = load_tensors(files / "weak.safetensors"), load_tensors(output)
     assert before.keys() == after.keys()
@@ -94,6 +96,15 @@ def test_weak_noise_becomes_stronger_and_nothing_else_changes(files):
     assert torch.equal(after[GRAIN], NoiseChange(note["own_maps"], note["gain"]).apply(before[GRAIN]))
     assert {**read_header(output), "noise": None} == {**read_header(files / "weak.safetensors"), "noise": None}
     assert [path.name for path in files.glob("*fitted*")] == [output.name]
+
+
+def test_fitted_again_a_network_tells_of_both(files):
+    G = quality_generator("pixels", zero_start=True)
+    earlier = {"own_maps": True, "gain": 1.5, "metric": "fd32_cifar", "value": 9.0}
+    write_network(files / "earlier.safetensors", G, degradation="noise", noise=earlier)
+    text = done(*flags(files, "earlier.safetensors"), "-o", files / "again.safetensors")
+    note = read_header(files / "again.safetensors")["noise"]
+    assert note["own_maps"] and f"x {note['gain'] / 1.5:.2f}" in text.splitlines()[-1]
 
 
 def test_what_cannot_be_fitted_is_one_sentence(files):
